@@ -1,0 +1,80 @@
+.POSIX:
+.NOTPARALLEL:
+
+# Any Python >= 3.11 makes the environment: `make test PYTHON=python3.12`.
+PYTHON = python3
+# What pytest is given: `make test PYTEST="-n 0 -k adam"`.
+PYTEST = -n 2 --dist worksteal
+BIN = .venv/bin
+PIP = $(BIN)/python -m pip install --quiet --disable-pip-version-check -c constraints.txt
+BASE = .venv/made pyproject.toml constraints.txt
+
+help:
+	@echo 'make demo         train a small net on handwritten digits, three ways side by side'
+	@echo 'make test         run all tests (newest JAX that this Python can have)'
+	@echo 'make test-oldest  run the short tests on the oldest supported JAX, Python 3.11'
+	@echo 'make test-newest  run the short tests on the newest tested JAX, Python 3.13'
+	@echo 'make check        lint, format, types'
+	@echo 'make docs         build the documentation into docs/_build/html'
+	@echo 'make package      build sdist and wheel into dist/, and import the wheel'
+	@echo 'make bench        compare speed and memory with optax and torch'
+	@echo 'make clean        remove everything made here'
+
+demo: .venv/examples
+	$(BIN)/python examples/train_digits.py
+
+test: .venv/test
+	$(BIN)/python -m pytest $(PYTEST)
+
+check: .venv/dev
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+	$(BIN)/mypy
+
+docs: .venv/docs
+	$(BIN)/sphinx-build --fail-on-warning --keep-going --quiet --fresh-env docs docs/_build/html
+	@echo 'docs/_build/html/index.html'
+
+package: .venv/dev
+	sh .ci/package $(BIN)/python
+
+bench: .venv/bench
+	$(BIN)/python -m benchmarks.run
+
+test-oldest:
+	sh .ci/test-on 3.11 constraints-oldest.txt .venv-oldest $(PYTEST)
+
+test-newest:
+	sh .ci/test-on 3.13 constraints-newest.txt .venv-newest $(PYTEST)
+
+clean:
+	rm -rf .venv .venv-oldest .venv-newest build dist docs/_build docs/reference examples/output
+	rm -rf .pytest_cache .mypy_cache .ruff_cache .hypothesis
+	find . -name __pycache__ -type d -prune -exec rm -rf {} +
+
+.venv/made:
+	$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11) and "Python 3.11 or newer is needed: make PYTHON=python3.12")'
+	$(PYTHON) -m venv .venv
+	touch $@
+
+.venv/examples: $(BASE)
+	$(PIP) --editable '.[examples]'
+	touch $@
+
+.venv/test: $(BASE)
+	$(PIP) --editable '.[test]'
+	touch $@
+
+.venv/dev: $(BASE)
+	$(PIP) --editable '.[dev]'
+	touch $@
+
+.venv/docs: $(BASE)
+	$(PIP) --editable '.[docs]'
+	touch $@
+
+.venv/bench: $(BASE)
+	$(PIP) --editable '.[bench]'
+	touch $@
+
+.PHONY: help demo test check docs package bench test-oldest test-newest clean

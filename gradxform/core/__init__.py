@@ -1,0 +1,1 @@
+"""The two nouns and the verb."""

@@ -1,0 +1,302 @@
+"""Transformations one after another, group beside group, with one state of one shape."""
+
+from __future__ import annotations
+
+import functools
+import inspect
+from collections.abc import Iterator, Sequence
+from typing import Any, Protocol
+
+import jax.numpy as jnp
+
+from gradxform.core.lift import Freeze, Lifted, Step, Where, choose, flush, freeze_leaves
+from gradxform.core.numbers import next_count
+from gradxform.core.rule import Reach, Rule
+from gradxform.core.state import State
+from gradxform.core.transform import GradientTransformation
+from gradxform.core.tree import Leaf, open_together, open_tree
+from gradxform.core.value import Child, Value
+
+
+class Stage(Protocol):
+    """A member of a chain: `Lifted`, `Split` or `Opaque`."""
+
+    @property
+    def label(self) -> str | None: ...
+    @property
+    def name(self) -> str: ...
+    @property
+    def reach(self) -> Reach: ...
+    def init(self, name: str, leaves: list[Leaf], step: Step) -> None: ...
+    def update(self, name: str, leaves: list[Leaf], step: Step) -> None: ...
+
+
+class Labels(Protocol):
+    """Which group each leaf is in; `None` for none."""
+
+    def labels(self, leaves: Sequence[Leaf], tree: Any) -> list[str | None]: ...
+    def shown(self, branches: dict[str, Chain]) -> str: ...
+
+
+class Chain(GradientTransformation):
+    """Stages in order. Neighbouring rules walk each leaf together; the state is one `State` whatever the stages."""
+
+    stages: Child[tuple[Any, ...]] = ()
+
+    def __repr__(self) -> str:
+        shown = ", ".join(map(repr, self.stages))
+        return shown if len(self.stages) == 1 else f"chain({shown})"
+
+    def _init(self, params: Any) -> State:
+        paths, ps, structure = open_tree(params)
+        leaves = [Leaf(path, None, p, {}) for path, p in zip(paths, ps, strict=True)]
+        step = Step(count=jnp.zeros((), jnp.int32), t=None, tree={}, hyper={}, extra={}, params=params)
+        self.init_stages(leaves, step)
+        memories = structure.unflatten([None if leaf.p is None else leaf.memory for leaf in leaves])
+        return State(step.count, memories, step.tree, step.hyper)
+
+    def _update(self, updates: Any, state: State, params: Any, extra: dict[str, Any]) -> tuple[Any, State]:
+        opened = open_together(updates, params, state.leaves)
+        count = next_count(state.count)
+        step = Step(state.count, count, dict(state.tree), state.hyper, extra, params, updates)
+        self.update_stages(opened.leaves, step)
+        flush(opened.leaves)
+        return opened.close_updates(), State(count, opened.close_memories(), step.tree, state.hyper)
+
+    def init_stages(self, leaves: list[Leaf], step: Step, taken: Sequence[str] = ()) -> None:
+        freeze_leaves(self.stages, leaves, step.whole)
+        step = step._replace(rate=self.rate)
+        for name, stage in self.named(taken):
+            stage.init(name, leaves, step)
+
+    def update_stages(self, leaves: list[Leaf], step: Step, taken: Sequence[str] = ()) -> None:
+        freeze_leaves(self.stages, leaves, step.whole)
+        step = step._replace(rate=self.rate)
+        for name, stage in self.named(taken):
+            stage.update(name, leaves, step)
+
+    def named(self, taken: Sequence[str] = ()) -> list[tuple[str, Any]]:
+        """The stages under the names of their memory; the later one of two equal names gets a suffix."""
+        used, found = set(taken), []
+        for stage in self.stages:
+            base = stage.label or stage.name
+            name = next(n for i in range(1, 10_000) if (n := base if i == 1 else f"{base}_{i}") not in used)
+            used.add(name)
+            found.append((name, stage.after(used) if isinstance(stage, Split) else stage))
+        return found
+
+    @property
+    def rate(self) -> Any:
+        """The learning rate as it was written, None in a chain without one."""
+        rules = [stage.rule for stage in self.stages if isinstance(stage, Lifted) and stage.rule.name == "learning_rate"]
+        return rules[-1].learning_rate if rules else None  # type: ignore[attr-defined]
+
+    def each(self, step: Step, taken: Sequence[str] = ()) -> Iterator[tuple[str, Any, Step]]:
+        """Every stage with its name and the step it runs in, those of groups included."""
+        step = step._replace(rate=self.rate)
+        for name, stage in self.named(taken):
+            if isinstance(stage, Split):
+                for group, branch in stage.branches.items():
+                    yield from branch.each(step._replace(prefix=f"{step.prefix}{group}/"), stage.taken)
+            else:
+                yield name, stage, step
+
+    @property
+    def reach(self) -> Reach:
+        """The farthest reach of the stages."""
+        return max((stage.reach for stage in self.stages), default=Reach.ELEMENT)
+
+    def rules(self, path: str, leaf: Any) -> tuple[Rule, ...] | None:
+        found: list[Rule] = []
+        place = [Leaf(path, None, leaf, {})]
+        freeze_leaves(self.stages, place, {path: leaf})
+        if place[0].frozen:
+            return ()
+        for stage in self.stages:
+            more = _rules(stage, place)
+            if more is None:
+                return None
+            found += more
+        return tuple(found)
+
+
+class Split(Value):
+    """Groups: each leaf goes through the chain of its group, tree-wide members see their group alone."""
+
+    groups: Labels
+    branches: Child[dict[str, Chain]]
+    label: str | None = None
+    taken: tuple[str, ...] = ()
+
+    def __hash__(self) -> int:
+        return hash((self.groups, tuple(self.branches.items()), self.label, self.taken))
+
+    def __repr__(self) -> str:
+        return self.groups.shown(self.branches)
+
+    @property
+    def name(self) -> str:
+        return "groups"
+
+    @property
+    def reach(self) -> Reach:
+        return max((branch.reach for branch in self.branches.values()), default=Reach.ELEMENT)
+
+    def after(self, used: set[str]) -> Split:
+        """The same groups, their stages named apart from those before them in the chain."""
+        return self.with_fields(taken=tuple(sorted(used)))
+
+    def init(self, name: str, leaves: list[Leaf], step: Step) -> None:
+        for branch, own, inner in self._walk(leaves, step):
+            branch.init_stages(own, inner, self.taken)
+
+    def update(self, name: str, leaves: list[Leaf], step: Step) -> None:
+        for branch, own, inner in self._walk(leaves, step):
+            branch.update_stages(own, inner, self.taken)
+
+    def _walk(self, leaves: list[Leaf], step: Step) -> Iterator[tuple[Chain, list[Leaf], Step]]:
+        labels = self.groups.labels(leaves, step.whole)
+        for group, branch in self.branches.items():
+            own = [leaf for leaf, label in zip(leaves, labels, strict=True) if label == group]
+            yield branch, own, step._replace(prefix=f"{step.prefix}{group}/")
+
+
+class Foreign(GradientTransformation):
+    """Another library's pair `(init, update)`, as it is."""
+
+    pair: tuple[Any, Any]
+
+    @property
+    def name(self) -> str:  # type: ignore[override]
+        return "foreign"
+
+    def __repr__(self) -> str:
+        return repr(self.pair)
+
+    def _init(self, params: Any) -> Any:
+        return self.pair[0](params)
+
+    def _update(self, updates: Any, state: Any, params: Any, extra: dict[str, Any]) -> tuple[Any, Any]:
+        update = self.pair[1]
+        kinds = [p.kind for p in inspect.signature(update).parameters.values()]
+        return update(updates, state, params, **(extra if inspect.Parameter.VAR_KEYWORD in kinds else {}))  # type: ignore[no-any-return]
+
+
+class Opaque(Value):
+    """A transformation that is not made of rules, as one stage: a wrapper, or another library's pair."""
+
+    inner: Child[GradientTransformation]
+    label: str | None = None
+
+    def __repr__(self) -> str:
+        return repr(self.inner)
+
+    @property
+    def name(self) -> str:
+        return self.inner.name
+
+    @property
+    def reach(self) -> Reach:
+        return getattr(self.inner, "reach", Reach.TREE)
+
+    def init(self, name: str, leaves: list[Leaf], step: Step) -> None:
+        leaves = [leaf for leaf in leaves if not leaf.frozen]
+        step.tree[step.prefix + name] = self.inner.init(_only(step.params, leaves, [leaf.p for leaf in leaves]))
+
+    def update(self, name: str, leaves: list[Leaf], step: Step) -> None:
+        leaves = [leaf for leaf in leaves if not leaf.frozen]
+        flush(leaves)
+        params = None if step.params is None else _only(step.updates, leaves, [leaf.p for leaf in leaves])
+        updates = _only(step.updates, leaves, [leaf.g for leaf in leaves])
+        held = step.tree[step.prefix + name]
+        out, step.tree[step.prefix + name] = self.inner.update(updates, held, params, **step.extra)
+        gs = dict(zip(*open_tree(out)[:2], strict=True))
+        for leaf in leaves:
+            leaf.g = gs[leaf.path]
+
+
+def _only(tree: Any, leaves: list[Leaf], values: list[Any]) -> Any:
+    """A tree with `values` at the places of `leaves`, and None elsewhere."""
+    paths, _, structure = open_tree(tree)
+    given = {leaf.path: value for leaf, value in zip(leaves, values, strict=True)}
+    return structure.unflatten([given.get(path) for path in paths])
+
+
+def _rules(stage: Any, place: list[Leaf]) -> tuple[Rule, ...] | None:
+    if isinstance(stage, Lifted):
+        if stage.reach == Reach.TREE:
+            return None
+        return (stage.rule,) if choose(stage.where, place, {place[0].path: place[0].p}) else ()
+    if isinstance(stage, Freeze):
+        return ()
+    if isinstance(stage, Split):
+        label = stage.groups.labels(place, {place[0].path: place[0].p})[0]
+        return () if label is None else stage.branches[label].rules(place[0].path, place[0].p)
+    return None
+
+
+def lift(rule: Rule, where: Where | None = None) -> Chain:
+    """Make a rule a transformation of trees, for the leaves that a selector chooses (all without one)."""
+    if not isinstance(rule, Rule):
+        raise TypeError(f"lift takes a Rule, got {rule!r} of type {type(rule).__name__}")
+    return Chain((Lifted(rule, where),))
+
+
+def chain(*transforms: Any) -> Chain:
+    """Run transformations one after another: `u = tₙ(... t₂(t₁(g)))`.
+
+    Neighbouring stages become one walk over the leaves; chains inside chains flatten; `chain()` is the identity.
+    Members may be any pair `(init, update)`, optax's too. The state is one `State` (see there).
+    Raises: TypeError for a member that is no such pair.
+    """
+    return Chain(tuple(stage for i, tx in enumerate(transforms) for stage in stages_of(tx, f"argument {i + 1} of chain")))
+
+
+def named_chain(*transforms: tuple[str, Any]) -> Chain:
+    """`chain` of pairs `(name, transformation)`: the memory of each stands in the state under the name given.
+
+    A transformation of several stages keeps its stages' names behind it: `name/stage`.
+    Raises: ValueError for a name given twice, TypeError for anything but such pairs.
+    """
+    names = [name for name, _ in transforms]
+    if len(set(names)) < len(names):
+        raise ValueError(f"named_chain needs different names, got {names}")
+    found = []
+    for name, tx in transforms:
+        stages = stages_of(tx, f"{name!r} in named_chain")
+        if len(stages) == 1:
+            found.append(stages[0].with_fields(label=name))
+        else:
+            found += [stage.with_fields(label=f"{name}/{inner}") for inner, stage in Chain(stages).named()]
+    return Chain(tuple(found))
+
+
+def stages_of(tx: Any, what: str) -> tuple[Any, ...]:
+    """The stages of a chain; any other pair `(init, update)` is one stage of its own."""
+    if isinstance(tx, Chain):
+        return tx.stages
+    if isinstance(tx, GradientTransformation):
+        return (Opaque(tx),)
+    if not isinstance(tx, tuple) or len(tx) != 2 or not all(map(callable, tx)):
+        raise TypeError(f"{what} must be a gradient transformation, a pair (init, update); got {tx!r}")
+    return (Opaque(Foreign(tuple(tx))),)
+
+
+def map_rules(tx: Any, f: Any, what: str) -> Any:
+    """The same transformation with every rule exchanged: how strategies are made.
+
+    Raises: TypeError naming `what` where the transformation is not made of rules.
+    """
+    if not isinstance(tx, Chain):
+        raise TypeError(f"{what} works on transformations made of rules; put it inside {tx!r}, not around it")
+    return Chain(tuple(_map_stage(stage, f, what) for stage in tx.stages))
+
+
+def _map_stage(stage: Any, f: Any, what: str) -> Any:
+    if isinstance(stage, Freeze):
+        return stage
+    if isinstance(stage, Lifted):
+        return stage.with_fields(rule=f(stage.rule))
+    if isinstance(stage, Split):
+        return stage.with_fields(branches={n: map_rules(b, f, what) for n, b in stage.branches.items()})
+    return map_rules(stage.inner, functools.partial(f), what)

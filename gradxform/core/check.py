@@ -1,0 +1,70 @@
+"""Checks of hyperparameters, each a sentence with the argument's name and value.
+
+Each takes keyword arguments `name=value`, looks at every number it can see (a float, the values of a table, the
+initial value of a tunable) and lets schedules and tracers pass.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable
+from typing import Any
+
+from gradxform.core.hyper import Table, Tunable
+
+
+def fraction(**named: Any) -> None:
+    """In [0, 1): a decay rate."""
+    _all(named, lambda x: 0.0 <= x < 1.0, "in [0, 1)")
+
+
+def unit(**named: Any) -> None:
+    """In [0, 1]."""
+    _all(named, lambda x: 0.0 <= x <= 1.0, "in [0, 1]")
+
+
+def positive(**named: Any) -> None:
+    _all(named, lambda x: 0.0 < x < math.inf, "positive and finite")
+
+
+def nonnegative(**named: Any) -> None:
+    _all(named, lambda x: 0.0 <= x < math.inf, "at least 0 and finite")
+
+
+def finite(**named: Any) -> None:
+    _all(named, math.isfinite, "finite")
+
+
+def integer(at_least: int = 0, **named: Any) -> None:
+    for name, x in named.items():
+        if isinstance(x, bool) or not hasattr(x, "__index__"):
+            raise TypeError(f"{name} must be an integer, got {x!r} of type {type(x).__name__}")
+        if int(x) < at_least:
+            raise ValueError(f"{name} must be at least {at_least}, got {x}")
+
+
+def boolean(**named: Any) -> None:
+    for name, x in named.items():
+        if not isinstance(x, bool):
+            raise TypeError(f"{name} must be True or False, got {x!r} of type {type(x).__name__}")
+
+
+def choice(*options: Any, **named: Any) -> None:
+    for name, x in named.items():
+        if x not in options:
+            raise ValueError(f"{name} must be one of {', '.join(map(repr, options))}, got {x!r}")
+
+
+def _all(named: dict[str, Any], holds: Callable[[float], bool], words: str) -> None:
+    for name, x in named.items():
+        for number in _numbers(x):
+            if not holds(number):
+                raise ValueError(f"{name} must be {words}, got {number}")
+
+
+def _numbers(x: Any) -> tuple[float, ...]:
+    if isinstance(x, Tunable):
+        return _numbers(x.initial)
+    if isinstance(x, Table):
+        return x.values
+    return (x,) if isinstance(x, float) else ()

@@ -1,0 +1,178 @@
+"""Hyperparameters: a number, a table, a schedule, or a tunable that lives in the state."""
+
+from __future__ import annotations
+
+import dataclasses
+import math
+from collections.abc import Callable, Iterable, Mapping
+from typing import Annotated, Any
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+
+from gradxform.core.value import Pair, Value, kind
+
+Hyper = Annotated[Any, "hyper"]
+"""float | array of shape () or (n,) | iterable of numbers | schedule `count -> value` | `tunable(...)`."""
+Beta = Annotated[Any, "beta"]
+"""A `Hyper` in [0, 1) that a rule also uses as `1 - beta`; carried as `Pair` where it is data."""
+
+
+class Schedule(Value):
+    """A hyperparameter as a function of the number of updates done: 0 at the first update, then 1, 2, ..."""
+
+    def __call__(self, count: Any) -> Any:
+        raise NotImplementedError
+
+
+class Table(Schedule):
+    """The i-th value at the i-th update; past the end the last value stays."""
+
+    values: tuple[float, ...]
+
+    def __call__(self, count: Any) -> Any:
+        last = len(self.values) - 1
+        return jnp.asarray(self.values, dtype=float)[jnp.clip(count, 0, last)]
+
+
+class FromFunction(Schedule):
+    """A user's own function `count -> value`; equal to another only if it is the same function."""
+
+    function: Callable[[Any], Any]
+
+    def __call__(self, count: Any) -> Any:
+        return self.function(count)
+
+    def __repr__(self) -> str:
+        return getattr(self.function, "__name__", repr(self.function))
+
+
+class Tunable(Value):
+    """A hyperparameter that has a slot in the state and can be set there while training."""
+
+    initial: Hyper
+
+    def __repr__(self) -> str:
+        return f"tunable({self.initial!r})"
+
+
+def coerce(name: str, x: Any) -> Any:
+    """Bring what a user may write as a hyperparameter into its one stored form.
+
+    float, `Schedule`, `Tunable`, or (under a trace) the tracer itself.
+    Raises: TypeError for a wrong kind, ValueError for an empty table or an array of 2 or more axes.
+    """
+    if isinstance(x, jax.core.Tracer | Schedule | Tunable | Pair):
+        return x
+    if isinstance(x, int | float | np.integer | np.floating) and not isinstance(x, bool):
+        return float(x)
+    if callable(x):
+        return FromFunction(x)
+    if isinstance(x, jax.Array | np.ndarray) and jnp.issubdtype(x.dtype, jnp.number):
+        if x.ndim == 0 and not jnp.issubdtype(x.dtype, jnp.complexfloating):
+            return float(x)
+        if x.ndim != 1:
+            raise ValueError(f"{name} must have shape () or (n,), got an array of shape {x.shape}")
+    if isinstance(x, str | bytes | Mapping | bool) or not isinstance(x, Iterable):
+        raise TypeError(
+            f"{name} must be a number, an array of shape () or (n,), a schedule or tunable(...), "
+            f"got {x!r} of type {type(x).__name__}"
+        )
+    values = tuple(coerce(name, v) for v in x)
+    if not values:
+        raise ValueError(f"{name} must have at least one value, got an empty {type(x).__name__}")
+    if not all(isinstance(v, float) for v in values):
+        raise TypeError(f"{name} must hold numbers only, got {values!r}")
+    return Table(values)
+
+
+def coerce_fields(value: Value) -> None:
+    """Coerce the hyperparameter fields of a value under construction, in place."""
+    for f in dataclasses.fields(value):  # type: ignore[arg-type]
+        if kind(f) not in ("hyper", "beta") or (x := getattr(value, f.name)) is None:
+            continue
+        x = coerce(f.name, x)
+        if kind(f) == "beta" and isinstance(x, jax.core.Tracer):
+            x = Pair(x, 1 - x)
+        object.__setattr__(value, f.name, x)
+
+
+def hyper_fields(value: Value) -> dict[str, Any]:
+    """Field -> stored hyperparameter, those of an inner rule included (a strategy keeps its rule's names)."""
+    found: dict[str, Any] = {}
+    for f in dataclasses.fields(value):  # type: ignore[arg-type]
+        x = getattr(value, f.name)
+        if kind(f) in ("hyper", "beta"):
+            if x is not None:
+                found[f.name] = x
+        elif kind(f) == "child" and isinstance(x, Value):
+            found.update(hyper_fields(x))
+    return found
+
+
+def replace_hyper(value: Any, new: Mapping[str, Any]) -> Any:
+    """The value with the named hyperparameters exchanged, those of an inner rule included."""
+    fields: dict[str, Any] = {}
+    for f in dataclasses.fields(value):
+        x = getattr(value, f.name)
+        if kind(f) in ("hyper", "beta") and f.name in new:
+            fields[f.name] = new[f.name]
+        elif kind(f) == "child" and isinstance(x, Value):
+            fields[f.name] = replace_hyper(x, new)
+    return value.with_fields(**fields)
+
+
+def rule_fields(value: Value) -> tuple[str, ...]:
+    """All fields that a user wrote, those of an inner rule included."""
+    found: tuple[str, ...] = ()
+    for f in dataclasses.fields(value):  # type: ignore[arg-type]
+        x = getattr(value, f.name)
+        found += rule_fields(x) if kind(f) == "child" and isinstance(x, Value) else (f.name,)
+    return found
+
+
+def rebuild(value: Any, new: Mapping[str, Any]) -> Any:
+    """The value made anew with the named fields exchanged, coerced and checked."""
+    fields: dict[str, Any] = {}
+    for f in dataclasses.fields(value):
+        x = getattr(value, f.name)
+        if kind(f) == "child" and isinstance(x, Value):
+            fields[f.name] = rebuild(x, new)
+        elif f.name in new:
+            fields[f.name] = new[f.name]
+    return dataclasses.replace(value, **fields)
+
+
+def is_beta(value: Value, name: str) -> bool:
+    for f in dataclasses.fields(value):  # type: ignore[arg-type]
+        x = getattr(value, f.name)
+        if f.name == name and kind(f) in ("hyper", "beta"):
+            return kind(f) == "beta"
+        if kind(f) == "child" and isinstance(x, Value) and name in hyper_fields(x):
+            return is_beta(x, name)
+    return False
+
+
+def evaluate(x: Any, count: Any) -> Any:
+    """A hyperparameter at a step: numbers stay as they are, schedules become scalars."""
+    return jnp.asarray(x(count), dtype=float) if isinstance(x, Schedule) else x
+
+
+def slot(x: Tunable, beta: bool) -> Any:
+    """The state of a tunable: its number, or NaN while its schedule rules."""
+    number = x.initial if not isinstance(x.initial, Schedule) else math.nan
+    if beta:
+        pair = number if isinstance(number, Pair) else Pair(number, 1.0 - number)
+        return Pair(*(jnp.asarray(v, dtype=float) for v in pair))
+    return jnp.asarray(number, dtype=float)
+
+
+def resolve(x: Any, count: Any, held: Any, beta: bool) -> Any:
+    """A hyperparameter at a step, where `held` is its slot in the state if it is tunable."""
+    if not isinstance(x, Tunable):
+        return evaluate(x, count)
+    base = evaluate(x.initial, count)
+    if beta and not isinstance(base, Pair):
+        base = Pair(base, 1 - base)
+    return jax.tree.map(lambda b, h: jnp.where(jnp.isnan(h), b, h), base, held)

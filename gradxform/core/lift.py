@@ -1,0 +1,296 @@
+"""The verb: rules, one per leaf, become a transformation of trees."""
+
+from __future__ import annotations
+
+import functools
+from collections.abc import Callable, Sequence
+from typing import Any, ClassVar, NamedTuple, Protocol
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+
+from gradxform.core.hyper import Tunable, hyper_fields, is_beta, replace_hyper, resolve, slot
+from gradxform.core.numbers import compute_dtype, real_dtype, varying_axes
+from gradxform.core.rows import Rows
+from gradxform.core.rule import Reach, Rule, TreeRule
+from gradxform.core.tree import Leaf, is_trained
+from gradxform.core.value import Child, Value, is_hashable
+
+
+class Where(Protocol):
+    """Which leaves a stage acts on; selectors in `gradxform.params` are the ones that users write."""
+
+    def select(self, leaves: Sequence[Leaf], tree: Any) -> list[bool]: ...
+
+
+class Step(NamedTuple):
+    """What one walk through the stages shares: the counter, memory that sees the whole tree, extra arguments."""
+
+    count: Any
+    t: Any
+    tree: dict[str, Any]
+    hyper: dict[str, Any]
+    extra: dict[str, Any]
+    params: Any
+    """The parameters as they were handed over, for masks and foreign transformations."""
+    updates: Any = None
+    """The gradients as they were handed over; None at `init`."""
+    prefix: str = ""
+    """`group/` inside a group: what sees more than one leaf is named by it."""
+    rate: Any = None
+    """The learning rate of the chain at hand, as it was written."""
+
+    @property
+    def whole(self) -> Any:
+        return self.updates if self.params is None else self.params
+
+
+class Bound(NamedTuple):
+    """A rule at a step, on its way to the leaves: hyperparameters are numbers, scalars are computed."""
+
+    name: str
+    rule: Rule
+    k: Any
+
+
+def choose(where: Where | None, leaves: list[Leaf], tree: Any) -> list[Leaf]:
+    if where is None:
+        return leaves
+    chosen = where.select(leaves, tree)
+    return [leaf for leaf, yes in zip(leaves, chosen, strict=True) if yes]
+
+
+class Lifted(Value):
+    """One rule for the leaves that `where` selects (all of them without it)."""
+
+    rule: Child[Rule]
+    where: Where | None = None
+    label: str | None = None
+
+    def __repr__(self) -> str:
+        return repr(self.rule) if self.where is None else f"{self.rule!r}.where({self.where!r})"
+
+    @property
+    def name(self) -> str:
+        return self.rule.name
+
+    @property
+    def reach(self) -> Reach:
+        return self.rule.reach
+
+    def names(self, name: str, step: Step) -> dict[str, str]:
+        """Field -> the name of that hyperparameter: `[group/]stage/field`, or `[group/]learning_rate`.
+
+        The learning rate of the chain has one name, also where a later stage takes the same one.
+        """
+        fields = hyper_fields(self.rule)
+        shared = {f for f, x in fields.items() if f == name or (f == "learning_rate" and _is_rate(x, step.rate))}
+        return {f: step.prefix + (f if f in shared else f"{name}/{f}") for f in fields}
+
+    def init(self, name: str, leaves: list[Leaf], step: Step) -> None:
+        leaves = [leaf for leaf in choose(self.where, leaves, step.whole) if not leaf.frozen]
+        for field, key in self.names(name, step).items():
+            if isinstance(tunable := hyper_fields(self.rule)[field], Tunable):
+                step.hyper[key] = slot(tunable, is_beta(self.rule, field))
+        rule = self.at(name, step)
+        for leaf in leaves:
+            _admit(rule, name, leaf)
+            if is_trained(leaf.p) and (s := _init_leaf(rule, leaf)) is not None:
+                leaf.memory[name] = s
+        if isinstance(rule, TreeRule):
+            s = rule.init_tree([leaf.p for leaf in leaves if is_trained(leaf.p)])
+            if s is not None:
+                step.tree[step.prefix + name] = jax.tree.map(_own, s)
+
+    def update(self, name: str, leaves: list[Leaf], step: Step) -> None:
+        leaves = [leaf for leaf in choose(self.where, leaves, step.whole) if leaf.moves]
+        rule, wanted = self.at(name, step), _extra(self.rule, name, step.extra)
+        for leaf in leaves:
+            _admit(rule, name, leaf)
+            if rule.needs_params and leaf.p is None:
+                raise ValueError(f"{name} needs the parameters: call update(updates, state, params)")
+        if isinstance(rule, TreeRule):
+            flush(leaves)
+            k, s = rule.measure([leaf.g for leaf in leaves], step.tree.get(step.prefix + name), step.t, **wanted)
+            if s is not None:
+                step.tree[step.prefix + name] = _like(s, step.tree[step.prefix + name], name)
+        else:
+            k = rule.scalars(step.t, **wanted)
+        bound = Bound(name, rule, jax.tree.map(_strong, k))
+        for leaf in leaves:
+            leaf.bound.append(bound)
+
+    def at(self, name: str, step: Step) -> Rule:
+        """The rule with its hyperparameters as they are at this step."""
+        fields, names = hyper_fields(self.rule), self.names(name, step)
+        now = {
+            f: resolve(x, step.count, step.hyper.get(names[f]), is_beta(self.rule, f)) for f, x in fields.items()
+        }
+        moved = {f: x for f, x in now.items() if x is not fields[f]}
+        return replace_hyper(self.rule, moved) if moved else self.rule
+
+
+class Freeze(Value):
+    """The chosen leaves take no part in the chain: zero update, no memory, seen by no stage."""
+
+    where: Where | None = None
+    label: str | None = None
+    name: ClassVar[str] = "freeze"
+    reach: ClassVar[Reach] = Reach.ELEMENT
+
+    def __repr__(self) -> str:
+        return "freeze()" if self.where is None else f"freeze({self.where!r})"
+
+    def init(self, name: str, leaves: list[Leaf], step: Step) -> None:
+        return None
+
+    def update(self, name: str, leaves: list[Leaf], step: Step) -> None:
+        for leaf in choose(self.where, leaves, step.whole):
+            if leaf.g is not None:
+                leaf.bound = []
+                leaf.g = jnp.zeros(leaf.g.shape, compute_dtype(leaf.g.dtype if leaf.p is None else leaf.p.dtype))
+
+
+def freeze_leaves(stages: Sequence[Any], leaves: list[Leaf], tree: Any) -> None:
+    """Mark what the `Freeze` stages hold, before any stage runs."""
+    for stage in stages:
+        if isinstance(stage, Freeze):
+            for leaf in choose(stage.where, leaves, tree):
+                leaf.frozen = True
+
+
+def _is_rate(x: Any, rate: Any) -> bool:
+    """Whether a stage takes the chain's learning rate. Tunable ones are one slot; the values may be tracers."""
+    if isinstance(x, Tunable) or isinstance(rate, Tunable):
+        return type(x) is type(rate)
+    return is_hashable(x) and is_hashable(rate) and bool(x == rate)
+
+
+def _extra(rule: Rule, name: str, extra: dict[str, Any]) -> dict[str, Any]:
+    for key in rule.needs:
+        if key not in extra:
+            raise ValueError(f"{name} needs {key!r}: call update(updates, state, params, {key}=...)")
+    return {key: extra[key] for key in rule.needs}
+
+
+def _admit(rule: Rule, name: str, leaf: Leaf) -> None:
+    """Refuse a leaf that the rule would treat wrongly without a word."""
+    x = leaf.array
+    if rule.real_only and x is not None and jnp.issubdtype(x.dtype, jnp.complexfloating):
+        raise ValueError(f"{name} compares numbers and {leaf.path!r} is complex ({x.dtype}); split it into two real arrays")
+    if rule.reach == Reach.ELEMENT or getattr(rule, "axis_name", None) is not None:
+        return
+    axes = {a for x in (leaf.g, leaf.p) if isinstance(x, jax.Array) for a in varying_axes(x)}
+    if axes:
+        raise ValueError(
+            f"{name} looks at more than one element of {leaf.path!r}, and inside shard_map it would see one device's "
+            f"part of it only (it varies over {', '.join(sorted(axes))}); run it under jit, or on replicated parameters"
+            + (", or give axis_name" if rule.reach == Reach.TREE else "")
+        )
+
+
+def _init_leaf(rule: Rule, leaf: Leaf) -> Any:
+    p = leaf.p
+    wide = compute_dtype(p.dtype)
+    if isinstance(p, jax.ShapeDtypeStruct):
+        sharding = p.sharding
+        s = jax.eval_shape(rule.init, jax.ShapeDtypeStruct(p.shape, wide))
+        keep = {"sharding": sharding}
+        return jax.tree.map(
+            lambda x: jax.ShapeDtypeStruct(x.shape, x.dtype, **(keep if x.shape == p.shape else {})), s
+        )
+    with _note(leaf.path):
+        s = rule.init(jnp.asarray(p).astype(wide))
+    return jax.tree.map(functools.partial(_own, other=p), s)
+
+
+def _strong(x: Any) -> Any:
+    """An array with its weak type resolved once, instead of once per leaf."""
+    return jax.lax.convert_element_type(x, x.dtype) if isinstance(x, jax.Array) else x
+
+
+def _own(x: Any, other: Any = None) -> Any:
+    """An array of our own, strongly typed: never a parameter itself."""
+    x = jnp.asarray(x)
+    return jnp.array(x, dtype=x.dtype, copy=True) if x is other or x.weak_type else x
+
+
+def flush(leaves: Sequence[Leaf]) -> None:
+    """Walk every leaf through the rules that wait for it; each combination of rules is traced once per shape."""
+    runs: dict[tuple[int, ...], Callable[..., Any]] = {}
+    for leaf in leaves:
+        if not leaf.bound:
+            continue
+        key = tuple(map(id, leaf.bound))
+        if key not in runs:
+            runs[key] = _runner(leaf.bound)
+        memory = {b.name: leaf.memory[b.name] for b in leaf.bound if b.name in leaf.memory}
+        with _note(leaf.path):
+            leaf.g, new = runs[key](leaf.g, memory, leaf.p)
+        leaf.memory = {**leaf.memory, **new}
+        leaf.bound = []
+
+
+def _runner(bound: Sequence[Bound]) -> Callable[..., Any]:
+    """`g, memory, p -> u, memory` through several rules, numbers static and arrays as data."""
+    values, treedef = jax.tree.flatten([(b.rule, b.k) for b in bound])
+    data = [x if isinstance(x, jax.Array | np.ndarray | np.generic) else None for x in values]
+    static = tuple(x if d is None else None for x, d in zip(values, data, strict=True))
+    key = (treedef, tuple(b.name for b in bound), static)
+    walk = _traced_once(*key) if is_hashable(key) else functools.partial(_walk, *key)
+    return functools.partial(walk, data)
+
+
+@functools.lru_cache(maxsize=4096)
+def _traced_once(treedef: Any, names: tuple[str, ...], static: tuple[Any, ...]) -> Callable[..., Any]:
+    return jax.jit(functools.partial(_walk, treedef, names, static), inline=True)
+
+
+def _walk(
+    treedef: Any, names: tuple[str, ...], static: Any, data: list[Any], g: Any, memory: dict[str, Any], p: Any
+) -> tuple[Any, dict[str, Any]]:
+    dtype = compute_dtype(g.dtype if p is None else p.dtype)
+    narrow = real_dtype(dtype)
+
+    def scalar(x: Any) -> Any:
+        return x.astype(narrow) if hasattr(x, "dtype") and jnp.issubdtype(x.dtype, jnp.floating) else x
+
+    stages = treedef.unflatten([s if d is None else scalar(d) for s, d in zip(static, data, strict=True)])
+    wide = p.astype(dtype) if p is not None and any(rule.needs_params for rule, _ in stages) else None
+    shape, memory, g = g.shape, dict(memory), g.astype(dtype)
+    for name, (rule, k) in zip(names, stages, strict=True):
+        s = memory.get(name)
+        step = rule.update_rows if isinstance(g, Rows) else rule.update
+        g, s_new = step(g, s, p if rule.stored_params else wide, k)
+        if g is not None and g.shape != shape:
+            raise ValueError(f"{name} turned an update of shape {shape} into one of shape {g.shape}")
+        if s is not None:
+            memory[name] = _like(s_new, s, name)
+    return g, memory
+
+
+def _like(new: Any, old: Any, name: str = "") -> Any:
+    """New memory in exactly the old one's structure, shapes and dtypes."""
+
+    def same(n: Any, o: Any) -> Any:
+        n = jnp.asarray(n)
+        if n.shape != o.shape:
+            raise ValueError(f"the memory of {name} has shape {o.shape}, and the gradient would make it {n.shape}")
+        return n.astype(o.dtype)
+
+    return jax.tree.map(same, new, old)
+
+
+class _note:
+    """Name the leaf in errors that its rule raises."""
+
+    def __init__(self, path: str) -> None:
+        self.path = path
+
+    def __enter__(self) -> None:
+        return None
+
+    def __exit__(self, kind: Any, error: Any, trace: Any) -> None:
+        if error is not None:
+            error.add_note(f"at leaf {self.path!r}")

@@ -1,0 +1,96 @@
+"""Arithmetic that several rules share, written so that float32 loses nothing."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+
+from gradxform.core.rows import Rows, is_row_leaf
+from gradxform.core.value import Pair
+
+SMALL = 16384
+"""Leaves of at most so many elements are reduced together: one kernel to compile instead of many."""
+
+
+def compute_dtype(dtype: Any) -> Any:
+    """float32 or wider: the dtype of statistics and updates for parameters of `dtype`."""
+    return jnp.promote_types(dtype, jnp.float32)
+
+
+def real_dtype(dtype: Any) -> Any:
+    return jnp.finfo(dtype).dtype
+
+
+def abs_sq(x: Any) -> Any:
+    """|x|², real for complex x."""
+    return (x * x.conj()).real if jnp.iscomplexobj(x) else x * x
+
+
+def power(b: Any, t: Any) -> Any:
+    """b**t for a decay rate, with the logarithm in double where b is a plain number."""
+    return jnp.exp(t * _log(b))
+
+
+def debias(b: Any, t: Any) -> Any:
+    """1 - b**t for a decay rate b, accurate in float32 for b near 1."""
+    return -jnp.expm1(t * _log(b))
+
+
+def _log(b: Any) -> Any:
+    if isinstance(b, float):
+        return math.log(b) if b > 0 else -math.inf
+    return jnp.log1p(-b.complement) if isinstance(b, Pair) else jnp.log(b)
+
+
+def global_norm(updates: Any, *, axis_name: Any = None) -> Any:
+    """√Σ|x|² over all leaves, summed in float32 or wider; across devices too where `axis_name` is given.
+
+    Sparse rows count as the dense gradient would (repeated rows are summed first); `None` counts nothing.
+    """
+    leaves = [x for x in jax.tree.leaves(updates, is_leaf=is_row_leaf) if x is not None]
+    total = sum_of_squares(leaves)
+    return jnp.sqrt(total if axis_name is None else jax.lax.psum(total, axis_name))
+
+
+def sum_of_squares(arrays: Sequence[Any]) -> Any:
+    """Σ|x|² over arrays and elements in float32 or wider, as few and small kernels as possible."""
+    arrays = [x.summed().values if isinstance(x, Rows) else jnp.asarray(x) for x in arrays]
+    arrays = [x.astype(compute_dtype(x.dtype)) for x in arrays if x.size]
+    if not arrays:
+        return jnp.zeros((), jnp.float32)
+    small = [x for x in arrays if x.size <= SMALL]
+    if len(small) > 16 and all(_joins(x, small[0]) for x in small):
+        joined = jnp.concatenate([jax.lax.reshape(x, (x.size,)) for x in small])
+        arrays = [x for x in arrays if x.size > SMALL] + [joined]
+    return jnp.stack([jnp.sum(abs_sq(x)) for x in arrays]).sum()
+
+
+def _joins(x: Any, other: Any) -> bool:
+    """Whether concatenating the two moves no data between devices and mixes no dtypes."""
+    sharding = getattr(jax.typeof(x), "sharding", None)
+    split = sharding is not None and any(axis is not None for axis in sharding.spec)
+    return x.dtype == other.dtype and not split and varying_axes(x) == varying_axes(other)
+
+
+def varying_axes(x: Any) -> frozenset[str]:
+    """The manual mesh axes over which a value differs between devices, inside `shard_map`."""
+    kind = jax.typeof(x)
+    kind = getattr(kind, "mat", kind)
+    return frozenset(getattr(kind, "varying", None) or getattr(kind, "vma", None) or ())
+
+
+def next_count(count: Any) -> Any:
+    """count + 1, staying at the largest integer instead of wrapping round."""
+    return count + (count < jnp.iinfo(count.dtype).max).astype(count.dtype)
+
+
+def rounded(x: Any, dtype: Any) -> Any:
+    """x as it will be once stored in `dtype`, kept in its own dtype (a pair of casts may be compiled away)."""
+    info = jnp.finfo(dtype)
+    if info.nmant >= jnp.finfo(x.dtype).nmant:
+        return x
+    return jax.lax.reduce_precision(x, info.nexp, info.nmant)

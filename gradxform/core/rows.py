@@ -1,0 +1,108 @@
+"""Sparse gradients: some rows of a large table, standing for the dense gradient."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+
+
+@jax.tree_util.register_pytree_with_keys_class
+class Rows:
+    """Rows of a gradient: row `indices[i]` holds `values[i]`, everything else is zero.
+
+    `indices`: integers of shape (n,); `values`: shape (n, *shape[1:]); `shape`: that of the parameter. Rows that
+    repeat count as their sum; an index outside [0, shape[0]), a negative one too, is padding. Sizes are fixed, so
+    it goes through `jit`. Scale or map the values with `map_rows`: `jax.tree.map` would change the indices too.
+    Raises: TypeError if the indices are not integers, ValueError if the shapes do not fit.
+    """
+
+    def __init__(self, indices: Any, values: Any, shape: tuple[int, ...]) -> None:
+        indices, values = jnp.asarray(indices), jnp.asarray(values)
+        _refuse_inexact(indices)
+        if indices.ndim != 1 or values.shape != (*indices.shape, *shape[1:]):
+            raise ValueError(
+                f"Rows of a parameter of shape {tuple(shape)} need indices (n,) and values (n, *{tuple(shape[1:])}), "
+                f"got {indices.shape} and {values.shape}"
+            )
+        self.indices, self.values, self.shape = indices, values, tuple(shape)
+
+    def tree_flatten_with_keys(self) -> tuple[Any, Any]:
+        key = jax.tree_util.GetAttrKey
+        return ((key("indices"), self.indices), (key("values"), self.values)), self.shape
+
+    @classmethod
+    def tree_unflatten(cls, shape: tuple[int, ...], children: Any) -> Rows:
+        rows = object.__new__(cls)
+        rows.indices, rows.values = children
+        rows.shape = shape
+        _refuse_inexact(rows.indices)
+        return rows
+
+    def __repr__(self) -> str:
+        return f"Rows(indices={self.indices!r}, values={self.values!r}, shape={self.shape})"
+
+    @property
+    def dtype(self) -> Any:
+        return self.values.dtype
+
+    @property
+    def ndim(self) -> int:
+        return len(self.shape)
+
+    @property
+    def size(self) -> int:
+        return math.prod(self.shape)
+
+    def astype(self, dtype: Any) -> Rows:
+        return self.with_values(self.values.astype(dtype))
+
+    def with_values(self, values: Any) -> Rows:
+        return Rows.tree_unflatten(self.shape, (self.indices, values))
+
+    def places(self) -> Any:
+        """The indices, with every kind of padding turned into shape[0], which scatters drop."""
+        inside = (self.indices >= 0) & (self.indices < self.shape[0])
+        return jnp.where(inside, self.indices, self.shape[0])
+
+    def dense(self) -> Any:
+        """The gradient that the rows stand for, of shape `shape`."""
+        return jnp.zeros(self.shape, self.dtype).at[self.places()].add(self.values, mode="drop")
+
+    def summed(self) -> Rows:
+        """Equal rows added up: n places again, each index once, the places left over as padding with value 0."""
+        n = self.indices.shape[0]
+        places = self.places()
+        order = jnp.argsort(places, stable=True)
+        places, values = places[order], self.values[order]
+        first = jnp.concatenate([jnp.ones_like(places[:1], bool), places[1:] != places[:-1]])
+        seat = jnp.cumsum(first) - 1
+        live = (places < self.shape[0]).reshape((n,) + (1,) * (values.ndim - 1))
+        totals = jax.ops.segment_sum(jnp.where(live, values, 0), seat, n, indices_are_sorted=True)
+        unique = jnp.full_like(places, self.shape[0]).at[seat].set(places)
+        return Rows.tree_unflatten(self.shape, (unique, totals))
+
+    def __radd__(self, table: Any) -> Any:
+        """table + rows: the dense table with the rows added in place."""
+        return table.at[self.places()].add(self.values.astype(table.dtype), mode="drop")
+
+
+def map_rows(f: Callable[..., Any], rows: Rows, *rest: Rows) -> Rows:
+    """Apply `f` to the values of sparse rows and leave the indices alone: `values = f(rows.values, ...)`."""
+    return rows.with_values(f(rows.values, *(r.values for r in rest)))
+
+
+def is_row_leaf(x: Any) -> bool:
+    """What the library takes as one leaf beyond arrays: `None` and `Rows`."""
+    return x is None or isinstance(x, Rows)
+
+
+def _refuse_inexact(indices: Any) -> None:
+    if hasattr(indices, "dtype") and jnp.issubdtype(indices.dtype, jnp.inexact):
+        raise TypeError(
+            f"the indices of Rows must be integers, got {indices.dtype}: a tree map has changed them with the values; "
+            "use map_rows (or mean_across between devices) instead"
+        )

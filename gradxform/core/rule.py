@@ -1,0 +1,123 @@
+"""The noun for one array: what happens to a gradient, and what is remembered of it."""
+
+from __future__ import annotations
+
+import enum
+from typing import Any, ClassVar
+
+from gradxform.core.hyper import coerce_fields
+from gradxform.core.value import Child, Value
+
+
+class Reach(enum.IntEnum):
+    """How far a rule looks in order to update one element."""
+
+    ELEMENT = 0
+    ROW = 1
+    ARRAY = 2
+    TREE = 3
+
+
+class Rule(Value):
+    """What happens to one array: `g, s, p, k -> u, s`. Subclass it, with hyperparameters as fields.
+
+    Annotate a field `Hyper` (or `Beta` for a decay rate) to let it be a number, a schedule or a tunable;
+    `update` then sees it as a number. Arrays arrive in float32 or wider.
+    """
+
+    name: ClassVar[str] = ""
+    """The key of its memory in the state and of its hyperparameters; the class's name unless given."""
+    reach: ClassVar[Reach] = Reach.ELEMENT
+    needs_params: ClassVar[bool] = False
+    needs: ClassVar[tuple[str, ...]] = ()
+    """Extra arguments of `update` (such as `value`) that `scalars` takes by keyword."""
+    real_only: ClassVar[bool] = False
+    """Refuse complex parameters by name: the rule compares, or takes signs."""
+    keeps_zero: ClassVar[bool] = False
+    """Zero in gives zero out, element by element, without memory or parameter: sparse rows may stay rows."""
+    stored_params: ClassVar[bool] = False
+    """`update` wants `p` in the dtype that it is stored in (the rule asks where the step will land)."""
+
+    def __init_subclass__(cls, **kwargs: Any) -> None:
+        super().__init_subclass__(**kwargs)
+        if cls.name == "" or (isinstance(cls.name, str) and "name" not in cls.__dict__):
+            cls.name = cls.public_name().removeprefix("scale_by_")
+
+    def __post_init__(self) -> None:
+        coerce_fields(self)
+        self.check()
+
+    def check(self) -> None:
+        """Refuse hyperparameters out of range; called once, when a user makes the rule."""
+
+    def init(self, p: Any) -> Any:
+        """The memory for one parameter: a NamedTuple of arrays, or None for nothing."""
+        return None
+
+    def scalars(self, t: Any) -> Any:
+        """What is the same for every array at step t = 1, 2, ...; handed to `update` as `k`."""
+        return None
+
+    def update(self, g: Any, s: Any, p: Any, k: Any) -> tuple[Any, Any]:
+        """Gradient, memory, parameter and the step's scalars -> update and new memory."""
+        raise NotImplementedError
+
+    def update_rows(self, g: Any, s: Any, p: Any, k: Any) -> tuple[Any, Any]:
+        """`update` for a gradient given as `Rows`; by default what the dense gradient gives."""
+        if not self.keeps_zero:
+            return self.update(g.dense(), s, p, k)
+        rows = g.summed()
+        return rows.with_values(self.update(rows.values, s, None, k)[0]), s
+
+
+class TreeRule(Rule):
+    """A rule whose scalars see the whole tree: `measure` reads all leaves, then `update` acts on each."""
+
+    reach = Reach.TREE
+
+    def init_tree(self, ps: list[Any]) -> Any:
+        """Tree-wide memory: a NamedTuple of arrays, or None for nothing."""
+        return None
+
+    def measure(self, gs: list[Any], s: Any, t: Any) -> tuple[Any, Any]:
+        """All gradients, tree-wide memory and the step -> the scalars `k`, and new memory."""
+        raise NotImplementedError
+
+
+class Wrapper(Rule):
+    """A rule around a rule, with the inner one's name and facts: what strategies make of rules."""
+
+    rule: Child[Rule]
+
+    @property
+    def name(self) -> str:  # type: ignore[override]
+        return self.rule.name
+
+    @property
+    def reach(self) -> Reach:  # type: ignore[override]
+        return self.rule.reach
+
+    @property
+    def needs_params(self) -> bool:  # type: ignore[override]
+        return self.rule.needs_params
+
+    @property
+    def needs(self) -> tuple[str, ...]:  # type: ignore[override]
+        return self.rule.needs
+
+    @property
+    def real_only(self) -> bool:  # type: ignore[override]
+        return self.rule.real_only
+
+    @property
+    def stored_params(self) -> bool:  # type: ignore[override]
+        return self.rule.stored_params
+
+    def init(self, p: Any) -> Any:
+        return self.rule.init(p)
+
+    def scalars(self, t: Any, **extra: Any) -> Any:
+        return self.rule.scalars(t, **extra)
+
+    def update(self, g: Any, s: Any, p: Any, k: Any) -> tuple[Any, Any]:
+        return self.rule.update(g, s, p, k)

@@ -1,0 +1,69 @@
+"""The one shape of every chain's state."""
+
+from __future__ import annotations
+
+from typing import Any, NamedTuple
+
+import jax
+
+
+class State(NamedTuple):
+    """What a transformation remembers.
+
+    count: int32 scalar, updates done. leaves: shaped like the parameters, and at each parameter's place a dict
+    `{stage: memory}`. tree: `{stage: memory}` of what sees the whole tree. hyper: `{name: value}` of tunables.
+    """
+
+    count: Any
+    leaves: Any
+    tree: dict[str, Any]
+    hyper: dict[str, Any]
+
+
+def is_memory(x: Any) -> bool:
+    """Whether a node of `State.leaves` is one parameter's memory: a dict from stage to NamedTuple."""
+    return isinstance(x, dict) and all(isinstance(v, tuple) and hasattr(v, "_fields") for v in x.values())
+
+
+def view(state: Any, field: str) -> Any:
+    """All statistics of one name, as a tree like the parameters: `view(state, "mu")`.
+
+    `field` is a field (`"mu"`), or stage and field (`"adam/mu"`) where two stages keep one of that name. A parameter
+    without it holds None. States of wrappers (tuples, dicts around ours) are searched.
+    Raises: ValueError if no parameter keeps it, or if it is ambiguous.
+    """
+    tree = _pick(find_state(state).leaves, field)
+    if not jax.tree.leaves(tree):
+        raise ValueError(f"no parameter keeps a statistic {field!r}")
+    return tree
+
+
+def _pick(leaves: Any, field: str) -> Any:
+    def at(memory: Any) -> Any:
+        if not is_memory(memory):
+            return None
+        found = {f"{n}/{f}": v for n, m in memory.items() for f, v in zip(m._fields, m, strict=True)}
+        names = [n for n in found if n == field or n.split("/", 1)[1] == field or n.rsplit("/", 1)[1] == field]
+        if len(names) > 1:
+            raise ValueError(f"{field!r} is ambiguous: {', '.join(names)}")
+        return found[names[0]] if names else None
+
+    return jax.tree.map(at, leaves, is_leaf=is_memory)
+
+
+def find_state(state: Any) -> State:
+    """The first of our states inside tuples, dicts and wrappers.
+
+    Raises: ValueError if there is none.
+    """
+    found = find_states(state)
+    if not found:
+        raise ValueError(f"no state of a gradxform transformation inside {type(state).__name__}")
+    return found[0]
+
+
+def find_states(state: Any) -> list[State]:
+    """All of our states inside tuples, dicts and wrappers, outermost first."""
+    nodes = jax.tree.leaves(state, is_leaf=lambda x: isinstance(x, State))
+    return [x for x in nodes if isinstance(x, State)]
+

@@ -1,0 +1,152 @@
+"""The noun for a tree: the pair `(init, update)`, as a value."""
+
+from __future__ import annotations
+
+import functools
+from collections.abc import Iterator
+from typing import Any, ClassVar
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+
+from gradxform.core.rows import Rows, is_row_leaf
+from gradxform.core.rule import Rule
+from gradxform.core.numbers import compute_dtype
+from gradxform.core.value import Value, is_hashable
+
+
+class GradientTransformation(Value):
+    """A pure pair over pytrees: `init(params) -> state`, `update(updates, state, params=None, **extra) -> updates, state`.
+
+    A value: it prints as one would write it, compares and hashes by content, goes through `jit` as a pytree of its
+    numbers, and unpacks as the pair. Un-jitted `update` dispatches compiled code; under a trace it inlines.
+    """
+
+    name: ClassVar[str] = "transformation"
+
+    def _init(self, params: Any) -> Any:
+        raise NotImplementedError
+
+    def _update(self, updates: Any, state: Any, params: Any, extra: dict[str, Any]) -> tuple[Any, Any]:
+        raise NotImplementedError
+
+    def rules(self, path: str, leaf: Any) -> tuple[Rule, ...] | None:
+        """The rules that one leaf goes through, in order; None when only the whole tree can tell."""
+        return None
+
+    @property
+    def init(self) -> Init:
+        return _pair(self)[0]
+
+    @property
+    def update(self) -> Update:
+        return _pair(self)[1]
+
+    def __iter__(self) -> Iterator[Any]:
+        return iter(_pair(self))
+
+
+class Init:
+    """`params -> state`; equal and of equal hash for equal transformations."""
+
+    __slots__ = ("__weakref__", "tx")
+    __name__ = "init"
+
+    def __init__(self, tx: GradientTransformation) -> None:
+        self.tx = tx
+
+    def __call__(self, params: Any) -> Any:
+        state = self.tx._init(params)
+        if any(isinstance(x, jax.ShapeDtypeStruct) for x in jax.tree.leaves(params)):
+            return jax.tree.map(_as_struct, state)
+        return state
+
+    def __eq__(self, other: object) -> bool:
+        return type(self) is type(other) and (self is other or self.tx == other.tx)
+
+    def __hash__(self) -> int:
+        return hash((type(self), self.tx if is_hashable(self.tx) else id(self.tx)))
+
+    def __repr__(self) -> str:
+        return f"{self.tx!r}.{self.__name__}"
+
+
+class Update(Init):
+    """`updates, state, params=None, **extra -> updates, state`; equal for equal transformations."""
+
+    __slots__ = ()
+    __name__ = "update"
+
+    def __call__(self, updates: Any, state: Any, params: Any = None, **extra: Any) -> tuple[Any, Any]:  # type: ignore[override]
+        if _is_concrete((updates, state, params, extra)) and is_hashable(self.tx):
+            return _compiled(self.tx)(updates, state, params, extra)  # type: ignore[no-any-return]
+        return self.tx._update(updates, state, params, extra)
+
+
+@functools.lru_cache(maxsize=4096)
+def _kept(tx: GradientTransformation) -> tuple[Init, Update]:
+    return Init(tx), Update(tx)
+
+
+def _pair(tx: GradientTransformation) -> tuple[Init, Update]:
+    if is_hashable(tx):
+        return _kept(tx)
+    if "_made" not in tx.__dict__:
+        object.__setattr__(tx, "_made", (Init(tx), Update(tx)))
+    return tx.__dict__["_made"]  # type: ignore[no-any-return]
+
+
+@functools.lru_cache(maxsize=1024)
+def _compiled(tx: GradientTransformation) -> Any:
+    return jax.jit(lambda updates, state, params, extra: tx._update(updates, state, params, extra))
+
+
+def _is_concrete(tree: Any) -> bool:
+    """Whether compiled code may be dispatched: arrays only, and no trace under way."""
+    if isinstance(jnp.zeros(()), jax.core.Tracer) or jax.config.jax_disable_jit:  # type: ignore[attr-defined]
+        return False
+    kinds = (jax.Array, np.ndarray, np.generic, int, float, complex)
+    return all(isinstance(x, kinds) and not isinstance(x, jax.core.Tracer) for x in jax.tree.leaves(tree))
+
+
+def _as_struct(x: Any) -> Any:
+    return x if isinstance(x, jax.ShapeDtypeStruct) else jax.ShapeDtypeStruct(x.shape, x.dtype)
+
+
+def apply_updates(params: Any, updates: Any) -> Any:
+    """Add updates to parameters: `p <- round(p + u)`, summed in float32 or wider, rounded once to p's dtype.
+
+    A leaf whose update is None stays as it is; sparse rows are added row by row.
+    Raises: ValueError if the trees or the shapes differ.
+    """
+
+    def add(u: Any, p: Any) -> Any:
+        if u is None or p is None:
+            return p
+        p = jnp.asarray(p)
+        if np.shape(u) != p.shape:
+            raise ValueError(f"an update has shape {np.shape(u)}, its parameter {p.shape}")
+        if isinstance(u, Rows):
+            return p + u
+        wide = compute_dtype(p.dtype)
+        return jax.lax.add(p.astype(wide), u.astype(wide)).astype(p.dtype)
+
+    return jax.tree.map(add, updates, params, is_leaf=is_row_leaf)
+
+
+def make_step(tx: GradientTransformation) -> Any:
+    """One compiled training step: `params, state = step(params, state, grads, **extra)`.
+
+    `params` and `state` are donated: their memory is reused, so use what the step returns.
+    """
+    return _step(tx) if is_hashable(tx) else _step.__wrapped__(tx)
+
+
+@functools.lru_cache(maxsize=1024)
+def _step(tx: GradientTransformation) -> Any:
+    def step(params: Any, state: Any, grads: Any, **extra: Any) -> tuple[Any, Any]:
+        updates, state = tx.update(grads, state, params, **extra)
+        return apply_updates(params, updates), state
+
+    return jax.jit(step, donate_argnums=(0, 1))

@@ -1,0 +1,166 @@
+"""Opening trees: leaves with their paths, gradient against parameter, each with its memory."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any, NamedTuple
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+
+from gradxform.core.rows import Rows, is_row_leaf
+
+GetAttrKey = jax.tree_util.GetAttrKey
+
+
+class Leaf:
+    """One parameter on its way through a transformation: path, gradient, parameter, memory."""
+
+    __slots__ = ("bound", "frozen", "g", "memory", "p", "path")
+
+    def __init__(self, path: str, g: Any, p: Any, memory: dict[str, Any]) -> None:
+        self.path, self.g, self.p, self.memory = path, g, p, memory
+        self.bound: list[Any] = []
+        self.frozen = False
+
+    @property
+    def moves(self) -> bool:
+        """Whether rules run here: there is a gradient, it has elements, and nothing freezes it."""
+        return self.g is not None and self.g.size > 0 and not self.frozen
+
+    @property
+    def array(self) -> Any:
+        """The parameter where there is one, else the gradient: what selectors look at."""
+        return self.g if self.p is None else self.p
+
+
+def open_tree(tree: Any) -> tuple[list[str], list[Any], Any]:
+    """Paths, leaves and structure; `None` and `Rows` are leaves."""
+    keyed, treedef = jax.tree_util.tree_flatten_with_path(tree, is_leaf=is_row_leaf)
+    keys = [k for k, _ in keyed]
+    return paths_of(keys), [x for _, x in keyed], treedef
+
+
+def paths_of(keys: Sequence[tuple[Any, ...]]) -> list[str]:
+    """Names joined by `/`, one per leaf, the same for every kind of container.
+
+    A container of variables (flax's nnx) ends every path in an attribute `value`; it is left out.
+    Raises: ValueError if two leaves have one path.
+    """
+    if keys and all(k and isinstance(k[-1], GetAttrKey) and k[-1].name == "value" for k in keys):
+        keys = [k[:-1] for k in keys]
+    paths = ["/".join(map(_name, k)) for k in keys]
+    if len(set(paths)) < len(paths):
+        twice = next(p for i, p in enumerate(paths) if p in paths[:i])
+        raise ValueError(f"two leaves have the path {twice!r}; names must tell the leaves of a tree apart")
+    return paths
+
+
+def _name(key: Any) -> str:
+    for attribute in ("key", "name", "idx"):
+        if hasattr(key, attribute):
+            return str(getattr(key, attribute))
+    return str(key)
+
+
+class Opened(NamedTuple):
+    """Three trees opened together: the leaves, and how to close updates and memories again."""
+
+    leaves: list[Leaf]
+    structure: Any
+    memory_structure: Any
+    memory_paths: list[str]
+    memories: list[Any]
+
+    def close_updates(self) -> Any:
+        return self.structure.unflatten([leaf.g for leaf in self.leaves])
+
+    def close_memories(self) -> Any:
+        new = {leaf.path: leaf.memory for leaf in self.leaves}
+        held = zip(self.memory_paths, self.memories, strict=True)
+        return self.memory_structure.unflatten([new.get(path, old) for path, old in held])
+
+
+def open_together(updates: Any, params: Any, memories: Any) -> Opened:
+    """Pair every gradient with its parameter and its memory, by path.
+
+    Raises: ValueError naming the first path where gradients and parameters, or gradients and state, differ.
+    """
+    paths, gs, structure = open_tree(updates)
+    ps = [None] * len(gs)
+    p_paths, p_structure = paths, structure
+    if params is not None:
+        p_structure = jax.tree.structure(params, is_leaf=is_row_leaf)
+        if p_structure == structure:
+            ps = structure.flatten_up_to(params)
+        else:
+            p_paths, found, p_structure = open_tree(params)
+            ps = _by_path(paths, dict(zip(p_paths, found, strict=True)))
+    held_structure, held_paths, held = _open_memories(memories, p_structure, p_paths)
+    by_path = dict(zip(held_paths, held, strict=True))
+    leaves = []
+    for path, g, p in zip(paths, gs, ps, strict=True):
+        if path not in by_path:
+            raise ValueError(f"the state knows no leaf {path!r}; it was made for {', '.join(held_paths) or 'no leaves'}")
+        leaves.append(Leaf(path, _gradient(path, g, p), p, by_path[path]))
+    return Opened(leaves, structure, held_structure, held_paths, held)
+
+
+def _by_path(paths: list[str], params: dict[str, Any]) -> list[Any]:
+    for path in paths:
+        if path not in params:
+            raise ValueError(f"gradients and parameters differ in structure: only the gradients have {path!r}")
+    known = set(paths)
+    for path, p in params.items():
+        if p is not None and path not in known:
+            raise ValueError(f"gradients and parameters differ in structure: only the parameters have {path!r}")
+    return [params[path] for path in paths]
+
+
+def _open_memories(memories: Any, structure: Any, paths: list[str]) -> tuple[Any, list[str], list[Any]]:
+    """By the parameters' structure where the memories have it, else by path (other containers, same names)."""
+    try:
+        return structure, paths, structure.flatten_up_to(memories)
+    except (ValueError, TypeError, KeyError):
+        places = set(paths)
+
+    def is_place(key: tuple[Any, ...], x: Any) -> bool:
+        return x is None or "/".join(map(_name, key)) in places
+
+    keyed, found = jax.tree_util.tree_flatten_with_path(memories, is_leaf=is_place, is_leaf_takes_path=True)
+    return found, ["/".join(map(_name, k)) for k, _ in keyed], [x for _, x in keyed]
+
+
+def is_inexact(x: Any) -> bool:
+    return jnp.issubdtype(x.dtype, jnp.inexact)
+
+
+def is_trained(x: Any) -> bool:
+    """Whether a parameter has anything to learn: inexact, and at least one element."""
+    return x is not None and is_inexact(x) and x.size > 0
+
+
+def _gradient(path: str, g: Any, p: Any) -> Any:
+    """The gradient of one leaf, refused where it does not fit its parameter."""
+    if g is None:
+        return None
+    if not hasattr(g, "dtype"):
+        if not isinstance(g, int | float | complex):
+            raise TypeError(f"the gradient of {path!r} must be an array, Rows or None, got {type(g).__name__}")
+        g = jnp.asarray(g)
+    if g.dtype == jax.dtypes.float0:
+        return None
+    if p is not None:
+        p_shape, p_dtype = np.shape(p), jnp.result_type(p)
+        if not jnp.issubdtype(p_dtype, jnp.inexact):
+            raise ValueError(
+                f"{path!r} is an integer parameter ({p_dtype}) and has a gradient; give None there, or freeze it"
+            )
+        if g.shape != p_shape:
+            raise ValueError(f"the gradient of {path!r} has shape {g.shape}, its parameter {p_shape}")
+        if jnp.issubdtype(g.dtype, jnp.complexfloating) and not jnp.issubdtype(p_dtype, jnp.complexfloating):
+            raise ValueError(f"the gradient of {path!r} is complex ({g.dtype}), its parameter is not ({p_dtype})")
+    if not is_inexact(g):
+        raise ValueError(f"the gradient of {path!r} has dtype {g.dtype}; gradients are floating point, or None")
+    return g if isinstance(g, Rows | jax.Array) else jnp.asarray(g)

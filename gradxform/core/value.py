@@ -1,0 +1,132 @@
+"""Values: frozen dataclasses that compare, hash and print by content, and are pytrees.
+
+A field annotated `Hyper`, `Beta` or `Child[...]` is a branch of the tree; every other field is structure.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import functools
+import re
+from collections.abc import Hashable
+from typing import Annotated, Any, NamedTuple, Self, TypeVar, dataclass_transform
+
+import jax
+
+T = TypeVar("T")
+Child = Annotated[T, "child"]
+"""A field that holds values itself: a rule inside a strategy, the stages of a chain."""
+
+
+class Pair(NamedTuple):
+    """A decay rate `b` with its complement `1 - b`, both rounded from double, written like a number in a rule.
+
+    A rate that is data (it came through `jit`, or lives in the state) would lose digits in `1 - b`;
+    carried as a pair it loses none.
+    """
+
+    value: Any
+    complement: Any
+
+    def __mul__(self, x: Any) -> Any:
+        return self.value * x
+
+    def __rmul__(self, x: Any) -> Any:
+        return self.value * x
+
+    def __rsub__(self, one: Any) -> Any:
+        return self.complement if isinstance(one, int) and one == 1 else one - self.value
+
+    def __pow__(self, t: Any) -> Any:
+        return self.value**t
+
+
+@dataclass_transform(frozen_default=True)
+class Value:
+    """Base of rules, schedules, selectors, stages and transformations."""
+
+    def __init_subclass__(cls, **kwargs: Any) -> None:
+        super().__init_subclass__(**kwargs)
+        dataclasses.dataclass(frozen=True, repr=False)(cls)
+        jax.tree_util.register_pytree_with_keys(cls, _flatten_with_keys, _unflattener(cls), _flatten)
+
+    def __repr__(self) -> str:
+        shown = ", ".join(
+            f"{f.name}={getattr(self, f.name)!r}"
+            for f in dataclasses.fields(self)  # type: ignore[arg-type]
+            if f.repr
+        )
+        return f"{self.public_name()}({shown})"
+
+    @classmethod
+    def public_name(cls) -> str:
+        """The function a user calls to make one: `ScaleByAdam` prints as `scale_by_adam`."""
+        return re.sub(r"(?<=[a-z0-9])(?=[A-Z])", "_", cls.__name__).lower()
+
+    def with_fields(self, **fields: Any) -> Self:
+        """The same value with some fields exchanged, and nothing checked or coerced again."""
+        new = object.__new__(type(self))
+        for f in dataclasses.fields(self):  # type: ignore[arg-type]
+            object.__setattr__(new, f.name, fields.get(f.name, getattr(self, f.name)))
+        return new
+
+
+def kind(field: dataclasses.Field[Any]) -> str:
+    """`"hyper"`, `"beta"`, `"child"` or `"static"`, read from the annotation."""
+    return _kind(field.type)  # type: ignore[arg-type]
+
+
+@functools.cache
+def _kind(annotation: Hashable) -> str:
+    if isinstance(annotation, str):
+        word = re.match(r"(?:\w+\.)*(Hyper|Beta|Child)\b", annotation)
+        return word[1].lower() if word else "static"
+    for part in (annotation, *getattr(annotation, "__args__", ())):
+        for mark in getattr(part, "__metadata__", ()):
+            if mark in ("hyper", "beta", "child"):
+                return str(mark)
+    return "static"
+
+
+def is_hashable(x: Any) -> bool:
+    try:
+        hash(x)
+    except TypeError:
+        return False
+    return True
+
+
+def _flatten(value: Any) -> tuple[list[Any], Any]:
+    children, static = [], []
+    for f in dataclasses.fields(value):
+        x = getattr(value, f.name)
+        what = kind(f)
+        if what == "static":
+            static.append(x)
+        elif what == "beta" and isinstance(x, float):
+            children.append(Pair(x, 1.0 - x))
+        else:
+            children.append(x)
+    return children, tuple(static)
+
+
+def _flatten_with_keys(value: Any) -> tuple[list[Any], Any]:
+    children, static = _flatten(value)
+    names = [f.name for f in dataclasses.fields(value) if kind(f) != "static"]
+    keyed = [(jax.tree_util.GetAttrKey(n), c) for n, c in zip(names, children, strict=True)]
+    return keyed, static
+
+
+def _unflattener(cls: type) -> Any:
+    def unflatten(static: Any, children: Any) -> Any:
+        new: Any = object.__new__(cls)
+        children, static = iter(children), iter(static)
+        for f in dataclasses.fields(cls):
+            what = kind(f)
+            x = next(static) if what == "static" else next(children)
+            if what == "beta" and isinstance(x, Pair) and isinstance(x.value, float):
+                x = x.value
+            object.__setattr__(new, f.name, x)
+        return new
+
+    return unflatten

@@ -1,0 +1,145 @@
+"""What a transformation does with each parameter, and what it costs in memory."""
+
+from __future__ import annotations
+
+import math
+from typing import Any, NamedTuple
+
+import jax
+import numpy as np
+
+from gradxform.control.tunable import hyperparams
+from gradxform.core.chain import Chain, Split
+from gradxform.core.lift import Freeze, Lifted, choose
+from gradxform.core.state import State, find_states
+from gradxform.core.transform import GradientTransformation
+from gradxform.core.tree import Leaf, open_tree
+
+
+class Row(NamedTuple):
+    """One parameter: where it is, what happens to it, what is kept for it (bytes)."""
+
+    path: str
+    shape: tuple[int, ...]
+    dtype: str
+    group: str
+    learning_rate: str
+    weight_decay: str
+    rules: tuple[str, ...]
+    state_bytes: int
+
+
+class Explanation(NamedTuple):
+    """A row for every parameter, and totals; prints as a table."""
+
+    rows: tuple[Row, ...]
+    parameters: int
+    parameter_bytes: int
+    state_bytes: int
+
+    def __str__(self) -> str:
+        head = ("path", "shape", "dtype", "group", "learning rate", "weight decay", "rules", "state")
+        body = [(*map(str, row[:6]), " ".join(row.rules), _bytes(row.state_bytes)) for row in self.rows]
+        widths = [max(len(line[i]) for line in (head, *body)) for i in range(len(head))]
+        lines = ["  ".join(cell.ljust(width) for cell, width in zip(line, widths, strict=True)) for line in (head, *body)]
+        each = self.state_bytes / self.parameters if self.parameters else 0.0
+        total = (
+            f"{self.parameters:,} parameters in {_bytes(self.parameter_bytes)}, state {_bytes(self.state_bytes)} "
+            f"({each:.2f} B per parameter)"
+        )
+        return "\n".join([*(line.rstrip() for line in lines), total])
+
+
+def explain(tx: GradientTransformation, params: Any) -> Explanation:
+    """Tabulate a transformation over parameters: path, shape, dtype, group, rates, rules and bytes of state.
+
+    Works on shapes alone: `jax.eval_shape` of a model that fits no machine is enough. Schedules show their value at the
+    first update. `str()` of the result is the table; its fields are for programs. A wrapper's own state counts in the
+    totals.
+    Raises: what `tx.init(params)` raises.
+    """
+    shapes = jax.tree.map(lambda x: jax.ShapeDtypeStruct(np.shape(x), x.dtype), params)
+    state = tx.init(shapes)
+    paths, ps, structure = open_tree(shapes)
+    leaves = [Leaf(path, None, p, {}) for path, p in zip(paths, ps, strict=True)]
+    inner = _inner(tx)
+    places: dict[str, list[tuple[str, str]]] = {path: [] for path in paths}
+    _place(inner, leaves, shapes, "", (), places)
+    held = find_states(state)
+    memories = structure.flatten_up_to(held[0].leaves) if held else [None] * len(ps)
+    values = _hyper_at_start(inner, held)
+    rows = [
+        _row(leaf, places[leaf.path], memory, values)
+        for leaf, memory in zip(leaves, memories, strict=True)
+        if leaf.p is not None
+    ]
+    count = sum(math.prod(row.shape) for row in rows)
+    return Explanation(tuple(rows), count, tree_bytes(shapes), tree_bytes(state))
+
+
+def tree_bytes(tree: Any) -> int:
+    """The bytes that the arrays of a tree take, shapes and dtypes alone counted."""
+    return sum(math.prod(x.shape) * x.dtype.itemsize for x in jax.tree.leaves(tree))
+
+
+def _inner(tx: Any) -> Any:
+    while not isinstance(tx, Chain) and hasattr(tx, "inner"):
+        tx = tx.inner
+    return tx
+
+
+def _place(
+    tx: Any, leaves: list[Leaf], tree: Any, group: str, taken: Any, places: dict[str, list[tuple[str, str]]]
+) -> None:
+    """For each path the (group prefix, stage name) pairs that it goes through."""
+    if not isinstance(tx, Chain):
+        return
+    frozen = {x.path for s in tx.stages if isinstance(s, Freeze) for x in choose(s.where, leaves, tree)}
+    for path in frozen:
+        places[path] = [(group, "freeze")]
+    live = [leaf for leaf in leaves if leaf.path not in frozen and (group, "freeze") not in places[leaf.path]]
+    for name, stage in tx.named(taken):
+        if isinstance(stage, Split):
+            labels = stage.groups.labels(live, tree)
+            for label, branch in stage.branches.items():
+                own = [leaf for leaf, mine in zip(live, labels, strict=True) if mine == label]
+                _place(branch, own, tree, f"{group}{label}/", stage.taken, places)
+        elif isinstance(stage, Lifted):
+            for leaf in choose(stage.where, live, tree):
+                places[leaf.path].append((group, name))
+        elif not isinstance(stage, Freeze):
+            for leaf in live:
+                places[leaf.path].append((group, name))
+
+
+def _hyper_at_start(tx: Any, held: list[State]) -> dict[str, Any]:
+    if not held or not isinstance(tx, Chain):
+        return {}
+    zeros = jax.tree.map(lambda x: np.full(x.shape, np.nan if x.dtype.kind == "f" else 0, x.dtype), (held[0].count, held[0].hyper))
+    return hyperparams(tx, State(zeros[0], {}, {}, zeros[1]))
+
+
+def _row(leaf: Leaf, places: list[tuple[str, str]], memory: Any, values: dict[str, Any]) -> Row:
+    groups = {group for group, _ in places}
+    group = max(groups, key=len).rstrip("/") if groups else ""
+
+    def value(field: str) -> str:
+        for prefix, name in reversed(places):
+            for key in (f"{prefix}{field}" if name == field else "", f"{prefix}{name}/{field}"):
+                if key in values:
+                    return f"{float(values[key]):.4g}"
+        return "-"
+
+    p = leaf.p
+    names = tuple(name for _, name in places)
+    return Row(
+        leaf.path, tuple(p.shape), str(p.dtype), group or "-", value("learning_rate"), value("weight_decay"), names,
+        tree_bytes(memory),
+    )
+
+
+def _bytes(n: int) -> str:
+    for unit, size in (("GB", 1e9), ("MB", 1e6), ("kB", 1e3)):
+        if n >= size:
+            return f"{n / size:.4g} {unit}"
+    return f"{n} B"

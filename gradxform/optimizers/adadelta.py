@@ -1,0 +1,60 @@
+"""Adadelta: steps in the units of the parameters, without a learning rate."""
+
+from __future__ import annotations
+
+from typing import Any, NamedTuple
+
+import jax.numpy as jnp
+
+from gradxform.core import check
+from gradxform.core.chain import Chain, chain, lift
+from gradxform.core.hyper import Beta, Hyper
+from gradxform.core.numbers import abs_sq
+from gradxform.core.rule import Rule
+from gradxform.transforms.decay import add_decayed_weights
+from gradxform.transforms.scale import scale_by_learning_rate
+
+
+class SquaredMeans(NamedTuple):
+    e_g: Any
+    e_x: Any
+
+
+class ScaleByAdadelta(Rule):
+    rho: Beta = 0.9
+    eps: Hyper = 1e-6
+
+    def check(self) -> None:
+        check.fraction(rho=self.rho)
+        check.positive(eps=self.eps)
+
+    def init(self, p: Any) -> SquaredMeans:
+        return SquaredMeans(e_g=jnp.zeros_like(p.real), e_x=jnp.zeros_like(p.real))
+
+    def update(self, g: Any, s: SquaredMeans, p: Any, k: Any) -> tuple[Any, SquaredMeans]:
+        e_g = self.rho * s.e_g + (1 - self.rho) * abs_sq(g)
+        u = jnp.sqrt(s.e_x + self.eps) / jnp.sqrt(e_g + self.eps) * g
+        return u, SquaredMeans(e_g, self.rho * s.e_x + (1 - self.rho) * abs_sq(u))
+
+
+def scale_by_adadelta(rho: Any = 0.9, eps: Any = 1e-6) -> Chain:
+    """Scale by a ratio of means of squares: `u = g · √(x + eps) / √(v + eps)`, v of gradients, x of past updates.
+
+    `v <- rho·v + (1-rho)·|g|²`, then u, then `x <- rho·x + (1-rho)·|u|²`.
+    Reach: element. State: e_g (v), e_x (x), shaped like p, float32 or wider.
+    Raises: ValueError if rho is not in [0, 1) or eps <= 0.
+    Source: Zeiler 2012, arXiv:1212.5701, algorithm 1.
+    """
+    return lift(ScaleByAdadelta(rho, eps))
+
+
+def adadelta(
+    learning_rate: Any = None, rho: Any = 0.9, eps: Any = 1e-6, weight_decay: Any = 0.0, weight_decay_mask: Any = None
+) -> Chain:
+    """Adadelta: `add_decayed_weights` (where weight_decay is not 0), `scale_by_adadelta`, learning rate (None: 1.0).
+
+    Source: Zeiler 2012, arXiv:1212.5701.
+    """
+    decayed = () if weight_decay == 0.0 else (add_decayed_weights(weight_decay, weight_decay_mask),)
+    rate = scale_by_learning_rate(1.0 if learning_rate is None else learning_rate)
+    return chain(*decayed, scale_by_adadelta(rho, eps), rate)

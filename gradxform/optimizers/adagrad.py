@@ -1,0 +1,53 @@
+"""Adagrad: divide by the root of the sum of all squares so far."""
+
+from __future__ import annotations
+
+from typing import Any, NamedTuple
+
+import jax.numpy as jnp
+from jax import lax
+
+from gradxform.core import check
+from gradxform.core.chain import Chain, chain, lift
+from gradxform.core.hyper import Hyper
+from gradxform.core.numbers import abs_sq
+from gradxform.core.rule import Rule
+from gradxform.transforms.scale import scale_by_learning_rate
+
+
+class SumOfSquares(NamedTuple):
+    sum_of_squares: Any
+
+
+class ScaleByRss(Rule):
+    initial_accumulator_value: Hyper = 0.1
+    eps: Hyper = 1e-7
+
+    def check(self) -> None:
+        check.nonnegative(initial_accumulator_value=self.initial_accumulator_value, eps=self.eps)
+
+    def init(self, p: Any) -> SumOfSquares:
+        return SumOfSquares(jnp.full_like(p.real, self.initial_accumulator_value))
+
+    def update(self, g: Any, s: SumOfSquares, p: Any, k: Any) -> tuple[Any, SumOfSquares]:
+        total = s.sum_of_squares + abs_sq(g)
+        return g * jnp.where(total > 0, lax.rsqrt(total + self.eps), 0.0), SumOfSquares(total)
+
+
+def scale_by_rss(initial_accumulator_value: Any = 0.1, eps: Any = 1e-7) -> Chain:
+    """Divide by the root of the sum of squares: `a <- a + |g|²`, `u = g / √(a + eps)`, and 0 where a = 0.
+
+    initial_accumulator_value: what a starts from, at least 0 (a number: it is used once, at init).
+    Reach: element. State: sum_of_squares, shaped like p, float32 or wider.
+    Raises: ValueError if an argument is negative.
+    Source: Duchi et al. 2011, JMLR 12, equation 1.
+    """
+    return lift(ScaleByRss(initial_accumulator_value, eps))
+
+
+def adagrad(learning_rate: Any, initial_accumulator_value: Any = 0.1, eps: Any = 1e-7) -> Chain:
+    """Adagrad: `chain(scale_by_rss(initial_accumulator_value, eps), scale_by_learning_rate(learning_rate))`.
+
+    Source: Duchi et al. 2011, JMLR 12.
+    """
+    return chain(scale_by_rss(initial_accumulator_value, eps), scale_by_learning_rate(learning_rate))

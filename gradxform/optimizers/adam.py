@@ -1,0 +1,219 @@
+"""Adam and its kin: a mean of gradients over the root of a mean of their squares."""
+
+from __future__ import annotations
+
+from typing import Any, NamedTuple
+
+import jax.numpy as jnp
+
+from gradxform.core import check
+from gradxform.core.chain import Chain, chain, lift
+from gradxform.core.codec import stored_in
+from gradxform.core.hyper import Beta, Hyper
+from gradxform.core.numbers import abs_sq, debias
+from gradxform.core.rule import Rule
+from gradxform.transforms.decay import add_decayed_weights
+from gradxform.transforms.scale import scale_by_learning_rate
+
+
+class Moments(NamedTuple):
+    mu: Any
+    nu: Any
+
+
+class ScaleByAdam(Rule):
+    b1: Beta = 0.9
+    b2: Beta = 0.999
+    eps: Hyper = 1e-8
+    eps_root: Hyper = 0.0
+    nesterov: bool = False
+
+    def check(self) -> None:
+        check.fraction(b1=self.b1, b2=self.b2)
+        check.nonnegative(eps=self.eps, eps_root=self.eps_root)
+        check.boolean(nesterov=self.nesterov)
+
+    def init(self, p: Any) -> Moments:
+        return Moments(mu=jnp.zeros_like(p), nu=jnp.zeros_like(p.real))
+
+    def scalars(self, t: Any) -> Any:
+        return debias(self.b1, t), debias(self.b1, t + 1), debias(self.b2, t)
+
+    def update(self, g: Any, s: Moments, p: Any, k: Any) -> tuple[Any, Moments]:
+        c1, c1_next, c2 = k
+        mu = self.b1 * s.mu + (1 - self.b1) * g
+        nu = self.b2 * s.nu + (1 - self.b2) * abs_sq(g)
+        m_hat = self.b1 * (mu / c1_next) + (1 - self.b1) * (g / c1) if self.nesterov else mu / c1
+        return m_hat / (jnp.sqrt(nu / c2 + self.eps_root) + self.eps), Moments(mu, nu)
+
+
+class MaxMoments(NamedTuple):
+    mu: Any
+    nu: Any
+    nu_max: Any
+
+
+class ScaleByAmsgrad(Rule):
+    b1: Beta = 0.9
+    b2: Beta = 0.999
+    eps: Hyper = 1e-8
+    eps_root: Hyper = 0.0
+    bias_correction_mu: bool = True
+    bias_correction_nu: bool = True
+
+    def check(self) -> None:
+        check.fraction(b1=self.b1, b2=self.b2)
+        check.nonnegative(eps=self.eps, eps_root=self.eps_root)
+        check.boolean(bias_correction_mu=self.bias_correction_mu, bias_correction_nu=self.bias_correction_nu)
+
+    def init(self, p: Any) -> MaxMoments:
+        return MaxMoments(jnp.zeros_like(p), jnp.zeros_like(p.real), jnp.zeros_like(p.real))
+
+    def scalars(self, t: Any) -> Any:
+        c1 = debias(self.b1, t) if self.bias_correction_mu else 1.0
+        return c1, debias(self.b2, t) if self.bias_correction_nu else 1.0
+
+    def update(self, g: Any, s: MaxMoments, p: Any, k: Any) -> tuple[Any, MaxMoments]:
+        c1, c2 = k
+        mu = self.b1 * s.mu + (1 - self.b1) * g
+        nu = self.b2 * s.nu + (1 - self.b2) * abs_sq(g)
+        nu_max = jnp.maximum(s.nu_max, nu / c2)
+        return (mu / c1) / (jnp.sqrt(nu_max + self.eps_root) + self.eps), MaxMoments(mu, nu, nu_max)
+
+
+def scale_by_adam(
+    b1: Any = 0.9,
+    b2: Any = 0.999,
+    eps: Any = 1e-8,
+    eps_root: Any = 0.0,
+    mu_dtype: Any = None,
+    *,
+    nesterov: bool = False,
+) -> Chain:
+    """Divide a mean of gradients by the root of a mean of squares: `u = m̂ / (√(v̂ + eps_root) + eps)`.
+
+    `m <- b1·m + (1-b1)·g`, `v <- b2·v + (1-b2)·|g|²`, `m̂ = m / (1-b1ᵗ)`, `v̂ = v / (1-b2ᵗ)`; with nesterov
+    `m̂ = b1·m / (1-b1ᵗ⁺¹) + (1-b1)·g / (1-b1ᵗ)`. mu_dtype: store m in this dtype instead of float32.
+    Reach: element. State: mu, nu, shaped like p, float32 or wider (nu real for complex p).
+    Raises: ValueError if b1 or b2 is not in [0, 1), eps < 0 or eps_root < 0.
+    Source: Kingma, Ba 2014, arXiv:1412.6980, algorithm 1; Dozat 2016 (nesterov).
+    """
+    return lift(stored_in(ScaleByAdam(b1, b2, eps, eps_root, nesterov), mu=mu_dtype))
+
+
+def scale_by_amsgrad(
+    b1: Any = 0.9,
+    b2: Any = 0.999,
+    eps: Any = 1e-8,
+    eps_root: Any = 0.0,
+    mu_dtype: Any = None,
+    bias_correction_mu: bool = True,
+    bias_correction_nu: bool = True,
+) -> Chain:
+    """Adam with a denominator that never falls: `x <- max(x, v̂)`, `u = m̂ / (√(x + eps_root) + eps)`.
+
+    m̂ and v̂ as in `scale_by_adam`; the maximum is of the corrected v̂ (torch takes it before the correction). The two
+    flags leave a correction out; the paper has neither.
+    Reach: element. State: mu, nu, nu_max, shaped like p, float32 or wider.
+    Raises: as `scale_by_adam`.
+    Source: Reddi et al. 2018, arXiv:1904.09237, algorithm 2.
+    """
+    rule = ScaleByAmsgrad(b1, b2, eps, eps_root, bias_correction_mu, bias_correction_nu)
+    return lift(stored_in(rule, mu=mu_dtype))
+
+
+def adam(
+    learning_rate: Any,
+    b1: Any = 0.9,
+    b2: Any = 0.999,
+    eps: Any = 1e-8,
+    eps_root: Any = 0.0,
+    mu_dtype: Any = None,
+    *,
+    nesterov: bool = False,
+) -> Chain:
+    """Adam: `chain(scale_by_adam(b1, b2, eps, eps_root), scale_by_learning_rate(learning_rate))`.
+
+    Source: Kingma, Ba 2014, arXiv:1412.6980.
+    """
+    return chain(
+        scale_by_adam(b1, b2, eps, eps_root, mu_dtype, nesterov=nesterov), scale_by_learning_rate(learning_rate)
+    )
+
+
+def adamw(
+    learning_rate: Any,
+    b1: Any = 0.9,
+    b2: Any = 0.999,
+    eps: Any = 1e-8,
+    eps_root: Any = 0.0,
+    mu_dtype: Any = None,
+    weight_decay: Any = 1e-4,
+    mask: Any = None,
+    *,
+    nesterov: bool = False,
+) -> Chain:
+    """Adam with decoupled decay: `scale_by_adam`, `add_decayed_weights(weight_decay, mask)`, `scale_by_learning_rate`.
+
+    The decay per step is learning_rate · weight_decay. mask: see `add_decayed_weights`; None decays everything.
+    Source: Loshchilov, Hutter 2017, arXiv:1711.05101, algorithm 2.
+    """
+    return chain(
+        scale_by_adam(b1, b2, eps, eps_root, mu_dtype, nesterov=nesterov),
+        add_decayed_weights(weight_decay, mask),
+        scale_by_learning_rate(learning_rate),
+    )
+
+
+def nadam(
+    learning_rate: Any,
+    b1: Any = 0.9,
+    b2: Any = 0.999,
+    eps: Any = 1e-8,
+    eps_root: Any = 0.0,
+    mu_dtype: Any = None,
+    *,
+    nesterov: bool = True,
+) -> Chain:
+    """Adam with Nesterov momentum: `adam(..., nesterov=True)`.
+
+    Source: Dozat 2016, "Incorporating Nesterov Momentum into Adam".
+    """
+    return adam(learning_rate, b1, b2, eps, eps_root, mu_dtype, nesterov=nesterov)
+
+
+def nadamw(
+    learning_rate: Any,
+    b1: Any = 0.9,
+    b2: Any = 0.999,
+    eps: Any = 1e-8,
+    eps_root: Any = 0.0,
+    mu_dtype: Any = None,
+    weight_decay: Any = 1e-4,
+    mask: Any = None,
+    *,
+    nesterov: bool = True,
+) -> Chain:
+    """NAdam with decoupled decay: `adamw(..., nesterov=True)`.
+
+    Source: Dozat 2016; Loshchilov, Hutter 2017, arXiv:1711.05101.
+    """
+    return adamw(learning_rate, b1, b2, eps, eps_root, mu_dtype, weight_decay, mask, nesterov=nesterov)
+
+
+def amsgrad(
+    learning_rate: Any,
+    b1: Any = 0.9,
+    b2: Any = 0.999,
+    eps: Any = 1e-8,
+    eps_root: Any = 0.0,
+    mu_dtype: Any = None,
+    bias_correction_mu: bool = True,
+    bias_correction_nu: bool = True,
+) -> Chain:
+    """AMSGrad: `chain(scale_by_amsgrad(b1, b2, eps, eps_root), scale_by_learning_rate(learning_rate))`.
+
+    Source: Reddi et al. 2018, arXiv:1904.09237.
+    """
+    direction = scale_by_amsgrad(b1, b2, eps, eps_root, mu_dtype, bias_correction_mu, bias_correction_nu)
+    return chain(direction, scale_by_learning_rate(learning_rate))

@@ -1,0 +1,71 @@
+"""AdaMax: Adam with the infinity norm in the denominator."""
+
+from __future__ import annotations
+
+from typing import Any, NamedTuple
+
+import jax.numpy as jnp
+
+from gradxform.core import check
+from gradxform.core.chain import Chain, chain, lift
+from gradxform.core.hyper import Beta, Hyper
+from gradxform.core.numbers import debias
+from gradxform.core.rule import Rule
+from gradxform.transforms.decay import add_decayed_weights
+from gradxform.transforms.scale import scale_by_learning_rate
+
+
+class InfinityMoments(NamedTuple):
+    mu: Any
+    nu: Any
+
+
+class ScaleByAdamax(Rule):
+    b1: Beta = 0.9
+    b2: Beta = 0.999
+    eps: Hyper = 1e-8
+
+    def check(self) -> None:
+        check.fraction(b1=self.b1, b2=self.b2)
+        check.positive(eps=self.eps)
+
+    def init(self, p: Any) -> InfinityMoments:
+        return InfinityMoments(mu=jnp.zeros_like(p), nu=jnp.zeros_like(p.real))
+
+    def scalars(self, t: Any) -> Any:
+        return debias(self.b1, t)
+
+    def update(self, g: Any, s: InfinityMoments, p: Any, k: Any) -> tuple[Any, InfinityMoments]:
+        mu = self.b1 * s.mu + (1 - self.b1) * g
+        nu = jnp.maximum(self.b2 * s.nu, jnp.abs(g) + self.eps)
+        return mu / k / nu, InfinityMoments(mu, nu)
+
+
+def scale_by_adamax(b1: Any = 0.9, b2: Any = 0.999, eps: Any = 1e-8) -> Chain:
+    """Divide a mean of gradients by a decaying maximum: `v <- max(b2·v, |g| + eps)`, `u = m / (1 - b1ᵗ) / v`.
+
+    `m <- b1·m + (1-b1)·g`. The maximum needs no correction.
+    Reach: element. State: mu, nu, shaped like p, float32 or wider.
+    Raises: ValueError if b1 or b2 is not in [0, 1) or eps <= 0.
+    Source: Kingma, Ba 2014, arXiv:1412.6980, algorithm 2.
+    """
+    return lift(ScaleByAdamax(b1, b2, eps))
+
+
+def adamax(learning_rate: Any, b1: Any = 0.9, b2: Any = 0.999, eps: Any = 1e-8) -> Chain:
+    """AdaMax: `chain(scale_by_adamax(b1, b2, eps), scale_by_learning_rate(learning_rate))`.
+
+    Source: Kingma, Ba 2014, arXiv:1412.6980, algorithm 2.
+    """
+    return chain(scale_by_adamax(b1, b2, eps), scale_by_learning_rate(learning_rate))
+
+
+def adamaxw(
+    learning_rate: Any, b1: Any = 0.9, b2: Any = 0.999, eps: Any = 1e-8, weight_decay: Any = 1e-4, mask: Any = None
+) -> Chain:
+    """AdaMax with decoupled decay: `scale_by_adamax`, `add_decayed_weights(weight_decay, mask)`, learning rate.
+
+    Source: Loshchilov, Hutter 2017, arXiv:1711.05101.
+    """
+    decay = add_decayed_weights(weight_decay, mask)
+    return chain(scale_by_adamax(b1, b2, eps), decay, scale_by_learning_rate(learning_rate))

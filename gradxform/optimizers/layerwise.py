@@ -1,0 +1,56 @@
+"""LARS and LAMB: a step as long as a fixed fraction of each array."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from gradxform.core.chain import Chain, chain, lift
+from gradxform.optimizers.adam import scale_by_adam
+from gradxform.params.select import mask_selector
+from gradxform.transforms.decay import add_decayed_weights
+from gradxform.transforms.momentum import trace
+from gradxform.transforms.scale import ScaleByTrustRatio, scale_by_learning_rate, scale_by_trust_ratio
+
+
+def lamb(
+    learning_rate: Any,
+    b1: Any = 0.9,
+    b2: Any = 0.999,
+    eps: Any = 1e-6,
+    eps_root: Any = 0.0,
+    weight_decay: Any = 0.0,
+    mask: Any = None,
+) -> Chain:
+    """LAMB: `scale_by_adam`, `add_decayed_weights(weight_decay, mask)`, `scale_by_trust_ratio()`, learning rate.
+
+    Source: You et al. 2019, arXiv:1904.00962, algorithm 2.
+    """
+    return chain(
+        scale_by_adam(b1, b2, eps, eps_root),
+        add_decayed_weights(weight_decay, mask),
+        scale_by_trust_ratio(),
+        scale_by_learning_rate(learning_rate),
+    )
+
+
+def lars(
+    learning_rate: Any,
+    weight_decay: Any = 0.0,
+    weight_decay_mask: Any = True,
+    trust_coefficient: Any = 0.001,
+    eps: Any = 0.0,
+    trust_ratio_mask: Any = True,
+    momentum: Any = 0.9,
+    nesterov: bool = False,
+) -> Chain:
+    """LARS: `add_decayed_weights`, `scale_by_trust_ratio(0, trust_coefficient, eps)`, learning rate, `trace(momentum)`.
+
+    The masks choose parameters as in `add_decayed_weights`; True stands for all. Momentum sums steps.
+    Source: You et al. 2017, arXiv:1708.03888, algorithm 1.
+    """
+    return chain(
+        add_decayed_weights(weight_decay, weight_decay_mask),
+        lift(ScaleByTrustRatio(0.0, trust_coefficient, eps), mask_selector(trust_ratio_mask)),
+        scale_by_learning_rate(learning_rate),
+        trace(momentum, nesterov),
+    )

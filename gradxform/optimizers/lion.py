@@ -1,0 +1,74 @@
+"""Lion: the sign of an interpolated momentum."""
+
+from __future__ import annotations
+
+from typing import Any, NamedTuple
+
+import jax.numpy as jnp
+
+from gradxform.core import check
+from gradxform.core.chain import Chain, chain, lift
+from gradxform.core.codec import stored_in
+from gradxform.core.hyper import Beta, Hyper
+from gradxform.core.rule import Rule
+from gradxform.transforms.decay import add_decayed_weights
+from gradxform.transforms.scale import scale_by_learning_rate
+
+
+class Momentum(NamedTuple):
+    mu: Any
+
+
+class ScaleByLion(Rule):
+    b1: Beta = 0.9
+    b2: Beta = 0.99
+    mode: str = "hard"
+    smooth_beta: Hyper = 1.0
+    real_only = True
+
+    def check(self) -> None:
+        check.fraction(b1=self.b1, b2=self.b2)
+        check.choice("hard", "smooth", "refined", mode=self.mode)
+        check.positive(smooth_beta=self.smooth_beta)
+
+    def init(self, p: Any) -> Momentum:
+        return Momentum(mu=jnp.zeros_like(p))
+
+    def update(self, g: Any, s: Momentum, p: Any, k: Any) -> tuple[Any, Momentum]:
+        x = self.b1 * s.mu + (1 - self.b1) * g
+        if self.mode == "smooth":
+            u = jnp.tanh(self.smooth_beta * x)
+        else:
+            u = jnp.sign(x) if self.mode == "hard" else jnp.clip(x, -1.0, 1.0)
+        return u, Momentum(self.b2 * s.mu + (1 - self.b2) * g)
+
+
+def scale_by_lion(
+    b1: Any = 0.9, b2: Any = 0.99, mu_dtype: Any = None, *, mode: str = "hard", smooth_beta: Any = 1.0
+) -> Chain:
+    """Take the sign of an interpolation: `u = sign(b1·m + (1-b1)·g)`, then `m <- b2·m + (1-b2)·g`.
+
+    mode: `"hard"` (the sign), `"smooth"` (`tanh(smooth_beta · x)`) or `"refined"` (x clipped to [-1, 1]).
+    mu_dtype: store m in this dtype instead of float32.
+    Reach: element. State: mu, shaped like p, float32 or wider.
+    Raises: ValueError if b1 or b2 is not in [0, 1), mode is unknown, or the parameter is complex.
+    Source: Chen et al. 2023, arXiv:2302.06675, algorithm 2.
+    """
+    return lift(stored_in(ScaleByLion(b1, b2, mode, smooth_beta), mu=mu_dtype))
+
+
+def lion(
+    learning_rate: Any,
+    b1: Any = 0.9,
+    b2: Any = 0.99,
+    mu_dtype: Any = None,
+    weight_decay: Any = 1e-3,
+    mask: Any = None,
+) -> Chain:
+    """Lion: `scale_by_lion(b1, b2)`, `add_decayed_weights(weight_decay, mask)`, `scale_by_learning_rate`.
+
+    Takes a learning rate 3 to 10 times smaller than AdamW, with decay as much larger.
+    Source: Chen et al. 2023, arXiv:2302.06675.
+    """
+    decay = add_decayed_weights(weight_decay, mask)
+    return chain(scale_by_lion(b1, b2, mu_dtype), decay, scale_by_learning_rate(learning_rate))

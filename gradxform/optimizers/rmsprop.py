@@ -1,0 +1,119 @@
+"""RMSProp: divide by the root of a mean of squares, or by a standard deviation."""
+
+from __future__ import annotations
+
+from typing import Any, NamedTuple
+
+import jax.numpy as jnp
+from jax import lax
+
+from gradxform.core import check
+from gradxform.core.chain import Chain, chain, lift
+from gradxform.core.hyper import Beta, Hyper
+from gradxform.core.numbers import abs_sq, debias
+from gradxform.core.rule import Rule
+from gradxform.transforms.momentum import trace
+from gradxform.transforms.scale import scale_by_learning_rate
+
+
+class MeanSquare(NamedTuple):
+    nu: Any
+
+
+class ScaleByRms(Rule):
+    decay: Beta = 0.9
+    eps: Hyper = 1e-8
+    initial_scale: Hyper = 0.0
+    eps_in_sqrt: bool = True
+    bias_correction: bool = False
+
+    def check(self) -> None:
+        check.fraction(decay=self.decay)
+        check.nonnegative(eps=self.eps, initial_scale=self.initial_scale)
+        check.boolean(eps_in_sqrt=self.eps_in_sqrt, bias_correction=self.bias_correction)
+
+    def init(self, p: Any) -> Any:
+        return MeanSquare(nu=jnp.full_like(p.real, self.initial_scale))
+
+    def scalars(self, t: Any) -> Any:
+        return debias(self.decay, t) if self.bias_correction else 1.0
+
+    def update(self, g: Any, s: Any, p: Any, k: Any) -> tuple[Any, Any]:
+        nu = self.decay * s.nu + (1 - self.decay) * abs_sq(g)
+        return g * self.inverse_root(nu / k), MeanSquare(nu)
+
+    def inverse_root(self, nu: Any) -> Any:
+        return lax.rsqrt(nu + self.eps) if self.eps_in_sqrt else 1 / (jnp.sqrt(nu) + self.eps)
+
+
+class MeanAndSquare(NamedTuple):
+    mu: Any
+    nu: Any
+
+
+class ScaleByStddev(ScaleByRms):
+    def init(self, p: Any) -> MeanAndSquare:
+        return MeanAndSquare(mu=jnp.zeros_like(p), nu=jnp.full_like(p.real, self.initial_scale))
+
+    def update(self, g: Any, s: MeanAndSquare, p: Any, k: Any) -> tuple[Any, MeanAndSquare]:
+        mu = self.decay * s.mu + (1 - self.decay) * g
+        nu = self.decay * s.nu + (1 - self.decay) * abs_sq(g)
+        variance = jnp.maximum(nu / k - abs_sq(mu / k), 0.0)
+        return g * self.inverse_root(variance), MeanAndSquare(mu, nu)
+
+
+def scale_by_rms(
+    decay: Any = 0.9,
+    eps: Any = 1e-8,
+    initial_scale: Any = 0.0,
+    eps_in_sqrt: bool = True,
+    bias_correction: bool = False,
+) -> Chain:
+    """Divide by the root of a mean of squares: `v <- decay·v + (1-decay)·|g|²`, `u = g / √(v + eps)`.
+
+    With eps_in_sqrt=False `u = g / (√v + eps)`, as torch; bias_correction divides v by `1 - decayᵗ` first.
+    initial_scale: what v starts from (a number: it is used once, at init).
+    Reach: element. State: nu, shaped like p, float32 or wider.
+    Raises: ValueError if decay is not in [0, 1), eps < 0 or initial_scale < 0.
+    Source: Tieleman, Hinton 2012, lecture 6.5.
+    """
+    return lift(ScaleByRms(decay, eps, initial_scale, eps_in_sqrt, bias_correction))
+
+
+def scale_by_stddev(
+    decay: Any = 0.9,
+    eps: Any = 1e-8,
+    initial_scale: Any = 0.0,
+    eps_in_sqrt: bool = True,
+    bias_correction: bool = False,
+) -> Chain:
+    """Divide by a running standard deviation: `u = g / √(v - |m|² + eps)`, m and v means of g and |g|².
+
+    Arguments as in `scale_by_rms`. A variance that rounding makes negative counts as 0.
+    Reach: element. State: mu, nu, shaped like p, float32 or wider.
+    Raises: as `scale_by_rms`.
+    Source: Graves 2013, arXiv:1308.0850, equations 38-40.
+    """
+    return lift(ScaleByStddev(decay, eps, initial_scale, eps_in_sqrt, bias_correction))
+
+
+def rmsprop(
+    learning_rate: Any,
+    decay: Any = 0.9,
+    eps: Any = 1e-8,
+    initial_scale: Any = 0.0,
+    eps_in_sqrt: bool = True,
+    centered: bool = False,
+    momentum: Any = None,
+    nesterov: bool = False,
+    bias_correction: bool = False,
+) -> Chain:
+    """RMSProp: `scale_by_rms`, or `scale_by_stddev` if centered; learning rate; `trace(momentum, nesterov)` if given.
+
+    Momentum sums steps, not directions: a changed learning rate does not rescale what is summed.
+    Source: Tieleman, Hinton 2012; Graves 2013, arXiv:1308.0850.
+    """
+    check.boolean(centered=centered)
+    direction = (scale_by_stddev if centered else scale_by_rms)(decay, eps, initial_scale, eps_in_sqrt, bias_correction)
+    step = chain(direction, scale_by_learning_rate(learning_rate))
+    return step if momentum is None else chain(step, trace(momentum, nesterov))

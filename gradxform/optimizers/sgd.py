@@ -1,0 +1,43 @@
+"""Gradient descent, with and without momentum, and by signs."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from gradxform.core.chain import Chain, chain
+from gradxform.transforms.momentum import ema, trace
+from gradxform.transforms.scale import scale_by_learning_rate, scale_by_sign
+
+
+def sgd(learning_rate: Any, momentum: Any = None, nesterov: bool = False, accumulator_dtype: Any = None) -> Chain:
+    """Gradient descent: `scale_by_learning_rate`, behind `trace(momentum, nesterov)` where momentum is given.
+
+    Source: Robbins, Monro 1951; Sutskever et al. 2013.
+    """
+    if momentum is None:
+        return scale_by_learning_rate(learning_rate)
+    return chain(trace(momentum, nesterov, accumulator_dtype), scale_by_learning_rate(learning_rate))
+
+
+def momentum(learning_rate: Any, momentum: Any = 0.9, nesterov: bool = False) -> Chain:
+    """Gradient descent with heavy-ball or Nesterov momentum: `chain(trace(momentum, nesterov), scale_by_learning_rate)`.
+
+    Source: Polyak 1964; Sutskever et al. 2013, section 2.
+    """
+    return chain(trace(momentum, nesterov), scale_by_learning_rate(learning_rate))
+
+
+def sign_sgd(learning_rate: Any) -> Chain:
+    """Descent by signs: `chain(scale_by_sign(), scale_by_learning_rate(learning_rate))`.
+
+    Source: Bernstein et al. 2018, arXiv:1802.04434.
+    """
+    return chain(scale_by_sign(), scale_by_learning_rate(learning_rate))
+
+
+def signum(learning_rate: Any, beta: Any = 0.9, accumulator_dtype: Any = None) -> Chain:
+    """Descent by signs of a mean: `chain(ema(beta, debias=False), scale_by_sign(), scale_by_learning_rate)`.
+
+    Source: Bernstein et al. 2018, arXiv:1802.04434, algorithm 3.
+    """
+    return chain(ema(beta, False, accumulator_dtype), scale_by_sign(), scale_by_learning_rate(learning_rate))

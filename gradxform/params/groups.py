@@ -1,0 +1,167 @@
+"""Parameter groups: which chain each leaf goes through."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any
+
+import jax
+
+from gradxform.core.chain import Chain, Split, stages_of
+from gradxform.core.hyper import rebuild, rule_fields
+from gradxform.core.lift import Lifted
+from gradxform.core.tree import Leaf, open_tree
+from gradxform.core.value import Value
+from gradxform.params.select import Selector, mask_selector, selector
+
+
+class FirstMatch(Value):
+    """The group of the first selector that a leaf matches, else the default group."""
+
+    entries: tuple[tuple[str, Selector], ...]
+    default: str | None
+
+    def shown(self, branches: Mapping[str, Any]) -> str:
+        rows = [f"({where!r}, {branches[name]!r}, {name!r})" for name, where in self.entries]
+        rest = "" if self.default is None else f", default={branches[self.default]!r}"
+        return f"groups([{', '.join(rows)}]{rest})"
+
+    def labels(self, leaves: Sequence[Leaf], tree: Any) -> list[str | None]:
+        chosen = [(name, where.select(leaves, tree)) for name, where in self.entries]
+        found = [next((name for name, hits in chosen if hits[i]), self.default) for i in range(len(leaves))]
+        missed = [leaf.path for leaf, label in zip(leaves, found, strict=True) if label is None and leaf.array is not None]
+        if missed:
+            raise ValueError(f"no group matches {', '.join(missed)}; give a default, or freeze them")
+        for name, where in self.entries:
+            if leaves and where.written() and name not in found:
+                raise ValueError(f"the group {name!r} gets no parameter: every one it matches is in an earlier group")
+        return found
+
+
+class LabelTree(Value):
+    """optax's labels: a tree of labels, or of prefixes, kept by path."""
+
+    flags: tuple[tuple[str, str], ...]
+
+    def shown(self, branches: Mapping[str, Any]) -> str:
+        return f"partition({dict(branches)!r}, {dict(self.flags)!r})"
+
+    def labels(self, leaves: Sequence[Leaf], tree: Any) -> list[str | None]:
+        found = [_deepest(self.flags, leaf.path) for leaf in leaves]
+        for leaf, label in zip(leaves, found, strict=True):
+            if label is None and leaf.array is not None:
+                raise ValueError(f"param_labels has no label for {leaf.path!r}")
+        return found
+
+
+class LabelFunction(Value):
+    """optax's labels as a function from the tree of parameters to a tree of labels."""
+
+    function: Callable[[Any], Any]
+
+    def shown(self, branches: Mapping[str, Any]) -> str:
+        return f"partition({dict(branches)!r}, {getattr(self.function, '__name__', self.function)!r})"
+
+    def labels(self, leaves: Sequence[Leaf], tree: Any) -> list[str | None]:
+        return label_tree(self.function(tree)).labels(leaves, tree)
+
+
+def label_tree(tree: Any) -> LabelTree:
+    paths, labels, _ = open_tree(tree)
+    return LabelTree(tuple((p, str(v)) for p, v in zip(paths, labels, strict=True) if v is not None))
+
+
+def _deepest(flags: tuple[tuple[str, str], ...], path: str) -> str | None:
+    hits = [(len(p), label) for p, label in flags if p in ("", path) or path.startswith(p + "/")]
+    return max(hits)[1] if hits else None
+
+
+def partition(
+    transforms: Mapping[Any, Any], param_labels: Any, *, mask_compatible_extra_args: bool = False
+) -> Chain:
+    """Send each parameter through the transformation of its label, all in one state.
+
+    transforms: label -> transformation. param_labels: a tree of labels (or a prefix of one), or a function from params
+    to one. Tree-wide members of a transformation see its own leaves alone. mask_compatible_extra_args is accepted for
+    optax's sake; extra arguments are per step here, never trees to be masked.
+    Raises: ValueError for a parameter without label, or a label without transformation.
+    """
+    labels: Any = LabelFunction(param_labels) if _is_function(param_labels) else label_tree(param_labels)
+    branches = {str(name): Chain(stages_of(tx, f"transforms[{name!r}]")) for name, tx in transforms.items()}
+    if isinstance(labels, LabelTree):
+        for path, label in labels.flags:
+            if label not in branches:
+                raise ValueError(f"the label {label!r} of {path!r} has no transformation; there are {[*branches]}")
+    return Chain((Split(labels, branches),))
+
+
+def masked(inner: Any, mask: Any, *, mask_compatible_extra_args: bool = False) -> Chain:
+    """Apply a transformation to some parameters and pass the others' updates through unchanged.
+
+    mask: a selector, a regular expression, a tree of booleans, or a function from params to one. No state is kept
+    for the others. mask_compatible_extra_args: as in `partition`.
+    Raises: ValueError if a name in the mask matches nothing.
+    """
+    where = mask_selector(mask)
+    stages = stages_of(inner, "inner")
+    if where is None:
+        return Chain(stages)
+    return Chain((Split(FirstMatch((("masked", where),), "rest"), {"masked": Chain(stages), "rest": Chain()}),))
+
+
+def groups(entries: Sequence[tuple[Any, ...]], default: Any = None) -> Chain:
+    """Send each parameter through the transformation of the first entry that it matches.
+
+    entries: `(where, member)` or `(where, member, name)`; `where` is a selector, a regular expression or a function
+    `(path, leaf) -> bool`; `member` a transformation, or a dict of the default's hyperparameters to change:
+    `groups([("encoder/.*/kernel", {"learning_rate": 1e-4})], default=adamw(3e-4))`. Groups are named by the third entry
+    or by their selector, and their hyperparameters `name/stage/field`. Tree-wide members see their own group alone.
+    Raises: ValueError for an entry that gets no parameter, a parameter that no entry matches (without default), an
+    unknown hyperparameter, or a name given twice; TypeError for an entry of another form.
+    """
+    selectors, branches = [], {}
+    for entry in entries:
+        if not isinstance(entry, tuple) or len(entry) not in (2, 3):
+            raise TypeError(f"groups takes entries (where, member) or (where, member, name), got {entry!r}")
+        where, member, *given = entry
+        name = given[0] if given else (where if isinstance(where, str) else repr(where))
+        if name in branches or name == "default":
+            raise ValueError(f"groups has two groups named {name!r}; give one a third entry as its name")
+        if isinstance(member, Mapping):
+            if default is None:
+                raise ValueError(f"the group {name!r} changes the default's hyperparameters, and there is no default")
+            member = override(default, member)
+        selectors.append((name, selector(where)))
+        branches[name] = Chain(stages_of(member, f"the member of group {name!r}"))
+    if default is not None:
+        branches["default"] = Chain(stages_of(default, "default"))
+    return Chain((Split(FirstMatch(tuple(selectors), None if default is None else "default"), branches),))
+
+
+def override(tx: Any, fields: Mapping[str, Any]) -> Chain:
+    """The same chain with some of its rules' fields changed, by bare name or as `stage/field`.
+
+    Raises: ValueError for a name that no rule has, or a bare one that several stages have (all of them are listed).
+    """
+    chain = Chain(stages_of(tx, "default"))
+    found = {name: rule_fields(stage.rule) for name, stage in chain.named() if isinstance(stage, Lifted)}
+    changes: dict[str, dict[str, Any]] = {}
+    for key, value in fields.items():
+        fits = [(stage, field) for stage, names in found.items() for field in names if key in (field, f"{stage}/{field}")]
+        exact = [(stage, field) for stage, field in fits if stage == field]
+        if not fits:
+            known = ", ".join(f"{stage}/{field}" for stage, names in found.items() for field in names)
+            raise ValueError(f"no stage has a hyperparameter {key!r}; there are: {known}")
+        if len(fits) > 1 and not exact:
+            raise ValueError(f"{key!r} is ambiguous: {', '.join(f'{stage}/{field}' for stage, field in fits)}")
+        for stage, field in fits:
+            changes.setdefault(stage, {})[field] = value
+    stages = [
+        stage.with_fields(rule=rebuild(stage.rule, changes[name])) if name in changes else stage
+        for name, stage in chain.named()
+    ]
+    return Chain(tuple(stages))
+
+
+def _is_function(x: Any) -> bool:
+    return callable(x) and bool(jax.tree_util.all_leaves([x]))

@@ -1,0 +1,274 @@
+"""Choosing parameters: small values that say which leaves, by path or by array."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable, Iterable, Sequence
+from typing import Any
+
+import jax
+
+from gradxform.core.tree import Leaf, open_tree
+from gradxform.core.value import Value
+
+
+class Selector(Value):
+    """Which parameters: combine with `&`, `|` and `~`; print it to see what it says."""
+
+    def matches(self, path: str, leaf: Any) -> bool:
+        """Whether one leaf is chosen; `leaf` has shape, dtype and ndim."""
+        raise NotImplementedError
+
+    def written(self) -> tuple[Selector, ...]:
+        """The parts that a user wrote with names in them, each of which must match something."""
+        return ()
+
+    def select(self, leaves: Sequence[Leaf], tree: Any) -> list[bool]:
+        """One answer a leaf. Raises: ValueError if a name, pattern or prefix matches no path at all."""
+        for part in self.written():
+            if leaves and not any(part.matches(leaf.path, leaf.array) for leaf in leaves):
+                paths = ", ".join(leaf.path for leaf in leaves)
+                raise ValueError(f"{part!r} matches no parameter; the paths are: {paths}")
+        return [leaf.array is not None and self.matches(leaf.path, leaf.array) for leaf in leaves]
+
+    def __and__(self, other: Any) -> Selector:
+        return All((self, selector(other)))
+
+    def __or__(self, other: Any) -> Selector:
+        return Either((self, selector(other)))
+
+    def __invert__(self) -> Selector:
+        return Not(self)
+
+
+class All(Selector):
+    parts: tuple[Selector, ...]
+
+    def __repr__(self) -> str:
+        return "(" + " & ".join(map(repr, self.parts)) + ")"
+
+    def matches(self, path: str, leaf: Any) -> bool:
+        return all(part.matches(path, leaf) for part in self.parts)
+
+    def written(self) -> tuple[Selector, ...]:
+        return tuple(w for part in self.parts for w in part.written())
+
+
+class Either(All):
+    def __repr__(self) -> str:
+        return "(" + " | ".join(map(repr, self.parts)) + ")"
+
+    def matches(self, path: str, leaf: Any) -> bool:
+        return any(part.matches(path, leaf) for part in self.parts)
+
+
+class Not(Selector):
+    part: Selector
+
+    def __repr__(self) -> str:
+        return f"~{self.part!r}"
+
+    def matches(self, path: str, leaf: Any) -> bool:
+        return not self.part.matches(path, leaf)
+
+    def written(self) -> tuple[Selector, ...]:
+        return self.part.written()
+
+
+class Named(Selector):
+    names: tuple[str, ...]
+
+    def __repr__(self) -> str:
+        return f"named({', '.join(map(repr, self.names))})"
+
+    def matches(self, path: str, leaf: Any) -> bool:
+        return path.rsplit("/", 1)[-1] in self.names
+
+    def written(self) -> tuple[Selector, ...]:
+        return tuple(Named((name,)) for name in self.names)
+
+
+class Matching(Selector):
+    pattern: str
+
+    def __repr__(self) -> str:
+        return f"matching({self.pattern!r})"
+
+    def matches(self, path: str, leaf: Any) -> bool:
+        return re.search(self.pattern, path) is not None
+
+    def written(self) -> tuple[Selector, ...]:
+        return (self,)
+
+
+class Under(Selector):
+    prefix: str
+
+    def __repr__(self) -> str:
+        return f"under({self.prefix!r})"
+
+    def matches(self, path: str, leaf: Any) -> bool:
+        return path == self.prefix or path.startswith(self.prefix + "/")
+
+    def written(self) -> tuple[Selector, ...]:
+        return (self,)
+
+
+class NdimAtLeast(Selector):
+    ndim: int
+
+    def __repr__(self) -> str:
+        return f"ndim_at_least({self.ndim})"
+
+    def matches(self, path: str, leaf: Any) -> bool:
+        return bool(leaf.ndim >= self.ndim)
+
+
+class Ready(Selector):
+    """A ready-made selector under its own name; it may match nothing."""
+
+    name: str
+    part: Selector
+
+    def __repr__(self) -> str:
+        return self.name
+
+    def matches(self, path: str, leaf: Any) -> bool:
+        return self.part.matches(path, leaf)
+
+
+class Predicate(Selector):
+    function: Callable[[str, Any], bool]
+
+    def __repr__(self) -> str:
+        return getattr(self.function, "__name__", repr(self.function))
+
+    def matches(self, path: str, leaf: Any) -> bool:
+        return bool(self.function(path, leaf))
+
+
+class Paths(Selector):
+    """Exactly these paths: what a tree of booleans says."""
+
+    chosen: tuple[str, ...]
+
+    def matches(self, path: str, leaf: Any) -> bool:
+        return path in self.chosen
+
+
+class MaskFunction(Selector):
+    """optax's mask: a function from the tree of parameters to a tree of booleans."""
+
+    function: Callable[[Any], Any]
+
+    def __repr__(self) -> str:
+        return getattr(self.function, "__name__", repr(self.function))
+
+    def select(self, leaves: Sequence[Leaf], tree: Any) -> list[bool]:
+        return _from_tree(self.function(tree)).select(leaves, tree)
+
+    def matches(self, path: str, leaf: Any) -> bool:
+        return _from_tree(self.function({path: leaf})).matches(path, leaf)
+
+
+class MaskTree(Selector):
+    """optax's mask as a tree of booleans, or a prefix of one, kept by path."""
+
+    flags: tuple[tuple[str, bool], ...]
+
+    def matches(self, path: str, leaf: Any) -> bool:
+        return any(flag for prefix, flag in self.flags if prefix in ("", path) or path.startswith(prefix + "/"))
+
+
+def named(*names: str) -> Selector:
+    """Parameters whose last name is one of `names`: `named("beta", "gamma")`.
+
+    Each name must occur in the tree: one that matches no path is a ValueError that lists the paths.
+    """
+    for name in names:
+        if not isinstance(name, str):
+            raise TypeError(f"named takes names, got {name!r} of type {type(name).__name__}")
+    if not names:
+        raise ValueError("named needs at least one name")
+    return Named(names)
+
+
+def matching(pattern: str) -> Selector:
+    """Parameters whose path, names joined by `/`, contains a match of the regular expression (`re.search`).
+
+    Raises: ValueError for a malformed pattern, or one that matches no path (the paths are listed).
+    """
+    if not isinstance(pattern, str):
+        raise TypeError(f"matching takes a regular expression, got {pattern!r} of type {type(pattern).__name__}")
+    try:
+        re.compile(pattern)
+    except re.error as error:
+        raise ValueError(f"matching got a malformed regular expression {pattern!r}: {error}") from None
+    return Matching(pattern)
+
+
+def under(prefix: str) -> Selector:
+    """Parameters inside one part of the tree: `under("encoder/layer_0")`.
+
+    Raises: ValueError if no path lies there (the paths are listed).
+    """
+    if not isinstance(prefix, str):
+        raise TypeError(f"under takes a path, got {prefix!r} of type {type(prefix).__name__}")
+    return Under(prefix.strip("/"))
+
+
+def ndim_at_least(ndim: int) -> Selector:
+    """Parameters with at least `ndim` axes: `ndim_at_least(2)` leaves biases and normalisation alone by shape."""
+    if isinstance(ndim, bool) or not isinstance(ndim, int) or ndim < 0:
+        raise ValueError(f"ndim_at_least takes an integer of at least 0, got {ndim!r}")
+    return NdimAtLeast(ndim)
+
+
+weights_only = Ready("weights_only", Not(Matching(r"(^|[/_.])(beta|gamma|bias|scale)$")))
+"""Everything but biases and normalisation, by name: `beta`, `gamma`, `bias`, `scale`, in either vocabulary."""
+
+mindspore_decayed = Ready("mindspore_decayed", Not(Matching("beta|gamma")))
+"""MindSpore's decay filter: every path without the substring `beta` or `gamma`, inside other words too."""
+
+
+def selector(where: Any) -> Selector:
+    """A selector from what users write: a selector, a string (`matching`), or a function `(path, leaf) -> bool`.
+
+    Raises: TypeError for anything else.
+    """
+    if isinstance(where, Selector):
+        return where
+    if isinstance(where, str):
+        return matching(where)
+    if callable(where):
+        return Predicate(where)
+    raise TypeError(
+        "expected a selector, a regular expression or a function (path, leaf) -> bool, "
+        f"got {where!r} of type {type(where).__name__}"
+    )
+
+
+def mask_selector(mask: Any) -> Selector | None:
+    """A selector from an optax `mask` argument: a selector or string, a tree of booleans, or params -> such a tree.
+
+    None stands for everything. Raises: TypeError if the tree holds anything but booleans.
+    """
+    if mask is None or isinstance(mask, Selector):
+        return mask
+    if isinstance(mask, str):
+        return matching(mask)
+    is_function = callable(mask) and jax.tree_util.all_leaves([mask])
+    return MaskFunction(mask) if is_function else _from_tree(mask)
+
+
+def _from_tree(mask: Any) -> MaskTree:
+    paths, flags, _ = open_tree(mask)
+    for path, flag in zip(paths, flags, strict=True):
+        if flag is not None and not (isinstance(flag, bool) or getattr(flag, "dtype", None) == bool):
+            raise TypeError(f"a mask holds booleans, got {flag!r} at {path!r}")
+    return MaskTree(tuple((p, bool(f)) for p, f in zip(paths, flags, strict=True) if f is not None))
+
+
+def paths_selector(paths: Iterable[str]) -> Selector:
+    """Exactly the parameters with these paths."""
+    return Paths(tuple(paths))

@@ -1,0 +1,181 @@
+"""The base of all schedules: numbers as hyperparameters, lengths in steps or as fractions of a declared total."""
+
+from __future__ import annotations
+
+import dataclasses
+import math
+from collections.abc import Iterable, Mapping
+from itertools import pairwise
+from typing import Any
+
+import jax
+import numpy as np
+
+from gradxform.core import check
+from gradxform.core.hyper import Schedule, coerce, coerce_fields
+from gradxform.core.value import Pair, kind
+from gradxform.schedules.arithmetic import as_count
+
+Steps = int | float
+"""A number of steps, or a float in [0, 1]: that fraction of the total declared by `over`."""
+Boundaries = tuple[Steps, ...]
+Scales = Mapping[Any, float] | tuple[tuple[Steps, float], ...] | None
+
+
+class Items(tuple[tuple[Steps, float], ...]):
+    """The items of a mapping by steps, sorted; prints as that mapping."""
+
+    def __repr__(self) -> str:
+        return repr(dict(self))
+
+
+class Timed(Schedule):
+    """A schedule whose `Hyper` fields are single numbers and whose lengths stand in `Steps` fields.
+
+    Subclasses write `at`, which sees the count as an array of integers (or floats, if the caller has floats).
+    """
+
+    def __post_init__(self) -> None:
+        coerce_fields(self)
+        for f in dataclasses.fields(self):
+            x = getattr(self, f.name)
+            if kind(f) in ("hyper", "beta") and x is not None:
+                check_number(f.name, x)
+            elif (read := _READERS.get(str(f.type))) is not None:
+                object.__setattr__(self, f.name, read(f.name, x))
+        self.check()
+
+    def check(self) -> None:
+        """Refuse arguments out of range; called once, when a user makes the schedule."""
+
+    def at(self, count: Any) -> Any:
+        raise NotImplementedError
+
+    def __call__(self, count: Any) -> Any:
+        for f in dataclasses.fields(self):
+            if str(f.type) in _LENGTHS and any(map(is_fraction, _lengths(getattr(self, f.name)))):
+                raise ValueError(
+                    f"{f.name} of {self!r} is a fraction: declare the total with over(total_steps, schedule)"
+                )
+        return self.at(as_count(count))
+
+
+class Composed(Timed):
+    """A schedule written in terms of others, which keeps its own name and arguments."""
+
+    def schedule(self) -> Schedule:
+        raise NotImplementedError
+
+    def at(self, count: Any) -> Any:
+        return self.schedule()(count)
+
+
+def over(total_steps: int, schedule: Schedule) -> Schedule:
+    """Declare the total that the fractions in a schedule refer to: `steps = round(fraction · total_steps)`.
+
+    Wherever a schedule of this library takes a number of steps or a boundary, it takes a float in [0, 1] as well;
+    a total declared here turns all of them into steps, in joined schedules too. Numbers of steps stay as they are.
+
+    Raises: ValueError or TypeError if `total_steps` is not a positive integer or the rounded steps are out of range.
+    """
+    check.integer(1, total_steps=total_steps)
+    if not isinstance(schedule, Schedule):
+        raise TypeError(f"schedule must be a schedule, got {schedule!r} of type {type(schedule).__name__}")
+    declared: Schedule = _declared(schedule, int(total_steps))
+    return declared
+
+
+def _declared(x: Any, total: int) -> Any:
+    if isinstance(x, Timed):
+        fields = {f.name: (str(f.type), getattr(x, f.name)) for f in dataclasses.fields(x)}
+        return type(x)(**{name: _declared_field(t, v, total) for name, (t, v) in fields.items()})
+    return tuple(_declared(part, total) for part in x) if type(x) is tuple else x
+
+
+def _declared_field(annotation: str, x: Any, total: int) -> Any:
+    def steps(n: Any) -> Any:
+        return round(n * total) if is_fraction(n) else n
+
+    if annotation == "Steps":
+        return steps(x)
+    if annotation == "Boundaries":
+        return tuple(map(steps, x))
+    if annotation == "Scales":
+        declared = {steps(n): scale for n, scale in x}
+        if len(declared) < len(x):
+            raise ValueError(f"total_steps must keep the boundaries of {x!r} apart, got {total}")
+        return declared
+    return _declared(x, total) if annotation.startswith("Child") else x
+
+
+def is_fraction(steps: Any) -> bool:
+    return isinstance(steps, float) and steps <= 1.0
+
+
+def lasting(**named: Any) -> None:
+    """Refuse a length of no steps."""
+    for name, steps in named.items():
+        if steps == 0:
+            raise ValueError(f"{name} must be at least 1, got {steps}")
+
+
+def check_number(name: str, x: Any) -> None:
+    """Refuse what is not one finite number (or a number still being traced)."""
+    if not isinstance(x, float | jax.core.Tracer | Pair):
+        raise TypeError(f"{name} must be a number, got {x!r} of type {type(x).__name__}")
+    check.finite(**{name: x})
+
+
+def increasing(name: str, boundaries: Boundaries) -> None:
+    if any(isinstance(a, int) == isinstance(b, int) and a > b for a, b in pairwise(boundaries)):
+        raise ValueError(f"{name} must not decrease, got {boundaries!r}")
+
+
+def _steps(name: str, x: Any) -> Steps:
+    if hasattr(x, "__index__") and not isinstance(x, bool):
+        check.integer(0, **{name: x})
+        return int(x)
+    if not isinstance(x, float | np.floating):
+        raise TypeError(f"{name} must be a number of steps, got {x!r} of type {type(x).__name__}")
+    x = float(x)
+    if not 0.0 <= x < math.inf:
+        raise ValueError(f"{name} must be at least 0 and finite, got {x}")
+    return int(x) if x == 0.0 or (x > 1.0 and x.is_integer()) else x
+
+
+def _boundaries(name: str, x: Any) -> Boundaries:
+    if isinstance(x, str | Mapping) or not isinstance(x, Iterable):
+        raise TypeError(f"{name} must be a sequence of steps, got {x!r} of type {type(x).__name__}")
+    boundaries = tuple(_steps(f"{name}[{i}]", b) for i, b in enumerate(x))
+    increasing(name, boundaries)
+    return boundaries
+
+
+def _scales(name: str, x: Any) -> Items:
+    if x is None:
+        return Items()
+    if not isinstance(x, Mapping | Items):
+        raise TypeError(f"{name} must map steps to scales, got {x!r} of type {type(x).__name__}")
+    items = []
+    for n, scale in dict(x).items():
+        if isinstance(scale, bool) or not isinstance(scale, int | float | np.number):
+            raise TypeError(f"{name}[{n!r}] must be a number, got {scale!r} of type {type(scale).__name__}")
+        check.nonnegative(**{f"{name}[{n!r}]": float(scale)})
+        items.append((_steps(f"a step in {name}", n), float(scale)))
+    return Items(sorted(items))
+
+
+def _number(name: str, x: Any) -> float:
+    x = coerce(name, x)
+    check_number(name, x)
+    return float(x)
+
+
+def _lengths(x: Any) -> tuple[Any, ...]:
+    if isinstance(x, Items):
+        return tuple(n for n, _ in x)
+    return x if isinstance(x, tuple) else (x,)
+
+
+_LENGTHS: dict[str, Any] = {"Steps": _steps, "Boundaries": _boundaries, "Scales": _scales}
+_READERS: dict[str, Any] = {"float": _number, **_LENGTHS}

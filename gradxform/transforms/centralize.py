@@ -1,0 +1,25 @@
+"""Centralisation, at the station "cleanse"."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from gradxform.core.chain import Chain, lift
+from gradxform.core.rule import Reach, Rule
+
+
+class Centralize(Rule):
+    reach = Reach.ROW
+
+    def update(self, g: Any, s: Any, p: Any, k: Any) -> tuple[Any, Any]:
+        return (g - g.mean(axis=tuple(range(1, g.ndim)), keepdims=True) if g.ndim > 1 else g), s
+
+
+def centralize() -> Chain:
+    """Give every row zero mean: `u = g - mean(g over all axes but the first)`, for arrays of 2 or more axes.
+
+    Acts on each row (an output channel where the first axis is that) alone; vectors and scalars pass through.
+    Reach: row. State: none.
+    Source: Yong et al. 2020, arXiv:2004.01461.
+    """
+    return lift(Centralize())

@@ -1,0 +1,21 @@
+"""Frozen parameters: no update, no state."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from gradxform.core.chain import Chain
+from gradxform.core.lift import Freeze
+from gradxform.params.select import mask_selector
+
+
+def freeze(mask: Any = None) -> Chain:
+    """Leave parameters alone: `u = 0`, and no stage of the chain sees them or keeps anything for them.
+
+    Anywhere in a chain; frozen gradients do not count in its global norm either. As a member of `groups` it freezes
+    the group, while stages before the groups still see its gradients.
+    mask: a selector, a regular expression, a tree of booleans (True: frozen) or a function from params to one.
+    Reach: element. State: none.
+    Raises: ValueError if a name in the mask matches nothing.
+    """
+    return Chain((Freeze(mask_selector(mask)),))

@@ -1,0 +1,152 @@
+"""Proximal last stages, at the station "land": they see where the step would land, `v = p + u`, and steer it.
+
+Each emits `prox(v) - p`, so that `p + u` is the proximal point: exactly where that is 0 or within a factor 2 of p, to
+a rounding elsewhere.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+import jax.numpy as jnp
+
+from gradxform.core import check
+from gradxform.core.chain import Chain, lift
+from gradxform.core.hyper import Hyper
+from gradxform.core.numbers import compute_dtype, rounded
+from gradxform.core.rule import Reach, Rule
+
+
+def shrink(v: Any, threshold: Any) -> Any:
+    """Soft thresholding: `sign(v) · max(|v| - threshold, 0)`."""
+    return jnp.sign(v) * jnp.maximum(jnp.abs(v) - threshold, 0.0)
+
+
+class ProximalElasticNet(Rule):
+    l1: Hyper
+    l2: Hyper
+    learning_rate: Hyper
+    needs_params = True
+    real_only = True
+
+    def check(self) -> None:
+        check.nonnegative(l1=self.l1, l2=self.l2, learning_rate=self.learning_rate)
+
+    def update(self, g: Any, s: Any, p: Any, k: Any) -> tuple[Any, Any]:
+        v = shrink(p + g, self.learning_rate * self.l1)
+        return v / (1 + self.learning_rate * self.l2) - p, s
+
+
+class ProximalGroupL1(Rule):
+    l1: Hyper
+    learning_rate: Hyper
+    needs_params = True
+    reach = Reach.ROW
+
+    def check(self) -> None:
+        check.nonnegative(l1=self.l1, learning_rate=self.learning_rate)
+
+    def update(self, g: Any, s: Any, p: Any, k: Any) -> tuple[Any, Any]:
+        v = p + g
+        norm = jnp.sqrt(jnp.sum(jnp.square(jnp.abs(v)), axis=tuple(range(1, v.ndim)), keepdims=True))
+        kept = jnp.maximum(norm - self.learning_rate * self.l1, 0.0)
+        return v * jnp.where(norm > 0, kept / jnp.where(norm > 0, norm, 1.0), 0.0) - p, s
+
+
+class ProximalBox(Rule):
+    lower: Hyper
+    upper: Hyper
+    needs_params = True
+    stored_params = True
+    real_only = True
+
+    def check(self) -> None:
+        for name, bound in (("lower", self.lower), ("upper", self.upper)):
+            if isinstance(bound, float) and bound != bound:
+                raise ValueError(f"{name} must be a number, got {bound}")
+        if isinstance(self.lower, float) and isinstance(self.upper, float) and self.lower > self.upper:
+            raise ValueError(f"lower must be at most upper, got lower={self.lower}, upper={self.upper}")
+
+    def update(self, g: Any, s: Any, p: Any, k: Any) -> tuple[Any, Any]:
+        stored, wide = p.dtype, compute_dtype(p.dtype)
+        p = p.astype(wide)
+        lower, upper = (_inside(jnp.asarray(b, wide), stored, way) for b, way in ((self.lower, 1), (self.upper, -1)))
+        u = jnp.clip(p + g, lower, upper) - p
+        for _ in range(2):
+            landed = rounded(p + u, stored)
+            u = jnp.where(landed > upper, jnp.nextafter(u, jnp.full_like(u, -jnp.inf)), u)
+            u = jnp.where(landed < lower, jnp.nextafter(u, jnp.full_like(u, jnp.inf)), u)
+        return u, s
+
+
+def _inside(bound: Any, dtype: Any, way: int) -> Any:
+    """The bound as the stored dtype can hold it, rounded towards the inside of the box."""
+    near = rounded(bound, dtype).astype(dtype)
+    further = jnp.nextafter(near, jnp.asarray(way * jnp.inf, dtype))
+    outside = near.astype(bound.dtype) < bound if way > 0 else near.astype(bound.dtype) > bound
+    return jnp.where(outside, further, near).astype(bound.dtype)
+
+
+def proximal_l1(l1: Any, learning_rate: Any = 1.0) -> Chain:
+    """Shrink where the step lands: `prox(v) = sign(v) · max(|v| - learning_rate·l1, 0)`, `u = prox(p + u) - p`.
+
+    Last in the chain, with the chain's learning rate; makes exact zeros. `add_l1` only pulls.
+    Reach: element. State: none.
+    Raises: ValueError if an argument is negative, params are missing, or the parameter is complex.
+    Source: Parikh, Boyd 2014, "Proximal Algorithms", section 6.5.2.
+    """
+    return lift(ProximalElasticNet(l1, 0.0, learning_rate))
+
+
+def proximal_l2(l2: Any, learning_rate: Any = 1.0) -> Chain:
+    """Shorten where the step lands: `prox(v) = v / (1 + learning_rate·l2)`, `u = prox(p + u) - p`.
+
+    The implicit step of the penalty l2/2·‖p‖². Last in the chain, with the chain's learning rate.
+    Reach: element. State: none.
+    Raises: ValueError if an argument is negative, params are missing, or the parameter is complex.
+    Source: Parikh, Boyd 2014, section 6.1.1.
+    """
+    return lift(ProximalElasticNet(0.0, l2, learning_rate))
+
+
+def proximal_elastic_net(l1: Any, l2: Any, learning_rate: Any = 1.0) -> Chain:
+    """Shrink and shorten: `prox(v) = sign(v) · max(|v| - learning_rate·l1, 0) / (1 + learning_rate·l2)`.
+
+    `u = prox(p + u) - p`. Last in the chain, with the chain's learning rate.
+    Reach: element. State: none.
+    Raises: ValueError if an argument is negative, params are missing, or the parameter is complex.
+    Source: Parikh, Boyd 2014, section 6.5.3.
+    """
+    return lift(ProximalElasticNet(l1, l2, learning_rate))
+
+
+def proximal_group_l1(l1: Any, learning_rate: Any = 1.0) -> Chain:
+    """Shrink whole rows: `prox(v) = v · max(1 - learning_rate·l1 / ‖v‖₂, 0)` for each row v of p + u.
+
+    A row is everything under one index of the first axis; rows become zero as a whole (group lasso).
+    Reach: row. State: none.
+    Raises: ValueError if an argument is negative or params are missing.
+    Source: Yuan, Lin 2006; Parikh, Boyd 2014, section 6.5.4.
+    """
+    return lift(ProximalGroupL1(l1, learning_rate))
+
+
+def proximal_box(lower: Any, upper: Any) -> Chain:
+    """Keep parameters in a box: `u = min(max(p + u, lower), upper) - p`.
+
+    Where rounding of p + u to p's dtype would leave the box, the step is shortened until it does not.
+    Reach: element. State: none.
+    Raises: ValueError if lower > upper, a bound is NaN, params are missing, or the parameter is complex.
+    Source: Parikh, Boyd 2014, section 6.2.4.
+    """
+    return lift(ProximalBox(lower, upper))
+
+
+def proximal_nonnegative() -> Chain:
+    """Keep parameters at 0 or above: `u = max(p + u, 0) - p`.
+
+    Reach: element. State: none.
+    Raises: ValueError if params are missing or the parameter is complex.
+    Source: Parikh, Boyd 2014, section 6.2.4.
+    """
+    return proximal_box(0.0, float("inf"))

@@ -1,0 +1,173 @@
+"""Factors: the learning rate, a loss scale, a sign, a trust ratio."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import jax.numpy as jnp
+
+from gradxform.core import check
+from gradxform.core.chain import Chain, lift
+from gradxform.core.hyper import Hyper
+from gradxform.core.numbers import abs_sq
+from gradxform.core.rule import Reach, Rule
+
+
+class Scale(Rule):
+    step_size: Hyper
+    keeps_zero = True
+
+    def check(self) -> None:
+        check.finite(step_size=self.step_size)
+
+    def update(self, g: Any, s: Any, p: Any, k: Any) -> tuple[Any, Any]:
+        return self.step_size * g, s
+
+
+class ScaleBySchedule(Scale):
+    name = "schedule"
+
+
+class ScaleByLearningRate(Rule):
+    learning_rate: Hyper
+    flip_sign: bool = True
+    keeps_zero = True
+
+    def check(self) -> None:
+        check.nonnegative(learning_rate=self.learning_rate)
+        check.boolean(flip_sign=self.flip_sign)
+
+    def update(self, g: Any, s: Any, p: Any, k: Any) -> tuple[Any, Any]:
+        return (-self.learning_rate if self.flip_sign else self.learning_rate) * g, s
+
+
+class Unscale(Rule):
+    loss_scale: Hyper
+    keeps_zero = True
+
+    def check(self) -> None:
+        check.positive(loss_scale=self.loss_scale)
+
+    def scalars(self, t: Any) -> Any:
+        return jnp.asarray(1.0, float) / self.loss_scale
+
+    def update(self, g: Any, s: Any, p: Any, k: Any) -> tuple[Any, Any]:
+        return g * k, s
+
+
+class ScaleBySign(Rule):
+    real_only = True
+    keeps_zero = True
+
+    def update(self, g: Any, s: Any, p: Any, k: Any) -> tuple[Any, Any]:
+        return jnp.sign(g), s
+
+
+class ScaleByTrustRatio(Rule):
+    min_norm: Hyper = 0.0
+    trust_coefficient: Hyper = 1.0
+    eps: Hyper = 0.0
+    reach = Reach.ARRAY
+    needs_params = True
+
+    def check(self) -> None:
+        check.nonnegative(min_norm=self.min_norm, trust_coefficient=self.trust_coefficient, eps=self.eps)
+
+    def update(self, g: Any, s: Any, p: Any, k: Any) -> tuple[Any, Any]:
+        p_norm = jnp.maximum(jnp.sqrt(jnp.sum(abs_sq(p))), self.min_norm)
+        g_norm = jnp.maximum(jnp.sqrt(jnp.sum(abs_sq(g))), self.min_norm)
+        ratio = self.trust_coefficient * p_norm / (g_norm + self.eps)
+        return g * jnp.where((p_norm == 0.0) | (g_norm == 0.0), 1.0, ratio), s
+
+
+class Identity(Rule):
+    keeps_zero = True
+
+    def update(self, g: Any, s: Any, p: Any, k: Any) -> tuple[Any, Any]:
+        return g, s
+
+
+class SetToZero(Rule):
+    keeps_zero = True
+
+    def update(self, g: Any, s: Any, p: Any, k: Any) -> tuple[Any, Any]:
+        return jnp.zeros_like(g), s
+
+
+def scale(step_size: Any) -> Chain:
+    """Multiply: `u = step_size · g`.
+
+    step_size: any finite number, a schedule, or a table.
+    Reach: element. State: none.
+    Raises: ValueError if step_size is not finite.
+    """
+    return lift(Scale(step_size))
+
+
+def scale_by_schedule(step_size_fn: Any) -> Chain:
+    """Multiply by a schedule: `u = step_size_fn(t - 1) · g`, so that the first step takes the value at 0.
+
+    The sign is the user's; `scale_by_learning_rate` turns it.
+    Reach: element. State: none (the chain counts the steps).
+    """
+    return lift(ScaleBySchedule(step_size_fn))
+
+
+def scale_by_learning_rate(learning_rate: Any, *, flip_sign: bool = True) -> Chain:
+    """Turn a direction into a step: `u = -learning_rate · g`.
+
+    The one place in a chain where the sign changes.
+    learning_rate: at least 0; a number, a 0-d array, a 1-d table or iterable (the i-th value at the i-th update, the
+    last one from then on), a schedule `count -> value` (0 at the first update), or `tunable(...)`.
+    Reach: element. State: none.
+    Raises: ValueError if learning_rate < 0.
+    """
+    return lift(ScaleByLearningRate(learning_rate, flip_sign))
+
+
+def unscale(loss_scale: Any) -> Chain:
+    """Undo a fixed loss scale: `u = g · (1 / loss_scale)`.
+
+    First in the chain; weight decay that stands before it meets the scaled gradient (MindSpore multiplies that decay
+    by the loss scale), decay behind it the true one. Overflow is not looked for.
+    Reach: element. State: none.
+    Raises: ValueError if loss_scale <= 0.
+    """
+    return lift(Unscale(loss_scale))
+
+
+def scale_by_sign() -> Chain:
+    """Keep the sign alone: `u = sign(g)`, with sign(0) = 0.
+
+    Reach: element. State: none.
+    Raises: ValueError if the parameter is complex.
+    Source: Bernstein et al. 2018, arXiv:1802.04434.
+    """
+    return lift(ScaleBySign())
+
+
+def scale_by_trust_ratio(min_norm: Any = 0.0, trust_coefficient: Any = 1.0, eps: Any = 0.0) -> Chain:
+    """Scale each array to its parameter's norm: `u = g · trust_coefficient · ‖p‖ / (‖g‖ + eps)`.
+
+    Both norms are at least min_norm; where either is 0 the ratio is 1. Behind the direction, before the learning rate.
+    Reach: array. State: none.
+    Raises: ValueError if an argument is negative or params are missing.
+    Source: You et al. 2017, arXiv:1708.03888 (LARS); 2019, arXiv:1904.00962 (LAMB).
+    """
+    return lift(ScaleByTrustRatio(min_norm, trust_coefficient, eps))
+
+
+def identity() -> Chain:
+    """Pass everything through: `u = g`, in float32 or wider. `chain()` does too, and leaves the dtype alone.
+
+    Reach: element. State: none.
+    """
+    return lift(Identity())
+
+
+def set_to_zero() -> Chain:
+    """Zero every update: `u = 0`. To freeze parameters take `freeze`, which also keeps no state for them.
+
+    Reach: element. State: none.
+    """
+    return lift(SetToZero())

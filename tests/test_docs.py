@@ -1,0 +1,70 @@
+"""Every Python block of the prose runs, page by page, and every public name is documented."""
+
+from __future__ import annotations
+
+import inspect
+import linecache
+import re
+import sys
+import textwrap
+import types
+from collections.abc import Iterator
+from pathlib import Path
+
+import jax
+import pytest
+
+import gradxform as gx
+
+ROOT = Path(__file__).parents[1]
+PAGES = sorted([*ROOT.glob("*.md"), *(p for p in (ROOT / "docs").rglob("*.md") if "_build" not in p.parts)])
+OPENING = re.compile(r"^ *(`{3,}|~{3,}|:{3,})")
+PYTHON = re.compile(r"^ *(```+)python *$")
+
+
+def blocks(text: str) -> Iterator[tuple[int, str]]:
+    """Line number and code of every fenced block that is marked as Python."""
+    lines = text.splitlines()
+    i = 0
+    while i < len(lines):
+        if found := PYTHON.match(lines[i]):
+            end = next(j for j in range(i + 1, len(lines)) if lines[j].strip() == found[1])
+            yield i + 1, textwrap.dedent("\n".join(lines[i + 1 : end]))
+            i = end
+        i += 1
+
+
+def test_blocks_are_found_with_their_lines() -> None:
+    page = "a\n```python\nx = 1\n```\n\n- b\n  ```python\n  y = 2\n\n  z = 3\n  ```\n```text\nno\n```\n"
+    assert list(blocks(page)) == [(2, "x = 1"), (7, "y = 2\n\nz = 3")]
+
+
+@pytest.mark.parametrize("page", PAGES, ids=lambda page: str(page.relative_to(ROOT)))
+def test_page_runs(page: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    module = types.ModuleType(f"page_{page.stem}")
+    monkeypatch.setitem(sys.modules, module.__name__, module)
+    x64 = jax.config.jax_enable_x64
+    try:
+        for line, code in blocks(page.read_text()):
+            name = f"{page.name}, block at line {line}"
+            linecache.cache[name] = (len(code), None, code.splitlines(keepends=True), name)
+            exec(compile(code, name, "exec"), module.__dict__)
+    finally:
+        jax.config.update("jax_enable_x64", x64)
+
+
+@pytest.mark.parametrize("page", PAGES, ids=lambda page: str(page.relative_to(ROOT)))
+def test_no_python_block_escapes(page: Path) -> None:
+    """A fence in another spelling would be shown, highlighted, and never run."""
+    for number, line in enumerate(page.read_text().splitlines(), 1):
+        if OPENING.match(line) and not PYTHON.match(line):
+            assert not re.search(r"python|pycon|\bpy\b", line), f"{page.name}:{number}: write ```python"
+
+
+def test_every_public_name_is_documented() -> None:
+    public = {name: x for name, x in vars(gx).items() if not name.startswith("_") and callable(x)}
+    own = {name: x for name, x in public.items() if (getattr(x, "__module__", None) or "").startswith("gradxform")}
+    assert own
+    bare = [name for name, x in own.items() if not (inspect.isclass(x) or inspect.isroutine(x)) or not x.__doc__]
+    assert bare == []
