@@ -19,10 +19,11 @@ FACTS = ("Reach", "State", "Raises", "Source")
 
 
 def public_names() -> dict[str, str]:
-    """Public name -> the module that it is imported from."""
+    """Public name -> the module that it is imported from, in the order of the imports."""
     tree = ast.parse(Path(gx.__file__).read_text())
     imports = [node for node in ast.walk(tree) if isinstance(node, ast.ImportFrom) and node.module]
-    return {alias.asname or alias.name: str(node.module) for node in imports for alias in node.names}
+    homes = {alias.asname or alias.name: str(node.module) for node in imports for alias in node.names}
+    return {name: module for name, module in homes.items() if name in gx.__all__}
 
 
 def write(folder: Path) -> None:

@@ -2,7 +2,7 @@
 
 from gradxform.core.rule import Reach, Rule, TreeRule
 from gradxform.core.hyper import Beta, Hyper, Schedule
-from gradxform.core.transform import GradientTransformation, apply_updates, make_step
+from gradxform.core.transform import GradientTransformation, apply_updates, eval_params, make_step
 from gradxform.core.chain import chain, lift, named_chain
 from gradxform.core.state import State, view
 from gradxform.core.rows import Rows, map_rows
@@ -52,6 +52,8 @@ from gradxform.transforms.proximal import (
     proximal_l2,
     proximal_nonnegative,
 )
+from gradxform.transforms.average import ema_of_params, polyak_average, pull_to_slow_weights, stochastic_weight_average
+from gradxform.transforms.depth import layerwise_decay
 
 from gradxform.schedules import (
     constant_schedule,
@@ -80,6 +82,8 @@ from gradxform.schedules import (
 )
 
 from gradxform.control.tunable import hyperparams, tunable, with_hyperparams
+from gradxform.control.measure import measure, metrics
+from gradxform.inspect.explain import explain
 
 __all__ = [
     "Reach",
@@ -90,6 +94,7 @@ __all__ = [
     "Schedule",
     "GradientTransformation",
     "apply_updates",
+    "eval_params",
     "make_step",
     "chain",
     "lift",
@@ -160,6 +165,11 @@ __all__ = [
     "proximal_l1",
     "proximal_l2",
     "proximal_nonnegative",
+    "ema_of_params",
+    "polyak_average",
+    "pull_to_slow_weights",
+    "stochastic_weight_average",
+    "layerwise_decay",
     "constant_schedule",
     "cosine_decay_schedule",
     "cosine_onecycle_schedule",
@@ -186,4 +196,7 @@ __all__ = [
     "hyperparams",
     "tunable",
     "with_hyperparams",
+    "measure",
+    "metrics",
+    "explain",
 ]

@@ -52,7 +52,7 @@ def traced_or_host(traced: Callable[[Any], Any], host: Callable[[Any], float], c
     try:
         return jnp.vectorize(lambda n: jnp.asarray(traced(n), dtype=float))(count)
     except TypeError:
-        host(0)
+        host(1)
         return jax.pure_callback(each, out, count, vmap_method="expand_dims")
 
 

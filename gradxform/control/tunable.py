@@ -9,7 +9,8 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from gradxform.core.chain import Chain, Opaque
+from gradxform.core.chain import Chain
+from gradxform.core.opaque import Opaque
 from gradxform.core.hyper import Tunable, coerce, hyper_fields, is_beta, replace_hyper, resolve
 from gradxform.core.lift import Lifted, Step
 from gradxform.core.state import State, find_states

@@ -3,18 +3,20 @@
 from __future__ import annotations
 
 import functools
-import inspect
 from collections.abc import Iterator, Sequence
 from typing import Any, Protocol
 
+import jax
 import jax.numpy as jnp
 
-from gradxform.core.lift import Freeze, Lifted, Step, Where, choose, flush, freeze_leaves
+from gradxform.core.lift import Freeze, Lifted, Step, Where, flush, freeze_leaves
 from gradxform.core.numbers import next_count
+from gradxform.core.opaque import Foreign, Opaque
+from gradxform.core.rows import is_row_leaf
 from gradxform.core.rule import Reach, Rule
 from gradxform.core.state import State
 from gradxform.core.transform import GradientTransformation
-from gradxform.core.tree import Leaf, open_together, open_tree
+from gradxform.core.tree import Leaf, open_together, open_tree, parameter
 from gradxform.core.value import Child, Value
 
 
@@ -29,12 +31,14 @@ class Stage(Protocol):
     def reach(self) -> Reach: ...
     def init(self, name: str, leaves: list[Leaf], step: Step) -> None: ...
     def update(self, name: str, leaves: list[Leaf], step: Step) -> None: ...
+    def evaluate(self, name: str, leaves: list[Leaf], step: Step) -> None: ...
 
 
 class Labels(Protocol):
     """Which group each leaf is in; `None` for none."""
 
     def labels(self, leaves: Sequence[Leaf], tree: Any) -> list[str | None]: ...
+    def label(self, path: str, leaf: Any) -> str | None: ...
     def shown(self, branches: dict[str, Chain]) -> str: ...
 
 
@@ -49,7 +53,7 @@ class Chain(GradientTransformation):
 
     def _init(self, params: Any) -> State:
         paths, ps, structure = open_tree(params)
-        leaves = [Leaf(path, None, p, {}) for path, p in zip(paths, ps, strict=True)]
+        leaves = [Leaf(path, None, parameter(path, p), {}) for path, p in zip(paths, ps, strict=True)]
         step = Step(count=jnp.zeros((), jnp.int32), t=None, tree={}, hyper={}, extra={}, params=params)
         self.init_stages(leaves, step)
         memories = structure.unflatten([None if leaf.p is None else leaf.memory for leaf in leaves])
@@ -63,6 +67,12 @@ class Chain(GradientTransformation):
         flush(opened.leaves)
         return opened.close_updates(), State(count, opened.close_memories(), step.tree, state.hyper)
 
+    def _evaluate(self, state: State, params: Any) -> Any:
+        nothing = jax.tree.map(lambda p: None, params, is_leaf=is_row_leaf)
+        opened = open_together(nothing, params, state.leaves)
+        self.evaluate_stages(opened.leaves, Step(state.count, state.count, state.tree, state.hyper, {}, params))
+        return opened.structure.unflatten([leaf.p for leaf in opened.leaves])
+
     def init_stages(self, leaves: list[Leaf], step: Step, taken: Sequence[str] = ()) -> None:
         freeze_leaves(self.stages, leaves, step.whole)
         step = step._replace(rate=self.rate)
@@ -74,6 +84,11 @@ class Chain(GradientTransformation):
         step = step._replace(rate=self.rate)
         for name, stage in self.named(taken):
             stage.update(name, leaves, step)
+
+    def evaluate_stages(self, leaves: list[Leaf], step: Step, taken: Sequence[str] = ()) -> None:
+        step = step._replace(rate=self.rate)
+        for name, stage in self.named(taken):
+            stage.evaluate(name, leaves, step)
 
     def named(self, taken: Sequence[str] = ()) -> list[tuple[str, Any]]:
         """The stages under the names of their memory; the later one of two equal names gets a suffix."""
@@ -88,7 +103,9 @@ class Chain(GradientTransformation):
     @property
     def rate(self) -> Any:
         """The learning rate as it was written, None in a chain without one."""
-        rules = [stage.rule for stage in self.stages if isinstance(stage, Lifted) and stage.rule.name == "learning_rate"]
+        rules = [
+            stage.rule for stage in self.stages if isinstance(stage, Lifted) and stage.rule.name == "learning_rate"
+        ]
         return rules[-1].learning_rate if rules else None  # type: ignore[attr-defined]
 
     def each(self, step: Step, taken: Sequence[str] = ()) -> Iterator[tuple[str, Any, Step]]:
@@ -107,13 +124,11 @@ class Chain(GradientTransformation):
         return max((stage.reach for stage in self.stages), default=Reach.ELEMENT)
 
     def rules(self, path: str, leaf: Any) -> tuple[Rule, ...] | None:
-        found: list[Rule] = []
-        place = [Leaf(path, None, leaf, {})]
-        freeze_leaves(self.stages, place, {path: leaf})
-        if place[0].frozen:
+        if any(isinstance(stage, Freeze) and _takes(stage.where, path, leaf) for stage in self.stages):
             return ()
+        found: list[Rule] = []
         for stage in self.stages:
-            more = _rules(stage, place)
+            more = _rules(stage, path, leaf)
             if more is None:
                 return None
             found += more
@@ -154,6 +169,10 @@ class Split(Value):
         for branch, own, inner in self._walk(leaves, step):
             branch.update_stages(own, inner, self.taken)
 
+    def evaluate(self, name: str, leaves: list[Leaf], step: Step) -> None:
+        for branch, own, inner in self._walk(leaves, step):
+            branch.evaluate_stages(own, inner, self.taken)
+
     def _walk(self, leaves: list[Leaf], step: Step) -> Iterator[tuple[Chain, list[Leaf], Step]]:
         labels = self.groups.labels(leaves, step.whole)
         for group, branch in self.branches.items():
@@ -161,77 +180,20 @@ class Split(Value):
             yield branch, own, step._replace(prefix=f"{step.prefix}{group}/")
 
 
-class Foreign(GradientTransformation):
-    """Another library's pair `(init, update)`, as it is."""
-
-    pair: tuple[Any, Any]
-
-    @property
-    def name(self) -> str:  # type: ignore[override]
-        return "foreign"
-
-    def __repr__(self) -> str:
-        return repr(self.pair)
-
-    def _init(self, params: Any) -> Any:
-        return self.pair[0](params)
-
-    def _update(self, updates: Any, state: Any, params: Any, extra: dict[str, Any]) -> tuple[Any, Any]:
-        update = self.pair[1]
-        kinds = [p.kind for p in inspect.signature(update).parameters.values()]
-        return update(updates, state, params, **(extra if inspect.Parameter.VAR_KEYWORD in kinds else {}))  # type: ignore[no-any-return]
+def _takes(where: Where | None, path: str, leaf: Any) -> bool:
+    return where is None or where.matches(path, leaf)
 
 
-class Opaque(Value):
-    """A transformation that is not made of rules, as one stage: a wrapper, or another library's pair."""
-
-    inner: Child[GradientTransformation]
-    label: str | None = None
-
-    def __repr__(self) -> str:
-        return repr(self.inner)
-
-    @property
-    def name(self) -> str:
-        return self.inner.name
-
-    @property
-    def reach(self) -> Reach:
-        return getattr(self.inner, "reach", Reach.TREE)
-
-    def init(self, name: str, leaves: list[Leaf], step: Step) -> None:
-        leaves = [leaf for leaf in leaves if not leaf.frozen]
-        step.tree[step.prefix + name] = self.inner.init(_only(step.params, leaves, [leaf.p for leaf in leaves]))
-
-    def update(self, name: str, leaves: list[Leaf], step: Step) -> None:
-        leaves = [leaf for leaf in leaves if not leaf.frozen]
-        flush(leaves)
-        params = None if step.params is None else _only(step.updates, leaves, [leaf.p for leaf in leaves])
-        updates = _only(step.updates, leaves, [leaf.g for leaf in leaves])
-        held = step.tree[step.prefix + name]
-        out, step.tree[step.prefix + name] = self.inner.update(updates, held, params, **step.extra)
-        gs = dict(zip(*open_tree(out)[:2], strict=True))
-        for leaf in leaves:
-            leaf.g = gs[leaf.path]
-
-
-def _only(tree: Any, leaves: list[Leaf], values: list[Any]) -> Any:
-    """A tree with `values` at the places of `leaves`, and None elsewhere."""
-    paths, _, structure = open_tree(tree)
-    given = {leaf.path: value for leaf, value in zip(leaves, values, strict=True)}
-    return structure.unflatten([given.get(path) for path in paths])
-
-
-def _rules(stage: Any, place: list[Leaf]) -> tuple[Rule, ...] | None:
+def _rules(stage: Any, path: str, leaf: Any) -> tuple[Rule, ...] | None:
     if isinstance(stage, Lifted):
         if stage.reach == Reach.TREE:
             return None
-        return (stage.rule,) if choose(stage.where, place, {place[0].path: place[0].p}) else ()
+        return (stage.rule,) if _takes(stage.where, path, leaf) else ()
     if isinstance(stage, Freeze):
         return ()
     if isinstance(stage, Split):
-        label = stage.groups.labels(place, {place[0].path: place[0].p})[0]
-        return () if label is None else stage.branches[label].rules(place[0].path, place[0].p)
+        label = stage.groups.label(path, leaf)
+        return () if label is None else stage.branches[label].rules(path, leaf)
     return None
 
 
@@ -249,7 +211,9 @@ def chain(*transforms: Any) -> Chain:
     Members may be any pair `(init, update)`, optax's too. The state is one `State` (see there).
     Raises: TypeError for a member that is no such pair.
     """
-    return Chain(tuple(stage for i, tx in enumerate(transforms) for stage in stages_of(tx, f"argument {i + 1} of chain")))
+    return Chain(
+        tuple(stage for i, tx in enumerate(transforms) for stage in stages_of(tx, f"argument {i + 1} of chain"))
+    )
 
 
 def named_chain(*transforms: tuple[str, Any]) -> Chain:

@@ -6,6 +6,7 @@ from typing import Any
 
 import jax.numpy as jnp
 
+from gradxform.core.numbers import real_dtype
 from gradxform.core.rule import Rule, Wrapper
 
 
@@ -27,10 +28,12 @@ class Cast:
         return repr(self.dtype.name)
 
     def encode(self, x: Any) -> Any:
+        if jnp.iscomplexobj(x) and not jnp.issubdtype(self.dtype, jnp.complexfloating):
+            raise ValueError(f"a statistic of dtype {x.dtype} would lose its imaginary part in {self.dtype}")
         return x.astype(self.dtype)
 
-    def decode(self, x: Any) -> Any:
-        return x.astype(jnp.promote_types(self.dtype, jnp.float32))
+    def decode(self, x: Any, wide: Any) -> Any:
+        return x.astype(jnp.promote_types(self.dtype, wide))
 
 
 class Stored(Wrapper):
@@ -43,14 +46,20 @@ class Stored(Wrapper):
 
     def init(self, p: Any) -> Any:
         s = self.rule.init(p)
-        return None if s is None else self._each(s, "encode")
+        return None if s is None else self._encode(s)
 
     def update(self, g: Any, s: Any, p: Any, k: Any) -> tuple[Any, Any]:
-        u, s = self.rule.update(g, self._each(s, "decode"), p, k)
-        return u, self._each(s, "encode")
+        u, s = self.rule.update(g, self._decode(s, real_dtype(g.dtype)), p, k)
+        return u, self._encode(s)
 
-    def _each(self, s: Any, way: str) -> Any:
-        return s._replace(**{f: getattr(c, way)(getattr(s, f)) for f, c in self.codecs if f in s._fields})
+    def evaluate(self, p: Any, s: Any, t: Any) -> Any:
+        return self.rule.evaluate(p, self._decode(s, real_dtype(p.dtype)), t)
+
+    def _decode(self, s: Any, wide: Any) -> Any:
+        return s._replace(**{f: c.decode(getattr(s, f), wide) for f, c in self.codecs if f in s._fields})
+
+    def _encode(self, s: Any) -> Any:
+        return s._replace(**{f: c.encode(getattr(s, f)) for f, c in self.codecs if f in s._fields})
 
 
 def stored_in(rule: Rule, **dtypes: Any) -> Rule:

@@ -22,6 +22,7 @@ class Where(Protocol):
     """Which leaves a stage acts on; selectors in `gradxform.params` are the ones that users write."""
 
     def select(self, leaves: Sequence[Leaf], tree: Any) -> list[bool]: ...
+    def matches(self, path: str, leaf: Any) -> bool: ...
 
 
 class Step(NamedTuple):
@@ -106,12 +107,13 @@ class Lifted(Value):
     def update(self, name: str, leaves: list[Leaf], step: Step) -> None:
         leaves = [leaf for leaf in choose(self.where, leaves, step.whole) if leaf.moves]
         rule, wanted = self.at(name, step), _extra(self.rule, name, step.extra)
+        if isinstance(rule, TreeRule) or (rule.reach != Reach.ELEMENT and any(map(_varies, leaves))):
+            flush(leaves)
         for leaf in leaves:
             _admit(rule, name, leaf)
             if rule.needs_params and leaf.p is None:
                 raise ValueError(f"{name} needs the parameters: call update(updates, state, params)")
         if isinstance(rule, TreeRule):
-            flush(leaves)
             k, s = rule.measure([leaf.g for leaf in leaves], step.tree.get(step.prefix + name), step.t, **wanted)
             if s is not None:
                 step.tree[step.prefix + name] = _like(s, step.tree[step.prefix + name], name)
@@ -121,12 +123,17 @@ class Lifted(Value):
         for leaf in leaves:
             leaf.bound.append(bound)
 
+    def evaluate(self, name: str, leaves: list[Leaf], step: Step) -> None:
+        rule = self.at(name, step)
+        for leaf in choose(self.where, leaves, step.whole):
+            if name in leaf.memory and is_trained(leaf.p):
+                wide = leaf.p.astype(compute_dtype(leaf.p.dtype))
+                leaf.p = rule.evaluate(wide, leaf.memory[name], step.count).astype(leaf.p.dtype)
+
     def at(self, name: str, step: Step) -> Rule:
         """The rule with its hyperparameters as they are at this step."""
         fields, names = hyper_fields(self.rule), self.names(name, step)
-        now = {
-            f: resolve(x, step.count, step.hyper.get(names[f]), is_beta(self.rule, f)) for f, x in fields.items()
-        }
+        now = {f: resolve(x, step.count, step.hyper.get(names[f]), is_beta(self.rule, f)) for f, x in fields.items()}
         moved = {f: x for f, x in now.items() if x is not fields[f]}
         return replace_hyper(self.rule, moved) if moved else self.rule
 
@@ -143,6 +150,9 @@ class Freeze(Value):
         return "freeze()" if self.where is None else f"freeze({self.where!r})"
 
     def init(self, name: str, leaves: list[Leaf], step: Step) -> None:
+        return None
+
+    def evaluate(self, name: str, leaves: list[Leaf], step: Step) -> None:
         return None
 
     def update(self, name: str, leaves: list[Leaf], step: Step) -> None:
@@ -174,11 +184,18 @@ def _extra(rule: Rule, name: str, extra: dict[str, Any]) -> dict[str, Any]:
     return {key: extra[key] for key in rule.needs}
 
 
+def _varies(leaf: Leaf) -> bool:
+    """Whether its gradient differs between devices, before the rules that wait for it have run."""
+    return isinstance(leaf.g, jax.Array) and bool(varying_axes(leaf.g))
+
+
 def _admit(rule: Rule, name: str, leaf: Leaf) -> None:
     """Refuse a leaf that the rule would treat wrongly without a word."""
     x = leaf.array
     if rule.real_only and x is not None and jnp.issubdtype(x.dtype, jnp.complexfloating):
-        raise ValueError(f"{name} compares numbers and {leaf.path!r} is complex ({x.dtype}); split it into two real arrays")
+        raise ValueError(
+            f"{name} compares numbers and {leaf.path!r} is complex ({x.dtype}); split it into two real arrays"
+        )
     if rule.reach == Reach.ELEMENT or getattr(rule, "axis_name", None) is not None:
         return
     axes = {a for x in (leaf.g, leaf.p) if isinstance(x, jax.Array) for a in varying_axes(x)}
@@ -197,10 +214,8 @@ def _init_leaf(rule: Rule, leaf: Leaf) -> Any:
         sharding = p.sharding
         s = jax.eval_shape(rule.init, jax.ShapeDtypeStruct(p.shape, wide))
         keep = {"sharding": sharding}
-        return jax.tree.map(
-            lambda x: jax.ShapeDtypeStruct(x.shape, x.dtype, **(keep if x.shape == p.shape else {})), s
-        )
-    with _note(leaf.path):
+        return jax.tree.map(lambda x: jax.ShapeDtypeStruct(x.shape, x.dtype, **(keep if x.shape == p.shape else {})), s)
+    with _Note(leaf.path):
         s = rule.init(jnp.asarray(p).astype(wide))
     return jax.tree.map(functools.partial(_own, other=p), s)
 
@@ -226,7 +241,7 @@ def flush(leaves: Sequence[Leaf]) -> None:
         if key not in runs:
             runs[key] = _runner(leaf.bound)
         memory = {b.name: leaf.memory[b.name] for b in leaf.bound if b.name in leaf.memory}
-        with _note(leaf.path):
+        with _Note(leaf.path):
             leaf.g, new = runs[key](leaf.g, memory, leaf.p)
         leaf.memory = {**leaf.memory, **new}
         leaf.bound = []
@@ -282,7 +297,7 @@ def _like(new: Any, old: Any, name: str = "") -> Any:
     return jax.tree.map(same, new, old)
 
 
-class _note:
+class _Note:
     """Name the leaf in errors that its rule raises."""
 
     def __init__(self, path: str) -> None:

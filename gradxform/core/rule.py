@@ -62,6 +62,10 @@ class Rule(Value):
         """Gradient, memory, parameter and the step's scalars -> update and new memory."""
         raise NotImplementedError
 
+    def evaluate(self, p: Any, s: Any, t: Any) -> Any:
+        """The parameter to evaluate with after t steps: p itself, unless the rule keeps a better one."""
+        return p
+
     def update_rows(self, g: Any, s: Any, p: Any, k: Any) -> tuple[Any, Any]:
         """`update` for a gradient given as `Rows`; by default what the dense gradient gives."""
         if not self.keeps_zero:
@@ -74,6 +78,11 @@ class TreeRule(Rule):
     """A rule whose scalars see the whole tree: `measure` reads all leaves, then `update` acts on each."""
 
     reach = Reach.TREE
+
+    @property
+    def norm_bound(self) -> Any:
+        """The global norm above which the rule clips; None for one that does not."""
+        return None
 
     def init_tree(self, ps: list[Any]) -> Any:
         """Tree-wide memory: a NamedTuple of arrays, or None for nothing."""
@@ -121,3 +130,6 @@ class Wrapper(Rule):
 
     def update(self, g: Any, s: Any, p: Any, k: Any) -> tuple[Any, Any]:
         return self.rule.update(g, s, p, k)
+
+    def evaluate(self, p: Any, s: Any, t: Any) -> Any:
+        return self.rule.evaluate(p, s, t)

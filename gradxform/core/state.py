@@ -66,4 +66,3 @@ def find_states(state: Any) -> list[State]:
     """All of our states inside tuples, dicts and wrappers, outermost first."""
     nodes = jax.tree.leaves(state, is_leaf=lambda x: isinstance(x, State))
     return [x for x in nodes if isinstance(x, State)]
-

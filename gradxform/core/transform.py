@@ -10,15 +10,16 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
+from gradxform.core.numbers import compute_dtype
 from gradxform.core.rows import Rows, is_row_leaf
 from gradxform.core.rule import Rule
-from gradxform.core.numbers import compute_dtype
 from gradxform.core.value import Value, is_hashable
 
 
 class GradientTransformation(Value):
-    """A pure pair over pytrees: `init(params) -> state`, `update(updates, state, params=None, **extra) -> updates, state`.
+    """A pure pair over pytrees, as a value: `init: params -> state` and `update: updates, state -> updates, state`.
 
+    `update(updates, state, params=None, **extra)`; the parameters where a stage needs them.
     A value: it prints as one would write it, compares and hashes by content, goes through `jit` as a pytree of its
     numbers, and unpacks as the pair. Un-jitted `update` dispatches compiled code; under a trace it inlines.
     """
@@ -30,6 +31,9 @@ class GradientTransformation(Value):
 
     def _update(self, updates: Any, state: Any, params: Any, extra: dict[str, Any]) -> tuple[Any, Any]:
         raise NotImplementedError
+
+    def _evaluate(self, state: Any, params: Any) -> Any:
+        return params
 
     def rules(self, path: str, leaf: Any) -> tuple[Rule, ...] | None:
         """The rules that one leaf goes through, in order; None when only the whole tree can tell."""
@@ -133,6 +137,14 @@ def apply_updates(params: Any, updates: Any) -> Any:
         return jax.lax.add(p.astype(wide), u.astype(wide)).astype(p.dtype)
 
     return jax.tree.map(add, updates, params, is_leaf=is_row_leaf)
+
+
+def eval_params(tx: GradientTransformation, state: Any, params: Any) -> Any:
+    """The parameters to evaluate with: averaged ones where a stage keeps an average, else `params` themselves.
+
+    Through chains, groups and wrappers; in the dtypes of `params`. Where several stages keep one, the last wins.
+    """
+    return tx._evaluate(state, params)
 
 
 def make_step(tx: GradientTransformation) -> Any:

@@ -102,7 +102,10 @@ def open_together(updates: Any, params: Any, memories: Any) -> Opened:
     leaves = []
     for path, g, p in zip(paths, gs, ps, strict=True):
         if path not in by_path:
-            raise ValueError(f"the state knows no leaf {path!r}; it was made for {', '.join(held_paths) or 'no leaves'}")
+            raise ValueError(
+                f"the state knows no leaf {path!r}; it was made for {', '.join(held_paths) or 'no leaves'}"
+            )
+        p = parameter(path, p)
         leaves.append(Leaf(path, _gradient(path, g, p), p, by_path[path]))
     return Opened(leaves, structure, held_structure, held_paths, held)
 
@@ -132,6 +135,15 @@ def _open_memories(memories: Any, structure: Any, paths: list[str]) -> tuple[Any
     return found, ["/".join(map(_name, k)) for k, _ in keyed], [x for _, x in keyed]
 
 
+def parameter(path: str, p: Any) -> Any:
+    """One parameter as JAX holds it: a NumPy array or a number becomes an array of a dtype that JAX has."""
+    if p is None or isinstance(p, jax.Array | jax.ShapeDtypeStruct):
+        return p
+    if not isinstance(p, np.ndarray | np.generic | int | float | complex):
+        raise TypeError(f"the parameter {path!r} must be an array, a number or None, got {type(p).__name__}")
+    return jnp.asarray(p)
+
+
 def is_inexact(x: Any) -> bool:
     return jnp.issubdtype(x.dtype, jnp.inexact)
 
@@ -152,15 +164,14 @@ def _gradient(path: str, g: Any, p: Any) -> Any:
     if g.dtype == jax.dtypes.float0:
         return None
     if p is not None:
-        p_shape, p_dtype = np.shape(p), jnp.result_type(p)
-        if not jnp.issubdtype(p_dtype, jnp.inexact):
+        if not is_inexact(p):
             raise ValueError(
-                f"{path!r} is an integer parameter ({p_dtype}) and has a gradient; give None there, or freeze it"
+                f"{path!r} is an integer parameter ({p.dtype}) and has a gradient; give None there, or freeze it"
             )
-        if g.shape != p_shape:
-            raise ValueError(f"the gradient of {path!r} has shape {g.shape}, its parameter {p_shape}")
-        if jnp.issubdtype(g.dtype, jnp.complexfloating) and not jnp.issubdtype(p_dtype, jnp.complexfloating):
-            raise ValueError(f"the gradient of {path!r} is complex ({g.dtype}), its parameter is not ({p_dtype})")
+        if g.shape != p.shape:
+            raise ValueError(f"the gradient of {path!r} has shape {g.shape}, its parameter {p.shape}")
+        if jnp.issubdtype(g.dtype, jnp.complexfloating) and not jnp.issubdtype(p.dtype, jnp.complexfloating):
+            raise ValueError(f"the gradient of {path!r} is complex ({g.dtype}), its parameter is not ({p.dtype})")
     if not is_inexact(g):
         raise ValueError(f"the gradient of {path!r} has dtype {g.dtype}; gradients are floating point, or None")
     return g if isinstance(g, Rows | jax.Array) else jnp.asarray(g)

@@ -41,7 +41,9 @@ class Explanation(NamedTuple):
         head = ("path", "shape", "dtype", "group", "learning rate", "weight decay", "rules", "state")
         body = [(*map(str, row[:6]), " ".join(row.rules), _bytes(row.state_bytes)) for row in self.rows]
         widths = [max(len(line[i]) for line in (head, *body)) for i in range(len(head))]
-        lines = ["  ".join(cell.ljust(width) for cell, width in zip(line, widths, strict=True)) for line in (head, *body)]
+        lines = [
+            "  ".join(cell.ljust(width) for cell, width in zip(line, widths, strict=True)) for line in (head, *body)
+        ]
         each = self.state_bytes / self.parameters if self.parameters else 0.0
         total = (
             f"{self.parameters:,} parameters in {_bytes(self.parameter_bytes)}, state {_bytes(self.state_bytes)} "
@@ -115,7 +117,9 @@ def _place(
 def _hyper_at_start(tx: Any, held: list[State]) -> dict[str, Any]:
     if not held or not isinstance(tx, Chain):
         return {}
-    zeros = jax.tree.map(lambda x: np.full(x.shape, np.nan if x.dtype.kind == "f" else 0, x.dtype), (held[0].count, held[0].hyper))
+    zeros = jax.tree.map(
+        lambda x: np.full(x.shape, np.nan if x.dtype.kind == "f" else 0, x.dtype), (held[0].count, held[0].hyper)
+    )
     return hyperparams(tx, State(zeros[0], {}, {}, zeros[1]))
 
 
@@ -133,7 +137,13 @@ def _row(leaf: Leaf, places: list[tuple[str, str]], memory: Any, values: dict[st
     p = leaf.p
     names = tuple(name for _, name in places)
     return Row(
-        leaf.path, tuple(p.shape), str(p.dtype), group or "-", value("learning_rate"), value("weight_decay"), names,
+        leaf.path,
+        tuple(p.shape),
+        str(p.dtype),
+        group or "-",
+        value("learning_rate"),
+        value("weight_decay"),
+        names,
         tree_bytes(memory),
     )
 

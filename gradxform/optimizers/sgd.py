@@ -20,7 +20,7 @@ def sgd(learning_rate: Any, momentum: Any = None, nesterov: bool = False, accumu
 
 
 def momentum(learning_rate: Any, momentum: Any = 0.9, nesterov: bool = False) -> Chain:
-    """Gradient descent with heavy-ball or Nesterov momentum: `chain(trace(momentum, nesterov), scale_by_learning_rate)`.
+    """Descent with heavy-ball or Nesterov momentum: `chain(trace(momentum, nesterov), scale_by_learning_rate)`.
 
     Source: Polyak 1964; Sutskever et al. 2013, section 2.
     """

@@ -29,13 +29,18 @@ class FirstMatch(Value):
     def labels(self, leaves: Sequence[Leaf], tree: Any) -> list[str | None]:
         chosen = [(name, where.select(leaves, tree)) for name, where in self.entries]
         found = [next((name for name, hits in chosen if hits[i]), self.default) for i in range(len(leaves))]
-        missed = [leaf.path for leaf, label in zip(leaves, found, strict=True) if label is None and leaf.array is not None]
+        missed = [
+            leaf.path for leaf, label in zip(leaves, found, strict=True) if label is None and leaf.array is not None
+        ]
         if missed:
             raise ValueError(f"no group matches {', '.join(missed)}; give a default, or freeze them")
         for name, where in self.entries:
             if leaves and where.written() and name not in found:
                 raise ValueError(f"the group {name!r} gets no parameter: every one it matches is in an earlier group")
         return found
+
+    def label(self, path: str, leaf: Any) -> str | None:
+        return next((name for name, where in self.entries if where.matches(path, leaf)), self.default)
 
 
 class LabelTree(Value):
@@ -53,6 +58,9 @@ class LabelTree(Value):
                 raise ValueError(f"param_labels has no label for {leaf.path!r}")
         return found
 
+    def label(self, path: str, leaf: Any) -> str | None:
+        return _deepest(self.flags, path)
+
 
 class LabelFunction(Value):
     """optax's labels as a function from the tree of parameters to a tree of labels."""
@@ -65,6 +73,9 @@ class LabelFunction(Value):
     def labels(self, leaves: Sequence[Leaf], tree: Any) -> list[str | None]:
         return label_tree(self.function(tree)).labels(leaves, tree)
 
+    def label(self, path: str, leaf: Any) -> str | None:
+        return label_tree(self.function({path: leaf})).label(path, leaf)
+
 
 def label_tree(tree: Any) -> LabelTree:
     paths, labels, _ = open_tree(tree)
@@ -76,9 +87,7 @@ def _deepest(flags: tuple[tuple[str, str], ...], path: str) -> str | None:
     return max(hits)[1] if hits else None
 
 
-def partition(
-    transforms: Mapping[Any, Any], param_labels: Any, *, mask_compatible_extra_args: bool = False
-) -> Chain:
+def partition(transforms: Mapping[Any, Any], param_labels: Any, *, mask_compatible_extra_args: bool = False) -> Chain:
     """Send each parameter through the transformation of its label, all in one state.
 
     transforms: label -> transformation. param_labels: a tree of labels (or a prefix of one), or a function from params
@@ -147,10 +156,12 @@ def override(tx: Any, fields: Mapping[str, Any]) -> Chain:
     found = {name: rule_fields(stage.rule) for name, stage in chain.named() if isinstance(stage, Lifted)}
     changes: dict[str, dict[str, Any]] = {}
     for key, value in fields.items():
-        fits = [(stage, field) for stage, names in found.items() for field in names if key in (field, f"{stage}/{field}")]
+        fits = [
+            (stage, field) for stage, names in found.items() for field in names if key in (field, f"{stage}/{field}")
+        ]
         exact = [(stage, field) for stage, field in fits if stage == field]
         if not fits:
-            known = ", ".join(f"{stage}/{field}" for stage, names in found.items() for field in names)
+            known = ", ".join(f"{stage}/{field}" for stage, field in fields_of)
             raise ValueError(f"no stage has a hyperparameter {key!r}; there are: {known}")
         if len(fits) > 1 and not exact:
             raise ValueError(f"{key!r} is ambiguous: {', '.join(f'{stage}/{field}' for stage, field in fits)}")

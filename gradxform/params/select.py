@@ -7,6 +7,7 @@ from collections.abc import Callable, Iterable, Sequence
 from typing import Any
 
 import jax
+import jax.numpy as jnp
 
 from gradxform.core.tree import Leaf, open_tree
 from gradxform.core.value import Value
@@ -264,7 +265,7 @@ def mask_selector(mask: Any) -> Selector | None:
 def _from_tree(mask: Any) -> MaskTree:
     paths, flags, _ = open_tree(mask)
     for path, flag in zip(paths, flags, strict=True):
-        if flag is not None and not (isinstance(flag, bool) or getattr(flag, "dtype", None) == bool):
+        if flag is not None and not (isinstance(flag, bool) or getattr(flag, "dtype", None) == jnp.bool_):
             raise TypeError(f"a mask holds booleans, got {flag!r} at {path!r}")
     return MaskTree(tuple((p, bool(f)) for p, f in zip(paths, flags, strict=True) if f is not None))
 

@@ -35,7 +35,8 @@ def shares(count: Any, steps: Any) -> tuple[Any, Any]:
     if steps == 0:
         return jnp.ones(jnp.shape(count), dtype=float), jnp.zeros(jnp.shape(count), dtype=float)
     count = jnp.clip(count, 0, as_steps(steps))
-    return tuple(jnp.asarray(n, dtype=float) / steps for n in (as_steps(steps) - count, count))
+    left, done = (jnp.asarray(n, dtype=float) / float(steps) for n in (as_steps(steps) - count, count))
+    return left, done
 
 
 def passed(count: Any, boundaries: Sequence[Any]) -> Any:

@@ -18,7 +18,7 @@ def progress(count: Any, steps: Any, staircase: bool) -> Any:
     """How many times `steps` have passed, whole times only on a staircase; always 0 for no steps."""
     if steps == 0:
         return jnp.zeros(jnp.shape(count), dtype=float)
-    times = count // as_steps(steps) if staircase else jnp.asarray(count, dtype=float) / steps
+    times = count // as_steps(steps) if staircase else jnp.asarray(count, dtype=float) / float(steps)
     return jnp.asarray(times, dtype=float)
 
 
@@ -96,7 +96,7 @@ class InverseSqrtSchedule(Timed):
         lasting(warmup_steps=self.warmup_steps)
 
     def at(self, count: Any) -> Any:
-        beyond = jnp.asarray(jnp.maximum(count, as_steps(self.warmup_steps)), dtype=float) / self.warmup_steps
+        beyond = jnp.asarray(jnp.maximum(count, as_steps(self.warmup_steps)), dtype=float) / float(self.warmup_steps)
         return between(self.init_value, self.peak_value, shares(count, self.warmup_steps)) * lax.rsqrt(beyond)
 
 
@@ -111,7 +111,7 @@ class NoamSchedule(Timed):
 
     def at(self, count: Any) -> Any:
         t = jnp.asarray(count, dtype=float) + 1.0
-        return self.factor * self.d_model**-0.5 * jnp.minimum(lax.rsqrt(t), t * self.warmup_steps**-1.5)
+        return self.factor * self.d_model**-0.5 * jnp.minimum(lax.rsqrt(t), t * float(self.warmup_steps) ** -1.5)
 
 
 def exponential_decay(

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from itertools import accumulate, pairwise
 from operator import mul
 from typing import Any
@@ -37,9 +38,11 @@ class Interpolated(Timed):
         if len(self.values) == 1:
             return jnp.broadcast_to(values[0], jnp.shape(count))
         i = jnp.clip(passed(count, self.boundaries) - 1, 0, len(self.values) - 2)
-        bounds = jnp.asarray([as_steps(b) for b in self.boundaries])
+        whole = jnp.asarray([as_steps(math.floor(b)) for b in self.boundaries])
+        rest = stacked([b - math.floor(b) for b in self.boundaries])
         lengths = stacked([b - a for a, b in pairwise(self.boundaries)])
-        left, done = (jnp.clip(n / lengths[i], 0.0, 1.0) for n in (bounds[i + 1] - count, count - bounds[i]))
+        left = jnp.clip((whole[i + 1] - count + rest[i + 1]) / lengths[i], 0.0, 1.0)
+        done = jnp.clip((count - whole[i] - rest[i]) / lengths[i], 0.0, 1.0)
         return between(values[i], values[i + 1], SHAPES[self.interpolate_type](left, done))
 
 

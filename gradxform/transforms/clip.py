@@ -55,6 +55,10 @@ class ClipByGlobalNorm(TreeRule):
     def check(self) -> None:
         check.positive(max_norm=self.max_norm)
 
+    @property
+    def norm_bound(self) -> Any:
+        return self.max_norm
+
     def measure(self, gs: list[Any], s: Any, t: Any) -> tuple[Any, Any]:
         return jnp.minimum(1.0, self.max_norm / global_norm(gs, axis_name=self.axis_name)), s
 

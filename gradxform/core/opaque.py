@@ -1,0 +1,79 @@
+"""Transformations that are not made of rules, as one stage of a chain."""
+
+from __future__ import annotations
+
+import inspect
+from typing import Any
+
+from gradxform.core.lift import Step, flush
+from gradxform.core.rule import Reach
+from gradxform.core.transform import GradientTransformation
+from gradxform.core.tree import Leaf, open_tree
+from gradxform.core.value import Child, Value
+
+
+class Foreign(GradientTransformation):
+    """Another library's pair `(init, update)`, as it is."""
+
+    pair: tuple[Any, Any]
+
+    @property
+    def name(self) -> str:  # type: ignore[override]
+        return "foreign"
+
+    def __repr__(self) -> str:
+        return repr(self.pair)
+
+    def _init(self, params: Any) -> Any:
+        return self.pair[0](params)
+
+    def _update(self, updates: Any, state: Any, params: Any, extra: dict[str, Any]) -> tuple[Any, Any]:
+        update = self.pair[1]
+        kinds = [p.kind for p in inspect.signature(update).parameters.values()]
+        return update(updates, state, params, **(extra if inspect.Parameter.VAR_KEYWORD in kinds else {}))  # type: ignore[no-any-return]
+
+
+class Opaque(Value):
+    """A transformation that is not made of rules, as one stage: a wrapper, or another library's pair."""
+
+    inner: Child[GradientTransformation]
+    label: str | None = None
+
+    def __repr__(self) -> str:
+        return repr(self.inner)
+
+    @property
+    def name(self) -> str:
+        return self.inner.name
+
+    @property
+    def reach(self) -> Reach:
+        return getattr(self.inner, "reach", Reach.TREE)
+
+    def init(self, name: str, leaves: list[Leaf], step: Step) -> None:
+        leaves = [leaf for leaf in leaves if not leaf.frozen]
+        step.tree[step.prefix + name] = self.inner.init(_only(step.params, leaves, [leaf.p for leaf in leaves]))
+
+    def update(self, name: str, leaves: list[Leaf], step: Step) -> None:
+        leaves = [leaf for leaf in leaves if not leaf.frozen]
+        flush(leaves)
+        params = None if step.params is None else _only(step.updates, leaves, [leaf.p for leaf in leaves])
+        updates = _only(step.updates, leaves, [leaf.g for leaf in leaves])
+        held = step.tree[step.prefix + name]
+        out, step.tree[step.prefix + name] = self.inner.update(updates, held, params, **step.extra)
+        gs = dict(zip(*open_tree(out)[:2], strict=True))
+        for leaf in leaves:
+            leaf.g = gs[leaf.path]
+
+    def evaluate(self, name: str, leaves: list[Leaf], step: Step) -> None:
+        params = _only(step.params, leaves, [leaf.p for leaf in leaves])
+        ps = dict(zip(*open_tree(self.inner._evaluate(step.tree[step.prefix + name], params))[:2], strict=True))
+        for leaf in leaves:
+            leaf.p = ps[leaf.path]
+
+
+def _only(tree: Any, leaves: list[Leaf], values: list[Any]) -> Any:
+    """A tree with `values` at the places of `leaves`, and None elsewhere."""
+    paths, _, structure = open_tree(tree)
+    given = {leaf.path: value for leaf, value in zip(leaves, values, strict=True)}
+    return structure.unflatten([given.get(path) for path in paths])

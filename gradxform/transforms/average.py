@@ -1,0 +1,144 @@
+"""Averages of the parameters, at the station "land": stages that watch where steps land, or pull them back."""
+
+from __future__ import annotations
+
+from typing import Any, NamedTuple
+
+import jax.numpy as jnp
+
+from gradxform.core import check
+from gradxform.core.chain import Chain, lift
+from gradxform.core.hyper import Beta, Hyper
+from gradxform.core.numbers import compute_dtype, debias, rounded
+from gradxform.core.rule import Rule
+
+
+def landing(g: Any, p: Any) -> Any:
+    """Where a step lands, rounded as it will be stored: `p + u`."""
+    wide = compute_dtype(p.dtype)
+    return rounded(p.astype(wide) + g, p.dtype)
+
+
+class Averaged(NamedTuple):
+    average: Any
+
+
+class EmaOfParams(Rule):
+    decay: Beta
+    debias: bool = True
+    needs_params = True
+    stored_params = True
+
+    def check(self) -> None:
+        check.fraction(decay=self.decay)
+        check.boolean(debias=self.debias)
+
+    def init(self, p: Any) -> Averaged:
+        return Averaged(jnp.zeros_like(p) if self.debias else p)
+
+    def update(self, g: Any, s: Averaged, p: Any, k: Any) -> tuple[Any, Averaged]:
+        return g, Averaged(self.decay * s.average + (1 - self.decay) * landing(g, p))
+
+    def evaluate(self, p: Any, s: Averaged, t: Any) -> Any:
+        return jnp.where(t > 0, s.average / debias(self.decay, jnp.maximum(t, 1)), p) if self.debias else s.average
+
+
+class StochasticWeightAverage(Rule):
+    every: int = 1
+    start: int = 0
+    needs_params = True
+    stored_params = True
+
+    def check(self) -> None:
+        check.integer(1, every=self.every)
+        check.integer(0, start=self.start)
+
+    def init(self, p: Any) -> Averaged:
+        return Averaged(jnp.zeros_like(p))
+
+    def taken(self, t: Any) -> Any:
+        """How many parameters the average holds after t steps."""
+        return jnp.maximum(t - self.start, 0) // self.every
+
+    def scalars(self, t: Any) -> Any:
+        n = self.taken(t)
+        return jnp.where(n > self.taken(t - 1), 1.0 / jnp.maximum(n, 1), 0.0)
+
+    def update(self, g: Any, s: Averaged, p: Any, k: Any) -> tuple[Any, Averaged]:
+        return g, Averaged(s.average + k * (landing(g, p) - s.average))
+
+    def evaluate(self, p: Any, s: Averaged, t: Any) -> Any:
+        return jnp.where(self.taken(t) > 0, s.average, p)
+
+
+class Slow(NamedTuple):
+    slow: Any
+
+
+class PullToSlowWeights(Rule):
+    period: int
+    pull: Hyper
+    needs_params = True
+
+    def check(self) -> None:
+        check.integer(1, period=self.period)
+        check.unit(pull=self.pull)
+
+    def init(self, p: Any) -> Slow:
+        return Slow(p)
+
+    def scalars(self, t: Any) -> Any:
+        return t % self.period == 0
+
+    def update(self, g: Any, s: Slow, p: Any, k: Any) -> tuple[Any, Slow]:
+        slow = jnp.where(k, s.slow + self.pull * (p + g - s.slow), s.slow)
+        return jnp.where(k, slow - p, g), Slow(slow)
+
+    def evaluate(self, p: Any, s: Slow, t: Any) -> Any:
+        return s.slow
+
+
+def ema_of_params(decay: Any, debias: bool = True) -> Chain:
+    """Keep a moving average of the parameters: `a <- decay·a + (1 - decay)·(p + u)`, and pass u on.
+
+    Last in the chain; `eval_params` gives a (divided by `1 - decayᵗ` with debias; else a starts from the parameters).
+    Reach: element. State: average, shaped like p, float32 or wider.
+    Raises: ValueError if decay is not in [0, 1) or params are missing.
+    Source: Polyak, Juditsky 1992; Tarvainen, Valpola 2017, arXiv:1703.01780.
+    """
+    return lift(EmaOfParams(decay, debias))
+
+
+def polyak_average(start: int = 0) -> Chain:
+    """Keep the mean of all parameters since a step: `a = mean of p + u after steps start+1, start+2, ...`.
+
+    Last in the chain; `eval_params` gives a.
+    Reach: element. State: average, shaped like p, float32 or wider.
+    Raises: ValueError if start < 0 or params are missing.
+    Source: Polyak, Juditsky 1992, "Acceleration of stochastic approximation by averaging".
+    """
+    return lift(StochasticWeightAverage(1, start))
+
+
+def stochastic_weight_average(every: int, start: int) -> Chain:
+    """Keep the mean of the parameters at every so many steps: after steps `start + every, start + 2·every, ...`.
+
+    Last in the chain, with a cyclic or constant learning rate; `eval_params` gives the mean, or the parameters
+    themselves before the first of these steps.
+    Reach: element. State: average, shaped like p, float32 or wider.
+    Raises: ValueError if every < 1, start < 0 or params are missing.
+    Source: Izmailov et al. 2018, arXiv:1803.05407, algorithm 1.
+    """
+    return lift(StochasticWeightAverage(every, start))
+
+
+def pull_to_slow_weights(period: int, pull: Any) -> Chain:
+    """Pull the parameters back every so many steps: `w <- w + pull·(p + u - w)`, then `u = w - p`.
+
+    Lookahead's outer step as a last stage; between, u passes. `eval_params` gives the slow weights w.
+    period: steps between two pulls. pull: in [0, 1].
+    Reach: element. State: slow, shaped like p, float32 or wider, from the parameters.
+    Raises: ValueError if period < 1, pull is not in [0, 1], or params are missing.
+    Source: Zhang et al. 2019, arXiv:1907.08610, algorithm 1.
+    """
+    return lift(PullToSlowWeights(period, pull))

@@ -1,0 +1,252 @@
+"""Every public transformation and optimizer with representative arguments, and trees to run them on.
+
+An entry is named `function` or `function variant`; what laws need to know of it is read from the transformation.
+"""
+
+from __future__ import annotations
+
+import functools
+import inspect
+import typing
+from collections.abc import Callable, Iterator
+from typing import Any, NamedTuple
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+
+import gradxform as gx
+from gradxform.core.chain import Chain, Opaque, Split
+from gradxform.core.codec import Stored
+from gradxform.core.lift import Lifted
+from gradxform.optimizers.adam import ScaleByAdam
+
+Tx = gx.GradientTransformation
+
+AXIS = "devices"
+EXTRAS: dict[str, Any] = {"value": 0.5}
+"""What stages may ask for beside the gradient, under the names in `Rule.needs`."""
+
+cosine = gx.cosine_decay_schedule(0.1, 5)
+kernel, bias = gx.named("kernel"), gx.named("bias")
+
+
+def matrices(params: Any) -> Any:
+    """A mask as optax's users write it."""
+    return jax.tree.map(lambda x: x.ndim > 1, params)
+
+
+CATALOGUE: dict[str, Callable[[], Tx]] = {
+    "chain": gx.chain,
+    "chain clipped adamw": lambda: gx.chain(gx.clip_by_global_norm(1.0), gx.adamw(cosine, mask=kernel)),
+    "chain two clips": lambda: gx.chain(gx.ema(0.9), gx.clip_by_global_norm(1.0), gx.trace(0.5), gx.clip_by_norm(0.5)),
+    "chain tunables": lambda: gx.adamw(gx.tunable(0.01), b1=gx.tunable(0.8), weight_decay=gx.tunable(cosine)),
+    "chain table": lambda: gx.momentum([0.3, 0.2, 0.1], momentum=np.linspace(0.5, 0.9, 5)),
+    "named_chain": lambda: gx.named_chain(("slow", gx.trace(0.9)), ("fast", gx.trace(0.5)), ("step", gx.sgd(0.1))),
+    "lift": lambda: gx.lift(ScaleByAdam(b1=0.8), where=gx.ndim_at_least(1)),
+    "groups": lambda: gx.groups([(bias, gx.sgd(0.1)), ("scale", gx.freeze())], default=gx.lamb(0.01)),
+    "groups overriding": lambda: gx.groups([("kernel", {"learning_rate": 0.2})], default=gx.adam(0.1)),
+    "groups clipped": lambda: gx.groups(
+        [(gx.under("dense"), gx.chain(gx.clip_by_global_norm(1.0), gx.sgd(0.1)), "body")], default=gx.sign_sgd(0.1)
+    ),
+    "masked": lambda: gx.masked(gx.adam(0.1), {"dense": {"kernel": True, "bias": False}, "scale": True}),
+    "partition": lambda: gx.partition({"a": gx.adam(0.1), "b": gx.sgd(0.1, 0.9)}, {"dense": "a", "scale": "b"}),
+    "freeze": gx.freeze,
+    "freeze some": lambda: gx.chain(gx.freeze(bias), gx.momentum(0.1)),
+    "mean_across": lambda: gx.mean_across(AXIS),
+    "clip": lambda: gx.clip(0.3),
+    "clip_by_block_rms": lambda: gx.clip_by_block_rms(0.3),
+    "clip_by_global_norm": lambda: gx.clip_by_global_norm(0.7),
+    "clip_by_norm": lambda: gx.clip_by_norm(0.7),
+    "centralize": gx.centralize,
+    "ema": lambda: gx.ema(0.9),
+    "ema stored": lambda: gx.ema(0.9, False, jnp.bfloat16),
+    "trace": lambda: gx.trace(0.9),
+    "trace nesterov": lambda: gx.trace(0.9, True, jnp.bfloat16),
+    "trace dampened": lambda: gx.trace(0.9, dampening=0.5, first="gradient"),
+    "adadelta": lambda: gx.adadelta(0.5, weight_decay=0.1),
+    "scale_by_adadelta": gx.scale_by_adadelta,
+    "adagrad": lambda: gx.adagrad(0.1),
+    "scale_by_rss": gx.scale_by_rss,
+    "scale_by_rss from zero": lambda: gx.scale_by_rss(0.0, 0.0),
+    "adam": lambda: gx.adam(0.01),
+    "adam stored": lambda: gx.adam(0.01, mu_dtype=jnp.bfloat16),
+    "adamw": lambda: gx.adamw(0.01, weight_decay=0.1, mask=gx.weights_only),
+    "amsgrad": lambda: gx.amsgrad(0.01),
+    "nadam": lambda: gx.nadam(0.01),
+    "nadamw": lambda: gx.nadamw(0.01, mask=gx.ndim_at_least(2)),
+    "scale_by_adam": lambda: gx.scale_by_adam(eps_root=1e-12),
+    "scale_by_amsgrad": lambda: gx.scale_by_amsgrad(bias_correction_mu=False, bias_correction_nu=False),
+    "adamax": lambda: gx.adamax(0.01),
+    "adamaxw": lambda: gx.adamaxw(0.01, mask="kernel|scale"),
+    "scale_by_adamax": gx.scale_by_adamax,
+    "lamb": lambda: gx.lamb(0.01, weight_decay=0.1),
+    "lars": lambda: gx.lars(0.1, 0.01, matrices, nesterov=True),
+    "lion": lambda: gx.lion(0.01, mu_dtype=jnp.bfloat16),
+    "scale_by_lion": gx.scale_by_lion,
+    "scale_by_lion smooth": lambda: gx.scale_by_lion(mode="smooth"),
+    "scale_by_lion refined": lambda: gx.scale_by_lion(mode="refined"),
+    "proximal_adagrad": lambda: gx.proximal_adagrad(0.1, l1=0.5, l2=0.1),
+    "proximal_adagrad adaptive": lambda: gx.proximal_adagrad(0.1, l1=0.5, l2=0.1, adaptive_threshold=True),
+    "proximal_sgd": lambda: gx.proximal_sgd(0.1, 0.5, 0.1),
+    "rmsprop": lambda: gx.rmsprop(0.01, bias_correction=True),
+    "rmsprop centered": lambda: gx.rmsprop(0.01, centered=True, momentum=0.9),
+    "scale_by_rms": lambda: gx.scale_by_rms(eps_in_sqrt=False),
+    "scale_by_stddev": gx.scale_by_stddev,
+    "momentum": lambda: gx.momentum(0.1, nesterov=True),
+    "sgd": lambda: gx.sgd(0.1),
+    "sgd accumulating": lambda: gx.sgd(cosine, 0.9, accumulator_dtype=jnp.float16),
+    "sign_sgd": lambda: gx.sign_sgd(0.1),
+    "signum": lambda: gx.signum(0.1),
+    "add_decayed_weights": lambda: gx.add_decayed_weights(0.1),
+    "add_l1": lambda: gx.add_l1(0.1),
+    "identity": gx.identity,
+    "scale": lambda: gx.scale(-0.5),
+    "scale_by_learning_rate": lambda: gx.scale_by_learning_rate(0.1, flip_sign=False),
+    "scale_by_schedule": lambda: gx.scale_by_schedule(gx.linear_schedule(1.0, 0.1, 4)),
+    "scale_by_sign": gx.scale_by_sign,
+    "scale_by_trust_ratio": lambda: gx.scale_by_trust_ratio(trust_coefficient=0.1),
+    "set_to_zero": gx.set_to_zero,
+    "unscale": lambda: gx.unscale(1024.0),
+    "proximal_box": lambda: gx.proximal_box(-0.5, 0.7),
+    "proximal_elastic_net": lambda: gx.proximal_elastic_net(0.5, 0.1, 0.1),
+    "proximal_group_l1": lambda: gx.proximal_group_l1(0.5),
+    "proximal_l1": lambda: gx.proximal_l1(0.5, cosine),
+    "proximal_l2": lambda: gx.proximal_l2(0.5),
+    "proximal_nonnegative": gx.proximal_nonnegative,
+}
+
+
+def public_transformations() -> set[str]:
+    """The public functions that return a transformation, by their annotations."""
+    found = set()
+    for name in dir(gx):
+        f = getattr(gx, name)
+        if inspect.isfunction(f):
+            returned = typing.get_type_hints(f).get("return")
+            if isinstance(returned, type) and issubclass(returned, Tx):
+                found.add(name)
+    return found
+
+
+class Entry(NamedTuple):
+    """One line of the catalogue, with its facts."""
+
+    name: str
+    make: Callable[[], Tx]
+
+    @property
+    def function(self) -> str:
+        return self.name.split()[0]
+
+    @property
+    def tx(self) -> Chain:
+        return _made(self.name)
+
+    @property
+    def rules(self) -> list[tuple[str, gx.Rule]]:
+        """Every rule with the name of its stage."""
+        return list(_rules(self.tx))
+
+    @property
+    def reach(self) -> gx.Reach:
+        return self.tx.reach
+
+    @property
+    def needing_params(self) -> list[str]:
+        """The stages that need parameters, by name."""
+        return [name for name, rule in self.rules if rule.needs_params]
+
+    @property
+    def real_only(self) -> list[str]:
+        """The stages that refuse complex parameters, by name."""
+        return [name for name, rule in self.rules if rule.real_only]
+
+    @property
+    def lands(self) -> bool:
+        """Whether it must stand last: a rule that steers where the step lands."""
+        return any("proximal" in rule.public_name() for _, rule in self.rules)
+
+    @property
+    def narrow(self) -> bool:
+        """Whether a part of the state is kept in a narrower dtype on demand."""
+        return any(isinstance(rule, Stored) for _, rule in self.rules)
+
+    @property
+    def extra(self) -> dict[str, Any]:
+        return {key: EXTRAS[key] for _, rule in self.rules for key in rule.needs}
+
+    @property
+    def axis(self) -> str | None:
+        """The device axis it must run in, if any."""
+        return next((axis for _, rule in self.rules if (axis := getattr(rule, "axis_name", None))), None)
+
+    def update(self, updates: Any, state: Any, params: Any = None) -> tuple[Any, Any]:
+        """`tx.update` with the extra arguments that it needs, inside the axis that it needs."""
+        if self.axis is None:
+            return self.tx.update(updates, state, params, **self.extra)
+
+        def device(_: Any) -> tuple[Any, Any]:
+            return self.tx.update(updates, state, params, **self.extra)
+
+        return jax.vmap(device, out_axes=None, axis_name=self.axis)(jnp.zeros(1))
+
+    def run(self, updates: Any, state: Any, params: Any) -> tuple[Any, Any]:
+        """The compiled `update`, one program for all laws."""
+        return _compiled(self.name)(updates, state, params)
+
+
+@functools.cache
+def _made(name: str) -> Any:
+    return CATALOGUE[name]()
+
+
+@functools.cache
+def _compiled(name: str) -> Any:
+    return jax.jit(Entry(name, CATALOGUE[name]).update)
+
+
+def _rules(tx: Chain) -> Iterator[tuple[str, gx.Rule]]:
+    for name, stage in tx.named():
+        if isinstance(stage, Lifted):
+            yield name, stage.rule
+        elif isinstance(stage, Split):
+            for branch in stage.branches.values():
+                yield from _rules(branch)
+        elif isinstance(stage, Opaque):
+            yield from _rules(stage.inner)  # type: ignore[arg-type]
+
+
+ENTRIES = [Entry(name, make) for name, make in CATALOGUE.items()]
+
+
+def entries(fits: Callable[[Entry], Any] = lambda entry: True) -> Any:
+    """Run a test for every entry that fits, named after it."""
+    return pytest.mark.parametrize("entry", [pytest.param(e, id=e.name.replace(" ", "-")) for e in ENTRIES if fits(e)])
+
+
+SHAPES = {"dense": {"kernel": (6, 5), "bias": (5,)}, "scale": ()}
+
+
+def tree(seed: int, dtypes: Any = jnp.float32) -> Any:
+    """A small tree of normal numbers, the same for the same seed; `dtypes` is one dtype or one for each leaf."""
+    draw = np.random.default_rng(seed).standard_normal
+    shapes, structure = jax.tree.flatten(SHAPES, is_leaf=lambda x: isinstance(x, tuple))
+    each = dtypes if isinstance(dtypes, tuple) else (dtypes,) * len(shapes)
+    leaves = []
+    for shape, dtype in zip(shapes, each, strict=True):
+        x = draw(shape) + (1j * draw(shape) if jnp.issubdtype(dtype, jnp.complexfloating) else 0)
+        leaves.append(jnp.asarray(x, dtype))
+    return structure.unflatten(leaves)
+
+
+@functools.cache
+def moved(entry_name: str, steps: int = 2) -> tuple[Any, Any, Any]:
+    """Gradient, state and parameters of an entry after some compiled steps, so that no statistic is 0."""
+    entry, params = Entry(entry_name, CATALOGUE[entry_name]), tree(0)
+    state = entry.tx.init(params)
+    for i in range(steps):
+        updates, state = entry.run(tree(i + 1), state, params)
+        params = gx.apply_updates(params, jax.tree.map(lambda u: 0.1 * u, updates))
+    return tree(steps + 1), state, params

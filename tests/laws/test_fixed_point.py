@@ -1,0 +1,136 @@
+"""The state never changes its structure, shapes, dtypes and weak types, and shares no memory."""
+
+from __future__ import annotations
+
+from collections import Counter
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+
+import gradxform as gx
+from tests.catalogue import SHAPES, Entry, entries, moved, tree
+
+F16, BF16, F32 = jnp.float16, jnp.bfloat16, jnp.float32
+MIXES = {
+    "float32": (F32, F32),
+    "bfloat16": (BF16, BF16),
+    "bfloat16-float32": (BF16, F32),
+    "float32-bfloat16": (F32, BF16),
+    "mixed": ((BF16, F32, F16), (F16, BF16, F32)),
+}
+"""Dtypes of parameters and of gradients: one, or one for each leaf."""
+
+
+def structs(dtypes: Any, weak: bool = False) -> Any:
+    return jax.tree.map(lambda x: jax.ShapeDtypeStruct(x.shape, x.dtype, weak_type=weak), tree(0, dtypes))
+
+
+def kinds(state: Any) -> Any:
+    """Structure, shapes, dtypes and weak types."""
+    leaves, structure = jax.tree.flatten(state)
+    return structure, [(x.shape, x.dtype, x.weak_type) for x in leaves]
+
+
+@pytest.mark.parametrize("mix", MIXES)
+@entries()
+def test_state_is_a_fixed_point(entry: Entry, mix: str):
+    p, g = map(structs, MIXES[mix])
+    state = jax.eval_shape(entry.tx.init, p)
+    for _ in range(2):
+        _, after = jax.eval_shape(entry.update, g, state, p)
+        assert kinds(after) == kinds(state)
+
+
+@entries()
+def test_state_is_a_fixed_point_for_weakly_typed_leaves(entry: Entry):
+    p, g = structs(F32, weak=True), structs(F32, weak=True)
+    state = jax.eval_shape(entry.tx.init, p)
+    assert kinds(state) == kinds(jax.eval_shape(entry.tx.init, structs(F32)))
+    assert kinds(jax.eval_shape(entry.update, g, state, p)[1]) == kinds(state)
+
+
+@entries(lambda e: not e.needing_params)
+def test_state_is_a_fixed_point_without_parameters(entry: Entry):
+    g = structs(MIXES["mixed"][1])
+    state = jax.eval_shape(entry.tx.init, structs(MIXES["mixed"][0]))
+    assert kinds(jax.eval_shape(entry.update, g, state)[1]) == kinds(state)
+
+
+@entries()
+def test_concrete_state_is_as_traced(entry: Entry):
+    _, state, p = moved(entry.name)
+    traced = kinds(jax.eval_shape(entry.tx.init, p))
+    assert kinds(entry.tx.init(p)) == traced
+    assert kinds(state) == traced
+
+
+@entries()
+def test_compiled_init_gives_the_same_state(entry: Entry):
+    p = tree(0)
+    jax.tree.map(np.testing.assert_array_equal, jax.jit(entry.tx.init)(p), entry.tx.init(p))
+
+
+@entries(lambda e: not e.narrow)
+def test_statistics_are_kept_in_float32(entry: Entry):
+    state = jax.eval_shape(entry.tx.init, structs((BF16, F16, BF16)))
+    assert {x.dtype for x in jax.tree.leaves(state.leaves)} <= {jnp.dtype(F32), jnp.dtype(bool)}
+
+
+@entries(lambda e: e.narrow)
+def test_statistics_asked_for_in_another_dtype_are_kept_in_it(entry: Entry):
+    state = jax.eval_shape(entry.tx.init, structs(F32))
+    assert {x.dtype for x in jax.tree.leaves(state.leaves)} & {jnp.dtype(BF16), jnp.dtype(F16)}
+
+
+@entries()
+def test_updates_of_leaves_that_rules_move_are_float32(entry: Entry):
+    p, g = map(structs, MIXES["mixed"])
+    updates, _ = jax.eval_shape(entry.update, g, jax.eval_shape(entry.tx.init, p), p)
+    for (path, u), leaf in zip(jax.tree.leaves_with_path(updates), jax.tree.leaves(p), strict=True):
+        rules = entry.tx.rules("/".join(key.key for key in path), leaf)
+        assert u.dtype == F32 or rules == ()
+
+
+@entries()
+def test_no_array_is_twice_in_the_state_and_none_is_a_parameter(entry: Entry):
+    p = jax.tree.map(lambda x: jnp.zeros(x.shape, x.dtype), tree(0))
+    state = entry.tx.init(p)
+    places = Counter(x.unsafe_buffer_pointer() for x in jax.tree.leaves((p, state)))
+    assert set(places.values()) == {1}
+
+
+@entries()
+def test_state_has_the_structure_of_the_parameters(entry: Entry):
+    state = entry.tx.init(tree(0))
+    assert isinstance(state, gx.State)
+    shapes = jax.tree.structure(SHAPES, is_leaf=lambda x: isinstance(x, tuple))
+    for memory in shapes.flatten_up_to(state.leaves):
+        assert isinstance(memory, dict)
+        assert all(isinstance(s, tuple) and hasattr(s, "_fields") for s in memory.values())
+
+
+@entries()
+def test_no_array_in_the_state_is_empty(entry: Entry):
+    p = tree(0) | {"scale": jnp.zeros((0, 3))}
+    state = entry.tx.init(p)
+    assert all(x.size for x in jax.tree.leaves(state))
+    assert state.leaves["scale"] == {}
+    updates, _ = jax.eval_shape(entry.update, p, state, p)
+    assert updates["scale"].shape == (0, 3)
+
+
+@entries()
+def test_counters_saturate(entry: Entry):
+    g, state, p = moved(entry.name)
+    last = jnp.asarray(jnp.iinfo(jnp.int32).max, jnp.int32)
+    updates, after = entry.run(g, state._replace(count=last), p)
+    assert after.count == last
+    assert all(np.isfinite(u).all() for u in jax.tree.leaves(updates))
+
+
+@entries()
+def test_the_counter_counts_updates(entry: Entry):
+    assert moved(entry.name, 3)[1].count == 3

@@ -1,0 +1,46 @@
+from __future__ import annotations
+
+import jax.numpy as jnp
+import numpy as np
+import optax
+import pytest
+
+import gradxform as gx
+from tests import transcripts
+from tests.trajectories import agrees, follows
+
+KERNEL = {"kernel": True, "bias": False, "scale": False}
+
+
+@pytest.mark.parametrize(
+    ("tx", "letters"),
+    [
+        (gx.adadelta(), {}),
+        (gx.adadelta(2.0, 0.8, 1e-3, 0.3), {"eta": 2.0, "rho": 0.8, "eps": 1e-3, "lam": 0.3}),
+    ],
+    ids=repr,
+)
+def test_adadelta_follows_its_paper(tx, letters):
+    follows(tx, transcripts.adadelta, **letters)
+
+
+@pytest.mark.parametrize(
+    ("name", "args"),
+    [
+        ("adadelta", (optax.linear_schedule(2.0, 0.1, 30), 0.8, 1e-3, 0.3, KERNEL)),
+        ("scale_by_adadelta", (0.8, 1e-3)),
+    ],
+)
+def test_equals_optax(name, args):
+    agrees(name, *args)
+
+
+def test_equals_optax_in_single():
+    agrees("adadelta", 1.0, dtype=np.float32, rtol=2e-6)
+
+
+def test_without_a_rate_it_descends():
+    """The paper's step is -u; optax leaves the sign unturned where no rate is given, and climbs."""
+    p = jnp.ones(3)
+    updates, _ = (tx := gx.adadelta()).update(p, tx.init(p), p)
+    assert np.all(np.asarray(updates) < 0)

@@ -1,0 +1,100 @@
+"""Fifty steps of a transformation over a small tree, beside a transcript or beside optax."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from contextlib import AbstractContextManager
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import optax
+
+import gradxform as gx
+
+STEPS = 50
+SHAPES: dict[str, tuple[int, ...]] = {"kernel": (4, 3), "bias": (5,), "scale": ()}
+Tree = dict[str, Any]
+
+
+def double() -> AbstractContextManager[Any]:
+    """Inside it, JAX computes in float64."""
+    if hasattr(jax, "enable_x64"):
+        return jax.enable_x64(True)
+    from jax.experimental import enable_x64
+
+    return enable_x64()
+
+
+def parameters(seed: int = 0) -> Tree:
+    """A matrix, a vector and a scalar, float64 values that float32 holds exactly."""
+    rng = np.random.default_rng(seed)
+    return {k: rng.normal(size=s).astype(np.float32).astype(np.float64) for k, s in SHAPES.items()}
+
+
+def gradients(seed: int = 1, steps: int = STEPS) -> Tree:
+    """A stack of random gradients, of another size for every leaf; float64 values that float32 holds exactly."""
+    rng = np.random.default_rng(seed)
+    sizes = {"kernel": 1.0, "bias": 0.05, "scale": 3.0}
+    return {k: (sizes[k] * rng.normal(size=(steps, *s))).astype(np.float32).astype(np.float64) for k, s in SHAPES.items()}
+
+
+def walk(tx: Any, params: Tree, grads: Tree, dtype: Any) -> tuple[Tree, Tree]:
+    """Parameters and updates after each step, as float64 arrays with a leading axis of steps."""
+
+    @jax.jit
+    def run(params: Tree, grads: Tree) -> tuple[Tree, Tree]:
+        def step(carry: Any, g: Tree) -> Any:
+            params, state = carry
+            updates, state = tx.update(g, state, params)
+            params = optax.apply_updates(params, updates)
+            return (params, state), (params, updates)
+
+        return jax.lax.scan(step, (params, tx.init(params)), grads)[1]
+
+    params, grads = (jax.tree.map(lambda x: jnp.asarray(x, dtype), tree) for tree in (params, grads))
+    return jax.tree.map(lambda x: np.asarray(x, np.float64), run(params, grads))
+
+
+def near(actual: Tree, expected: Tree, rtol: float) -> None:
+    """Every element within rtol of the leaf's largest value."""
+    assert sorted(actual) == sorted(expected)
+    for name in expected:
+        largest = np.max(np.abs(expected[name]))
+        error = np.max(np.abs(actual[name] - expected[name])) / (largest or 1.0)
+        assert error <= rtol, f"{name} is off by {error:.2e} of its largest value, allowed are {rtol:.0e}"
+
+
+def follows(
+    tx: Any, transcript: Callable[..., Any], *args: Any, per_leaf: Any = None, steers: bool = False, **kwargs: Any
+) -> None:
+    """Parameters and updates stay on the transcript's path: 2e-6 in float32, 1e-12 in float64.
+
+    per_leaf: name of a leaf -> arguments of the transcript that differ there. steers: the update is `prox(p + u) - p`,
+    which rounds in units of p, so that in float32 only the parameters are compared.
+    """
+    params, grads = parameters(), gradients()
+    paths = {k: transcript(params[k], grads[k], *args, **{**kwargs, **(per_leaf or {}).get(k, {})}) for k in params}
+    moves = {k: np.diff(x, axis=0, prepend=params[k][None]) for k, x in paths.items()}
+    after, updates = walk(tx, params, grads, jnp.float32)
+    near(after, paths, 2e-6)
+    if not steers:
+        near(updates, moves, 2e-6)
+    with double():
+        after, updates = walk(tx, params, grads, jnp.float64)
+    near(after, paths, 1e-12)
+    near(updates, moves, 1e-12)
+
+
+def agrees(name: str, *args: Any, dtype: Any = np.float64, rtol: float = 1e-12, **kwargs: Any) -> None:
+    """`gx.name` and `optax.name`, given the same arguments, make the same updates and parameters."""
+    ours, theirs = (getattr(library, name)(*args, **kwargs) for library in (gx, optax))
+    params, grads = parameters(2), gradients(3)
+    if dtype == np.float64:
+        with double():
+            found = [walk(tx, params, grads, dtype) for tx in (ours, theirs)]
+    else:
+        found = [walk(tx, params, grads, dtype) for tx in (ours, theirs)]
+    for a, b in zip(*found, strict=True):
+        near(a, b, rtol)

@@ -1,0 +1,127 @@
+from __future__ import annotations
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+
+import gradxform as gx
+from tests.trajectories import agrees
+
+
+def apply(tx, g, p=None):
+    return tx.update(g, tx.init(g if p is None else p), p)[0]
+
+
+def norm(tree):
+    return np.sqrt(sum(np.sum(np.abs(np.asarray(x, np.complex128)) ** 2) for x in jax.tree.leaves(tree)))
+
+
+@pytest.fixture
+def grads():
+    rng = np.random.default_rng(0)
+    return {"a": jnp.asarray(rng.normal(size=(3, 4)), jnp.float32), "b": jnp.asarray(rng.normal(size=5), jnp.float32)}
+
+
+def test_clip_bounds_every_element(grads):
+    updates = apply(gx.clip(0.5), grads)
+    for k, g in grads.items():
+        np.testing.assert_array_equal(updates[k], np.clip(np.asarray(g), -0.5, 0.5))
+    np.testing.assert_array_equal(apply(gx.clip(0.0), grads["a"]), np.zeros((3, 4)))
+
+
+def test_clip_by_norm_bounds_each_array_alone(grads):
+    updates = apply(gx.clip_by_norm(2.5), grads)
+    norms = {k: norm(g) for k, g in grads.items()}
+    assert norms["a"] > 2.5 > norms["b"]
+    np.testing.assert_allclose(updates["a"], np.asarray(grads["a"]) * 2.5 / norms["a"], rtol=3e-7)
+    np.testing.assert_array_equal(updates["b"], grads["b"])
+
+
+def test_clip_by_block_rms_bounds_the_root_mean_square(grads):
+    updates = apply(gx.clip_by_block_rms(0.1), grads)
+    for k, g in grads.items():
+        np.testing.assert_allclose(updates[k], np.asarray(g) * 0.1 / (norm(g) / np.sqrt(g.size)), rtol=3e-7)
+
+
+def test_clip_by_global_norm_scales_all_arrays_by_one_factor(grads):
+    updates = apply(gx.clip_by_global_norm(1.0), grads)
+    factor = 1.0 / norm(grads)
+    for k, g in grads.items():
+        np.testing.assert_allclose(updates[k], np.asarray(g) * factor, rtol=3e-7)
+    np.testing.assert_allclose(norm(updates), 1.0, rtol=3e-7)
+
+
+def test_within_the_bound_nothing_changes(grads):
+    for tx in (gx.clip(100.0), gx.clip_by_norm(100.0), gx.clip_by_block_rms(100.0), gx.clip_by_global_norm(100.0)):
+        jax.tree.map(np.testing.assert_array_equal, apply(tx, grads), grads)
+
+
+@pytest.mark.parametrize(
+    "tx", [gx.clip(1.0), gx.clip_by_norm(1.0), gx.clip_by_block_rms(1.0), gx.clip_by_global_norm(1.0)], ids=repr
+)
+def test_a_zero_gradient_stays_zero(tx):
+    np.testing.assert_array_equal(apply(tx, jnp.zeros(3)), np.zeros(3))
+
+
+def test_bfloat16_norms_are_summed_in_float32():
+    """10 000 times 0.1 has norm 10; summed in bfloat16 the squares stop growing at 32, which gives 5.66."""
+    grads = {"a": jnp.full((5000,), 0.1, jnp.bfloat16), "b": jnp.full((50, 100), 0.1, jnp.bfloat16)}
+    as_rounded = norm({k: np.asarray(g, np.float32) for k, g in grads.items()})
+    np.testing.assert_allclose(as_rounded, 10.0, rtol=2**-9)
+    np.testing.assert_allclose(gx.global_norm(grads), as_rounded, rtol=1e-6)
+    updates = apply(gx.clip_by_global_norm(1.0), grads)
+    np.testing.assert_allclose(norm(updates), 1.0, rtol=1e-6)
+    assert all(u.dtype == jnp.float32 for u in updates.values())
+    np.testing.assert_allclose(norm(apply(gx.clip_by_norm(1.0), grads["a"])), 1.0, rtol=1e-6)
+    rms = norm(apply(gx.clip_by_block_rms(0.01), grads["a"])) / np.sqrt(5000)
+    np.testing.assert_allclose(rms, 0.01, rtol=1e-6)
+
+
+@pytest.mark.parametrize("dtype", [jnp.float32, jnp.bfloat16, jnp.float16, jnp.complex64])
+def test_many_small_arrays_count_like_one(dtype):
+    """More than sixteen small leaves are summed together."""
+    rng = np.random.default_rng(1)
+    leaves = [jnp.asarray(rng.normal(size=(i % 4 + 1, 3)), dtype) for i in range(30)] + [jnp.ones(20_000, dtype)]
+    np.testing.assert_allclose(gx.global_norm(leaves), norm(leaves), rtol=1e-6)
+
+
+def test_norm_of_mixed_leaves():
+    rows = gx.Rows(jnp.array([1, 1, 9]), jnp.array([[3.0], [-1.0], [7.0]]), (4, 1))
+    tree = {"half": jnp.array([2.0], jnp.float16), "none": None, "rows": rows, "complex": jnp.array(3.0 + 4.0j)}
+    tree["empty"] = jnp.zeros((0, 3))
+    np.testing.assert_allclose(gx.global_norm(tree), np.sqrt(4 + 4 + 25), rtol=1e-7)
+    assert gx.global_norm({}) == 0.0
+    assert gx.global_norm({"none": None}) == 0.0
+
+
+def test_global_norm_over_a_device_axis():
+    g = jnp.arange(8.0).reshape(4, 2)
+    tx = gx.clip_by_global_norm(1.0, axis_name="d")
+    found = jax.vmap(lambda x: apply(tx, x), axis_name="d")(g)
+    np.testing.assert_allclose(found, np.asarray(g) / norm(g), rtol=3e-7)
+    alone = jax.vmap(lambda x: apply(gx.clip_by_global_norm(1.0), x), axis_name="d")(g)
+    np.testing.assert_allclose(np.linalg.norm(alone, axis=1), 1.0, rtol=3e-7)
+
+
+def test_the_bound_may_change_over_time(grads):
+    tx = gx.clip_by_global_norm([1.0, 0.25])
+    state = tx.init(grads)
+    for bound in (1.0, 0.25, 0.25):
+        updates, state = tx.update(grads, state)
+        np.testing.assert_allclose(norm(updates), bound, rtol=3e-7)
+
+
+def test_absent_gradients_do_not_count():
+    tx = gx.clip_by_global_norm(1.0)
+    p = {"a": jnp.zeros(2), "b": jnp.zeros(2)}
+    updates, _ = tx.update({"a": jnp.array([3.0, 4.0]), "b": None}, tx.init(p), p)
+    np.testing.assert_allclose(updates["a"], [0.6, 0.8], rtol=1e-7)
+    assert updates["b"] is None
+
+
+@pytest.mark.parametrize(
+    ("name", "args"), [("clip", (0.5,)), ("clip_by_global_norm", (1.0,)), ("clip_by_block_rms", (0.5,))]
+)
+def test_equals_optax(name, args):
+    agrees(name, *args)
