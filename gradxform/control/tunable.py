@@ -10,9 +10,9 @@ import jax.numpy as jnp
 import numpy as np
 
 from gradxform.core.chain import Chain
-from gradxform.core.opaque import Opaque
 from gradxform.core.hyper import Tunable, coerce, hyper_fields, is_beta, replace_hyper, resolve
 from gradxform.core.lift import Lifted, Step
+from gradxform.core.opaque import Opaque
 from gradxform.core.state import State, find_states
 from gradxform.core.value import Pair
 

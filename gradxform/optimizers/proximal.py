@@ -39,7 +39,7 @@ class AdaptiveProximalAdagrad(Rule):
 
 
 def proximal_sgd(learning_rate: Any, l1: Any = 0.0, l2: Any = 0.0) -> Chain:
-    """Proximal gradient descent: `p <- prox(p - learning_rate·g)`, with the prox of `learning_rate·(l1‖p‖₁ + l2/2‖p‖²)`.
+    """Proximal gradient descent: `p <- prox(p - learning_rate·g)`, prox that of `learning_rate·(l1‖p‖₁ + l2/2‖p‖²)`.
 
     `chain(scale_by_learning_rate, proximal_elastic_net(l1, l2, learning_rate))`: ISTA, where g is the full gradient.
     Source: Beck, Teboulle 2009, equation 1.4; Parikh, Boyd 2014, section 4.2.

@@ -156,9 +156,8 @@ def override(tx: Any, fields: Mapping[str, Any]) -> Chain:
     found = {name: rule_fields(stage.rule) for name, stage in chain.named() if isinstance(stage, Lifted)}
     changes: dict[str, dict[str, Any]] = {}
     for key, value in fields.items():
-        fits = [
-            (stage, field) for stage, names in found.items() for field in names if key in (field, f"{stage}/{field}")
-        ]
+        fields_of = [(stage, field) for stage, names in found.items() for field in names]
+        fits = [(stage, field) for stage, field in fields_of if key in (field, f"{stage}/{field}")]
         exact = [(stage, field) for stage, field in fits if stage == field]
         if not fits:
             known = ", ".join(f"{stage}/{field}" for stage, field in fields_of)
