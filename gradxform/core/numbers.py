@@ -43,7 +43,9 @@ def debias(b: Any, t: Any) -> Any:
 def _log(b: Any) -> Any:
     if isinstance(b, float):
         return math.log(b) if b > 0 else -math.inf
-    return jnp.log1p(-b.complement) if isinstance(b, Pair) else jnp.log(b)
+    if not isinstance(b, Pair):
+        return jnp.log(b)
+    return jnp.where(b.value < 0.5, jnp.log(b.value), jnp.log1p(-b.complement))
 
 
 def global_norm(updates: Any, *, axis_name: Any = None) -> Any:
