@@ -17,9 +17,10 @@ import numpy as np
 import pytest
 
 import gradxform as gx
-from gradxform.core.chain import Chain, Opaque, Split
+from gradxform.core.chain import Chain, Split
 from gradxform.core.codec import Stored
 from gradxform.core.lift import Lifted
+from gradxform.core.state import find_state
 from gradxform.optimizers.adam import ScaleByAdam
 
 Tx = gx.GradientTransformation
@@ -115,6 +116,15 @@ CATALOGUE: dict[str, Callable[[], Tx]] = {
     "proximal_l1": lambda: gx.proximal_l1(0.5, cosine),
     "proximal_l2": lambda: gx.proximal_l2(0.5),
     "proximal_nonnegative": gx.proximal_nonnegative,
+    "ema_of_params": lambda: gx.chain(gx.sgd(0.1), gx.ema_of_params(0.9)),
+    "ema_of_params plain": lambda: gx.chain(gx.sgd(0.1), gx.ema_of_params(0.9, debias=False)),
+    "polyak_average": lambda: gx.chain(gx.momentum(0.1), gx.polyak_average(1)),
+    "stochastic_weight_average": lambda: gx.chain(gx.sgd(0.1), gx.stochastic_weight_average(2, 1)),
+    "pull_to_slow_weights": lambda: gx.chain(gx.sgd(0.1), gx.pull_to_slow_weights(3, 0.5)),
+    "layerwise_decay": lambda: gx.layerwise_decay(0.5, [kernel, "bias"]),
+    "measure": lambda: gx.measure(
+        gx.chain(gx.clip_by_global_norm(0.7), gx.adam(0.1)), grad_norm=True, update_norm=True, clip_fraction=True
+    ),
 }
 
 
@@ -141,7 +151,7 @@ class Entry(NamedTuple):
         return self.name.split()[0]
 
     @property
-    def tx(self) -> Chain:
+    def tx(self) -> Any:
         return _made(self.name)
 
     @property
@@ -150,8 +160,9 @@ class Entry(NamedTuple):
         return list(_rules(self.tx))
 
     @property
-    def reach(self) -> gx.Reach:
-        return self.tx.reach
+    def reach(self) -> gx.Reach | None:
+        """How far it looks; None for a wrapper, which claims nothing."""
+        return self.tx.reach if isinstance(self.tx, Chain) else None
 
     @property
     def needing_params(self) -> list[str]:
@@ -165,8 +176,8 @@ class Entry(NamedTuple):
 
     @property
     def lands(self) -> bool:
-        """Whether it must stand last: a rule that steers where the step lands."""
-        return any("proximal" in rule.public_name() for _, rule in self.rules)
+        """Whether it steers where the step lands, and so subtracts the parameter."""
+        return any("proximal" in rule.public_name() or "pull" in rule.name for _, rule in self.rules)
 
     @property
     def narrow(self) -> bool:
@@ -207,15 +218,16 @@ def _compiled(name: str) -> Any:
     return jax.jit(Entry(name, CATALOGUE[name]).update)
 
 
-def _rules(tx: Chain) -> Iterator[tuple[str, gx.Rule]]:
+def _rules(tx: Any) -> Iterator[tuple[str, gx.Rule]]:
+    if not isinstance(tx, Chain):
+        yield from _rules(tx.inner)
+        return
     for name, stage in tx.named():
         if isinstance(stage, Lifted):
             yield name, stage.rule
         elif isinstance(stage, Split):
             for branch in stage.branches.values():
                 yield from _rules(branch)
-        elif isinstance(stage, Opaque):
-            yield from _rules(stage.inner)  # type: ignore[arg-type]
 
 
 ENTRIES = [Entry(name, make) for name, make in CATALOGUE.items()]
@@ -239,6 +251,25 @@ def tree(seed: int, dtypes: Any = jnp.float32) -> Any:
         x = draw(shape) + (1j * draw(shape) if jnp.issubdtype(dtype, jnp.complexfloating) else 0)
         leaves.append(jnp.asarray(x, dtype))
     return structure.unflatten(leaves)
+
+
+def own(state: Any) -> gx.State:
+    """The `State` inside the state of a wrapper."""
+    return find_state(state)
+
+
+def with_own(state: Any, **fields: Any) -> Any:
+    """The same state with fields of its `State` exchanged."""
+
+    def exchange(x: Any) -> Any:
+        return x._replace(**fields) if isinstance(x, gx.State) else x
+
+    return jax.tree.map(exchange, state, is_leaf=lambda x: isinstance(x, gx.State))
+
+
+def memories(state: Any) -> list[Any]:
+    """What is kept for each leaf of `SHAPES`, in order."""
+    return jax.tree.structure(SHAPES, is_leaf=lambda x: isinstance(x, tuple)).flatten_up_to(own(state).leaves)
 
 
 @functools.cache

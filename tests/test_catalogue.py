@@ -19,7 +19,7 @@ def test_public_names_are_those_of_the_package():
     assert public_transformations() <= set(gx.__all__)
 
 
-@pytest.mark.parametrize("reach", [r for r in gx.Reach])
+@pytest.mark.parametrize("reach", list(gx.Reach))
 def test_every_reach_occurs(reach):
     assert any(entry.reach == reach for entry in ENTRIES)
 

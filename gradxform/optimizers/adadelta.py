@@ -55,6 +55,7 @@ def adadelta(
 
     Source: Zeiler 2012, arXiv:1212.5701.
     """
-    decayed = () if weight_decay == 0.0 else (add_decayed_weights(weight_decay, weight_decay_mask),)
+    absent = isinstance(weight_decay, int | float) and weight_decay == 0.0
+    decayed = () if absent else (add_decayed_weights(weight_decay, weight_decay_mask),)
     rate = scale_by_learning_rate(1.0 if learning_rate is None else learning_rate)
     return chain(*decayed, scale_by_adadelta(rho, eps), rate)

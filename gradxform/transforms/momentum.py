@@ -36,7 +36,7 @@ class Trace(Rule):
         check.choice("zero", "gradient", first=self.first)
 
     def init(self, p: Any) -> TraceMemory | FilledTraceMemory:
-        if self.first == "zero" or self.dampening == 0.0:
+        if self.first == "zero":
             return TraceMemory(jnp.zeros_like(p))
         return FilledTraceMemory(jnp.zeros_like(p), seen=jnp.zeros((), bool))
 
@@ -81,7 +81,7 @@ def trace(
     Heavy-ball momentum. A sum, not a mean: in the steady state b is 1 / (1 - decay) times the gradient (`ema` is
     the mean). first: what b starts from, `"zero"`, or `"gradient"`: the first gradient seen, undampened, as torch.
     accumulator_dtype: store b in this dtype instead of float32.
-    Reach: element. State: trace, shaped like p, float32 or wider; seen, scalar bool, where first and dampening ask it.
+    Reach: element. State: trace, shaped like p, float32 or wider; seen, scalar bool, with first="gradient".
     Raises: ValueError if decay < 0.
     Source: Polyak 1964; Sutskever et al. 2013, section 2.
     """

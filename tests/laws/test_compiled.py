@@ -11,7 +11,7 @@ import jax.numpy as jnp
 import numpy as np
 
 import gradxform as gx
-from tests.catalogue import Entry, entries, moved, tree
+from tests.catalogue import Entry, entries, moved, own, tree
 
 ULP = 2.0**-23
 
@@ -45,7 +45,7 @@ def test_compiled_equals_op_by_op(entry: Entry):
     assert_close(updates, plain_updates, landing(entry, p), ulps=ulps_of(entry))
     assert jax.tree.structure(after) == jax.tree.structure(plain_after)
     if not entry.narrow:
-        assert_close(after.leaves, plain_after.leaves, [], ulps=ulps_of(entry))
+        assert_close(own(after).leaves, own(plain_after).leaves, [], ulps=ulps_of(entry))
 
 
 @entries()
@@ -68,7 +68,7 @@ def test_scan_over_three_steps(entry: Entry):
     expected = start
     for i in range(3):
         expected, _ = step(expected, jax.tree.map(lambda x, i=i: x[i], gs))
-    assert state.count == 3
+    assert own(state).count == 3
     # Three steps, each within 2 ulp of terms that parameter and update bring in, and their growth through the state.
     assert_close(p, expected[0], [tree(0), tree(1), tree(2), tree(3)], ulps=12)
 
@@ -79,7 +79,7 @@ def test_vmap_over_a_batch_of_parameters_equals_a_loop(entry: Entry):
 
     def run(p: Any, g: Any) -> Any:
         updates, state = entry.update(g, entry.tx.init(p), p)
-        return updates, state.leaves
+        return updates, own(state).leaves
 
     batched = jax.jit(jax.vmap(run))(ps, gs)
     for i in range(2):
@@ -88,7 +88,7 @@ def test_vmap_over_a_batch_of_parameters_equals_a_loop(entry: Entry):
         one = jax.tree.map(lambda x, i=i: x[i], batched)
         assert_close(one[0], updates, landing(entry, p), ulps=4)
         if not entry.narrow:
-            assert_close(one[1], state.leaves, [], ulps=4)
+            assert_close(one[1], own(state).leaves, [], ulps=4)
 
 
 def equations(jaxpr: Any) -> Iterator[Any]:
@@ -104,6 +104,6 @@ def test_tracing_adds_no_nested_jit(entry: Entry):
     g, state, p = moved(entry.name)
     traced = jax.make_jaxpr(entry.update)(g, state, p)
     nested = [e.params["jaxpr"].jaxpr for e in equations(traced.jaxpr) if e.primitive.name in ("jit", "pjit")]
-    ours = str(Path(gx.__file__).parent)
-    assert [j for j in nested if ours in str(j.debug_info.func_src_info)] == []
-    assert {str(j.debug_info.func_src_info).split()[0] for j in nested} <= {"_where", "clip"}
+    # jax.numpy's own functions, such as `where`, are compiled ones.
+    places = [str(j.debug_info.func_src_info) for j in nested]
+    assert [place for place in places if str(Path(jax.__file__).parent) not in place] == []

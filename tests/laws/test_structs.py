@@ -6,7 +6,7 @@ import jax
 import numpy as np
 from jax.sharding import Mesh, NamedSharding, PartitionSpec
 
-from tests.catalogue import SHAPES, Entry, entries, tree
+from tests.catalogue import Entry, entries, memories, tree
 
 
 def sharding(shape: tuple[int, ...]) -> NamedSharding:
@@ -30,7 +30,6 @@ def test_init_of_shapes_gives_the_shapes_of_the_state(entry: Entry):
 def test_init_of_shapes_keeps_shardings(entry: Entry):
     p = jax.tree.map(lambda x: jax.ShapeDtypeStruct(x.shape, x.dtype, sharding=sharding(x.shape)), tree(0))
     state = entry.tx.init(p)
-    memories = jax.tree.structure(SHAPES, is_leaf=lambda x: isinstance(x, tuple)).flatten_up_to(state.leaves)
-    for leaf, memory in zip(jax.tree.leaves(p), memories, strict=True):
+    for leaf, memory in zip(jax.tree.leaves(p), memories(state), strict=True):
         assert all(x.sharding == leaf.sharding for x in jax.tree.leaves(memory) if x.shape == leaf.shape)
     assert all(isinstance(x, jax.ShapeDtypeStruct) for x in jax.tree.leaves(state))

@@ -44,3 +44,11 @@ def test_without_a_rate_it_descends():
     p = jnp.ones(3)
     updates, _ = (tx := gx.adadelta()).update(p, tx.init(p), p)
     assert np.all(np.asarray(updates) < 0)
+
+
+def test_decay_may_be_a_table():
+    tx = gx.adadelta(1.0, weight_decay=np.array([0.5, 0.0]))
+    p = jnp.ones(2)
+    updates, state = tx.update(jnp.zeros(2), tx.init(p), p)
+    assert np.all(np.asarray(updates) < 0)
+    np.testing.assert_array_equal(tx.update(jnp.zeros(2), state, p)[0], np.zeros(2))

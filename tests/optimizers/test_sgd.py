@@ -88,7 +88,7 @@ def test_narrow_momentum_is_near_optax():
 
 def test_parameters_are_not_needed():
     params, grads = parameters(), gradients()
-    tx = gx.sgd(0.1, 0.9)
+    tx = gx.sgd(0.1, 0.9)  # NumPy float64 parameters: statistics are in the widest dtype that JAX has
     g = {k: jnp.asarray(x[0], jnp.float32) for k, x in grads.items()}
     updates, _ = tx.update(g, tx.init(params))
     near(updates, {k: -0.1 * x[0] for k, x in grads.items()}, 1e-7)

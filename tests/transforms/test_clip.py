@@ -33,9 +33,9 @@ def test_clip_bounds_every_element(grads):
 def test_clip_by_norm_bounds_each_array_alone(grads):
     updates = apply(gx.clip_by_norm(2.5), grads)
     norms = {k: norm(g) for k, g in grads.items()}
-    assert norms["a"] > 2.5 > norms["b"]
-    np.testing.assert_allclose(updates["a"], np.asarray(grads["a"]) * 2.5 / norms["a"], rtol=3e-7)
-    np.testing.assert_array_equal(updates["b"], grads["b"])
+    assert norms["b"] > 2.5 > norms["a"]
+    np.testing.assert_allclose(updates["b"], np.asarray(grads["b"]) * 2.5 / norms["b"], rtol=3e-7)
+    np.testing.assert_array_equal(updates["a"], grads["a"])
 
 
 def test_clip_by_block_rms_bounds_the_root_mean_square(grads):

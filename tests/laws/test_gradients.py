@@ -1,0 +1,109 @@
+"""What odd gradients do: zeros, `None`, other shapes, gradients for integers."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+
+import gradxform as gx
+from tests.catalogue import Entry, entries, memories, moved, own, tree
+
+SHAPES = {"row": (1, 5), "vector": (5,), "scalar": (), "transposed": (5, 6), "flat": (30,), "deeper": (1, 6, 5)}
+"""Shapes that the kernel's gradient does not have; most of them would broadcast."""
+
+
+def with_kernel(tree: Any, x: Any) -> Any:
+    return tree | {"dense": tree["dense"] | {"kernel": x}}
+
+
+def assert_equal(actual: Any, expected: Any) -> None:
+    jax.tree.map(np.testing.assert_array_equal, actual, expected)
+
+
+@pytest.mark.parametrize("dtype", [jnp.float16, jnp.bfloat16], ids=["float16", "bfloat16"])
+@entries(lambda e: e.axis is None)
+def test_zero_gradients_give_no_nan(entry: Entry, dtype: Any):
+    p = tree(0, dtype)
+    state, zeros = entry.tx.init(p), jax.tree.map(jnp.zeros_like, p)
+    for g in (zeros, zeros, tree(1, dtype), zeros):
+        p, state = gx.make_step(entry.tx)(p, state, g, **entry.extra)
+    assert all(np.isfinite(np.asarray(x, np.float32)).all() for x in jax.tree.leaves((p, state)))
+
+
+@entries(lambda e: e.axis is None)
+def test_zero_gradients_of_zero_parameters_give_zero(entry: Entry):
+    zeros = jax.tree.map(jnp.zeros_like, tree(0, jnp.float16))
+    p, _ = gx.make_step(entry.tx)(jax.tree.map(jnp.copy, zeros), entry.tx.init(zeros), zeros, **entry.extra)
+    assert_equal(p, zeros)
+
+
+@entries()
+def test_none_leaves_its_leaf_untouched(entry: Entry):
+    g, state, p = moved(entry.name)
+    some = with_kernel(g, None)
+    with jax.disable_jit():
+        all_updates, all_after = entry.update(g, state, p)
+        updates, after = entry.update(some, state, p)
+    assert updates["dense"]["kernel"] is None
+    assert jax.tree.structure(updates) == jax.tree.structure(some)
+    assert jax.tree.structure(after) == jax.tree.structure(all_after)
+    (bias, kernel, scale), (all_bias, _, all_scale) = memories(after), memories(all_after)
+    assert_equal(kernel, memories(state)[1])
+    assert_equal(gx.apply_updates(p, updates)["dense"]["kernel"], p["dense"]["kernel"])
+    assert own(after).count == own(state).count + 1
+    if entry.reach not in (gx.Reach.TREE, None):
+        assert_equal(updates, with_kernel(all_updates, None))
+        assert_equal((bias, scale), (all_bias, all_scale))
+
+
+@entries()
+def test_none_everywhere_moves_nothing_but_the_counter(entry: Entry):
+    _, state, p = moved(entry.name)
+    nothing = jax.tree.map(lambda _: None, p)
+    updates, after = entry.run(nothing, state, p)
+    assert updates == nothing
+    assert_equal(own(after)._replace(count=own(state).count, tree=own(state).tree), own(state))
+
+
+@pytest.mark.parametrize("shape", SHAPES.values(), ids=SHAPES)
+@entries()
+def test_a_gradient_of_another_shape_is_refused_with_its_path(entry: Entry, shape: tuple[int, ...]):
+    g, state, p = moved(entry.name)
+    with pytest.raises(ValueError, match="dense/kernel") as raised:
+        entry.update(with_kernel(g, jnp.ones(shape)), state, p)
+    assert str(shape) in str(raised.value)
+    assert "(6, 5)" in str(raised.value)
+
+
+@pytest.mark.parametrize("shape", SHAPES.values(), ids=SHAPES)
+@entries(lambda e: not e.needing_params and jax.tree.leaves(memories(moved(e.name)[1])[1]))
+def test_without_parameters_it_is_refused_by_what_is_kept(entry: Entry, shape: tuple[int, ...]):
+    g, state, _ = moved(entry.name)
+    with pytest.raises(ValueError, match="dense/kernel"):
+        entry.update(with_kernel(g, jnp.ones(shape)), state)
+
+
+@entries()
+def test_a_gradient_too_many_or_too_few_is_refused_with_its_path(entry: Entry):
+    g, state, p = moved(entry.name)
+    with pytest.raises(ValueError, match="dense/gain"):
+        entry.update(g | {"dense": g["dense"] | {"gain": jnp.ones(())}}, state, p)
+    with pytest.raises(ValueError, match="dense/kernel"):
+        entry.update(g | {"dense": {"bias": g["dense"]["bias"]}}, state, p)
+
+
+@entries()
+def test_an_integer_leaf_keeps_no_state_and_gets_none(entry: Entry):
+    p = tree(0) | {"scale": jnp.asarray(3)}
+    state = entry.tx.init(p)
+    assert memories(state)[2] == {}
+    for absent in (None, np.zeros((), jax.dtypes.float0)):
+        updates, after = jax.eval_shape(lambda g, s, p, a=absent: entry.update(g | {"scale": a}, s, p), p, state, p)
+        assert updates["scale"] is None
+        assert memories(after)[2] == {}
+    with pytest.raises(ValueError, match="'scale'"):
+        entry.update(p, state, p)

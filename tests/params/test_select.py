@@ -1,0 +1,224 @@
+from __future__ import annotations
+
+import dataclasses
+from typing import NamedTuple
+
+import jax
+import jax.numpy as jnp
+import pytest
+
+import gradxform as gx
+from gradxform.core.tree import Leaf
+from gradxform.params.select import paths_selector, selector
+
+SHAPES = {
+    "encoder/layer_0/kernel": (2, 3),
+    "encoder/layer_0/bias": (3,),
+    "encoder/norm/scale": (3,),
+    "encoder/norm/bias": (3,),
+    "decoder/conv.weight": (3, 3, 1, 2),
+    "decoder/bn.gamma": (2,),
+    "decoder/bn.beta": (2,),
+    "temperature": (),
+}
+LEAVES = [Leaf(path, None, jnp.zeros(shape), {}) for path, shape in SHAPES.items()]
+
+
+def chosen(where):
+    return {leaf.path for leaf, yes in zip(LEAVES, where.select(LEAVES, None), strict=True) if yes}
+
+
+BIASES = {"encoder/layer_0/bias", "encoder/norm/bias"}
+
+
+@pytest.mark.parametrize(
+    ("where", "expected"),
+    [
+        (gx.named("bias"), BIASES),
+        (gx.named("bias", "scale"), BIASES | {"encoder/norm/scale"}),
+        (gx.named("temperature"), {"temperature"}),
+        (gx.matching("norm"), {"encoder/norm/scale", "encoder/norm/bias"}),
+        (gx.matching(r"^temp"), {"temperature"}),
+        (gx.matching(r"layer_\d+/bias$"), {"encoder/layer_0/bias"}),
+        (gx.under("encoder/norm"), {"encoder/norm/scale", "encoder/norm/bias"}),
+        (gx.under("/encoder/norm/"), {"encoder/norm/scale", "encoder/norm/bias"}),
+        (gx.under("temperature"), {"temperature"}),
+        (gx.ndim_at_least(2), {"encoder/layer_0/kernel", "decoder/conv.weight"}),
+        (gx.ndim_at_least(0), set(SHAPES)),
+        (gx.ndim_at_least(9), set()),
+        (gx.named("bias") & gx.under("encoder/norm"), {"encoder/norm/bias"}),
+        (gx.named("scale") | gx.named("kernel"), {"encoder/norm/scale", "encoder/layer_0/kernel"}),
+        (~gx.under("encoder"), {k for k in SHAPES if not k.startswith("encoder")}),
+        (~(gx.under("encoder") | "^decoder"), {"temperature"}),
+        (gx.under("encoder") & (lambda path, leaf: leaf.ndim == 2), {"encoder/layer_0/kernel"}),
+        (gx.weights_only, {"encoder/layer_0/kernel", "decoder/conv.weight", "temperature"}),
+        (paths_selector(["temperature", "decoder/bn.beta"]), {"temperature", "decoder/bn.beta"}),
+    ],
+    ids=repr,
+)
+def test_selection(where, expected):
+    assert chosen(where) == expected
+    assert {path for path in SHAPES if where.matches(path, jnp.zeros(SHAPES[path]))} == expected
+
+
+def test_under_stops_at_names():
+    leaves = [Leaf("layer_1/w", None, jnp.zeros(1), {}), Leaf("layer_10/w", None, jnp.zeros(1), {})]
+    assert gx.under("layer_1").select(leaves, None) == [True, False]
+
+
+def test_named_is_the_whole_last_name():
+    leaves = [Leaf(path, None, jnp.zeros(1), {}) for path in ("a/bias", "bias/a", "a/rebias", "a/bias_2")]
+    assert gx.named("bias").select(leaves, None) == [True, False, False, False]
+
+
+@pytest.mark.parametrize(
+    ("path", "decayed"),
+    [
+        ("dense/kernel", True),
+        ("dense/weight", True),
+        ("dense.weight", True),
+        ("dense/bias", False),
+        ("dense.bias", False),
+        ("norm/scale", False),
+        ("norm/gamma", False),
+        ("bn1.beta", False),
+        ("layer_norm_gamma", False),
+        ("layernorm_beta", False),
+        ("scale", False),
+        ("upscale/kernel", True),
+        ("unbiased", True),
+        ("gamma/kernel", True),
+        ("alphabeta", True),
+    ],
+)
+def test_weights_only_knows_both_vocabularies(path, decayed):
+    assert gx.weights_only.matches(path, jnp.zeros(1)) is decayed
+
+
+@pytest.mark.parametrize(
+    "path", ["dense.weight", "dense.bias", "bn1.gamma", "bn1.beta", "alphabet.weight", "alphabeta.weight", "gammas/kernel"]
+)
+def test_mindspore_decayed_is_the_substring_rule(path):
+    """`filter(lambda x: 'beta' not in x.name and 'gamma' not in x.name, params)`, inside other words too."""
+    assert gx.mindspore_decayed.matches(path, jnp.zeros(1)) is ("beta" not in path and "gamma" not in path)
+
+
+@pytest.mark.parametrize(
+    ("where", "shown"),
+    [
+        (gx.named("beta", "gamma"), "named('beta', 'gamma')"),
+        (gx.matching("a|b"), "matching('a|b')"),
+        (gx.under("enc/"), "under('enc')"),
+        (gx.ndim_at_least(2), "ndim_at_least(2)"),
+        (gx.weights_only, "weights_only"),
+        (gx.mindspore_decayed, "mindspore_decayed"),
+        (~gx.named("a"), "~named('a')"),
+        (gx.named("a") & ~gx.under("b"), "(named('a') & ~under('b'))"),
+        (gx.named("a") | "c", "(named('a') | matching('c'))"),
+        (~(gx.named("a") | gx.named("b")), "~(named('a') | named('b'))"),
+    ],
+    ids=str,
+)
+def test_a_selector_prints_itself_as_written(where, shown):
+    assert repr(where) == shown
+    names = {n: getattr(gx, n) for n in ("named", "matching", "under", "ndim_at_least", "weights_only")}
+    assert eval(shown, names | {"mindspore_decayed": gx.mindspore_decayed}) == where
+
+
+def test_selectors_compare_and_hash_by_value():
+    a, b = (gx.named("x") & ~gx.under("y") for _ in range(2))
+    assert a == b
+    assert hash(a) == hash(b)
+    assert a != gx.named("x") | ~gx.under("y")
+    assert gx.named("x") != gx.matching("x")
+    assert gx.adamw(0.1, mask=a) == gx.adamw(0.1, mask=b)
+    assert hash(gx.adamw(0.1, mask=a)) == hash(gx.adamw(0.1, mask=b))
+    assert gx.adamw(0.1, mask="x") == gx.adamw(0.1, mask=gx.matching("x"))
+    assert not callable(a)
+
+
+@pytest.mark.parametrize(
+    "where",
+    [
+        gx.named("moment"),
+        gx.named("bias", "moment"),
+        gx.matching("moment"),
+        gx.under("moment"),
+        ~gx.named("moment"),
+        gx.named("bias") | gx.under("moment"),
+        gx.named("bias") & ~gx.matching("moment"),
+    ],
+    ids=repr,
+)
+def test_matching_nothing_lists_the_paths(where):
+    with pytest.raises(ValueError, match=r"'moment'\) matches no parameter; the paths are: encoder/layer_0/kernel, .*temp"):
+        where.select(LEAVES, None)
+
+
+@pytest.mark.parametrize("where", [gx.ndim_at_least(9), gx.weights_only, gx.mindspore_decayed], ids=repr)
+def test_ready_made_selectors_may_match_nothing(where):
+    leaves = [Leaf("beta", None, jnp.zeros(1), {})]
+    assert where.select(leaves, None) == [False]
+    assert (where & gx.named("beta")).select(leaves, None) == [False]
+
+
+def test_an_empty_tree_is_no_error():
+    assert gx.named("anything").select([], None) == []
+    assert gx.adamw(0.1, mask=gx.named("anything")).init({}).leaves == {}
+
+
+def test_both_parts_may_match_without_meeting():
+    assert chosen(gx.named("kernel") & gx.under("decoder")) == set()
+
+
+class Pair(NamedTuple):
+    w: object
+    b: object
+
+
+@jax.tree_util.register_dataclass
+@dataclasses.dataclass
+class Layer:
+    w: object
+    b: object
+
+
+@pytest.mark.parametrize("make", [lambda w, b: {"w": w, "b": b}, Pair, Layer])
+def test_names_are_the_same_in_every_container(make):
+    params = [make(jnp.ones((2, 2)), jnp.ones(2)), (make(jnp.ones((2, 2)), jnp.ones(2)),)]
+    tx = gx.add_decayed_weights(1.0, gx.matching("^0/w$") | gx.matching("^1/0/b$"))
+    updates, _ = tx.update(jax.tree.map(jnp.zeros_like, params), tx.init(params), params)
+    found = [bool(u.any()) for u in jax.tree.leaves(updates)]
+    expected = [p.ndim == 2 for p in jax.tree.leaves(params[0])] + [p.ndim == 1 for p in jax.tree.leaves(params[0])]
+    assert found == expected
+
+
+@pytest.mark.parametrize(
+    ("make", "error", "words"),
+    [
+        (lambda: gx.named(), ValueError, "at least one name"),
+        (lambda: gx.named(3), TypeError, "got 3 of type int"),
+        (lambda: gx.matching("("), ValueError, r"malformed regular expression '\('"),
+        (lambda: gx.matching(None), TypeError, "got None of type NoneType"),
+        (lambda: gx.under(2), TypeError, "got 2 of type int"),
+        (lambda: gx.ndim_at_least(-1), ValueError, "got -1"),
+        (lambda: gx.ndim_at_least(True), ValueError, "got True"),
+        (lambda: gx.ndim_at_least(1.0), ValueError, "got 1.0"),
+        (lambda: gx.named("a") & 3, TypeError, "got 3 of type int"),
+        (lambda: gx.adamw(0.1, mask="("), ValueError, "malformed"),
+    ],
+)
+def test_bad_arguments_are_refused(make, error, words):
+    with pytest.raises(error, match=words):
+        make()
+
+
+def test_a_string_means_matching_and_a_function_a_predicate():
+    assert selector("a/b") == gx.matching("a/b")
+
+    def short(path, leaf):
+        return len(path) < 12
+
+    assert repr(selector(short)) == "short"
+    assert chosen(selector(short)) == {"temperature"}
+    assert selector(short) == selector(short)
