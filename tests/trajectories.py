@@ -12,6 +12,7 @@ import numpy as np
 import optax
 
 import gradxform as gx
+from gradxform.params.select import Selector
 
 STEPS = 50
 SHAPES: dict[str, tuple[int, ...]] = {"kernel": (4, 3), "bias": (5,), "scale": ()}
@@ -27,6 +28,11 @@ def double() -> AbstractContextManager[Any]:
     return enable_x64()
 
 
+def as_written(x: Any) -> str | None:
+    """A test's name for an argument that prints itself; numbered otherwise, the same in every process."""
+    return repr(x) if isinstance(x, gx.GradientTransformation | Selector) and " at 0x" not in repr(x) else None
+
+
 def parameters(seed: int = 0) -> Tree:
     """A matrix, a vector and a scalar, float64 values that float32 holds exactly."""
     rng = np.random.default_rng(seed)
@@ -37,7 +43,8 @@ def gradients(seed: int = 1, steps: int = STEPS) -> Tree:
     """A stack of random gradients, of another size for every leaf; float64 values that float32 holds exactly."""
     rng = np.random.default_rng(seed)
     sizes = {"kernel": 1.0, "bias": 0.05, "scale": 3.0}
-    return {k: (sizes[k] * rng.normal(size=(steps, *s))).astype(np.float32).astype(np.float64) for k, s in SHAPES.items()}
+    found = {k: sizes[k] * rng.normal(size=(steps, *shape)) for k, shape in SHAPES.items()}
+    return {k: x.astype(np.float32).astype(np.float64) for k, x in found.items()}
 
 
 def walk(tx: Any, params: Tree, grads: Tree, dtype: Any) -> tuple[Tree, Tree]:

@@ -51,10 +51,8 @@ def heavy_ball(x, gs, eta, mu=0.9, nesterov=False, tau=0.0, first="zero", l2=0.0
 
     def step(x, b, g, eta, t):
         g = g + l2 * x
-        if b is None:
-            b = g if first == "gradient" else (1 - tau) * g
-        else:
-            b = mu * b + (1 - tau) * g
+        fresh = g if b is None and first == "gradient" else (1 - tau) * g
+        b = mu * (0.0 if b is None else b) + fresh
         return x - eta * ((g + mu * b if nesterov else b) + lam * x), keep(b)
 
     return iterates(step, x, gs, eta)
@@ -196,7 +194,7 @@ def lamb(x, gs, eta, beta1=0.9, beta2=0.999, eps=1e-6, eps_root=0.0, lam=0.0):
 
 
 def lars(w, gs, gamma, eta=0.001, beta=0.0, m=0.9, eps=0.0, trusted=True, nesterov=False):
-    """You et al. 2017, algorithm 1, with the norm of `g + beta w` in the local rate (the sum of norms, if beta is 0)."""
+    """You et al. 2017, algorithm 1, with `|g + beta w|` for the printed `|g| + beta |w|` (equal where beta is 0)."""
 
     def step(w, v, g, gamma, t):
         g = g + beta * w

@@ -16,7 +16,7 @@ from gradxform.core.rows import is_row_leaf
 from gradxform.core.rule import Reach, Rule
 from gradxform.core.state import State
 from gradxform.core.transform import GradientTransformation
-from gradxform.core.tree import Leaf, open_together, open_tree, parameter
+from gradxform.core.tree import Leaf, open_together, open_tree, parameter, places
 from gradxform.core.value import Child, Value
 
 
@@ -52,11 +52,11 @@ class Chain(GradientTransformation):
         return shown if len(self.stages) == 1 else f"chain({shown})"
 
     def _init(self, params: Any) -> State:
-        paths, ps, structure = open_tree(params)
+        paths, ps, _ = open_tree(params)
         leaves = [Leaf(path, None, parameter(path, p), {}) for path, p in zip(paths, ps, strict=True)]
         step = Step(count=jnp.zeros((), jnp.int32), t=None, tree={}, hyper={}, extra={}, params=params)
         self.init_stages(leaves, step)
-        memories = structure.unflatten([None if leaf.p is None else leaf.memory for leaf in leaves])
+        memories = places(params).unflatten([None if leaf.p is None else leaf.memory for leaf in leaves])
         return State(step.count, memories, step.tree, step.hyper)
 
     def _update(self, updates: Any, state: State, params: Any, extra: dict[str, Any]) -> tuple[Any, State]:
@@ -222,6 +222,9 @@ def named_chain(*transforms: tuple[str, Any]) -> Chain:
     A transformation of several stages keeps its stages' names behind it: `name/stage`.
     Raises: ValueError for a name given twice, TypeError for anything but such pairs.
     """
+    for pair in transforms:
+        if not isinstance(pair, tuple) or len(pair) != 2 or not isinstance(pair[0], str):
+            raise TypeError(f"named_chain takes pairs (name, transformation), got {pair!r}")
     names = [name for name, _ in transforms]
     if len(set(names)) < len(names):
         raise ValueError(f"named_chain needs different names, got {names}")

@@ -69,12 +69,13 @@ def coerce(name: str, x: Any) -> Any:
         return float(x)
     if callable(x):
         return FromFunction(x)
-    if isinstance(x, jax.Array | np.ndarray) and jnp.issubdtype(x.dtype, jnp.number):
-        if x.ndim == 0 and not jnp.issubdtype(x.dtype, jnp.complexfloating):
-            return float(x)
-        if x.ndim != 1:
-            raise ValueError(f"{name} must have shape () or (n,), got an array of shape {x.shape}")
-    if isinstance(x, str | bytes | Mapping | bool) or not isinstance(x, Iterable):
+    is_array = isinstance(x, jax.Array | np.ndarray)
+    is_real = is_array and (jnp.issubdtype(x.dtype, jnp.floating) or jnp.issubdtype(x.dtype, jnp.integer))
+    if is_real and x.ndim == 0:
+        return float(x)
+    if is_real and x.ndim != 1:
+        raise ValueError(f"{name} must have shape () or (n,), got an array of shape {x.shape}")
+    if is_real != is_array or isinstance(x, str | bytes | Mapping | bool) or not isinstance(x, Iterable):
         raise TypeError(
             f"{name} must be a number, an array of shape () or (n,), a schedule or tunable(...), "
             f"got {x!r} of type {type(x).__name__}"
@@ -90,7 +91,8 @@ def coerce(name: str, x: Any) -> Any:
 def coerce_fields(value: Value) -> None:
     """Coerce the hyperparameter fields of a value under construction, in place."""
     for f in dataclasses.fields(value):  # type: ignore[arg-type]
-        if kind(f) not in ("hyper", "beta") or (x := getattr(value, f.name)) is None:
+        x = getattr(value, f.name)
+        if kind(f) not in ("hyper", "beta") or (x is None and f.default is None):
             continue
         x = coerce(f.name, x)
         if kind(f) == "beta" and isinstance(x, jax.core.Tracer):

@@ -105,7 +105,9 @@ class Lifted(Value):
                 step.tree[step.prefix + name] = jax.tree.map(_own, s)
 
     def update(self, name: str, leaves: list[Leaf], step: Step) -> None:
-        leaves = [leaf for leaf in choose(self.where, leaves, step.whole) if leaf.moves]
+        chosen = choose(self.where, leaves, step.whole)
+        _refuse_strays(name, leaves, chosen)
+        leaves = [leaf for leaf in chosen if leaf.moves]
         rule, wanted = self.at(name, step), _extra(self.rule, name, step.extra)
         if isinstance(rule, TreeRule) or (rule.reach != Reach.ELEMENT and any(map(_varies, leaves))):
             flush(leaves)
@@ -182,6 +184,15 @@ def _extra(rule: Rule, name: str, extra: dict[str, Any]) -> dict[str, Any]:
         if key not in extra:
             raise ValueError(f"{name} needs {key!r}: call update(updates, state, params, {key}=...)")
     return {key: extra[key] for key in rule.needs}
+
+
+def _refuse_strays(name: str, leaves: list[Leaf], chosen: list[Leaf]) -> None:
+    """A leaf that was chosen at `init` and is not any more looks different now: a selector by shape, a wrong gradient."""
+    if len(chosen) < len(leaves):
+        known = set(map(id, chosen))
+        for leaf in leaves:
+            if leaf.moves and name in leaf.memory and id(leaf) not in known:
+                raise ValueError(f"{name} keeps a memory for {leaf.path!r}, and is not chosen for it at this update")
 
 
 def _varies(leaf: Leaf) -> bool:

@@ -51,11 +51,15 @@ def _log(b: Any) -> Any:
 def global_norm(updates: Any, *, axis_name: Any = None) -> Any:
     """√Σ|x|² over all leaves, summed in float32 or wider; across devices too where `axis_name` is given.
 
-    Sparse rows count as the dense gradient would (repeated rows are summed first); `None` counts nothing.
+    Sparse rows count as the dense gradient would (repeated rows are summed first); `None` and float0 count nothing.
     """
-    leaves = [x for x in jax.tree.leaves(updates, is_leaf=is_row_leaf) if x is not None]
+    leaves = [x for x in jax.tree.leaves(updates, is_leaf=is_row_leaf) if x is not None and not _is_float0(x)]
     total = sum_of_squares(leaves)
     return jnp.sqrt(total if axis_name is None else jax.lax.psum(total, axis_name))
+
+
+def _is_float0(x: Any) -> bool:
+    return getattr(x, "dtype", None) == jax.dtypes.float0
 
 
 def sum_of_squares(arrays: Sequence[Any]) -> Any:

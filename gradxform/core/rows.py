@@ -65,8 +65,13 @@ class Rows:
 
     def places(self) -> Any:
         """The indices, with every kind of padding turned into shape[0], which scatters drop."""
-        inside = (self.indices >= 0) & (self.indices < self.shape[0])
-        return jnp.where(inside, self.indices, self.shape[0])
+        wide = self.indices.astype(jnp.promote_types(self.indices.dtype, jnp.int32))
+        return jnp.where((wide >= 0) & (wide < self.shape[0]), wide, self.shape[0])
+
+    def seats(self) -> Any:
+        """The places of summed rows, padding told apart: increasing, each once, as gathers and scatters like them."""
+        places = self.places()
+        return jnp.where(places < self.shape[0], places, self.shape[0] + jnp.arange(len(places), dtype=places.dtype))
 
     def dense(self) -> Any:
         """The gradient that the rows stand for, of shape `shape`."""
@@ -86,8 +91,30 @@ class Rows:
         return Rows.tree_unflatten(self.shape, (unique, totals))
 
     def __radd__(self, table: Any) -> Any:
-        """table + rows: the dense table with the rows added in place."""
-        return table.at[self.places()].add(self.values.astype(table.dtype), mode="drop")
+        """table + rows: the dense table with the rows added in place, each rounded once to the table's dtype."""
+        wide = jnp.promote_types(table.dtype, self.dtype)
+        if wide == table.dtype:
+            return table.at[self.places()].add(self.values.astype(wide), mode="drop")
+        rows = self.summed()
+        seats = rows.seats()
+        return put_rows(table, seats, (take_rows(table, seats).astype(wide) + rows.values).astype(table.dtype))
+
+
+def take_rows(table: Any, seats: Any) -> Any:
+    """Some rows of a table; zeros for padding. `seats` increase, each once."""
+    return table.at[seats].get(mode="fill", fill_value=0, indices_are_sorted=True, unique_indices=True)
+
+
+def put_rows(table: Any, seats: Any, values: Any) -> Any:
+    """The table with some rows exchanged in place; padding is dropped. `seats` increase, each once.
+
+    Narrow floats are written as integers of their width: compilers widen the whole table for them otherwise.
+    """
+    if jnp.issubdtype(table.dtype, jnp.floating) and (bits := jnp.finfo(table.dtype).bits) in (8, 16):
+        coded = (jax.lax.bitcast_convert_type(x, f"uint{bits}") for x in (table, values.astype(table.dtype)))
+        return jax.lax.bitcast_convert_type(put_rows(next(coded), seats, next(coded)), table.dtype)
+    new = values.astype(table.dtype)
+    return table.at[seats].set(new, mode="drop", indices_are_sorted=True, unique_indices=True)
 
 
 def map_rows(f: Callable[..., Any], rows: Rows, *rest: Rows) -> Rows:

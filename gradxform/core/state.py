@@ -21,8 +21,14 @@ class State(NamedTuple):
 
 
 def is_memory(x: Any) -> bool:
-    """Whether a node of `State.leaves` is one parameter's memory: a dict from stage to NamedTuple."""
-    return isinstance(x, dict) and all(isinstance(v, tuple) and hasattr(v, "_fields") for v in x.values())
+    """Whether a node of `State.leaves` is one parameter's memory: a dict of NamedTuples without dicts inside."""
+    if not isinstance(x, dict) or not all(isinstance(v, tuple) and hasattr(v, "_fields") for v in x.values()):
+        return False
+    return not any(isinstance(y, dict) for v in x.values() for y in jax.tree.leaves(v, is_leaf=_is_dict))
+
+
+def _is_dict(x: Any) -> bool:
+    return isinstance(x, dict)
 
 
 def view(state: Any, field: str) -> Any:

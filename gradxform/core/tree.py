@@ -48,13 +48,33 @@ def paths_of(keys: Sequence[tuple[Any, ...]]) -> list[str]:
     A container of variables (flax's nnx) ends every path in an attribute `value`; it is left out.
     Raises: ValueError if two leaves have one path.
     """
-    if keys and all(k and isinstance(k[-1], GetAttrKey) and k[-1].name == "value" for k in keys):
+    if _in_variables(keys):
         keys = [k[:-1] for k in keys]
     paths = ["/".join(map(_name, k)) for k in keys]
     if len(set(paths)) < len(paths):
         twice = next(p for i, p in enumerate(paths) if p in paths[:i])
         raise ValueError(f"two leaves have the path {twice!r}; names must tell the leaves of a tree apart")
     return paths
+
+
+def _in_variables(keys: Sequence[tuple[Any, ...]]) -> bool:
+    return bool(keys) and all(k and isinstance(k[-1], GetAttrKey) and k[-1].name == "value" for k in keys)
+
+
+def places(tree: Any) -> Any:
+    """The structure in which memories stand: that of the parameters, with a plain place for each variable.
+
+    nnx would take a memory inside a variable apart at the first update.
+    """
+    keyed, structure = jax.tree_util.tree_flatten_with_path(tree, is_leaf=is_row_leaf)
+    if not _in_variables([k for k, _ in keyed]):
+        return structure
+    return jax.tree.structure(tree, is_leaf=lambda x: is_row_leaf(x) or _is_variable(x))
+
+
+def _is_variable(node: Any) -> bool:
+    children = jax.tree_util.tree_flatten_with_path(node, is_leaf=lambda x: x is not node)[0]
+    return len(children) == 1 and _in_variables([children[0][0]]) and len(children[0][0]) == 1
 
 
 def _name(key: Any) -> str:

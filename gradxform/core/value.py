@@ -1,4 +1,4 @@
-"""Values: frozen dataclasses that compare, hash and print by content, and are pytrees.
+"""Values: immutable dataclasses that compare, hash and print by content, and are pytrees.
 
 A field annotated `Hyper`, `Beta` or `Child[...]` is a branch of the tree; every other field is structure.
 """
@@ -47,8 +47,38 @@ class Value:
 
     def __init_subclass__(cls, **kwargs: Any) -> None:
         super().__init_subclass__(**kwargs)
-        dataclasses.dataclass(frozen=True, repr=False)(cls)
+        # What dataclass would generate stands here once: generating it for every class is most of the import time.
+        cls.__doc__ = cls.__doc__ or f"What `{cls.public_name()}` makes."
+        dataclasses.dataclass(init=False, repr=False, eq=False, match_args=False)(cls)
         jax.tree_util.register_pytree_with_keys(cls, _flatten_with_keys, _unflattener(cls), _flatten)
+
+    def __init__(self, *args: Any, **kwargs: Any) -> None:
+        fields, what = dataclasses.fields(self), self.public_name()  # type: ignore[arg-type]
+        if len(args) > len(fields):
+            raise TypeError(f"{what} takes {len(fields)} arguments, got {len(args)}")
+        given = {f.name: x for f, x in zip(fields, args, strict=False)}
+        for name, x in kwargs.items():
+            if name in given or name not in {f.name for f in fields}:
+                problem = "two values for" if name in given else "an unexpected"
+                raise TypeError(f"{what} got {problem} argument {name!r}")
+            given[name] = x
+        for f in fields:
+            if f.name not in given and f.default is dataclasses.MISSING:
+                raise TypeError(f"{what} needs the argument {f.name!r}")
+            object.__setattr__(self, f.name, given.get(f.name, f.default))
+        self.__post_init__()
+
+    def __post_init__(self) -> None:
+        """Coerce and check what a user gave; not called when JAX unflattens."""
+
+    def __setattr__(self, name: str, value: Any) -> None:
+        raise dataclasses.FrozenInstanceError(f"{self.public_name()} is a value; make another with dataclasses.replace")
+
+    def __eq__(self, other: object) -> bool:
+        return self is other or (type(self) is type(other) and _contents(self) == _contents(other))
+
+    def __hash__(self) -> int:
+        return hash((type(self), *_contents(self)))
 
     def __repr__(self) -> str:
         shown = ", ".join(
@@ -86,6 +116,10 @@ def _kind(annotation: Hashable) -> str:
             if mark in ("hyper", "beta", "child"):
                 return str(mark)
     return "static"
+
+
+def _contents(value: Any) -> tuple[Any, ...]:
+    return tuple(getattr(value, f.name) for f in dataclasses.fields(value))
 
 
 def is_hashable(x: Any) -> bool:

@@ -31,7 +31,7 @@ def test_zero_gradients_give_no_nan(entry: Entry, dtype: Any):
     state, zeros = entry.tx.init(p), jax.tree.map(jnp.zeros_like, p)
     for g in (zeros, zeros, tree(1, dtype), zeros):
         p, state = gx.make_step(entry.tx)(p, state, g, **entry.extra)
-    assert all(np.isfinite(np.asarray(x, np.float32)).all() for x in jax.tree.leaves((p, state)))
+    assert all(np.isfinite(np.asarray(x, np.float32)).all() for x in jax.tree.leaves((p, memories(state))))
 
 
 @entries(lambda e: e.axis is None)
@@ -83,7 +83,8 @@ def test_a_gradient_of_another_shape_is_refused_with_its_path(entry: Entry, shap
 @entries(lambda e: not e.needing_params and jax.tree.leaves(memories(moved(e.name)[1])[1]))
 def test_without_parameters_it_is_refused_by_what_is_kept(entry: Entry, shape: tuple[int, ...]):
     g, state, _ = moved(entry.name)
-    with pytest.raises(ValueError, match="dense/kernel"):
+    # Shapes that broadcast are refused here, all others (a TypeError) by JAX, in the rule; the path is a note then.
+    with pytest.raises((ValueError, TypeError), match="dense/kernel"):
         entry.update(with_kernel(g, jnp.ones(shape)), state)
 
 

@@ -53,7 +53,7 @@ def test_a_state_as_plain_containers_holds_everything(entry: Entry):
 def test_parameters_and_fresh_state_can_be_donated_together(entry: Entry):
     p, g = tree(0, jnp.float16), tree(1, jnp.float16)
     state = entry.tx.init(p)
-    given = jax.tree.leaves((p, state))
+    given = jax.tree.leaves((p, own(state)))
     p, state = gx.make_step(entry.tx)(p, state, g, **entry.extra)
     assert [x for x in given if not x.is_deleted()] == []
     p, state = gx.make_step(entry.tx)(p, state, g, **entry.extra)

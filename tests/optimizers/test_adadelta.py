@@ -7,7 +7,7 @@ import pytest
 
 import gradxform as gx
 from tests import transcripts
-from tests.trajectories import agrees, follows
+from tests.trajectories import agrees, as_written, follows
 
 KERNEL = {"kernel": True, "bias": False, "scale": False}
 
@@ -18,7 +18,7 @@ KERNEL = {"kernel": True, "bias": False, "scale": False}
         (gx.adadelta(), {}),
         (gx.adadelta(2.0, 0.8, 1e-3, 0.3), {"eta": 2.0, "rho": 0.8, "eps": 1e-3, "lam": 0.3}),
     ],
-    ids=repr,
+    ids=as_written,
 )
 def test_adadelta_follows_its_paper(tx, letters):
     follows(tx, transcripts.adadelta, **letters)

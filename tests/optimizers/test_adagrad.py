@@ -7,13 +7,17 @@ import pytest
 
 import gradxform as gx
 from tests import transcripts
-from tests.trajectories import agrees, follows
+from tests.trajectories import agrees, as_written, follows
 
 
 @pytest.mark.parametrize(
     ("tx", "letters"),
-    [(gx.adagrad(0.2), {}), (gx.adagrad(0.2, 0.0, 1e-3), {"a0": 0.0, "eps": 1e-3}), (gx.adagrad(0.2, 2.0), {"a0": 2.0})],
-    ids=repr,
+    [
+        (gx.adagrad(0.2), {}),
+        (gx.adagrad(0.2, 0.0, 1e-3), {"a0": 0.0, "eps": 1e-3}),
+        (gx.adagrad(0.2, 2.0), {"a0": 2.0}),
+    ],
+    ids=as_written,
 )
 def test_adagrad_follows_its_paper(tx, letters):
     follows(tx, transcripts.adagrad, 0.2, **letters)

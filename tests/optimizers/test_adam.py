@@ -13,7 +13,7 @@ import pytest
 
 import gradxform as gx
 from tests import transcripts
-from tests.trajectories import STEPS, agrees, double, follows, walk
+from tests.trajectories import STEPS, agrees, as_written, double, follows, walk
 
 RATES = 0.05 * np.exp(-np.arange(STEPS) / 20)
 KERNEL = {"kernel": True, "bias": False, "scale": False}
@@ -40,7 +40,7 @@ def kernel(params):
         (gx.nadamw(0.02, weight_decay=0.2), {"lam": 0.2, "nesterov": True}),
         (gx.adam(0.02, mu_dtype=jnp.bfloat16), {"keep": transcripts.kept_in(ml_dtypes.bfloat16)}),
     ],
-    ids=repr,
+    ids=as_written,
 )  # fmt: skip
 def test_adam_follows_its_papers(tx, letters):
     follows(tx, transcripts.adam, 0.02, **letters)
@@ -61,7 +61,7 @@ def test_rate_as_a_function():
 
 
 @pytest.mark.parametrize(
-    "mask", [gx.named("kernel"), "kernel", KERNEL, kernel, gx.ndim_at_least(2), gx.weights_only], ids=repr
+    "mask", [gx.named("kernel"), "kernel", KERNEL, kernel, gx.ndim_at_least(2), gx.weights_only], ids=as_written
 )
 def test_adamw_decays_where_the_mask_says(mask):
     follows(gx.adamw(0.02, weight_decay=0.5, mask=mask), transcripts.adam, 0.02, per_leaf={"kernel": {"lam": 0.5}})
@@ -77,7 +77,7 @@ def test_adamw_decays_where_the_mask_says(mask):
         (gx.amsgrad(0.02, b2=0.7, bias_correction_mu=False), {"beta2": 0.7, "correct_m": False}),
         (gx.amsgrad(0.02, b2=0.7, bias_correction_nu=False), {"beta2": 0.7, "correct_v": False}),
     ],
-    ids=repr,
+    ids=as_written,
 )  # fmt: skip
 def test_amsgrad_follows_its_paper(tx, letters):
     follows(tx, transcripts.amsgrad, 0.02, **letters)

@@ -6,7 +6,7 @@ import pytest
 
 import gradxform as gx
 from tests import transcripts
-from tests.trajectories import agrees, follows
+from tests.trajectories import agrees, as_written, follows
 
 KERNEL = {"kernel": True, "bias": False, "scale": False}
 
@@ -19,7 +19,7 @@ KERNEL = {"kernel": True, "bias": False, "scale": False}
         (gx.adamaxw(0.02), {"lam": 1e-4}),
         (gx.adamaxw(0.02, 0.7, 0.8, 1e-2, 0.3), {"beta1": 0.7, "beta2": 0.8, "eps": 1e-2, "lam": 0.3}),
     ],
-    ids=repr,
+    ids=as_written,
 )
 def test_adamax_follows_its_paper(tx, letters):
     follows(tx, transcripts.adamax, 0.02, **letters)

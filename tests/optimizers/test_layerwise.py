@@ -7,7 +7,7 @@ import pytest
 
 import gradxform as gx
 from tests import transcripts
-from tests.trajectories import agrees, follows
+from tests.trajectories import agrees, as_written, follows
 
 KERNEL = {"kernel": True, "bias": False, "scale": False}
 
@@ -19,7 +19,7 @@ KERNEL = {"kernel": True, "bias": False, "scale": False}
         (gx.lamb(0.01, 0.8, 0.95, 1e-3, 1e-4, 0.3),
          {"beta1": 0.8, "beta2": 0.95, "eps": 1e-3, "eps_root": 1e-4, "lam": 0.3}),
     ],
-    ids=repr,
+    ids=as_written,
 )  # fmt: skip
 def test_lamb_follows_its_paper(tx, letters):
     follows(tx, transcripts.lamb, 0.01, **letters)
@@ -33,13 +33,13 @@ def test_lamb_follows_its_paper(tx, letters):
          {"beta": 0.3, "eta": 0.02, "eps": 0.1, "m": 0.7}),
         (gx.lars(1.0, trust_coefficient=0.02, nesterov=True), {"eta": 0.02, "nesterov": True}),
     ],
-    ids=repr,
+    ids=as_written,
 )  # fmt: skip
 def test_lars_follows_its_paper(tx, letters):
     follows(tx, transcripts.lars, 1.0, **letters)
 
 
-@pytest.mark.parametrize("mask", [KERNEL, gx.weights_only, "kernel"], ids=repr)
+@pytest.mark.parametrize("mask", [KERNEL, gx.weights_only, "kernel"], ids=as_written)
 def test_lars_decays_and_trusts_where_the_masks_say(mask):
     tx = gx.lars(0.02, 0.3, mask, 0.02, trust_ratio_mask=mask)
     per_leaf = {"kernel": {"beta": 0.3}, "bias": {"trusted": False}, "scale": {"trusted": False}}

@@ -8,7 +8,7 @@ import pytest
 
 import gradxform as gx
 from tests import transcripts
-from tests.trajectories import agrees, follows
+from tests.trajectories import agrees, as_written, follows
 
 KERNEL = {"kernel": True, "bias": False, "scale": False}
 
@@ -24,7 +24,7 @@ KERNEL = {"kernel": True, "bias": False, "scale": False}
         (gx.chain(gx.scale_by_lion(0.7, mode="refined"), gx.scale_by_learning_rate(0.01)),
          {"beta1": 0.7, "turn": transcripts.refined_sign}),
     ],
-    ids=repr,
+    ids=as_written,
 )  # fmt: skip
 def test_lion_follows_its_paper(tx, letters):
     follows(tx, transcripts.lion, 0.01, **letters)

@@ -7,7 +7,7 @@ import pytest
 
 import gradxform as gx
 from tests import transcripts
-from tests.trajectories import agrees, follows, walk
+from tests.trajectories import agrees, as_written, follows, walk
 
 
 @pytest.mark.parametrize(
@@ -24,7 +24,7 @@ from tests.trajectories import agrees, follows, walk
         (gx.rmsprop(0.02, 0.8, 1e-2, 0.1, False, True, 0.7, True, False),
          {"decay": 0.8, "eps": 1e-2, "n0": 0.1, "eps_in_sqrt": False, "centered": True, "mu": 0.7, "nesterov": True}),
     ],
-    ids=repr,
+    ids=as_written,
 )  # fmt: skip
 def test_rmsprop_follows_its_papers(tx, letters):
     follows(tx, transcripts.rmsprop, 0.02, **letters)

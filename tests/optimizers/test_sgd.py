@@ -8,7 +8,7 @@ import pytest
 
 import gradxform as gx
 from tests import transcripts
-from tests.trajectories import STEPS, agrees, double, follows, gradients, near, parameters, walk
+from tests.trajectories import STEPS, agrees, as_written, double, follows, gradients, near, parameters, walk
 
 RATES = 0.1 / np.sqrt(1 + np.arange(STEPS))
 
@@ -27,7 +27,7 @@ def test_sgd_follows_its_paper(rate):
         (gx.sgd(0.1, momentum=0.8, nesterov=True), {"mu": 0.8, "nesterov": True}),
         (gx.sgd(0.1, 0.8, False, jnp.bfloat16), {"mu": 0.8, "keep": transcripts.kept_in(ml_dtypes.bfloat16)}),
     ],
-    ids=repr,
+    ids=as_written,
 )
 def test_momentum_follows_its_paper(tx, letters):
     follows(tx, transcripts.heavy_ball, 0.1, **letters)
@@ -51,7 +51,8 @@ def test_nesterov_is_the_printed_lookahead_form():
 
 
 @pytest.mark.parametrize(
-    ("tx", "letters"), [(gx.sign_sgd(0.01), {}), (gx.signum(0.01), {"beta": 0.9}), (gx.signum(0.01, 0.6), {"beta": 0.6})]
+    ("tx", "letters"),
+    [(gx.sign_sgd(0.01), {}), (gx.signum(0.01), {"beta": 0.9}), (gx.signum(0.01, 0.6), {"beta": 0.6})],
 )
 def test_sign_descent_follows_its_paper(tx, letters):
     follows(tx, transcripts.signum, 0.01, **letters)
@@ -82,7 +83,7 @@ def test_equals_optax(name, args):
 
 
 def test_narrow_momentum_is_near_optax():
-    """optax multiplies the bfloat16 sum by the decay in bfloat16 (2^-9 a step, summed with decay 0.9); ours does not."""
+    """optax multiplies the bfloat16 sum by the decay in bfloat16 (2^-9 a step, summed with decay 0.9)."""
     agrees("sgd", 0.1, 0.9, True, jnp.bfloat16, rtol=10 * 2**-9)
 
 

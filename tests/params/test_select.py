@@ -10,6 +10,7 @@ import pytest
 import gradxform as gx
 from gradxform.core.tree import Leaf
 from gradxform.params.select import paths_selector, selector
+from tests.trajectories import as_written
 
 SHAPES = {
     "encoder/layer_0/kernel": (2, 3),
@@ -54,7 +55,7 @@ BIASES = {"encoder/layer_0/bias", "encoder/norm/bias"}
         (gx.weights_only, {"encoder/layer_0/kernel", "decoder/conv.weight", "temperature"}),
         (paths_selector(["temperature", "decoder/bn.beta"]), {"temperature", "decoder/bn.beta"}),
     ],
-    ids=repr,
+    ids=as_written,
 )
 def test_selection(where, expected):
     assert chosen(where) == expected
@@ -96,7 +97,8 @@ def test_weights_only_knows_both_vocabularies(path, decayed):
 
 
 @pytest.mark.parametrize(
-    "path", ["dense.weight", "dense.bias", "bn1.gamma", "bn1.beta", "alphabet.weight", "alphabeta.weight", "gammas/kernel"]
+    "path",
+    ["dense.weight", "dense.bias", "bn1.gamma", "bn1.beta", "alphabet.weight", "alphabeta.weight", "gammas/kernel"],
 )
 def test_mindspore_decayed_is_the_substring_rule(path):
     """`filter(lambda x: 'beta' not in x.name and 'gamma' not in x.name, params)`, inside other words too."""
@@ -148,14 +150,16 @@ def test_selectors_compare_and_hash_by_value():
         gx.named("bias") | gx.under("moment"),
         gx.named("bias") & ~gx.matching("moment"),
     ],
-    ids=repr,
+    ids=as_written,
 )
 def test_matching_nothing_lists_the_paths(where):
-    with pytest.raises(ValueError, match=r"'moment'\) matches no parameter; the paths are: encoder/layer_0/kernel, .*temp"):
+    with pytest.raises(
+        ValueError, match=r"'moment'\) matches no parameter; the paths are: encoder/layer_0/kernel, .*temp"
+    ):
         where.select(LEAVES, None)
 
 
-@pytest.mark.parametrize("where", [gx.ndim_at_least(9), gx.weights_only, gx.mindspore_decayed], ids=repr)
+@pytest.mark.parametrize("where", [gx.ndim_at_least(9), gx.weights_only, gx.mindspore_decayed], ids=as_written)
 def test_ready_made_selectors_may_match_nothing(where):
     leaves = [Leaf("beta", None, jnp.zeros(1), {})]
     assert where.select(leaves, None) == [False]

@@ -8,7 +8,7 @@ import pytest
 
 import gradxform as gx
 from tests import transcripts
-from tests.trajectories import STEPS, agrees, follows
+from tests.trajectories import STEPS, agrees, as_written, follows
 
 PARAMS = {
     "encoder": {"kernel": jnp.full((2, 2), 2.0), "bias": jnp.full(2, 3.0)},
@@ -89,7 +89,7 @@ def matrices(params):
         (matrices, KERNEL),
         (lambda params: {"encoder": True, "norm": False}, {"encoder/kernel", "encoder/bias"}),
     ],
-    ids=repr,
+    ids=as_written,
 )  # fmt: skip
 def test_mask_of_every_kind(mask, expected):
     assert decayed(gx.add_decayed_weights(0.1, mask)) == expected

@@ -6,6 +6,7 @@ import numpy as np
 import pytest
 
 import gradxform as gx
+from tests.trajectories import as_written
 
 P = {"enc": {"w": jnp.ones((2, 2)), "b": jnp.ones(2)}, "head": jnp.ones(3)}
 G = jax.tree.map(lambda p: 2.0 * p, P)
@@ -51,7 +52,7 @@ def test_decay_does_not_touch_frozen_leaves():
         ({"enc": True, "head": False}, {"w", "b"}),
         (lambda params: jax.tree.map(lambda p: p.ndim == 1, params), {"b", "head"}),
     ],
-    ids=repr,
+    ids=as_written,
 )
 def test_mask_of_every_kind(mask, frozen):
     updates, _ = run(gx.chain(gx.freeze(mask), gx.scale(1.0)))

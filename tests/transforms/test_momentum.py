@@ -8,7 +8,7 @@ import pytest
 
 import gradxform as gx
 from tests import transcripts
-from tests.trajectories import STEPS, agrees, double, follows, gradients, near, parameters
+from tests.trajectories import STEPS, agrees, as_written, double, follows, gradients, near, parameters
 
 
 def descend(tx, rate=0.1):
@@ -28,7 +28,7 @@ def descend(tx, rate=0.1):
         (gx.trace(0.8, False, jnp.bfloat16, dampening=0.5, first="gradient"),
          {"mu": 0.8, "tau": 0.5, "first": "gradient", "keep": transcripts.kept_in(ml_dtypes.bfloat16)}),
     ],
-    ids=repr,
+    ids=as_written,
 )  # fmt: skip
 def test_trace_follows_its_formula(tx, letters):
     follows(descend(tx), transcripts.heavy_ball, 0.1, **letters)
@@ -50,7 +50,7 @@ def ema(x, gs, decay, debias=True, keep=transcripts.identity):
         (gx.ema(0.6, True, jnp.bfloat16), {"decay": 0.6, "keep": transcripts.kept_in(ml_dtypes.bfloat16)}),
         (gx.ema(0.0), {"decay": 0.0}),
     ],
-    ids=repr,
+    ids=as_written,
 )
 def test_ema_follows_its_formula(tx, letters):
     follows(descend(tx), ema, **letters)

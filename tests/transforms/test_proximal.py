@@ -8,7 +8,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 import gradxform as gx
-from tests.trajectories import double
+from tests.trajectories import as_written, double
 
 
 def soft(v, t):
@@ -67,7 +67,7 @@ def points(dtype):
     return jnp.asarray(rng.normal(size=(20, 6)), dtype), jnp.asarray(rng.normal(size=(20, 6)), dtype)
 
 
-@pytest.mark.parametrize(("tx", "prox"), SCALAR, ids=lambda x: repr(x) if isinstance(x, gx.GradientTransformation) else "")
+@pytest.mark.parametrize(("tx", "prox"), SCALAR, ids=as_written)
 def test_elementwise_operators_equal_their_scalar_form(tx, prox):
     """In float32 p + u, its image and the sum p + (prox - p) round once each, in units of the largest."""
     p, u = points(jnp.float32)
@@ -115,7 +115,7 @@ PENALTIES = [
 ]
 
 
-@pytest.mark.parametrize(("tx", "h"), PENALTIES, ids=lambda x: repr(x) if isinstance(x, gx.GradientTransformation) else "")
+@pytest.mark.parametrize(("tx", "h"), PENALTIES, ids=as_written)
 def test_the_operator_minimises_its_definition(tx, h):
     """prox(v) = argmin_x h(x) + 1/2 |x - v|^2: no other point, near or far, is lower."""
     with double():
@@ -135,7 +135,9 @@ def test_the_operator_minimises_its_definition(tx, h):
 
 
 @pytest.mark.parametrize("dtype", [jnp.float32, jnp.bfloat16, jnp.float16])
-@pytest.mark.parametrize("tx", [gx.proximal_l1(0.8), gx.proximal_group_l1(3.0), gx.proximal_nonnegative()], ids=repr)
+@pytest.mark.parametrize(
+    "tx", [gx.proximal_l1(0.8), gx.proximal_group_l1(3.0), gx.proximal_nonnegative()], ids=as_written
+)
 def test_zeros_are_exact_after_apply(tx, dtype):
     p, u = points(dtype)
     landed = land(tx, p, u)

@@ -7,7 +7,7 @@ import optax
 import pytest
 
 import gradxform as gx
-from tests.trajectories import agrees
+from tests.trajectories import agrees, as_written
 
 G = jnp.array([1.5, -2.0, 0.0])
 
@@ -31,7 +31,7 @@ def first(tx, g=G, p=None):
         (gx.unscale(4.0), [0.375, -0.5, 0.0]),
         (gx.chain(), [1.5, -2.0, 0.0]),
     ],
-    ids=repr,
+    ids=as_written,
 )
 def test_closed_forms(tx, expected):
     np.testing.assert_array_equal(first(tx), np.float32(expected))

@@ -1,0 +1,1 @@
+"""gradxform beside optax and torch on the same work, measured in one run."""

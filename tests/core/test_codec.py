@@ -1,0 +1,77 @@
+from __future__ import annotations
+
+import jax.numpy as jnp
+import numpy as np
+import pytest
+
+import gradxform as gx
+from gradxform.core.codec import stored_in
+from gradxform.optimizers.adam import ScaleByAdam
+from tests.trajectories import double
+
+
+def test_fields_are_stored_in_their_dtype():
+    rule = stored_in(ScaleByAdam(), mu=jnp.bfloat16, nu="float16")
+    state = gx.lift(rule).init(jnp.ones(2))
+    assert gx.view(state, "mu").dtype == jnp.bfloat16
+    assert gx.view(state, "nu").dtype == jnp.float16
+
+
+def test_none_stores_nothing_otherwise():
+    rule = ScaleByAdam()
+    assert stored_in(rule, mu=None) is rule
+
+
+def test_it_compares_and_prints():
+    assert gx.adam(0.1, mu_dtype=jnp.bfloat16) == gx.adam(0.1, mu_dtype="bfloat16")
+    assert hash(gx.adam(0.1, mu_dtype=jnp.bfloat16)) == hash(gx.adam(0.1, mu_dtype="bfloat16"))
+    assert gx.adam(0.1, mu_dtype=jnp.bfloat16) != gx.adam(0.1)
+    assert ".stored(mu='bfloat16')" in repr(gx.adam(0.1, mu_dtype=jnp.bfloat16))
+
+
+def test_the_rule_keeps_its_name_facts_and_hyperparameters():
+    tx = gx.adam(0.1, b1=0.3, mu_dtype=jnp.bfloat16)
+    assert set(gx.hyperparams(tx, tx.init(jnp.ones(1)))) == {
+        "adam/b1", "adam/b2", "adam/eps", "adam/eps_root", "learning_rate",
+    }  # fmt: skip
+    lion = gx.lion(0.1, mu_dtype=jnp.bfloat16)
+    with pytest.raises(ValueError, match="lion compares numbers"):
+        lion.init(jnp.ones(1, jnp.complex64))
+
+
+def test_updates_are_computed_before_storing():
+    """The step takes the moment as computed; only the next step meets it rounded."""
+    g = jnp.array([1.0 + 2**-12], jnp.float32)
+    wide, narrow = gx.ema(0.5, False), gx.ema(0.5, False, jnp.bfloat16)
+    a, _ = wide.update(g, wide.init(g))
+    b, state = narrow.update(g, narrow.init(g))
+    np.testing.assert_array_equal(a, b)
+    assert gx.view(state, "ema")[0] == 0.5
+
+
+def test_memory_is_decoded_into_the_computation_dtype():
+    with double():
+        g = jnp.array([1.0])
+        tx = gx.ema(0.9, False, jnp.float32)
+        _, state = tx.update(g, tx.init(g))
+        held = float(gx.view(state, "ema")[0])
+        updates, _ = tx.update(g, state)
+        np.testing.assert_allclose(updates, [0.9 * held + 0.1], rtol=1e-15)
+
+
+@pytest.mark.parametrize("dtype", ["int8", "bool"])
+def test_statistics_are_floating(dtype):
+    with pytest.raises(TypeError, match=f"floating dtype, got {dtype}"):
+        gx.adam(0.1, mu_dtype=dtype)
+
+
+def test_a_dtype_that_is_none_is_refused():
+    with pytest.raises(TypeError):
+        gx.adam(0.1, mu_dtype="floaty")
+
+
+def test_complex_memory_is_not_cut_to_its_real_part():
+    p = jnp.ones(2, jnp.complex64)
+    with pytest.raises(ValueError, match="complex64 would lose its imaginary part in bfloat16"):
+        gx.adam(0.1, mu_dtype=jnp.bfloat16).init(p)
+    gx.adam(0.1, mu_dtype=jnp.complex64).init(p)

@@ -1,0 +1,145 @@
+from __future__ import annotations
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+
+import gradxform as gx
+
+P = {"a": jnp.ones((2, 3)), "b": jnp.ones(4)}
+G = jax.tree.map(lambda p: 0.5 * p, P)
+
+
+def test_it_is_the_pair():
+    init, update = gx.adam(0.1)
+    tx = gx.adam(0.1)
+    assert init is tx.init
+    assert update is tx.update
+    assert gx.adam(0.1).update is tx.update
+    assert jax.tree.structure(init(P)) == jax.tree.structure(tx.init(P))
+    assert repr(update) == f"{tx!r}.update"
+
+
+def test_equal_transformations_have_equal_pairs():
+    assert gx.adam(0.1).init == gx.adam(0.1).init
+    assert hash(gx.adam(0.1).init) == hash(gx.adam(0.1).init)
+    assert gx.adam(0.1).init != gx.adam(0.2).init
+    assert gx.adam(0.1).init != gx.adam(0.1).update
+
+
+def test_the_third_argument_is_named_params():
+    tx = gx.adamw(0.1)
+    a, _ = tx.update(G, tx.init(P), P)
+    b, _ = tx.update(updates=G, state=tx.init(P), params=P)
+    jax.tree.map(np.testing.assert_array_equal, a, b)
+
+
+def test_params_may_be_left_out_where_no_stage_needs_them():
+    tx = gx.chain(gx.clip_by_global_norm(1.0), gx.adam(0.1))
+    a, _ = tx.update(G, tx.init(P))
+    b, _ = tx.update(G, tx.init(P), P)
+    jax.tree.map(np.testing.assert_array_equal, a, b)
+    with pytest.raises(ValueError, match="weight_decay needs the parameters"):
+        gx.adamw(0.1).update(G, gx.adamw(0.1).init(P))
+
+
+def test_an_unjitted_update_compiles_once_for_equal_transformations():
+    traces = []
+
+    def rate(count):
+        traces.append(1)
+        return 0.1
+
+    state = gx.sgd(rate).init(P)
+    traces.clear()
+    for _ in range(3):
+        _, state = gx.sgd(rate).update(G, state)
+    assert len(traces) == 1
+
+
+def test_a_callable_extra_runs_op_by_op():
+    tx = gx.adam(0.1)
+    a, _ = tx.update(G, tx.init(P), P, value_fn=lambda p: 0.0)
+    b, _ = tx.update(G, tx.init(P), P)
+    jax.tree.map(lambda x, y: np.testing.assert_allclose(x, y, rtol=1e-6), a, b)
+
+
+def test_it_runs_without_jit():
+    tx = gx.chain(gx.clip_by_global_norm(1.0), gx.adamw([0.1, 0.2]))
+    a, _ = tx.update(G, tx.init(P), P)
+    with jax.disable_jit():
+        b, _ = tx.update(G, tx.init(P), P)
+    jax.tree.map(lambda x, y: np.testing.assert_allclose(x, y, rtol=1e-6), a, b)
+
+
+def test_under_a_trace_it_adds_no_nested_jit():
+    tx = gx.chain(gx.clip_by_global_norm(1.0), gx.adamw(0.1))
+    state = tx.init(P)
+    jaxpr = jax.make_jaxpr(lambda g, s, p: tx.update(g, s, p))(G, state, P)
+    assert "pjit" not in str(jaxpr)
+
+
+def test_apply_updates_adds():
+    new = gx.apply_updates(P, {"a": jnp.full((2, 3), 0.25), "b": None})
+    np.testing.assert_array_equal(new["a"], np.full((2, 3), 1.25))
+    assert new["b"] is P["b"]
+
+
+def test_apply_updates_rounds_once():
+    """1 + 2^-8 + 2^-16 rounds up to 1 + 2^-7 in bfloat16; the update alone, rounded first, would be a tie to 1."""
+    p, u = jnp.ones(1, jnp.bfloat16), jnp.array([2.0**-8 + 2.0**-16], jnp.float32)
+    new = gx.apply_updates(p, u)
+    assert new.dtype == jnp.bfloat16
+    np.testing.assert_array_equal(new.astype(jnp.float32), [1 + 2.0**-7])
+    np.testing.assert_array_equal((p + u.astype(jnp.bfloat16)).astype(jnp.float32), [1.0])
+
+
+@pytest.mark.parametrize(
+    ("updates", "words"),
+    [
+        ({"a": jnp.ones(3), "b": None}, r"update .*shape \(3,\), its parameter \(2, 3\)"),
+        ({"a": jnp.ones(()), "b": None}, r"update .*shape \(\), its parameter \(2, 3\)"),
+        ({"a": jnp.ones((2, 3))}, None),
+        ({"a": jnp.ones((2, 3)), "b": None, "c": jnp.ones(1)}, None),
+    ],
+)
+def test_apply_updates_refuses_what_does_not_fit(updates, words):
+    with pytest.raises(ValueError, match=words):
+        gx.apply_updates(P, updates)
+
+
+def test_apply_updates_keeps_complex_and_wide_dtypes():
+    p = jnp.array([1 + 1j], jnp.complex64)
+    np.testing.assert_array_equal(gx.apply_updates(p, jnp.array([1j], jnp.complex64)), [1 + 2j])
+    assert gx.apply_updates(jnp.ones(1, jnp.float16), jnp.ones(1)).dtype == jnp.float16
+
+
+def test_make_step_is_update_and_apply():
+    tx = gx.chain(gx.clip_by_global_norm(1.0), gx.adamw(0.1))
+    updates, state = tx.update(G, tx.init(P), P)
+    expected = gx.apply_updates(P, updates)
+    p, after = gx.make_step(tx)(jax.tree.map(jnp.copy, P), tx.init(P), G)
+    jax.tree.map(lambda x, y: np.testing.assert_allclose(x, y, rtol=1e-6), (p, after), (expected, state))
+
+
+def test_make_step_donates_parameters_and_state():
+    tx = gx.adam(0.1)
+    p = jax.tree.map(jnp.copy, P)
+    state = tx.init(p)
+    new, after = gx.make_step(tx)(p, state, G)
+    assert all(x.is_deleted() for x in jax.tree.leaves((p, state)))
+    assert not any(x.is_deleted() for x in jax.tree.leaves((new, after, G)))
+
+
+def test_equal_transformations_share_one_step():
+    assert gx.make_step(gx.adam(0.1)) is gx.make_step(gx.adam(0.1))
+    assert gx.make_step(gx.adam(0.1)) is not gx.make_step(gx.adam(0.2))
+
+
+@pytest.mark.parametrize("dtype", [jnp.float16, jnp.bfloat16])
+def test_a_zero_half_gradient_gives_no_nan(dtype):
+    p = jnp.ones(3, dtype)
+    for tx in (gx.adam(0.1), gx.rmsprop(0.1), gx.adagrad(0.1, 0.0), gx.lamb(0.1), gx.clip_by_global_norm(1.0)):
+        updates, _ = tx.update(jnp.zeros(3, dtype), tx.init(p), p)
+        assert np.all(np.isfinite(np.asarray(updates, np.float32)))
