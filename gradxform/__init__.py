@@ -33,7 +33,14 @@ from gradxform.optimizers.lion import lion, scale_by_lion
 from gradxform.optimizers.proximal import proximal_adagrad, proximal_sgd
 from gradxform.optimizers.rmsprop import rmsprop, scale_by_rms, scale_by_stddev
 from gradxform.optimizers.sgd import momentum, sgd, sign_sgd, signum
-from gradxform.transforms.decay import add_decayed_weights, add_l1
+from gradxform.transforms.decay import (
+    add_corrected_decay,
+    add_decayed_weights,
+    add_l1,
+    cautious_decay,
+    subtract_decayed_weights,
+    with_weight_decay,
+)
 from gradxform.transforms.scale import (
     identity,
     scale,
@@ -149,8 +156,12 @@ __all__ = [
     "sgd",
     "sign_sgd",
     "signum",
+    "add_corrected_decay",
     "add_decayed_weights",
     "add_l1",
+    "cautious_decay",
+    "subtract_decayed_weights",
+    "with_weight_decay",
     "identity",
     "scale",
     "scale_by_learning_rate",

@@ -101,6 +101,13 @@ CATALOGUE: dict[str, Callable[[], Tx]] = {
     "sign_sgd": lambda: gx.sign_sgd(0.1),
     "signum": lambda: gx.signum(0.1),
     "add_decayed_weights": lambda: gx.add_decayed_weights(0.1),
+    "add_corrected_decay": lambda: gx.add_corrected_decay(0.1, cosine, 1.0),
+    "cautious_decay": lambda: gx.cautious_decay(gx.add_decayed_weights(0.1)),
+    "subtract_decayed_weights": lambda: gx.subtract_decayed_weights(0.1),
+    "with_weight_decay": lambda: gx.with_weight_decay(gx.adam(0.1), 0.1, "l2"),
+    "with_weight_decay corrected": lambda: gx.with_weight_decay(
+        gx.adam(cosine), 0.1, "corrected", mask=kernel, cautious=True, max_learning_rate=0.1
+    ),
     "add_l1": lambda: gx.add_l1(0.1),
     "identity": gx.identity,
     "scale": lambda: gx.scale(-0.5),

@@ -22,7 +22,7 @@ MAY_IMPORT = {
     "transforms": {"core", "params", "schedules", "transforms"},
     "optimizers": {"core", "params", "schedules", "transforms", "optimizers"},
     "control": {"core", "control"},
-    "strategies": {"core", "strategies"},
+    "strategies": {"core", "params", "strategies"},
 }
 BELOW_INSPECT = {*MAY_IMPORT, "inspect"}
 MAY_IMPORT["inspect"] = BELOW_INSPECT

@@ -6,15 +6,16 @@ from typing import Any, NamedTuple
 
 import jax
 import jax.numpy as jnp
+import numpy as np
 
 from gradxform.core import check
 from gradxform.core.chain import Chain, stages_of
 from gradxform.core.lift import Lifted, Step
-from gradxform.core.numbers import global_norm
+from gradxform.core.numbers import global_norm, varying_axes
 from gradxform.core.rule import TreeRule
-from gradxform.core.state import find_states
+from gradxform.core.state import State
 from gradxform.core.transform import GradientTransformation
-from gradxform.core.tree import open_tree
+from gradxform.core.tree import is_inexact, open_tree
 from gradxform.core.value import Child
 
 
@@ -32,13 +33,14 @@ class Measure(GradientTransformation):
     param_norm: bool = False
     update_ratio: str | None = None
     clip_fraction: bool = False
+    axis_name: Any = None
 
     @property
     def name(self) -> str:  # type: ignore[override]
         return "measure"
 
     def _init(self, params: Any) -> MeasureState:
-        figures = jax.eval_shape(lambda p: self._figures(p, p, p, jnp.zeros(()), jnp.zeros(())), _floating(params))
+        figures = jax.eval_shape(lambda p: self._figures(p, p, p, jnp.zeros(())), _shapes(params))
         return MeasureState(self.inner.init(params), jax.tree.map(lambda x: jnp.zeros(x.shape, x.dtype), figures))
 
     def _update(
@@ -47,12 +49,12 @@ class Measure(GradientTransformation):
         if params is None and (self.param_norm or self.update_ratio):
             raise ValueError("measure needs the parameters: call update(updates, state, params)")
         new, inner = self.inner.update(updates, state.inner, params, **extra)
-        count = _count(inner)
         clipped = state.metrics.get("clip_fraction")
         if clipped is not None:
-            now = (global_norm(updates) > self._bound(state.inner)).astype(clipped.dtype)
-            clipped = clipped + (now - clipped) / count
-        return new, MeasureState(inner, self._figures(updates, new, params, count, clipped))
+            now = (self._norm(updates) > _bound(self.inner, state.inner)).astype(clipped.dtype)
+            clipped = clipped + (now - clipped) / inner.count
+        figures = self._figures(updates, new, params, clipped)
+        return new, MeasureState(inner, {k: figures[k].astype(old.dtype) for k, old in state.metrics.items()})
 
     def _evaluate(self, state: MeasureState, params: Any) -> Any:
         return self.inner._evaluate(state.inner, params)
@@ -60,47 +62,53 @@ class Measure(GradientTransformation):
     def rules(self, path: str, leaf: Any) -> Any:
         return self.inner.rules(path, leaf)
 
-    def _figures(self, grads: Any, updates: Any, params: Any, count: Any, clipped: Any) -> dict[str, Any]:
+    def _figures(self, grads: Any, updates: Any, params: Any, clipped: Any) -> dict[str, Any]:
         found: dict[str, Any] = {}
         if self.grad_norm:
-            found["grad_norm"] = global_norm(grads)
+            found["grad_norm"] = self._norm(grads)
         if self.update_norm:
-            found["update_norm"] = global_norm(updates)
+            found["update_norm"] = self._norm(updates)
         if self.param_norm:
-            found["param_norm"] = global_norm(params)
+            found["param_norm"] = self._norm(params)
         if self.update_ratio == "global":
-            found["update_ratio"] = _ratio(updates, params)
+            found["update_ratio"] = self._ratio(updates, params)
         if self.update_ratio == "per_leaf":
             of = dict(zip(*open_tree(params)[:2], strict=True))
             for path, u in zip(*open_tree(updates)[:2], strict=True):
-                if of[path] is not None and jnp.issubdtype(of[path].dtype, jnp.inexact):
-                    found[f"update_ratio/{path}"] = jnp.zeros(()) if u is None else _ratio(u, of[path])
+                if of[path] is not None and is_inexact(of[path]):
+                    found[f"update_ratio/{path}"] = self._ratio(u, of[path])
         if self.clip_fraction:
             found["clip_fraction"] = clipped
         return found
 
-    def _bound(self, state: Any) -> Any:
-        """The norm above which the inner transformation clips, at this step."""
-        held = find_states(state)[0]
-        step = Step(held.count, None, held.tree, held.hyper, {}, None)
-        for name, stage, at in self.inner.each(step) if isinstance(self.inner, Chain) else ():
-            if isinstance(stage, Lifted) and isinstance(stage.rule, TreeRule) and stage.rule.norm_bound is not None:
-                return stage.at(name, at).norm_bound  # type: ignore[attr-defined]
-        raise ValueError("clip_fraction needs clip_by_global_norm in the chain that is measured")
+    def _ratio(self, updates: Any, params: Any) -> Any:
+        size = self._norm(params)
+        return self._norm(updates) / jnp.where(size > 0, size, 1.0)
+
+    def _norm(self, tree: Any) -> Any:
+        """The norm over all floating leaves, the same reduction that clipping makes."""
+        leaves = [x for x in open_tree(tree)[1] if x is not None and jnp.issubdtype(x.dtype, jnp.inexact) and x.size]
+        if self.axis_name is None and any(varying_axes(x) for leaf in leaves for x in jax.tree.leaves(leaf)):
+            raise ValueError("measure sees one device's part of a leaf inside shard_map: give axis_name")
+        return global_norm(leaves, axis_name=self.axis_name)
 
 
-def _ratio(updates: Any, params: Any) -> Any:
-    size = global_norm(params)
-    return global_norm(updates) / jnp.where(size > 0, size, 1.0)
+def _clips_first(tx: Any) -> TreeRule | None:
+    """The rule of the first stage, if that one clips the whole gradient by its norm."""
+    first = tx.stages[0] if isinstance(tx, Chain) and tx.stages else None
+    if not isinstance(first, Lifted) or first.where is not None or not isinstance(first.rule, TreeRule):
+        return None
+    return first.rule if first.rule.norm_bound is not None else None
 
 
-def _count(state: Any) -> Any:
-    held = find_states(state)
-    return held[0].count if held else jnp.ones((), jnp.int32)
+def _bound(tx: Any, state: State) -> Any:
+    """The norm above which the first stage clips, at this step."""
+    name, stage, step = next(tx.each(Step(state.count, None, state.tree, state.hyper, {}, None)))
+    return stage.at(name, step).norm_bound
 
 
-def _floating(params: Any) -> Any:
-    return jax.tree.map(lambda x: x if jnp.issubdtype(x.dtype, jnp.inexact) else None, params)
+def _shapes(params: Any) -> Any:
+    return jax.tree.map(lambda x: jax.ShapeDtypeStruct(np.shape(x), jnp.result_type(x)), params)
 
 
 def measure(
@@ -111,19 +119,26 @@ def measure(
     param_norm: bool = False,
     update_ratio: str | None = None,
     clip_fraction: bool = False,
+    axis_name: Any = None,
 ) -> Measure:
     """Keep figures of each step in the state; `metrics(state)` reads them.
 
     grad_norm, update_norm, param_norm: global L2 norms, of the gradients as they arrive, of the updates, of the
     parameters before the step. update_ratio: `"global"` or `"per_leaf"`, ‖u‖ / ‖p‖. clip_fraction: share of the
-    steps so far in which `clip_by_global_norm` clipped. Under `jit` a norm that clipping also needs is computed once.
-    State: the inner one, and a float32 scalar per figure.
-    Raises: ValueError for an unknown update_ratio, or clip_fraction without `clip_by_global_norm`.
+    steps so far in which `clip_by_global_norm`, the chain's first stage, clipped. Under `jit` a norm that clipping also
+    needs is computed once. axis_name: as in `clip_by_global_norm`.
+    State: the inner one, and a scalar per figure, float32 or wider.
+    Raises: ValueError for an unknown update_ratio, clip_fraction without clipping first, or if params are missing.
     """
     check.boolean(grad_norm=grad_norm, update_norm=update_norm, param_norm=param_norm, clip_fraction=clip_fraction)
     check.choice(None, "global", "per_leaf", update_ratio=update_ratio)
     inner = tx if isinstance(tx, GradientTransformation) else Chain(stages_of(tx, "tx"))
-    return Measure(inner, grad_norm, update_norm, param_norm, update_ratio, clip_fraction)
+    rule = _clips_first(inner) if clip_fraction else None
+    if clip_fraction and rule is None:
+        raise ValueError(f"clip_fraction needs clip_by_global_norm as the first stage of {inner!r}")
+    if rule is not None and getattr(rule, "axis_name", None) != axis_name:
+        raise ValueError(f"measure and clipping must take one axis_name, got {axis_name!r}")
+    return Measure(inner, grad_norm, update_norm, param_norm, update_ratio, clip_fraction, axis_name)
 
 
 def metrics(state: Any) -> dict[str, Any]:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Iterator
 from typing import Any
 
 import jax
@@ -10,10 +11,11 @@ import jax.numpy as jnp
 import numpy as np
 
 from gradxform.core.chain import Chain
-from gradxform.core.hyper import Tunable, coerce, hyper_fields, is_beta, replace_hyper, resolve
+from gradxform.core.hyper import Tunable, coerce, hyper_fields, is_beta, rebuild, resolve
 from gradxform.core.lift import Lifted, Step
 from gradxform.core.opaque import Opaque
-from gradxform.core.state import State, find_states
+from gradxform.core.rule import Rule
+from gradxform.core.state import State, find_state, find_states
 from gradxform.core.value import Pair
 
 
@@ -36,30 +38,32 @@ def hyperparams(tx: Any, state: Any) -> dict[str, Any]:
     Raises: ValueError if the state holds none of ours.
     """
     found: dict[str, Any] = {}
-    _collect(tx, state, found)
+    for step, name, rule, field in _fields(tx, state):
+        x, held = hyper_fields(rule)[field], step.hyper.get(name)
+        x = x.initial if isinstance(x, Tunable) and held is None else x
+        value = resolve(x, step.count, held, is_beta(rule, field))
+        found[name] = value.value if isinstance(value, Pair) else value
     return found
 
 
-def _collect(tx: Any, state: Any, found: dict[str, Any]) -> None:
+def hyperparams_at(tx: Any, count: Any) -> dict[str, Any]:
+    """`hyperparams` after so many updates, as the transformation is written: what is tunable has its initial value."""
+    return hyperparams(tx, State(count, {}, {}, {}))
+
+
+def _fields(tx: Any, state: Any) -> Iterator[tuple[Step, str, Rule, str]]:
+    """Each hyperparameter of each rule, wrappers' rules included: the step it is read at, its name, rule and field."""
     if not isinstance(tx, Chain):
-        if hasattr(tx, "inner") and hasattr(state, "inner"):
-            _collect(tx.inner, state.inner, found)
+        if hasattr(tx, "inner"):
+            yield from _fields(tx.inner, getattr(state, "inner", state))
         return
-    held = state if isinstance(state, State) else (find_states(state) or [state])[0]
-    if not isinstance(held, State):
-        raise ValueError(f"no state of a gradxform transformation inside {type(state).__name__}")
-    for name, stage, step in tx.each(_step_of(held)):
+    held = find_state(state)
+    for name, stage, step in tx.each(Step(held.count, None, held.tree, held.hyper, {}, None)):
         if isinstance(stage, Opaque):
-            _collect(stage.inner, held.tree.get(step.prefix + name), found)
+            yield from _fields(stage.inner, held.tree.get(step.prefix + name, held._replace(hyper={})))
         elif isinstance(stage, Lifted):
-            names = stage.names(name, step)
-            for field, x in hyper_fields(stage.rule).items():
-                value = resolve(x, step.count, step.hyper.get(names[field]), is_beta(stage.rule, field))
-                found[names[field]] = value.value if isinstance(value, Pair) else value
-
-
-def _step_of(state: State) -> Step:
-    return Step(state.count, None, state.tree, state.hyper, {}, None)
+            for field, key in stage.names(name, step).items():
+                yield step, key, stage.rule, field
 
 
 def with_hyperparams(state: Any, *, tx: Any = None, **values: Any) -> Any:
@@ -71,8 +75,7 @@ def with_hyperparams(state: Any, *, tx: Any = None, **values: Any) -> Any:
     Raises: ValueError for an unknown or ambiguous name (the names are listed), a value that is no scalar, or one out
     of range; TypeError for a value that is no number.
     """
-    states = find_states(state)
-    known = sorted({key for s in states for key in s.hyper})
+    known = [key for held in _all_states(state) for key in held.hyper]
     new: dict[str, Any] = {}
     for name, value in values.items():
         new[_full_name(name, known)] = _number(name, value)
@@ -89,23 +92,33 @@ def with_hyperparams(state: Any, *, tx: Any = None, **values: Any) -> Any:
     return jax.tree.map(replace, state, is_leaf=lambda x: isinstance(x, State))
 
 
+def _all_states(state: Any) -> Iterator[State]:
+    for held in find_states(state):
+        yield held
+        yield from _all_states(held.tree)
+
+
 def _full_name(name: str, known: list[str]) -> str:
-    if name in known:
-        return name
-    fits = [key for key in known if key.endswith("/" + name)]
+    fits = [key for key in known if key == name] or [key for key in known if key.endswith("/" + name)]
     if len(fits) == 1:
         return fits[0]
+    if len(set(fits)) == 1:
+        raise ValueError(f"{name} is ambiguous: {len(fits)} states hold it; set it in one of them")
     what = f"ambiguous: {', '.join(fits)}" if fits else f"not tunable; tunable are: {', '.join(known) or 'none'}"
     raise ValueError(f"{name} is {what}")
 
 
 def _number(name: str, value: Any) -> Any:
-    if value is None or isinstance(value, jax.core.Tracer):
-        return value
+    if value is None:
+        return None
     if isinstance(value, bool) or not isinstance(value, int | float | np.generic | np.ndarray | jax.Array):
         raise TypeError(f"{name} must be a number or None, got {value!r} of type {type(value).__name__}")
     if np.shape(value) != ():
         raise ValueError(f"{name} must be a scalar, got an array of shape {np.shape(value)}")
+    if isinstance(value, jax.core.Tracer):
+        return value
+    if math.isnan(value):
+        raise ValueError(f"{name} must be a number, got nan; None clears it")
     return float(value)
 
 
@@ -118,20 +131,24 @@ def _set(held: Any, value: Any) -> Any:
 
 
 def _like(held: Any, value: Any) -> Any:
-    """The value as an array of the held one's dtype and on its devices."""
-    new = jnp.asarray(value, held.dtype)
-    if isinstance(held, jax.core.Tracer) or isinstance(new, jax.core.Tracer):
-        return new
-    return jax.device_put(new, held.sharding)
+    """The value as an array of the held one's dtype, on its devices if it is bound to any.
+
+    Where the held one is a variable (flax's nnx), in such a variable.
+    """
+
+    def like(held: Any) -> Any:
+        new = jnp.asarray(value, held.dtype)
+        if isinstance(held, jax.core.Tracer) or isinstance(new, jax.core.Tracer) or not held.committed:
+            return new
+        return jax.device_put(new, held.sharding)
+
+    return jax.tree.map(like, held)
 
 
 def _check_ranges(tx: Any, new: dict[str, Any]) -> None:
-    if not isinstance(tx, Chain):
-        return
-    for name, stage, step in tx.each(Step(None, None, {}, {}, {}, None)):
-        if not isinstance(stage, Lifted):
-            continue
-        names = stage.names(name, step)
-        given = {f: new[key] for f, key in names.items() if isinstance(new.get(key), float)}
-        if given:
-            replace_hyper(stage.rule, given).check()
+    for _, key, rule, field in _fields(tx, State(0, {}, {}, {})):
+        if isinstance(new.get(key), float):
+            try:
+                rebuild(rule, {field: new[key]})
+            except ValueError as error:
+                raise ValueError(f"{key} is out of range: {error}") from None

@@ -9,6 +9,7 @@ from typing import Any, Protocol
 import jax
 import jax.numpy as jnp
 
+from gradxform.core.hyper import hyper_fields
 from gradxform.core.lift import Freeze, Lifted, Step, Where, flush, freeze_leaves
 from gradxform.core.numbers import next_count
 from gradxform.core.opaque import Foreign, Opaque
@@ -106,7 +107,7 @@ class Chain(GradientTransformation):
         rules = [
             stage.rule for stage in self.stages if isinstance(stage, Lifted) and stage.rule.name == "learning_rate"
         ]
-        return rules[-1].learning_rate if rules else None  # type: ignore[attr-defined]
+        return hyper_fields(rules[-1]).get("learning_rate") if rules else None
 
     def each(self, step: Step, taken: Sequence[str] = ()) -> Iterator[tuple[str, Any, Step]]:
         """Every stage with its name and the step it runs in, those of groups included."""

@@ -10,7 +10,9 @@ import math
 from collections.abc import Callable
 from typing import Any
 
-from gradxform.core.hyper import Table, Tunable
+import jax.numpy as jnp
+
+from gradxform.core.hyper import Table, Tunable, coerce
 
 
 def fraction(**named: Any) -> None:
@@ -53,6 +55,35 @@ def choice(*options: Any, **named: Any) -> None:
     for name, x in named.items():
         if x not in options:
             raise ValueError(f"{name} must be one of {', '.join(map(repr, options))}, got {x!r}")
+
+
+def floating(**named: Any) -> None:
+    """A dtype of floating-point or complex numbers, or None."""
+    for name, x in named.items():
+        if x is None:
+            continue
+        try:
+            x = jnp.dtype(x)
+            right = jnp.issubdtype(x, jnp.inexact)
+        except TypeError:
+            right = False
+        if not right:
+            raise TypeError(f"{name} must be a floating dtype, got {x}")
+
+
+def axis(**named: Any) -> None:
+    """The name of a device axis, or a tuple of names."""
+    for name, x in named.items():
+        if not all(isinstance(part, str) for part in (x if isinstance(x, tuple) else (x,))):
+            raise TypeError(f"{name} must be the name of an axis or a tuple of names, got {x!r}")
+
+
+def given(check: Callable[..., None], **named: Any) -> Any:
+    """One hyperparameter in its stored form, checked under the name that its caller knows it by."""
+    ((name, x),) = named.items()
+    x = coerce(name, x)
+    check(**{name: x})
+    return x
 
 
 def _all(named: dict[str, Any], holds: Callable[[float], bool], words: str) -> None:

@@ -14,7 +14,7 @@ from gradxform.core.hyper import Tunable, hyper_fields, is_beta, replace_hyper, 
 from gradxform.core.numbers import compute_dtype, real_dtype, varying_axes
 from gradxform.core.rows import Rows
 from gradxform.core.rule import Reach, Rule, TreeRule
-from gradxform.core.tree import Leaf, is_trained
+from gradxform.core.tree import Leaf, is_trained, open_tree
 from gradxform.core.value import Child, Value, is_hashable
 
 
@@ -95,9 +95,13 @@ class Lifted(Value):
             if isinstance(tunable := hyper_fields(self.rule)[field], Tunable):
                 step.hyper[key] = slot(tunable, is_beta(self.rule, field))
         rule = self.at(name, step)
+        for where in rule.wheres:
+            every = zip(*open_tree(step.params)[:2], strict=True)
+            choose(where, [Leaf(path, None, p, {}) for path, p in every], step.whole)
         for leaf in leaves:
             _admit(rule, name, leaf)
-            if is_trained(leaf.p) and (s := _init_leaf(rule, leaf)) is not None:
+            own = rule.for_leaf(leaf.path, leaf.array)
+            if is_trained(leaf.p) and (s := _init_leaf(own, leaf)) is not None:
                 leaf.memory[name] = s
         if isinstance(rule, TreeRule):
             s = rule.init_tree([leaf.p for leaf in leaves if is_trained(leaf.p)])
@@ -123,14 +127,16 @@ class Lifted(Value):
             k = rule.scalars(step.t, **wanted)
         bound = Bound(name, rule, jax.tree.map(_strong, k))
         for leaf in leaves:
-            leaf.bound.append(bound)
+            own = rule.for_leaf(leaf.path, leaf.array)
+            leaf.bound.append(bound if own is rule else bound._replace(rule=own))
 
     def evaluate(self, name: str, leaves: list[Leaf], step: Step) -> None:
         rule = self.at(name, step)
         for leaf in choose(self.where, leaves, step.whole):
             if name in leaf.memory and is_trained(leaf.p):
                 wide = leaf.p.astype(compute_dtype(leaf.p.dtype))
-                leaf.p = rule.evaluate(wide, leaf.memory[name], step.count).astype(leaf.p.dtype)
+                own = rule.for_leaf(leaf.path, leaf.p)
+                leaf.p = own.evaluate(wide, leaf.memory[name], step.count).astype(leaf.p.dtype)
 
     def at(self, name: str, step: Step) -> Rule:
         """The rule with its hyperparameters as they are at this step."""

@@ -96,7 +96,13 @@ def next_count(count: Any) -> Any:
 
 def rounded(x: Any, dtype: Any) -> Any:
     """x as it will be once stored in `dtype`, kept in its own dtype (a pair of casts may be compiled away)."""
-    info = jnp.finfo(dtype)
-    if info.nmant >= jnp.finfo(x.dtype).nmant:
+    info, own = jnp.finfo(dtype), jnp.finfo(x.dtype)
+    if info.nmant >= own.nmant:
         return x
-    return jax.lax.reduce_precision(x, info.nexp, info.nmant)
+    near = jax.lax.reduce_precision(x, info.nexp, info.nmant)
+    if info.nexp >= own.nexp:
+        return near
+    # reduce_precision makes 0 of what float16 holds as subnormal numbers.
+    grid = float(info.smallest_subnormal)
+    subnormal = jax.lax.round(x / grid, jax.lax.RoundingMethod.TO_NEAREST_EVEN) * grid
+    return jnp.where(jnp.abs(x) < float(info.tiny), subnormal, near)

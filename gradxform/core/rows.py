@@ -97,7 +97,7 @@ class Rows:
             return table.at[self.places()].add(self.values.astype(wide), mode="drop")
         rows = self.summed()
         seats = rows.seats()
-        return put_rows(table, seats, (take_rows(table, seats).astype(wide) + rows.values).astype(table.dtype))
+        return put_rows(table, seats, take_rows(table, seats).astype(wide) + rows.values)
 
 
 def take_rows(table: Any, seats: Any) -> Any:
@@ -106,13 +106,7 @@ def take_rows(table: Any, seats: Any) -> Any:
 
 
 def put_rows(table: Any, seats: Any, values: Any) -> Any:
-    """The table with some rows exchanged in place; padding is dropped. `seats` increase, each once.
-
-    Narrow floats are written as integers of their width: compilers widen the whole table for them otherwise.
-    """
-    if jnp.issubdtype(table.dtype, jnp.floating) and (bits := jnp.finfo(table.dtype).bits) in (8, 16):
-        coded = (jax.lax.bitcast_convert_type(x, f"uint{bits}") for x in (table, values.astype(table.dtype)))
-        return jax.lax.bitcast_convert_type(put_rows(next(coded), seats, next(coded)), table.dtype)
+    """The table with some rows exchanged in place; padding is dropped. `seats` increase, each once."""
     new = values.astype(table.dtype)
     return table.at[seats].set(new, mode="drop", indices_are_sorted=True, unique_indices=True)
 

@@ -66,6 +66,15 @@ class Rule(Value):
         """The parameter to evaluate with after t steps: p itself, unless the rule keeps a better one."""
         return p
 
+    def for_leaf(self, path: str, p: Any) -> Rule:
+        """The rule for one parameter: strategies that are for some parameters leave the inner rule to the others."""
+        return self
+
+    @property
+    def wheres(self) -> tuple[Any, ...]:
+        """The selectors that `for_leaf` asks, outermost first."""
+        return ()
+
     def update_rows(self, g: Any, s: Any, p: Any, k: Any) -> tuple[Any, Any]:
         """`update` for a gradient given as `Rows`; by default what the dense gradient gives."""
         if not self.keeps_zero:
@@ -133,3 +142,11 @@ class Wrapper(Rule):
 
     def evaluate(self, p: Any, s: Any, t: Any) -> Any:
         return self.rule.evaluate(p, s, t)
+
+    def for_leaf(self, path: str, p: Any) -> Rule:
+        inner = self.rule.for_leaf(path, p)
+        return self if inner is self.rule else self.with_fields(rule=inner)
+
+    @property
+    def wheres(self) -> tuple[Any, ...]:
+        return self.rule.wheres

@@ -151,7 +151,10 @@ def make_step(tx: GradientTransformation) -> Any:
     """One compiled training step: `params, state = step(params, state, grads, **extra)`.
 
     `params` and `state` are donated: their memory is reused, so use what the step returns.
+    Raises: TypeError for anything but a transformation.
     """
+    if not (hasattr(tx, "init") and hasattr(tx, "update")):
+        raise TypeError(f"tx must be a gradient transformation, got {tx!r} of type {type(tx).__name__}")
     return _step(tx) if is_hashable(tx) else _step.__wrapped__(tx)
 
 

@@ -6,12 +6,13 @@ import math
 from typing import Any, NamedTuple
 
 import jax
+import jax.numpy as jnp
 import numpy as np
 
-from gradxform.control.tunable import hyperparams
+from gradxform.control.tunable import hyperparams_at
 from gradxform.core.chain import Chain, Split
 from gradxform.core.lift import Freeze, Lifted, choose
-from gradxform.core.state import State, find_states
+from gradxform.core.state import find_states
 from gradxform.core.transform import GradientTransformation
 from gradxform.core.tree import Leaf, open_tree
 
@@ -60,7 +61,7 @@ def explain(tx: GradientTransformation, params: Any) -> Explanation:
     totals.
     Raises: what `tx.init(params)` raises.
     """
-    shapes = jax.tree.map(lambda x: jax.ShapeDtypeStruct(np.shape(x), x.dtype), params)
+    shapes = jax.tree.map(lambda x: jax.ShapeDtypeStruct(np.shape(x), jnp.result_type(x)), params)
     state = tx.init(shapes)
     paths, ps, structure = open_tree(shapes)
     leaves = [Leaf(path, None, p, {}) for path, p in zip(paths, ps, strict=True)]
@@ -69,7 +70,7 @@ def explain(tx: GradientTransformation, params: Any) -> Explanation:
     _place(inner, leaves, shapes, "", (), places)
     held = find_states(state)
     memories = structure.flatten_up_to(held[0].leaves) if held else [None] * len(ps)
-    values = _hyper_at_start(inner, held)
+    values = hyperparams_at(inner, 0)
     rows = [
         _row(leaf, places[leaf.path], memory, values)
         for leaf, memory in zip(leaves, memories, strict=True)
@@ -112,15 +113,6 @@ def _place(
         elif not isinstance(stage, Freeze):
             for leaf in live:
                 places[leaf.path].append((group, name))
-
-
-def _hyper_at_start(tx: Any, held: list[State]) -> dict[str, Any]:
-    if not held or not isinstance(tx, Chain):
-        return {}
-    zeros = jax.tree.map(
-        lambda x: np.full(x.shape, np.nan if x.dtype.kind == "f" else 0, x.dtype), (held[0].count, held[0].hyper)
-    )
-    return hyperparams(tx, State(zeros[0], {}, {}, zeros[1]))
 
 
 def _row(leaf: Leaf, places: list[tuple[str, str]], memory: Any, values: dict[str, Any]) -> Row:

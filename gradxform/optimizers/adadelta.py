@@ -11,7 +11,8 @@ from gradxform.core.chain import Chain, chain, lift
 from gradxform.core.hyper import Beta, Hyper
 from gradxform.core.numbers import abs_sq
 from gradxform.core.rule import Rule
-from gradxform.transforms.decay import add_decayed_weights
+from gradxform.params.select import mask_selector
+from gradxform.transforms.decay import AddDecayedWeights
 from gradxform.transforms.scale import scale_by_learning_rate
 
 
@@ -55,7 +56,8 @@ def adadelta(
 
     Source: Zeiler 2012, arXiv:1212.5701.
     """
+    decay = lift(AddDecayedWeights(weight_decay), mask_selector(weight_decay_mask, "weight_decay_mask"))
     absent = isinstance(weight_decay, int | float) and weight_decay == 0.0
-    decayed = () if absent else (add_decayed_weights(weight_decay, weight_decay_mask),)
+    decayed = () if absent else (decay,)
     rate = scale_by_learning_rate(1.0 if learning_rate is None else learning_rate)
     return chain(*decayed, scale_by_adadelta(rho, eps), rate)

@@ -98,6 +98,7 @@ def scale_by_adam(
     Raises: ValueError if b1 or b2 is not in [0, 1), eps < 0 or eps_root < 0.
     Source: Kingma, Ba 2014, arXiv:1412.6980, algorithm 1; Dozat 2016 (nesterov).
     """
+    check.floating(mu_dtype=mu_dtype)
     return lift(stored_in(ScaleByAdam(b1, b2, eps, eps_root, nesterov), mu=mu_dtype))
 
 
@@ -118,6 +119,7 @@ def scale_by_amsgrad(
     Raises: as `scale_by_adam`.
     Source: Reddi et al. 2018, arXiv:1904.09237, algorithm 2.
     """
+    check.floating(mu_dtype=mu_dtype)
     rule = ScaleByAmsgrad(b1, b2, eps, eps_root, bias_correction_mu, bias_correction_nu)
     return lift(stored_in(rule, mu=mu_dtype))
 

@@ -4,10 +4,11 @@ from __future__ import annotations
 
 from typing import Any
 
+from gradxform.core import check
 from gradxform.core.chain import Chain, chain, lift
 from gradxform.optimizers.adam import scale_by_adam
 from gradxform.params.select import mask_selector
-from gradxform.transforms.decay import add_decayed_weights
+from gradxform.transforms.decay import AddDecayedWeights, add_decayed_weights
 from gradxform.transforms.momentum import trace
 from gradxform.transforms.scale import ScaleByTrustRatio, scale_by_learning_rate, scale_by_trust_ratio
 
@@ -49,8 +50,8 @@ def lars(
     Source: You et al. 2017, arXiv:1708.03888, algorithm 1.
     """
     return chain(
-        add_decayed_weights(weight_decay, weight_decay_mask),
-        lift(ScaleByTrustRatio(0.0, trust_coefficient, eps), mask_selector(trust_ratio_mask)),
+        lift(AddDecayedWeights(weight_decay), mask_selector(weight_decay_mask, "weight_decay_mask")),
+        lift(ScaleByTrustRatio(0.0, trust_coefficient, eps), mask_selector(trust_ratio_mask, "trust_ratio_mask")),
         scale_by_learning_rate(learning_rate),
-        trace(momentum, nesterov),
+        trace(check.given(check.nonnegative, momentum=momentum), nesterov),
     )

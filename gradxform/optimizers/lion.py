@@ -54,6 +54,7 @@ def scale_by_lion(
     Raises: ValueError if b1 or b2 is not in [0, 1), mode is unknown, or the parameter is complex.
     Source: Chen et al. 2023, arXiv:2302.06675, algorithm 2.
     """
+    check.floating(mu_dtype=mu_dtype)
     return lift(stored_in(ScaleByLion(b1, b2, mode, smooth_beta), mu=mu_dtype))
 
 

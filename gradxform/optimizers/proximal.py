@@ -44,6 +44,7 @@ def proximal_sgd(learning_rate: Any, l1: Any = 0.0, l2: Any = 0.0) -> Chain:
     `chain(scale_by_learning_rate, proximal_elastic_net(l1, l2, learning_rate))`: ISTA, where g is the full gradient.
     Source: Beck, Teboulle 2009, equation 1.4; Parikh, Boyd 2014, section 4.2.
     """
+    learning_rate = check.given(check.nonnegative, learning_rate=learning_rate)
     return chain(scale_by_learning_rate(learning_rate), proximal_elastic_net(l1, l2, learning_rate))
 
 
@@ -61,5 +62,7 @@ def proximal_adagrad(
     check.boolean(adaptive_threshold=adaptive_threshold)
     if adaptive_threshold:
         return lift(AdaptiveProximalAdagrad(learning_rate, accum, l1, l2))
+    learning_rate = check.given(check.nonnegative, learning_rate=learning_rate)
+    accum = check.given(check.nonnegative, accum=accum)
     step = chain(scale_by_rss(accum, eps=0.0), scale_by_learning_rate(learning_rate))
     return chain(step, proximal_elastic_net(l1, l2, learning_rate))

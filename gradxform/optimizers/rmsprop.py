@@ -113,7 +113,9 @@ def rmsprop(
     Momentum sums steps, not directions: a changed learning rate does not rescale what is summed.
     Source: Tieleman, Hinton 2012; Graves 2013, arXiv:1308.0850.
     """
-    check.boolean(centered=centered)
+    check.boolean(centered=centered, nesterov=nesterov)
     direction = (scale_by_stddev if centered else scale_by_rms)(decay, eps, initial_scale, eps_in_sqrt, bias_correction)
     step = chain(direction, scale_by_learning_rate(learning_rate))
-    return step if momentum is None else chain(step, trace(momentum, nesterov))
+    if momentum is None:
+        return step
+    return chain(step, trace(check.given(check.nonnegative, momentum=momentum), nesterov))

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
+from gradxform.core import check
 from gradxform.core.chain import Chain, chain
 from gradxform.transforms.momentum import ema, trace
 from gradxform.transforms.scale import scale_by_learning_rate, scale_by_sign
@@ -14,9 +15,12 @@ def sgd(learning_rate: Any, momentum: Any = None, nesterov: bool = False, accumu
 
     Source: Robbins, Monro 1951; Sutskever et al. 2013.
     """
+    check.boolean(nesterov=nesterov)
+    check.floating(accumulator_dtype=accumulator_dtype)
+    step = scale_by_learning_rate(learning_rate)
     if momentum is None:
-        return scale_by_learning_rate(learning_rate)
-    return chain(trace(momentum, nesterov, accumulator_dtype), scale_by_learning_rate(learning_rate))
+        return step
+    return chain(trace(check.given(check.nonnegative, momentum=momentum), nesterov, accumulator_dtype), step)
 
 
 def momentum(learning_rate: Any, momentum: Any = 0.9, nesterov: bool = False) -> Chain:
@@ -24,7 +28,8 @@ def momentum(learning_rate: Any, momentum: Any = 0.9, nesterov: bool = False) ->
 
     Source: Polyak 1964; Sutskever et al. 2013, section 2.
     """
-    return chain(trace(momentum, nesterov), scale_by_learning_rate(learning_rate))
+    decay = check.given(check.nonnegative, momentum=momentum)
+    return chain(trace(decay, nesterov), scale_by_learning_rate(learning_rate))
 
 
 def sign_sgd(learning_rate: Any) -> Chain:
@@ -40,4 +45,5 @@ def signum(learning_rate: Any, beta: Any = 0.9, accumulator_dtype: Any = None) -
 
     Source: Bernstein et al. 2018, arXiv:1802.04434, algorithm 3.
     """
-    return chain(ema(beta, False, accumulator_dtype), scale_by_sign(), scale_by_learning_rate(learning_rate))
+    decay = check.given(check.fraction, beta=beta)
+    return chain(ema(decay, False, accumulator_dtype), scale_by_sign(), scale_by_learning_rate(learning_rate))

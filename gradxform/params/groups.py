@@ -29,9 +29,8 @@ class FirstMatch(Value):
     def labels(self, leaves: Sequence[Leaf], tree: Any) -> list[str | None]:
         chosen = [(name, where.select(leaves, tree)) for name, where in self.entries]
         found = [next((name for name, hits in chosen if hits[i]), self.default) for i in range(len(leaves))]
-        missed = [
-            leaf.path for leaf, label in zip(leaves, found, strict=True) if label is None and leaf.array is not None
-        ]
+        lost = [leaf for leaf, label in zip(leaves, found, strict=True) if label is None and not leaf.frozen]
+        missed = [leaf.path for leaf in lost if leaf.array is not None]
         if missed:
             raise ValueError(f"no group matches {', '.join(missed)}; give a default, or freeze them")
         for name, where in self.entries:

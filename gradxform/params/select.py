@@ -249,17 +249,18 @@ def selector(where: Any) -> Selector:
     )
 
 
-def mask_selector(mask: Any) -> Selector | None:
+def mask_selector(mask: Any, name: str = "mask") -> Selector | None:
     """A selector from an optax `mask` argument: a selector or string, a tree of booleans, or params -> such a tree.
 
     None stands for everything. Raises: TypeError if the tree holds anything but booleans.
     """
     if mask is None or isinstance(mask, Selector):
         return mask
-    if isinstance(mask, str):
-        return matching(mask)
     is_function = callable(mask) and jax.tree_util.all_leaves([mask])
-    return MaskFunction(mask) if is_function else _from_tree(mask)
+    try:
+        return matching(mask) if isinstance(mask, str) else MaskFunction(mask) if is_function else _from_tree(mask)
+    except (TypeError, ValueError) as error:
+        raise type(error)(f"{name}: {error}") from None
 
 
 def _from_tree(mask: Any) -> MaskTree:

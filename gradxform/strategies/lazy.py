@@ -27,9 +27,11 @@ class Lazy(Wrapper):
         rows = g.summed()
         seats = rows.seats()
         taken = None if p is None else self._wide(take_rows(p, seats), rows.dtype)
-        u, moved = self.rule.update(rows.values, jax.tree.map(lambda x: _held(x, g.shape, seats), s), taken, k)
+        held = jax.tree.map(lambda x: _held(x, g.shape, seats), s)
+        u, held = self.rule.update(rows.values, held, taken, k)
         live = (seats < g.shape[0]).reshape((-1,) + (1,) * (g.ndim - 1))
-        return rows.with_values(jnp.where(live, u, 0)), jax.tree.map(lambda x, new: put_rows(x, seats, new) if x.ndim else new, s, moved)
+        s = jax.tree.map(lambda x, new: put_rows(x, seats, new) if x.ndim else new, s, held)
+        return rows.with_values(jnp.where(live, u, 0)), s
 
     def _wide(self, p: Any, dtype: Any) -> Any:
         return p if p is None or self.rule.stored_params else p.astype(dtype)

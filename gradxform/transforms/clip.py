@@ -54,6 +54,8 @@ class ClipByGlobalNorm(TreeRule):
 
     def check(self) -> None:
         check.positive(max_norm=self.max_norm)
+        if self.axis_name is not None:
+            check.axis(axis_name=self.axis_name)
 
     @property
     def norm_bound(self) -> Any:

@@ -4,13 +4,19 @@ from __future__ import annotations
 
 from typing import Any
 
+import jax
 import jax.numpy as jnp
 
 from gradxform.core import check
-from gradxform.core.chain import Chain, lift
-from gradxform.core.hyper import Hyper
-from gradxform.core.rule import Rule
+from gradxform.core.chain import Chain, lift, map_rules
+from gradxform.core.hyper import Hyper, hyper_fields
+from gradxform.core.lift import Lifted
+from gradxform.core.rule import Reach, Rule, Wrapper
 from gradxform.params.select import mask_selector
+from gradxform.transforms.centralize import Centralize
+from gradxform.transforms.clip import Clip, ClipByBlockRms, ClipByGlobalNorm, ClipByNorm
+from gradxform.transforms.devices import MeanAcross
+from gradxform.transforms.scale import Unscale
 
 
 class AddDecayedWeights(Rule):
@@ -25,6 +31,31 @@ class AddDecayedWeights(Rule):
         return g + self.weight_decay * p, s
 
 
+class SubtractDecayedWeights(AddDecayedWeights):
+    name = "weight_decay"
+
+    def update(self, g: Any, s: Any, p: Any, k: Any) -> tuple[Any, Any]:
+        return g - self.weight_decay * p, s
+
+
+class AddCorrectedDecay(AddDecayedWeights):
+    learning_rate: Hyper
+    max_learning_rate: Hyper = None
+    name = "weight_decay"
+
+    def check(self) -> None:
+        check.nonnegative(weight_decay=self.weight_decay, learning_rate=self.learning_rate)
+        check.positive(max_learning_rate=self.max_learning_rate)
+        if self.max_learning_rate is None and not isinstance(self.learning_rate, float | jax.core.Tracer):
+            raise ValueError(f"corrected decay needs max_learning_rate, the largest value of {self.learning_rate!r}")
+
+    def scalars(self, t: Any) -> Any:
+        return 1.0 if self.max_learning_rate is None else self.learning_rate / self.max_learning_rate
+
+    def update(self, g: Any, s: Any, p: Any, k: Any) -> tuple[Any, Any]:
+        return g + self.weight_decay * k * p, s
+
+
 class AddL1(Rule):
     l1: Hyper
     needs_params = True
@@ -35,6 +66,18 @@ class AddL1(Rule):
 
     def update(self, g: Any, s: Any, p: Any, k: Any) -> tuple[Any, Any]:
         return g + self.l1 * jnp.sign(p), s
+
+
+class CautiousDecay(Wrapper):
+    real_only = True
+
+    def update(self, g: Any, s: Any, p: Any, k: Any) -> tuple[Any, Any]:
+        u, s = self.rule.update(g, s, p, k)
+        return jnp.where(jnp.sign(u - g) * jnp.sign(g) >= 0, u, g), s
+
+
+CLEANSING = (Clip, ClipByNorm, ClipByBlockRms, ClipByGlobalNorm, Centralize, Unscale, MeanAcross)
+"""Stages that look at the gradient alone: L2 decay stands behind them."""
 
 
 def add_decayed_weights(weight_decay: Any = 0.0, mask: Any = None) -> Chain:
@@ -51,6 +94,51 @@ def add_decayed_weights(weight_decay: Any = 0.0, mask: Any = None) -> Chain:
     return lift(AddDecayedWeights(weight_decay), mask_selector(mask))
 
 
+def subtract_decayed_weights(weight_decay: Any = 0.0, mask: Any = None) -> Chain:
+    """Subtract the parameters from a step: `u = g - weight_decay · p`.
+
+    Behind the learning rate, where g is a displacement: decay that does not depend on the rate. To let both follow one
+    schedule (the paper's multiplier), give it to weight_decay too. mask: as in `add_decayed_weights`.
+    Reach: element. State: none.
+    Raises: ValueError if weight_decay < 0, or if params are missing.
+    Source: Loshchilov, Hutter 2017, arXiv:1711.05101, algorithm 2, with multiplier 1.
+    """
+    return lift(SubtractDecayedWeights(weight_decay), mask_selector(mask))
+
+
+def add_corrected_decay(
+    weight_decay: Any, learning_rate: Any, max_learning_rate: Any = None, mask: Any = None
+) -> Chain:
+    """Add the parameters in proportion to the rate: `u = g + weight_decay · (learning_rate / max_learning_rate) · p`.
+
+    Before a learning-rate stage of the same rate, so that decay per step goes with its square, and a normalised
+    layer's gradient does not grow while the rate falls. max_learning_rate: the largest value of the schedule; None
+    with a constant rate, for which the quotient is 1. mask: as in `add_decayed_weights`.
+    Reach: element. State: none.
+    Raises: ValueError if an argument is negative, or max_learning_rate is missing where the rate may change.
+    Source: Defazio 2025, arXiv:2506.02285, algorithm 1 (AdamC).
+    """
+    return lift(AddCorrectedDecay(weight_decay, learning_rate, max_learning_rate), mask_selector(mask))
+
+
+def cautious_decay(decay: Chain) -> Chain:
+    """Let a decay act only where it pulls the way the update goes: `u = decay(g)` if `g · (decay(g) - g) >= 0`, else g.
+
+    decay: a stage that adds a multiple of p, such as `add_decayed_weights(0.1)`, behind the direction.
+    Reach: element. State: none.
+    Raises: TypeError for a transformation that is not made of rules; ValueError for one that looks at more than one
+    element, or if the parameter is complex.
+    Source: Chen et al. 2025, arXiv:2510.12402, algorithm 1.
+    """
+    return map_rules(decay, _cautious, "cautious_decay")  # type: ignore[no-any-return]
+
+
+def _cautious(rule: Rule) -> Rule:
+    if rule.reach != Reach.ELEMENT:
+        raise ValueError(f"cautious_decay works element by element, and {rule!r} looks at more than one")
+    return CautiousDecay(rule)
+
+
 def add_l1(l1: Any, mask: Any = None) -> Chain:
     """Add the subgradient of an L1 penalty: `u = g + l1 · sign(p)`, with sign(0) = 0.
 
@@ -59,3 +147,61 @@ def add_l1(l1: Any, mask: Any = None) -> Chain:
     Raises: ValueError if l1 < 0, if params are missing, or if the parameter is complex.
     """
     return lift(AddL1(l1), mask_selector(mask))
+
+
+def with_weight_decay(
+    tx: Chain,
+    weight_decay: Any,
+    kind: str = "decoupled",
+    *,
+    mask: Any = None,
+    cautious: bool = False,
+    max_learning_rate: Any = None,
+) -> Chain:
+    """Give a chain with a learning rate η a weight decay λ of a kind, at the right place.
+
+    `"l2"`: λ·p joins the gradient, behind clipping and before the direction. `"decoupled"`: `u = -η·(d + λ·p)`.
+    `"independent"`: `u = -η·d - λ·p`. `"corrected"`: `u = -η·(d + λ·(η / max_learning_rate)·p)`. mask: as in
+    `add_decayed_weights`. cautious: as `cautious_decay`; not with `"l2"`, which meets no update.
+    Raises: TypeError if tx is not a chain; ValueError if it has no learning-rate stage or several, or decays already,
+    for an unknown kind, or as the stage itself.
+    Source: Loshchilov, Hutter 2017, arXiv:1711.05101; Defazio 2025, arXiv:2506.02285; Chen et al. 2025, arXiv:2510.12402.
+    """
+    check.choice("l2", "decoupled", "independent", "corrected", kind=kind)
+    check.boolean(cautious=cautious)
+    if cautious and kind == "l2":
+        raise ValueError("cautious decay compares the parameter with the update, and l2 decay stands before it")
+    if max_learning_rate is not None and kind != "corrected":
+        raise ValueError(f"max_learning_rate is for corrected decay, got kind={kind!r}")
+    stages, place = _rate_stage(tx)
+    if kind == "corrected":
+        rate = hyper_fields(stages[place].rule)["learning_rate"]
+        decay = add_corrected_decay(weight_decay, rate, max_learning_rate, mask)
+    else:
+        decay = (subtract_decayed_weights if kind == "independent" else add_decayed_weights)(weight_decay, mask)
+    if kind == "l2":
+        place = next(i for i, stage in enumerate(stages) if not _cleanses(stage))
+    elif kind == "independent":
+        place += 1
+    added = (cautious_decay(decay) if cautious else decay).stages
+    return Chain((*stages[:place], *added, *stages[place:]))
+
+
+def _rate_stage(tx: Any) -> tuple[tuple[Any, ...], int]:
+    """The stages of a chain, and the place of its one learning rate."""
+    if not isinstance(tx, Chain):
+        raise TypeError(f"with_weight_decay works on a chain of stages; put it inside {tx!r}, not around it")
+    named = {s.rule.name: i for i, s in enumerate(tx.stages) if isinstance(s, Lifted)}
+    if "weight_decay" in named:
+        raise ValueError(f"the chain decays already: {tx.stages[named['weight_decay']]!r}")
+    places = [i for i, s in enumerate(tx.stages) if isinstance(s, Lifted) and s.rule.name == "learning_rate"]
+    if len(places) != 1:
+        problem = "several learning-rate stages" if places else "no learning-rate stage of its own"
+        raise ValueError(f"weight decay needs one learning rate to stand beside, and {tx!r} has {problem}")
+    if not getattr(tx.stages[places[0]].rule, "flip_sign", True):
+        raise ValueError("weight decay needs the learning-rate stage that turns the sign: flip_sign is False")
+    return tx.stages, places[0]
+
+
+def _cleanses(stage: Any) -> bool:
+    return isinstance(stage, Lifted) and isinstance(stage.rule, CLEANSING)

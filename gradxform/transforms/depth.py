@@ -20,7 +20,10 @@ def layerwise_decay(decay: float, layers: Sequence[Any]) -> Chain:
     Raises: ValueError if decay is not in (0, 1], or a layer's names match nothing.
     Source: Clark et al. 2020, arXiv:2003.10555, section 3.1 (ELECTRA's layer-wise learning-rate decay).
     """
-    check.integer(1, number_of_layers=len(layers))
+    if isinstance(layers, str) or not isinstance(layers, Sequence):
+        raise TypeError(f"layers must be a sequence, got {layers!r} of type {type(layers).__name__}")
+    if not layers:
+        raise ValueError(f"layers must have at least one entry, got {layers!r}")
     if isinstance(decay, bool) or not isinstance(decay, int | float):
         raise TypeError(f"decay must be a number, got {decay!r} of type {type(decay).__name__}")
     if not 0 < decay <= 1:

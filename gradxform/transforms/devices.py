@@ -6,6 +6,7 @@ from typing import Any
 
 import jax
 
+from gradxform.core import check
 from gradxform.core.chain import Chain, lift
 from gradxform.core.rows import Rows
 from gradxform.core.rule import Rule
@@ -14,6 +15,9 @@ from gradxform.core.rule import Rule
 class MeanAcross(Rule):
     axis_name: Any
     keeps_zero = True
+
+    def check(self) -> None:
+        check.axis(axis_name=self.axis_name)
 
     def update(self, g: Any, s: Any, p: Any, k: Any) -> tuple[Any, Any]:
         return jax.lax.pmean(g, self.axis_name), s
@@ -30,5 +34,6 @@ def mean_across(axis_name: Any) -> Chain:
     First in the chain, before anything remembers the gradient. Sparse rows are gathered, not averaged.
     axis_name: a mesh or `pmap` axis, or a tuple of them.
     Reach: element. State: none.
+    Raises: TypeError if axis_name is no such name.
     """
     return lift(MeanAcross(axis_name))

@@ -85,6 +85,7 @@ def trace(
     Raises: ValueError if decay < 0.
     Source: Polyak 1964; Sutskever et al. 2013, section 2.
     """
+    check.floating(accumulator_dtype=accumulator_dtype)
     return lift(stored_in(Trace(decay, nesterov, dampening, first), trace=accumulator_dtype))
 
 
@@ -95,4 +96,5 @@ def ema(decay: Any, debias: bool = True, accumulator_dtype: Any = None) -> Chain
     Reach: element. State: ema, shaped like p, float32 or wider.
     Raises: ValueError if decay is not in [0, 1).
     """
+    check.floating(accumulator_dtype=accumulator_dtype)
     return lift(stored_in(Ema(decay, debias), ema=accumulator_dtype))

@@ -110,7 +110,7 @@ def scale_by_schedule(step_size_fn: Any) -> Chain:
     The sign is the user's; `scale_by_learning_rate` turns it.
     Reach: element. State: none (the chain counts the steps).
     """
-    return lift(ScaleBySchedule(step_size_fn))
+    return lift(ScaleBySchedule(check.given(check.finite, step_size_fn=step_size_fn)))
 
 
 def scale_by_learning_rate(learning_rate: Any, *, flip_sign: bool = True) -> Chain:

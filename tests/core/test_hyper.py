@@ -7,6 +7,7 @@ import pytest
 
 import gradxform as gx
 from gradxform.core.hyper import FromFunction, Table, coerce
+from tests.trajectories import as_written, double
 
 G = jnp.ones(1)
 
@@ -180,8 +181,6 @@ def test_a_table_under_jit_is_read_by_a_traced_count():
 
 
 def test_x64_tables_keep_their_digits():
-    from tests.trajectories import double
-
     with double():
         g = jnp.ones(1)
         assert g.dtype == jnp.float64

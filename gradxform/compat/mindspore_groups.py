@@ -1,0 +1,187 @@
+"""MindSpore's parameter groups: a list of dicts, one of which may fix the order of the parameters."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from typing import Any, NamedTuple
+
+import jax
+import numpy as np
+
+from gradxform.compat.mindspore_checks import (
+    Rates,
+    beside_dynamic,
+    is_dynamic,
+    read_learning_rate,
+    read_weight_decay,
+)
+from gradxform.core import check
+from gradxform.core.chain import Chain, Split
+from gradxform.core.lift import Step, flush
+from gradxform.core.rows import Rows
+from gradxform.core.tree import Leaf, open_tree
+from gradxform.params.groups import FirstMatch
+from gradxform.params.select import Paths, Selector, selector
+
+KEYS = ("params", "lr", "weight_decay", "order_params", "grad_centralization")
+
+
+class Group(NamedTuple):
+    """One dict of the list, read; what it leaves out comes from the constructor."""
+
+    where: Selector
+    learning_rate: Any
+    weight_decay: Any
+    centralized: bool
+
+
+class Listed(Paths):
+    """Parameters listed by their paths, each of which must be there."""
+
+    def __repr__(self) -> str:
+        return repr(list(self.chosen))
+
+    def written(self) -> tuple[Selector, ...]:
+        return tuple(Listed((path,)) for path in self.chosen)
+
+
+class Disjoint(FirstMatch):
+    """Groups that share no parameter, and the order of all of them where one is given."""
+
+    order: tuple[str, ...] = ()
+
+    def labels(self, leaves: Sequence[Leaf], tree: Any) -> list[str | None]:
+        chosen = [(name, where.select(leaves, tree)) for name, where in self.entries]
+        for i, leaf in enumerate(leaves):
+            hits = [name for name, hit in chosen if hit[i]]
+            if len(hits) > 1:
+                raise RuntimeError(f"groups must not share parameters, and {leaf.path!r} is in {' and '.join(hits)}")
+        if leaves and self.order:
+            check_order(self.order, [leaf.path for i, leaf in enumerate(leaves) if any(hit[i] for _, hit in chosen)])
+        return super().labels(leaves, tree)
+
+
+class Ordered(Split):
+    """Groups whose leaves are walked in the order of `order_params`."""
+
+    def update(self, name: str, leaves: list[Leaf], step: Step) -> None:
+        super().update(name, leaves, step)
+        place = {path: i for i, path in enumerate(self.groups.order)}  # type: ignore[attr-defined]
+        flush(sorted((leaf for leaf in leaves if leaf.path in place), key=lambda leaf: place[leaf.path]))
+
+
+def grouped(groups: Any, learning_rate: Any, weight_decay: Any, make: Callable[[Group], Chain]) -> Chain:
+    """One chain per group, made from what the group says; `learning_rate` and `weight_decay` are read already.
+
+    Raises: as `read_groups` does.
+    """
+    found, order = read_groups(groups, learning_rate, weight_decay)
+    entries = tuple((f"group{i}", group.where) for i, group in enumerate(found))
+    branches = {name: make(group) for (name, _), group in zip(entries, found, strict=True)}
+    labels = Disjoint(entries, None, order)
+    return Chain(((Ordered if order else Split)(labels, branches),))
+
+
+def read_groups(groups: Any, learning_rate: Any, weight_decay: Any) -> tuple[list[Group], tuple[str, ...]]:
+    """The groups and the order, checked as the framework checks them.
+
+    Raises: ValueError for no groups or empty ones, an `order_params` that has company or does not name all parameters,
+    vectors of different lengths; TypeError for a wrong kind; KeyError for an unknown key or none of `params`;
+    RuntimeError for a parameter listed twice.
+    """
+    entries = _entries("groups", groups)
+    for entry in entries:
+        if not isinstance(entry, Mapping):
+            raise TypeError(f"groups must hold dicts, got {entry!r} of type {type(entry).__name__}")
+        _check_keys(entry)
+    order = [path for entry in entries if "order_params" in entry for path in _paths("order_params", entry["order_params"])]
+    dicts = [entry for entry in entries if "order_params" not in entry]
+    wheres = [_where(entry["params"]) for entry in dicts]
+    rates = [read_learning_rate(entry["lr"]) if "lr" in entry else learning_rate for entry in dicts]
+    _check_lengths([learning_rate, *rates])
+    if any("lr" in entry for entry in dicts) and any(map(is_dynamic, (learning_rate, *rates))):
+        rates = [beside_dynamic(rate) for rate in rates]
+    decays = [read_weight_decay(entry["weight_decay"]) if "weight_decay" in entry else weight_decay for entry in dicts]
+    for entry in dicts:
+        check.boolean(grad_centralization=entry.get("grad_centralization", False))
+    listed = [path for where in wheres if isinstance(where, Listed) for path in where.chosen]
+    _refuse_repeated(listed)
+    if order and all(isinstance(where, Listed) for where in wheres):
+        check_order(order, listed)
+    flags = [bool(entry.get("grad_centralization", False)) for entry in dicts]
+    return [Group(*fields) for fields in zip(wheres, rates, decays, flags, strict=True)], tuple(order)
+
+
+def check_order(order: Sequence[str], paths: Sequence[str]) -> None:
+    """Whether the order names each parameter of the groups once."""
+    if len(order) != len(paths):
+        raise ValueError(
+            f"order_params must name every parameter of the groups once, got {len(order)} names for {len(paths)} "
+            f"parameters: {list(order)!r}"
+        )
+    for path in paths:
+        if path not in order:
+            raise ValueError(f"order_params must name every parameter of the groups, {path!r} is not in {list(order)!r}")
+
+
+def _check_keys(entry: Mapping[str, Any]) -> None:
+    for key in entry:
+        if key not in KEYS:
+            raise KeyError(f"a key of a group must be one of {', '.join(KEYS)}, got {key!r}")
+    if "order_params" in entry:
+        if len(entry) > 1:
+            raise ValueError(f"order_params must stand alone in its dict, got {list(entry)!r}")
+    elif "params" not in entry:
+        raise KeyError(f"params: a group must say which parameters it has, got {list(entry)!r}")
+
+
+def _entries(name: str, x: Any) -> list[Any]:
+    if x is None:
+        raise ValueError(f"{name} must not be None")
+    if isinstance(x, str | Mapping) or not isinstance(x, Iterable):
+        raise TypeError(f"{name} must be a list, got {x!r} of type {type(x).__name__}")
+    entries = list(x)
+    if not entries:
+        raise ValueError(f"{name} must not be empty, got {x!r}")
+    return entries
+
+
+def _where(params: Any) -> Selector:
+    """A selector from a predicate, a regular expression, a list of paths, or a part of the tree of parameters."""
+    if params is None:
+        raise ValueError("params of a group must not be None")
+    if isinstance(params, Selector | str) or (callable(params) and jax.tree_util.all_leaves([params])):
+        return selector(params)
+    paths = _paths("params", params)
+    if not paths:
+        raise ValueError(f"params of a group must not be empty, got {params!r}")
+    return Listed(tuple(paths))
+
+
+def _paths(name: str, x: Any) -> list[str]:
+    """Paths from a list of them, or from a part of the tree of parameters, nested from the root."""
+    if isinstance(x, Iterable) and not isinstance(x, str | Mapping | jax.Array | np.ndarray | Rows):
+        x = x if jax.tree.structure(x).num_leaves != 1 else list(x)
+    found, leaves, _ = open_tree(x)
+    if isinstance(x, list | tuple) and all(isinstance(leaf, str) for leaf in leaves):
+        return list(leaves)
+    for path, leaf in zip(found, leaves, strict=True):
+        if path == "" or not hasattr(leaf, "shape"):
+            where = f" at {path!r}" if path else ""
+            raise TypeError(
+                f"{name} must be paths, or a part of the tree of parameters nested from its root; got {leaf!r} of type "
+                f"{type(leaf).__name__}{where}"
+            )
+    return found
+
+
+def _refuse_repeated(paths: Sequence[str]) -> None:
+    for i, path in enumerate(paths):
+        if path in paths[:i]:
+            raise RuntimeError(f"params must name a parameter once over all groups, {path!r} is there twice")
+
+
+def _check_lengths(rates: Sequence[Any]) -> None:
+    lengths = {len(rate.values): rate for rate in rates if isinstance(rate, Rates) and is_dynamic(rate)}
+    if len(lengths) > 1:
+        raise ValueError(f"lr and learning_rate must be vectors of one length, got lengths {sorted(lengths)}")

@@ -1,0 +1,110 @@
+"""What MindSpore computes that no stage of the library does: epsilon beside √v, decay by rows, kernels that refuse."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import jax.numpy as jnp
+import numpy as np
+
+from gradxform.core import check
+from gradxform.core.hyper import Beta, Hyper
+from gradxform.core.numbers import abs_sq, debias, rounded
+from gradxform.core.rows import Rows
+from gradxform.core.rule import Rule, Wrapper
+from gradxform.optimizers.adam import MaxMoments, Moments
+from gradxform.params.select import Selector
+from gradxform.transforms.decay import AddDecayedWeights
+
+
+class ScaledDecay(AddDecayedWeights):
+    """L2 decay of a gradient that is still multiplied by the loss scale; of sparse rows, each value row alone."""
+
+    loss_scale: float = 1.0
+    name = "weight_decay"
+    stored_params = True
+
+    def scalars(self, t: Any) -> Any:
+        decay = self.weight_decay
+        if isinstance(decay, float):
+            return float(np.float32(decay * self.loss_scale))
+        decay = rounded(jnp.asarray(decay, float), jnp.float32)
+        return rounded(decay * float(np.float32(self.loss_scale)), jnp.float32)
+
+    def update(self, g: Any, s: Any, p: Any, k: Any) -> tuple[Any, Any]:
+        return g + k * p.astype(g.dtype), s
+
+    def update_rows(self, g: Rows, s: Any, p: Any, k: Any) -> tuple[Rows, Any]:
+        seen = p.at[g.places()].get(mode="fill", fill_value=0)
+        return g.with_values(g.values + k * seen.astype(g.dtype)), s
+
+
+class EpsilonHatAdam(Rule):
+    """Adam with epsilon added to √v instead of √v̂, and Nesterov's numerator under the correction of this step."""
+
+    b1: Beta = 0.9
+    b2: Beta = 0.999
+    eps: Hyper = 1e-8
+    nesterov: bool = False
+    name = "adam"
+
+    def check(self) -> None:
+        check.fraction(b1=self.b1, b2=self.b2)
+        check.nonnegative(eps=self.eps)
+        check.boolean(nesterov=self.nesterov)
+
+    def init(self, p: Any) -> Moments:
+        return Moments(mu=jnp.zeros_like(p), nu=jnp.zeros_like(p.real))
+
+    def scalars(self, t: Any) -> Any:
+        return jnp.sqrt(debias(self.b2, t)) / debias(self.b1, t)
+
+    def update(self, g: Any, s: Moments, p: Any, k: Any) -> tuple[Any, Moments]:
+        mu = self.b1 * s.mu + (1 - self.b1) * g
+        nu = self.b2 * s.nu + (1 - self.b2) * abs_sq(g)
+        m = self.b1 * mu + (1 - self.b1) * g if self.nesterov else mu
+        return k * m / (jnp.sqrt(nu) + self.eps), Moments(mu, nu)
+
+
+class EpsilonHatAmsgrad(EpsilonHatAdam):
+    """The same over the running maximum of v, uncorrected, without Nesterov's numerator."""
+
+    name = "amsgrad"
+
+    def init(self, p: Any) -> MaxMoments:  # type: ignore[override]
+        return MaxMoments(jnp.zeros_like(p), jnp.zeros_like(p.real), jnp.zeros_like(p.real))
+
+    def update(self, g: Any, s: MaxMoments, p: Any, k: Any) -> tuple[Any, MaxMoments]:  # type: ignore[override]
+        mu = self.b1 * s.mu + (1 - self.b1) * g
+        nu = self.b2 * s.nu + (1 - self.b2) * abs_sq(g)
+        nu_max = jnp.maximum(s.nu_max, nu)
+        return k * mu / (jnp.sqrt(nu_max) + self.eps), MaxMoments(mu, nu, nu_max)
+
+
+class Kernel(Wrapper):
+    """A rule with the limits of the framework's kernel for it."""
+
+    optimizer: str
+    float64: bool = False
+    sparse: type[Exception] | None = None
+    """What a sparse gradient raises; None where the kernel takes one."""
+
+    def __repr__(self) -> str:
+        return repr(self.rule)
+
+    def init(self, p: Any) -> Any:
+        if p.dtype != jnp.float32 and not self.float64:
+            raise TypeError(f"{self.optimizer} takes parameters of float32 and narrower, got {p.dtype}")
+        return self.rule.init(p)
+
+    def update_rows(self, g: Rows, s: Any, p: Any, k: Any) -> tuple[Any, Any]:
+        if self.sparse is not None:
+            raise self.sparse(f"{self.optimizer} with these options takes dense gradients, got {type(g).__name__}")
+        return self.rule.update_rows(g, s, p, k)
+
+
+class Centralized(Selector):
+    """Where MindSpore's centralisation acts: 2 or more axes, and a second one that is a multiple of 16."""
+
+    def matches(self, path: str, leaf: Any) -> bool:
+        return leaf.ndim > 1 and leaf.shape[1] % 16 == 0

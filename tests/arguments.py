@@ -1,0 +1,220 @@
+"""What the arguments of public functions take and refuse.
+
+One name means one thing in the whole library, so the table is by argument, and `OVERRIDES` holds the exceptions.
+"""
+
+from __future__ import annotations
+
+import inspect
+import math
+from typing import Any, NamedTuple
+
+import jax.numpy as jnp
+
+import gradxform as gx
+from gradxform.optimizers.adam import ScaleByAdam
+
+NAN, INF = math.nan, math.inf
+CYCLE = {"init_value": 0.0, "peak_value": 0.1, "warmup_steps": 1, "decay_steps": 5}
+
+
+class Kind(NamedTuple):
+    """A valid value, values of a wrong kind (TypeError), and values out of range (ValueError)."""
+
+    valid: Any
+    wrong: tuple[Any, ...]
+    out: tuple[Any, ...] = ()
+    hyper: bool = False
+    """Whether it is a hyperparameter, which may be a table, a schedule or tunable as well."""
+
+
+WORDS = ("fast", True, {})
+rate = Kind(0.1, WORDS, (-0.1, NAN, INF), hyper=True)
+fraction = Kind(0.9, WORDS, (1.0, 1.5, -0.1, NAN), hyper=True)
+unit = Kind(0.5, WORDS, (1.5, -0.1, NAN), hyper=True)
+positive = Kind(1.0, WORDS, (0.0, -1.0, NAN, INF), hyper=True)
+finite = Kind(0.5, WORDS, (NAN, INF), hyper=True)
+number = Kind(0.5, (*WORDS, [0.1, 0.2]), (NAN, INF))
+decay_factor = Kind(0.5, (*WORDS, [0.1, 0.2]), (-1.0, NAN, INF))
+positive_number = Kind(0.5, (*WORDS, [0.1, 0.2]), (0.0, -1.0, NAN, INF))
+flag = Kind(True, (1, "yes", 0.0))
+steps = Kind(5, ("5", True, None, [5]), (-5, -0.5, NAN, INF))
+some_steps = steps._replace(out=(0, *steps.out))
+count = Kind(1, (1.5, "1", True, None), (0, -1))
+index = count._replace(out=(-1,))
+mask = Kind(None, (3, {"kernel": 1.0}), ("(kernel",))
+dtype = Kind(None, (jnp.int32, "nonsense", 3))
+axis = Kind("devices", ([], 1.5, ("a", 1.5)))
+boundaries = Kind((2,), (2, "2", None, ("a",)), ((-2,), (3, 2), (NAN,)))
+scales = Kind({2: 0.5}, (2, [0.5], {2: "half"}, {"two": 0.5}), ({2: -0.5}, {-2: 0.5}, {2: NAN}))
+schedules = Kind([0.1, 0.2], (0.1, "two", {0: 0.1}, [0.1, "two"]))
+transformation = Kind(gx.sgd(0.1), (3, "sgd", gx.sgd, None))
+lower, upper = Kind(-1.0, WORDS, (2.0, NAN), hyper=True), Kind(1.0, WORDS, (-2.0, NAN), hyper=True)
+share = Kind(0.3, WORDS, (1.5, -0.1, NAN))
+path = Kind("kernel", (3, None))
+
+
+def choice(valid: str) -> Kind:
+    return Kind(valid, (), ("other", 3))
+
+
+ARGUMENTS = {
+    "accum": rate,
+    "accumulator_dtype": dtype,
+    "adaptive_threshold": flag,
+    "alpha": number,
+    "axis_name": axis,
+    "b1": fraction,
+    "b2": fraction,
+    "beta": fraction,
+    "bias_correction": flag,
+    "bias_correction_mu": flag,
+    "bias_correction_nu": flag,
+    "boundaries": boundaries,
+    "boundaries_and_scales": scales,
+    "cautious": flag,
+    "centered": flag,
+    "clip_fraction": flag,
+    "dampening": finite,
+    "debias": flag,
+    "decay": fraction,
+    "decay_rate": positive_number,
+    "decay_steps": some_steps,
+    "decay_type": choice("linear"),
+    "div_factor": positive_number,
+    "end_value": number,
+    "eps": rate,
+    "eps_in_sqrt": flag,
+    "eps_root": rate,
+    "every": count,
+    "exponent": decay_factor,
+    "final_div_factor": positive_number,
+    "first": choice("zero"),
+    "first_decay_steps": some_steps,
+    "flip_sign": flag,
+    "grad_norm": flag,
+    "init_value": number,
+    "initial_accumulator_value": rate,
+    "initial_scale": rate,
+    "interpolate_type": choice("linear"),
+    "kind": choice("decoupled"),
+    "l1": rate,
+    "l2": rate,
+    "learning_rate": rate,
+    "loss_scale": positive,
+    "lower": lower,
+    "m_mul": positive_number,
+    "mask": mask,
+    "mask_compatible_extra_args": flag,
+    "max_delta": rate,
+    "max_learning_rate": positive,
+    "max_norm": positive,
+    "min_norm": rate,
+    "mode": choice("hard"),
+    "momentum": rate,
+    "mu_dtype": dtype,
+    "nesterov": flag,
+    "param_norm": flag,
+    "pct_final": share,
+    "pct_start": share,
+    "peak_value": number,
+    "period": count,
+    "power": decay_factor,
+    "pull": unit,
+    "rho": fraction,
+    "schedules": schedules,
+    "smooth_beta": positive,
+    "stable_steps": steps,
+    "staircase": flag,
+    "start": index,
+    "step_size": finite,
+    "step_size_fn": finite,
+    "t_mul": count,
+    "threshold": positive,
+    "total_steps": count,
+    "transition_begin": steps,
+    "transition_steps": steps,
+    "trust_coefficient": rate,
+    "trust_ratio_mask": mask,
+    "update_norm": flag,
+    "update_ratio": choice("global"),
+    "upper": upper,
+    "warmup_steps": steps,
+    "weight_decay": rate,
+    "weight_decay_mask": mask,
+}
+
+OVERRIDES: dict[str, dict[str, Kind]] = {
+    "adadelta": {"eps": positive},
+    "adamax": {"eps": positive},
+    "adamaxw": {"eps": positive},
+    "scale_by_adadelta": {"eps": positive},
+    "scale_by_adamax": {"eps": positive},
+    "trace": {"decay": rate},
+    "lift": {"rule": Kind(ScaleByAdam(), (3, "adam", gx.sgd(0.1), None)), "where": Kind(None, (), ())},
+    "masked": {"inner": transformation, "mask": mask._replace(valid={"kernel": True})},
+    "partition": {
+        "transforms": Kind({"a": gx.sgd(0.1)}, ({"a": 3}, {"a": None})),
+        "param_labels": Kind("a", (), ("b", {"kernel": "b"})),
+    },
+    "groups": {
+        "entries": Kind(
+            [("kernel", gx.sgd(0.1))],
+            ([3], [("kernel",)], [("kernel", 3)], [(3, gx.sgd(0.1))]),
+            ([("(", gx.sgd(0.1))], [("kernel", gx.sgd(0.1))] * 2, [("kernel", {"learning_rate": 0.1})]),
+        ),
+        "default": Kind(None, (3, "sgd")),
+    },
+    "layerwise_decay": {
+        "decay": Kind(0.5, ("fast", True, None), (0.0, 1.5, NAN)),
+        "layers": Kind(["a"], (3, "a", [3]), ([], ["("])),
+    },
+    "cautious_decay": {"decay": transformation._replace(valid=gx.add_decayed_weights(0.1))},
+    "with_weight_decay": {"tx": transformation},
+    "measure": {"axis_name": axis._replace(valid=None), "clip_fraction": flag._replace(valid=False)},
+    "make_step": {"tx": transformation},
+    "matching": {"pattern": path._replace(out=("(",))},
+    "under": {"prefix": path},
+    "ndim_at_least": {"ndim": index},
+    "tunable": {"value": Kind(0.1, ("fast", True, {}, None))},
+    "constant_schedule": {"value": number},
+    "cosine_onecycle_schedule": {"transition_steps": some_steps},
+    "linear_onecycle_schedule": {"transition_steps": some_steps},
+    "inverse_sqrt_schedule": {"warmup_steps": some_steps},
+    "inverse_time_decay": {"decay_rate": decay_factor},
+    "natural_exp_decay": {"decay_rate": number},
+    "multi_step_schedule": {"decay_rate": decay_factor},
+    "step_decay": {"transition_steps": some_steps},
+    "noam_schedule": {"d_model": positive_number, "warmup_steps": some_steps, "factor": number},
+    "over": {"schedule": Kind(gx.constant_schedule(0.1), (0.1, "constant", None))},
+    "sgdr_schedule": {"cosine_kwargs": Kind([CYCLE], (), ([], [CYCLE | {"decay_steps": 0}]))},
+    "warmup_cosine_decay_schedule": {
+        "warmup_steps": steps._replace(valid=1),
+        "decay_steps": some_steps._replace(out=(1, *some_steps.out)),
+    },
+}
+"""Where an argument means something else, or stands alone."""
+
+BESIDE: dict[tuple[str, str], dict[str, Any]] = {("with_weight_decay", "max_learning_rate"): {"kind": "corrected"}}
+"""What an argument needs to stand beside it."""
+
+
+def public_functions() -> dict[str, Any]:
+    return {name: f for name in gx.__all__ if inspect.isfunction(f := getattr(gx, name))}
+
+
+def parameters(function: Any) -> list[inspect.Parameter]:
+    return list(inspect.signature(function).parameters.values())
+
+
+def kind_of(name: str, argument: str) -> Kind | None:
+    """None for an argument that is not in the tables."""
+    return OVERRIDES.get(name, {}).get(argument, ARGUMENTS.get(argument))
+
+
+def call(function: Any, argument: str, value: Any) -> Any:
+    """The function with one argument as given, and valid ones where it needs them."""
+    name = function.__name__
+    kinds = {p.name: kind_of(name, p.name) for p in parameters(function) if p.default is p.empty}
+    needed = {key: kind.valid for key, kind in kinds.items() if kind is not None}
+    return function(**{**needed, **BESIDE.get((name, argument), {}), argument: value})

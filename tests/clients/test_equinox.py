@@ -1,0 +1,134 @@
+"""equinox: modules filtered to their arrays, `None` elsewhere, and updates added with `eqx.apply_updates`."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import chex
+import equinox as eqx
+import jax
+import jax.numpy as jnp
+import numpy as np
+import optax
+import pytest
+
+import gradxform as gx
+
+X = np.random.default_rng(0).normal(size=(16, 3)).astype(np.float32)
+Y = np.sin(X @ np.ones((3, 2), np.float32))
+
+
+class Net(eqx.Module):
+    layers: tuple[Any, ...]
+    activation: Any
+    rounds: Any
+    gain: float
+
+    def __init__(self, dtype: Any = jnp.float32) -> None:
+        a, b = jax.random.split(jax.random.key(0))
+        body = eqx.nn.Linear(3, 4, key=a, dtype=dtype)
+        self.layers = (body, eqx.nn.Linear(4, 2, use_bias=False, key=b, dtype=dtype))
+        self.activation, self.rounds, self.gain = jnp.tanh, jnp.array(2), 1.5
+
+    def __call__(self, x: Any) -> Any:
+        return self.gain * self.layers[1](self.activation(self.layers[0](x)))
+
+
+def loss(net: Net) -> Any:
+    return ((jax.vmap(net)(X) - Y) ** 2).mean()
+
+
+def train(tx: Any, net: Any, steps: int = 4) -> tuple[Any, Any]:
+    @eqx.filter_jit
+    def step(net: Any, state: Any, tx: Any) -> tuple[Any, Any]:
+        grads = eqx.filter_grad(loss)(net)
+        updates, state = tx.update(grads, state, eqx.filter(net, eqx.is_inexact_array))
+        return eqx.apply_updates(net, updates), state
+
+    state = tx.init(eqx.filter(net, eqx.is_inexact_array))
+    for _ in range(steps):
+        net, state = step(net, state, tx)
+    return net, state
+
+
+def test_the_same_as_with_optax() -> None:
+    """To 2e-5, of which optax's float32 bias correction at b2 = 0.999 takes 1e-5."""
+
+    def weights(params: Any) -> Any:
+        return jax.tree.map(lambda x: x.ndim > 1, params)
+
+    ours = gx.chain(gx.clip_by_global_norm(0.5), gx.adamw(0.1, weight_decay=0.1, mask=gx.named("weight")))
+    theirs = optax.chain(optax.clip_by_global_norm(0.5), optax.adamw(0.1, weight_decay=0.1, mask=weights))
+    net, state = train(ours, Net())
+    expected, _ = train(theirs, Net())
+    chex.assert_trees_all_close(eqx.filter(net, eqx.is_array), eqx.filter(expected, eqx.is_array), rtol=2e-5, atol=2e-6)
+    assert net.activation is jnp.tanh
+    assert (int(net.rounds), net.gain) == (2, 1.5)
+    assert state.leaves.layers[0].weight["adam"].mu.shape == (4, 3)
+    assert (state.leaves.rounds, state.leaves.gain, state.leaves.layers[1].bias) == (None, None, None)
+
+
+def test_an_optimizer_goes_through_filter_jit_as_a_value() -> None:
+    """Its numbers are structure, as floats are in equinox: a rebuilt one compiles nothing, another rate does."""
+    traces = []
+
+    @eqx.filter_jit
+    def step(net: Any, state: Any, tx: Any) -> Any:
+        traces.append(tx)
+        params = eqx.filter(net, eqx.is_inexact_array)
+        updates, state = tx.update(jax.tree.map(jnp.ones_like, params), state, params)
+        return eqx.apply_updates(net, updates), state
+
+    net = Net()
+    state = gx.adam(0.1).init(eqx.filter(net, eqx.is_inexact_array))
+    for tx in (gx.adam(0.1), gx.adam(0.1), gx.adam(0.1)):
+        net, state = step(net, state, tx)
+    assert len(traces) == 1
+    step(net, state, gx.adam(0.2))
+    assert len(traces) == 2
+
+
+def test_frozen_parts_by_partition() -> None:
+    """Trained and kept parts as equinox splits them: the kept ones are `None` in the tree that is trained."""
+    net = Net()
+    spec = eqx.tree_at(lambda n: n.layers[1].weight, jax.tree.map(lambda _: False, net), replace=True)
+    trained, kept = eqx.partition(net, spec)
+    tx = gx.adam(0.1)
+    state = tx.init(trained)
+
+    @eqx.filter_jit
+    def step(trained: Any, state: Any) -> Any:
+        grads = eqx.filter_grad(lambda t: loss(eqx.combine(t, kept)))(trained)
+        updates, state = tx.update(grads, state, trained)
+        return eqx.apply_updates(trained, updates), state
+
+    for _ in range(3):
+        trained, state = step(trained, state)
+    by_freezing, _ = train(gx.chain(gx.freeze("layers/0"), tx), Net(), steps=3)
+    assert len(jax.tree.leaves(state)) == 3
+    chex.assert_trees_all_close(
+        eqx.filter(eqx.combine(trained, kept), eqx.is_array), eqx.filter(by_freezing, eqx.is_array), rtol=1e-6
+    )
+
+
+def test_gradients_that_are_none_leave_their_parameter_alone() -> None:
+    net = Net()
+    params = eqx.filter(net, eqx.is_inexact_array)
+    grads = eqx.tree_at(lambda n: n.layers[0].bias, jax.tree.map(jnp.ones_like, params), replace=None)
+    tx = gx.momentum(0.1)
+    updates, state = tx.update(grads, tx.init(params), params)
+    assert updates.layers[0].bias is None
+    new = eqx.apply_updates(net, updates)
+    np.testing.assert_array_equal(new.layers[0].bias, net.layers[0].bias)
+    np.testing.assert_allclose(new.layers[1].weight, net.layers[1].weight - 0.1, rtol=1e-6, atol=1e-7)
+    np.testing.assert_array_equal(state.leaves.layers[0].bias["trace"].trace, np.zeros(4))
+
+
+@pytest.mark.parametrize(("add", "dtype"), [(gx.apply_updates, jnp.bfloat16), (eqx.apply_updates, jnp.float32)])
+def test_who_rounds_to_the_dtype_of_the_parameter(add: Any, dtype: Any) -> None:
+    """Updates are float32 or wider; equinox adds without rounding back, `gx.apply_updates` rounds."""
+    params = eqx.filter(Net(jnp.bfloat16), eqx.is_inexact_array)
+    tx = gx.sgd(0.1)
+    updates, _ = tx.update(jax.tree.map(jnp.ones_like, params), tx.init(params), params)
+    assert {x.dtype for x in jax.tree.leaves(updates)} == {jnp.dtype(jnp.float32)}
+    assert {x.dtype for x in jax.tree.leaves(add(params, updates))} == {jnp.dtype(dtype)}

@@ -1,0 +1,70 @@
+"""Recorded runs of MindSpore, rebuilt: from a case's `config` to a transformation, and from its state to their names."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import jax.numpy as jnp
+import numpy as np
+
+from gradxform import GradientTransformation, Hyper, Schedule
+from gradxform.compat import mindspore, mindspore_schedules
+from gradxform.compat.mindspore_state import save_state
+
+FUNCTIONS = {
+    "Momentum": mindspore.momentum,
+    "Adam": mindspore.adam,
+    "ProximalAdagrad": mindspore.proximal_adagrad,
+}
+
+
+class LinearInStep(mindspore_schedules.LearningRateSchedule):
+    """A user's schedule: `base + slope s`."""
+
+    base: Hyper
+    slope: Hyper
+
+    def construct(self, global_step: Any) -> Any:
+        return self.base + self.slope * jnp.asarray(global_step, dtype=float)
+
+
+def build(config: Any) -> GradientTransformation | None:
+    """The optimizer of a case; None for one that is not built."""
+    make = FUNCTIONS.get(config["optimizer"])
+    if make is None:
+        return None
+    try:
+        groups = config["groups"] and [value(group) for group in config["groups"]]
+        return make(**value(config["kwargs"]), **({"groups": groups} if groups else {}))
+    except NotImplementedError:
+        return None
+
+
+def value(x: Any) -> Any:
+    """An argument from what stands for it in a config."""
+    if not isinstance(x, dict):
+        return x
+    if "type" not in x:
+        return {key: value(part) for key, part in x.items()}
+    kind = x["type"]
+    rest = {key: value(part) for key, part in x.items() if key != "type"}
+    values = rest.get("values", rest.get("value"))
+    if kind in ("list", "tuple"):
+        return list(values)
+    if kind in ("generator", "iterator"):
+        return iter(values)
+    if kind in ("ndarray", "array", "numpy", "Tensor", "Parameter"):
+        return np.asarray(values, np.float32)
+    if kind.startswith("linear_in_step"):
+        return LinearInStep(**rest)
+    found = getattr(mindspore_schedules, kind, None)
+    if not (isinstance(found, type) and issubclass(found, Schedule)):
+        raise NotImplementedError(kind)
+    return found(**rest)
+
+
+def state(config: Any, state: Any, params: Any) -> dict[str, Any]:
+    """The final state as a case records it: `{"state_name/leaf": array}`."""
+    saved = save_state(state, params)
+    named = {name.replace(".", "/", 1): x for name, x in saved.items()}
+    return {name: x for name, x in named.items() if name.split("/")[0] in config["state_names"]}

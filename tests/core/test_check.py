@@ -1,0 +1,62 @@
+from __future__ import annotations
+
+import jax
+import numpy as np
+import pytest
+
+import gradxform as gx
+from gradxform.core import check
+from gradxform.core.hyper import coerce
+
+INSIDE = {
+    check.fraction: [0.0, 0.5, 1 - 1e-16],
+    check.unit: [0.0, 1.0],
+    check.positive: [1e-300, 1e300],
+    check.nonnegative: [0.0, 3.0],
+    check.finite: [-3.0, 0.0, 1e300],
+}
+OUTSIDE = {
+    check.fraction: [1.0, -1e-9, np.nan, np.inf],
+    check.unit: [1.0 + 1e-15, -1e-9, np.nan],
+    check.positive: [0.0, -1.0, np.nan, np.inf],
+    check.nonnegative: [-1e-300, np.nan, np.inf],
+    check.finite: [np.nan, np.inf, -np.inf],
+}
+
+
+@pytest.mark.parametrize(("test", "x"), [(f, x) for f, xs in INSIDE.items() for x in xs])
+def test_inside_the_range(test, x):
+    for given in (x, [x, x], gx.tunable(x), gx.tunable([x, x]), lambda count: -7.0):
+        test(b1=coerce("b1", given))
+
+
+@pytest.mark.parametrize(("test", "x"), [(f, x) for f, xs in OUTSIDE.items() for x in xs])
+def test_outside_the_range(test, x):
+    good = INSIDE[test][0]
+    for given in (x, [good, x], gx.tunable(x), gx.tunable([good, x])):
+        with pytest.raises(ValueError, match=rf"^b1 must be .*, got {x}$"):
+            test(b1=coerce("b1", given))
+
+
+def test_tracers_pass():
+    jax.jit(lambda x: (check.fraction(b1=coerce("b1", x)), x)[1])(3.0)
+
+
+def test_integers():
+    for x in (0, np.int64(3)):
+        check.integer(n=x)
+    with pytest.raises(TypeError, match=r"n must be an integer, got 1\.5 of type float"):
+        check.integer(n=1.5)
+    with pytest.raises(TypeError, match="n must be an integer, got True of type bool"):
+        check.integer(n=True)
+    with pytest.raises(ValueError, match="n must be at least 2, got 1"):
+        check.integer(at_least=2, n=1)
+
+
+def test_booleans_and_choices():
+    check.boolean(flag=True)
+    check.choice("a", "b", mode="a")
+    with pytest.raises(TypeError, match="flag must be True or False, got 1 of type int"):
+        check.boolean(flag=1)
+    with pytest.raises(ValueError, match="mode must be one of 'a', 'b', got 'c'"):
+        check.choice("a", "b", mode="c")

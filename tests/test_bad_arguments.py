@@ -1,0 +1,165 @@
+"""Every argument of every public function refuses what it must, by name and value. One row is one such argument."""
+
+from __future__ import annotations
+
+import inspect
+from collections.abc import Iterator
+from typing import Any
+
+import jax.numpy as jnp
+import numpy as np
+import pytest
+
+import gradxform as gx
+from tests.arguments import call, kind_of, parameters, public_functions
+
+P = {"kernel": jnp.ones((2, 3)), "bias": jnp.ones(3)}
+ADAM = gx.adam(gx.tunable(0.1))
+S = ADAM.init(P)
+U = {"kernel": jnp.ones((3, 2)), "bias": jnp.ones(3)}
+MEASURED = gx.measure(gx.sgd(0.1), grad_norm=True)
+
+ROWS = gx.Rows([0, 1], jnp.ones((2, 3)), (4, 3))
+
+BY_HAND: list[tuple[str, str, Any, type[Exception], str]] = [
+    ("apply_updates", "updates", lambda: gx.apply_updates(P, U), ValueError, r"\(3, 2\).*\(2, 3\)"),
+    ("apply_updates", "params", lambda: gx.apply_updates({}, U), ValueError, "bias"),
+    ("eval_params", "tx", lambda: gx.eval_params(gx.sgd, S, P), TypeError, "tx must be"),
+    ("eval_params", "state", lambda: gx.eval_params(ADAM, (), P), ValueError, "state"),
+    ("eval_params", "params", lambda: gx.eval_params(gx.ema_of_params(0.9), S, {}), ValueError, "kernel|bias"),
+    ("chain", "transforms", lambda: gx.chain(gx.sgd(0.1), 3), TypeError, "argument 2 of chain .* got 3"),
+    ("chain", "transforms", lambda: gx.chain(gx.sgd), TypeError, "argument 1 of chain .* got <function sgd"),
+    ("named_chain", "transforms", lambda: gx.named_chain(gx.sgd(0.1)), TypeError, "named_chain takes pairs"),
+    ("named_chain", "transforms", lambda: gx.named_chain(("a", 3)), TypeError, "'a' in named_chain .* got 3"),
+    ("named_chain", "transforms", lambda: gx.named_chain((1, gx.sgd(0.1))), TypeError, "named_chain .* got 1"),
+    ("named_chain", "transforms", lambda: gx.named_chain(*[("a", gx.sgd(0.1))] * 2), ValueError, "'a', 'a'"),
+    ("view", "state", lambda: gx.view((), "mu"), ValueError, "no state"),
+    ("view", "field", lambda: gx.view(S, "trace"), ValueError, "no parameter keeps a statistic 'trace'"),
+    ("map_rows", "f", lambda: gx.map_rows(3, ROWS), TypeError, "not callable"),
+    ("map_rows", "rows", lambda: gx.map_rows(jnp.abs, jnp.ones(3)), TypeError, "Rows"),
+    ("map_rows", "rest", lambda: gx.map_rows(jnp.add, ROWS, 3.0), TypeError, "Rows"),
+    ("global_norm", "updates", lambda: gx.global_norm({"a": "text"}), TypeError, "text"),
+    ("global_norm", "axis_name", lambda: gx.global_norm(P, axis_name=1.5), TypeError, "axis_name"),
+    ("named", "names", lambda: gx.named(3), TypeError, "named takes names, got 3"),
+    ("named", "names", lambda: gx.named(), ValueError, "at least one name"),
+    ("masked", "mask", lambda: gx.masked(gx.sgd(0.1), 3), TypeError, "mask: a mask holds booleans, got 3"),
+    ("join_schedules", "schedules", lambda: gx.join_schedules([0.1], [2]), ValueError, r"schedules \(1\), got 1"),
+    ("join_schedules", "boundaries", lambda: gx.join_schedules([0.1, 1], []), ValueError, r"schedules \(2\), got 0"),
+    ("hyperparams", "tx", lambda: gx.hyperparams(3, S), TypeError, "tx must be"),
+    ("hyperparams", "state", lambda: gx.hyperparams(ADAM, ()), ValueError, "no state"),
+    ("with_hyperparams", "state", lambda: gx.with_hyperparams((), learning_rate=1.0), ValueError, "not tunable"),
+    ("with_hyperparams", "tx", lambda: gx.with_hyperparams(S, tx=3, learning_rate=1.0), TypeError, "tx must be"),
+    ("with_hyperparams", "values", lambda: gx.with_hyperparams(S, b1=0.5), ValueError, "b1 is not tunable"),
+    ("with_hyperparams", "values", lambda: gx.with_hyperparams(S, learning_rate="x"), TypeError, "learning_rate .* 'x'"),
+    ("with_hyperparams", "values", lambda: gx.with_hyperparams(S, learning_rate=P["bias"]), ValueError, r"\(3,\)"),
+    ("with_hyperparams", "values", lambda: gx.with_hyperparams(S, tx=ADAM, learning_rate=-1), ValueError, "got -1"),
+    ("measure", "tx", lambda: gx.measure(3, grad_norm=True), TypeError, "tx must be .* got 3"),
+    ("measure", "clip_fraction", lambda: gx.measure(ADAM, clip_fraction=True), ValueError, "clip_fraction needs"),
+    ("metrics", "state", lambda: gx.metrics(S), ValueError, "no metrics"),
+    ("explain", "tx", lambda: gx.explain(3, P), TypeError, "tx must be .* got 3"),
+    ("explain", "params", lambda: gx.explain(gx.sgd(0.1), {"a": "text"}), TypeError, "'a'"),
+]
+
+
+def rows() -> Iterator[Any]:
+    """Function, argument, values of a wrong kind and values out of range."""
+    for name, function in public_functions().items():
+        for p in parameters(function):
+            kind = kind_of(name, p.name)
+            if kind is not None and (kind.wrong or kind.out):
+                absent = p.default is p.empty and kind.wrong and kind.valid is not None and None not in kind.wrong
+                wrong = (*kind.wrong, None) if absent else kind.wrong
+                yield pytest.param(function, p.name, wrong, kind.out, id=f"{name}-{p.name}")
+
+
+def parts(value: Any) -> Iterator[Any]:
+    """A value and what it holds."""
+    yield value
+    if isinstance(value, dict | list | tuple):
+        for part in [*value, *(value.values() if isinstance(value, dict) else ())]:
+            yield from parts(part)
+
+
+def shown(value: Any) -> set[str]:
+    """How a value, or the part of it that is bad, may stand in a message."""
+    found = {f(part) for part in parts(value) for f in (str, repr)}
+    found |= {str(float(part)) for part in parts(value) if isinstance(part, int | float)}
+    return found | {part.__name__ for part in parts(value) if inspect.isclass(part) or inspect.isfunction(part)} | {
+        str(np.dtype(part)) for part in parts(value) if part is jnp.int32
+    }
+
+
+@pytest.mark.parametrize(("function", "argument", "wrong", "out"), list(rows()))
+def test_bad_values_are_refused_by_name_and_value(function: Any, argument: str, wrong: Any, out: Any):
+    call(function, argument, kind_of(function.__name__, argument).valid)
+    for error, value in [*((TypeError, v) for v in wrong), *((ValueError, v) for v in out)]:
+        with pytest.raises(error) as raised:
+            call(function, argument, value)
+        message = str(raised.value)
+        assert type(raised.value) is error, f"{value!r}: {message}"
+        assert argument in message or function.__name__ in message, f"{value!r}: {message}"
+        assert any(x in message for x in shown(value)), f"{value!r}: {message}"
+
+
+@pytest.mark.parametrize(
+    ("make", "error", "message"),
+    [pytest.param(*row[2:], id=f"{row[0]}-{row[1]}") for row in BY_HAND],
+)
+def test_the_other_arguments_too(make: Any, error: type[Exception], message: str):
+    with pytest.raises(error, match=message) as raised:
+        make()
+    assert type(raised.value) is error
+
+
+def test_every_argument_of_every_public_function_has_a_row():
+    known = {(row[0], row[1]) for row in BY_HAND}
+    missing = [
+        f"{name}-{p.name}"
+        for name, function in public_functions().items()
+        for p in parameters(function)
+        if kind_of(name, p.name) is None and (name, p.name) not in known
+    ]
+    assert missing == []
+
+
+HYPERS = [
+    pytest.param(function, p.name, id=f"{name}-{p.name}")
+    for name, function in public_functions().items()
+    for p in parameters(function)
+    if (kind := kind_of(name, p.name)) is not None and kind.hyper
+]
+
+
+@pytest.mark.parametrize(("function", "argument"), HYPERS)
+def test_a_hyperparameter_is_a_number_in_any_form(function: Any, argument: str):
+    made = call(function, argument, 0.5)
+    for x in (np.float64(0.5), np.float32(0.5), np.asarray(0.5), jnp.asarray(0.5)):
+        assert call(function, argument, x) == made
+
+
+@pytest.mark.parametrize(("function", "argument"), HYPERS)
+def test_a_hyperparameter_is_a_table_in_any_form(function: Any, argument: str):
+    made = call(function, argument, [0.5, 0.25])
+    assert made != call(function, argument, 0.5)
+    for x in ((0.5, 0.25), np.asarray([0.5, 0.25]), jnp.asarray([0.5, 0.25]), (x for x in [0.5, 0.25])):
+        assert call(function, argument, x) == made
+    assert hash(made) == hash(call(function, argument, [0.5, 0.25]))
+
+
+@pytest.mark.parametrize(("function", "argument"), HYPERS)
+def test_a_hyperparameter_is_a_schedule_or_tunable(function: Any, argument: str):
+    schedule = gx.linear_schedule(0.5, 0.25, 10)
+    for x in (schedule, gx.tunable(0.5), gx.tunable(schedule)):
+        made = call(function, argument, x)
+        assert made == call(function, argument, x)
+        assert repr(x) in repr(made)
+    call(function, argument, lambda count: 0.5)
+
+
+@pytest.mark.parametrize(("function", "argument"), HYPERS)
+def test_bad_values_inside_tables_and_tunables_are_refused(function: Any, argument: str):
+    for value in kind_of(function.__name__, argument).out:
+        for x in ([0.5, value], gx.tunable(value)):
+            with pytest.raises(ValueError, match=argument) as raised:
+                call(function, argument, x)
+            assert str(value) in str(raised.value)
