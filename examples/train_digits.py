@@ -45,7 +45,7 @@ class Digits(NamedTuple):
 def load_split() -> tuple[Digits, Digits]:
     """The same 80 % for training and 20 % for testing every time, each digit in the same proportion."""
     images, labels = load_digits(return_X_y=True)
-    images = (images / 16).astype(np.float32).reshape(-1, 8, 8, 1)
+    images = images.reshape(-1, 8, 8, 1) / 16
     x, x_test, y, y_test = train_test_split(images, labels, test_size=0.2, stratify=labels, random_state=0)
     return Digits(x, y), Digits(x_test, y_test)
 

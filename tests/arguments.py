@@ -152,26 +152,31 @@ OVERRIDES: dict[str, dict[str, Kind]] = {
     "scale_by_adamax": {"eps": positive},
     "trace": {"decay": rate},
     "lift": {"rule": Kind(ScaleByAdam(), (3, "adam", gx.sgd(0.1), None)), "where": Kind(None, (), ())},
-    "masked": {"inner": transformation, "mask": mask._replace(valid={"kernel": True})},
+    "masked": {"inner": transformation},
     "partition": {
-        "transforms": Kind({"a": gx.sgd(0.1)}, ({"a": 3}, {"a": None})),
+        "transforms": Kind({"a": gx.sgd(0.1)}, (3, None, {"a": 3}, {"a": None})),
         "param_labels": Kind("a", (), ("b", {"kernel": "b"})),
     },
     "groups": {
         "entries": Kind(
             [("kernel", gx.sgd(0.1))],
-            ([3], [("kernel",)], [("kernel", 3)], [(3, gx.sgd(0.1))]),
-            ([("(", gx.sgd(0.1))], [("kernel", gx.sgd(0.1))] * 2, [("kernel", {"learning_rate": 0.1})]),
+            ([3], [("kernel",)], ["kernel"]),
+            ([("kernel", gx.sgd(0.1))] * 2,),
         ),
         "default": Kind(None, (3, "sgd")),
     },
     "layerwise_decay": {
         "decay": Kind(0.5, ("fast", True, None), (0.0, 1.5, NAN)),
-        "layers": Kind(["a"], (3, "a", [3]), ([], ["("])),
+        "layers": Kind(["a"], (3, "a", None), ([],)),
     },
     "cautious_decay": {"decay": transformation._replace(valid=gx.add_decayed_weights(0.1))},
     "with_weight_decay": {"tx": transformation},
-    "measure": {"axis_name": axis._replace(valid=None), "clip_fraction": flag._replace(valid=False)},
+    "measure": {
+        "tx": Kind(gx.sgd(0.1), ()),
+        "axis_name": axis._replace(valid=None),
+        "clip_fraction": flag._replace(valid=False),
+    },
+    "global_norm": {"updates": Kind({}, ())},
     "make_step": {"tx": transformation},
     "matching": {"pattern": path._replace(out=("(",))},
     "under": {"prefix": path},
@@ -187,7 +192,7 @@ OVERRIDES: dict[str, dict[str, Kind]] = {
     "step_decay": {"transition_steps": some_steps},
     "noam_schedule": {"d_model": positive_number, "warmup_steps": some_steps, "factor": number},
     "over": {"schedule": Kind(gx.constant_schedule(0.1), (0.1, "constant", None))},
-    "sgdr_schedule": {"cosine_kwargs": Kind([CYCLE], (), ([], [CYCLE | {"decay_steps": 0}]))},
+    "sgdr_schedule": {"cosine_kwargs": Kind([CYCLE], (), ([CYCLE | {"decay_steps": 0}],))},
     "warmup_cosine_decay_schedule": {
         "warmup_steps": steps._replace(valid=1),
         "decay_steps": some_steps._replace(out=(1, *some_steps.out)),
@@ -195,7 +200,10 @@ OVERRIDES: dict[str, dict[str, Kind]] = {
 }
 """Where an argument means something else, or stands alone."""
 
-BESIDE: dict[tuple[str, str], dict[str, Any]] = {("with_weight_decay", "max_learning_rate"): {"kind": "corrected"}}
+BESIDE: dict[tuple[str, str], dict[str, Any]] = {
+    ("with_weight_decay", "max_learning_rate"): {"kind": "corrected"},
+    ("add_corrected_decay", "learning_rate"): {"max_learning_rate": 1.0},
+}
 """What an argument needs to stand beside it."""
 
 

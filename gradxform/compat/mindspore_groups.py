@@ -89,7 +89,11 @@ def read_groups(groups: Any, learning_rate: Any, weight_decay: Any) -> tuple[lis
     vectors of different lengths; TypeError for a wrong kind; KeyError for an unknown key or none of `params`;
     RuntimeError for a parameter listed twice.
     """
-    entries = _entries("groups", groups)
+    if isinstance(groups, str | Mapping) or not isinstance(groups, Iterable):
+        raise TypeError(f"groups must be a list of dicts, got {groups!r} of type {type(groups).__name__}")
+    entries = list(groups)
+    if not entries:
+        raise ValueError(f"groups must not be empty, got {entries!r}")
     for entry in entries:
         if not isinstance(entry, Mapping):
             raise TypeError(f"groups must hold dicts, got {entry!r} of type {type(entry).__name__}")
@@ -133,17 +137,6 @@ def _check_keys(entry: Mapping[str, Any]) -> None:
             raise ValueError(f"order_params must stand alone in its dict, got {list(entry)!r}")
     elif "params" not in entry:
         raise KeyError(f"params: a group must say which parameters it has, got {list(entry)!r}")
-
-
-def _entries(name: str, x: Any) -> list[Any]:
-    if x is None:
-        raise ValueError(f"{name} must not be None")
-    if isinstance(x, str | Mapping) or not isinstance(x, Iterable):
-        raise TypeError(f"{name} must be a list, got {x!r} of type {type(x).__name__}")
-    entries = list(x)
-    if not entries:
-        raise ValueError(f"{name} must not be empty, got {x!r}")
-    return entries
 
 
 def _where(params: Any) -> Selector:

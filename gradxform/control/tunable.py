@@ -16,6 +16,7 @@ from gradxform.core.lift import Lifted, Step
 from gradxform.core.opaque import Opaque
 from gradxform.core.rule import Rule
 from gradxform.core.state import State, find_state, find_states
+from gradxform.core.transform import refuse_stranger
 from gradxform.core.value import Pair
 
 
@@ -37,6 +38,7 @@ def hyperparams(tx: Any, state: Any) -> dict[str, Any]:
     state: that of `tx`, also inside the tuples and dicts of wrappers.
     Raises: ValueError if the state holds none of ours.
     """
+    refuse_stranger(tx)
     found: dict[str, Any] = {}
     for step, name, rule, field in _fields(tx, state):
         x, held = hyper_fields(rule)[field], step.hyper.get(name)
@@ -80,6 +82,7 @@ def with_hyperparams(state: Any, *, tx: Any = None, **values: Any) -> Any:
     for name, value in values.items():
         new[_full_name(name, known)] = _number(name, value)
     if tx is not None:
+        refuse_stranger(tx)
         _check_ranges(tx, new)
 
     def replace(node: Any) -> Any:

@@ -61,6 +61,7 @@ class Chain(GradientTransformation):
         return State(step.count, memories, step.tree, step.hyper)
 
     def _update(self, updates: Any, state: State, params: Any, extra: dict[str, Any]) -> tuple[Any, State]:
+        _refuse_foreign(state)
         opened = open_together(updates, params, state.leaves)
         count = next_count(state.count)
         step = Step(state.count, count, dict(state.tree), state.hyper, extra, params, updates)
@@ -69,6 +70,7 @@ class Chain(GradientTransformation):
         return opened.close_updates(), State(count, opened.close_memories(), step.tree, state.hyper)
 
     def _evaluate(self, state: State, params: Any) -> Any:
+        _refuse_foreign(state)
         nothing = jax.tree.map(lambda p: None, params, is_leaf=is_row_leaf)
         opened = open_together(nothing, params, state.leaves)
         self.evaluate_stages(opened.leaves, Step(state.count, state.count, state.tree, state.hyper, {}, params))
@@ -179,6 +181,11 @@ class Split(Value):
         for group, branch in self.branches.items():
             own = [leaf for leaf, label in zip(leaves, labels, strict=True) if label == group]
             yield branch, own, step._replace(prefix=f"{step.prefix}{group}/")
+
+
+def _refuse_foreign(state: Any) -> None:
+    if not isinstance(state, State):
+        raise TypeError(f"state must be what init returns, a State, got {type(state).__name__}")
 
 
 def _takes(where: Where | None, path: str, leaf: Any) -> bool:

@@ -37,6 +37,16 @@ def finite(**named: Any) -> None:
     _all(named, math.isfinite, "finite")
 
 
+def ordered(**named: Any) -> None:
+    """Two bounds, none of them NaN, the first at most the second at every step."""
+    (low, lowers), (high, uppers) = ((name, _numbers(x)) for name, x in named.items())
+    _all(named, lambda x: not math.isnan(x), "a number")
+    for i in range(max(len(lowers), len(uppers)) if lowers and uppers else 0):
+        a, b = (x[min(i, len(x) - 1)] for x in (lowers, uppers))
+        if a > b:
+            raise ValueError(f"{low} must be at most {high}, got {low}={a}, {high}={b}")
+
+
 def integer(at_least: int = 0, **named: Any) -> None:
     for name, x in named.items():
         if isinstance(x, bool) or not hasattr(x, "__index__"):

@@ -9,6 +9,7 @@ from typing import Any
 import jax
 import jax.numpy as jnp
 
+from gradxform.core import check
 from gradxform.core.rows import Rows, is_row_leaf
 from gradxform.core.value import Pair
 
@@ -53,6 +54,8 @@ def global_norm(updates: Any, *, axis_name: Any = None) -> Any:
 
     Sparse rows count as the dense gradient would (repeated rows are summed first); `None` and float0 count nothing.
     """
+    if axis_name is not None:
+        check.axis(axis_name=axis_name)
     leaves = [x for x in jax.tree.leaves(updates, is_leaf=is_row_leaf) if x is not None and not _is_float0(x)]
     total = sum_of_squares(leaves)
     return jnp.sqrt(total if axis_name is None else jax.lax.psum(total, axis_name))

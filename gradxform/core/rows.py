@@ -113,6 +113,9 @@ def put_rows(table: Any, seats: Any, values: Any) -> Any:
 
 def map_rows(f: Callable[..., Any], rows: Rows, *rest: Rows) -> Rows:
     """Apply `f` to the values of sparse rows and leave the indices alone: `values = f(rows.values, ...)`."""
+    for x in (rows, *rest):
+        if not isinstance(x, Rows):
+            raise TypeError(f"map_rows maps Rows, got {x!r} of type {type(x).__name__}")
     return rows.with_values(f(rows.values, *(r.values for r in rest)))
 
 

@@ -118,6 +118,12 @@ def _as_struct(x: Any) -> Any:
     return x if isinstance(x, jax.ShapeDtypeStruct) else jax.ShapeDtypeStruct(x.shape, x.dtype)
 
 
+def refuse_stranger(tx: Any) -> None:
+    """Refuse what is no transformation of this library."""
+    if not isinstance(tx, GradientTransformation):
+        raise TypeError(f"tx must be a gradient transformation, got {tx!r} of type {type(tx).__name__}")
+
+
 def apply_updates(params: Any, updates: Any) -> Any:
     """Add updates to parameters: `p <- round(p + u)`, summed in float32 or wider, rounded once to p's dtype.
 
@@ -144,6 +150,7 @@ def eval_params(tx: GradientTransformation, state: Any, params: Any) -> Any:
 
     Through chains, groups and wrappers; in the dtypes of `params`. Where several stages keep one, the last wins.
     """
+    refuse_stranger(tx)
     return tx._evaluate(state, params)
 
 
@@ -154,7 +161,7 @@ def make_step(tx: GradientTransformation) -> Any:
     Raises: TypeError for anything but a transformation.
     """
     if not (hasattr(tx, "init") and hasattr(tx, "update")):
-        raise TypeError(f"tx must be a gradient transformation, got {tx!r} of type {type(tx).__name__}")
+        refuse_stranger(tx)
     return _step(tx) if is_hashable(tx) else _step.__wrapped__(tx)
 
 

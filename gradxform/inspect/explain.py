@@ -13,7 +13,7 @@ from gradxform.control.tunable import hyperparams_at
 from gradxform.core.chain import Chain, Split
 from gradxform.core.lift import Freeze, Lifted, choose
 from gradxform.core.state import find_states
-from gradxform.core.transform import GradientTransformation
+from gradxform.core.transform import GradientTransformation, refuse_stranger
 from gradxform.core.tree import Leaf, open_tree
 
 
@@ -61,6 +61,7 @@ def explain(tx: GradientTransformation, params: Any) -> Explanation:
     totals.
     Raises: what `tx.init(params)` raises.
     """
+    refuse_stranger(tx)
     shapes = jax.tree.map(lambda x: jax.ShapeDtypeStruct(np.shape(x), jnp.result_type(x)), params)
     state = tx.init(shapes)
     paths, ps, structure = open_tree(shapes)

@@ -7,6 +7,7 @@ from typing import Any
 
 import jax
 
+from gradxform.core import check
 from gradxform.core.chain import Chain, Split, stages_of
 from gradxform.core.hyper import rebuild, rule_fields
 from gradxform.core.lift import Lifted
@@ -94,12 +95,15 @@ def partition(transforms: Mapping[Any, Any], param_labels: Any, *, mask_compatib
     optax's sake; extra arguments are per step here, never trees to be masked.
     Raises: ValueError for a parameter without label, or a label without transformation.
     """
+    check.boolean(mask_compatible_extra_args=mask_compatible_extra_args)
+    if not isinstance(transforms, Mapping):
+        raise TypeError(f"transforms must map labels to transformations, got {transforms!r}")
     labels: Any = LabelFunction(param_labels) if _is_function(param_labels) else label_tree(param_labels)
     branches = {str(name): Chain(stages_of(tx, f"transforms[{name!r}]")) for name, tx in transforms.items()}
     if isinstance(labels, LabelTree):
         for path, label in labels.flags:
             if label not in branches:
-                raise ValueError(f"the label {label!r} of {path!r} has no transformation; there are {[*branches]}")
+                raise ValueError(f"param_labels has {label!r} at {path!r}, and transforms has only {[*branches]}")
     return Chain((Split(labels, branches),))
 
 
@@ -110,6 +114,7 @@ def masked(inner: Any, mask: Any, *, mask_compatible_extra_args: bool = False) -
     for the others. mask_compatible_extra_args: as in `partition`.
     Raises: ValueError if a name in the mask matches nothing.
     """
+    check.boolean(mask_compatible_extra_args=mask_compatible_extra_args)
     where = mask_selector(mask)
     stages = stages_of(inner, "inner")
     if where is None:

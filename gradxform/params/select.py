@@ -9,6 +9,7 @@ from typing import Any
 import jax
 import jax.numpy as jnp
 
+from gradxform.core import check
 from gradxform.core.tree import Leaf, open_tree
 from gradxform.core.value import Value
 
@@ -220,8 +221,7 @@ def under(prefix: str) -> Selector:
 
 def ndim_at_least(ndim: int) -> Selector:
     """Parameters with at least `ndim` axes: `ndim_at_least(2)` leaves biases and normalisation alone by shape."""
-    if isinstance(ndim, bool) or not isinstance(ndim, int) or ndim < 0:
-        raise ValueError(f"ndim_at_least takes an integer of at least 0, got {ndim!r}")
+    check.integer(0, ndim=ndim)
     return NdimAtLeast(ndim)
 
 

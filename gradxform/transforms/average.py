@@ -34,13 +34,16 @@ class EmaOfParams(Rule):
         check.boolean(debias=self.debias)
 
     def init(self, p: Any) -> Averaged:
-        return Averaged(jnp.zeros_like(p) if self.debias else p)
+        return Averaged(p)
+
+    def scalars(self, t: Any) -> Any:
+        return (1 - self.decay) / debias(self.decay, t) if self.debias else 1 - self.decay
 
     def update(self, g: Any, s: Averaged, p: Any, k: Any) -> tuple[Any, Averaged]:
-        return g, Averaged(self.decay * s.average + (1 - self.decay) * landing(g, p))
+        return g, Averaged(s.average + k * (landing(g, p) - s.average))
 
     def evaluate(self, p: Any, s: Averaged, t: Any) -> Any:
-        return jnp.where(t > 0, s.average / debias(self.decay, jnp.maximum(t, 1)), p) if self.debias else s.average
+        return s.average
 
 
 class StochasticWeightAverage(Rule):
@@ -54,7 +57,7 @@ class StochasticWeightAverage(Rule):
         check.integer(0, start=self.start)
 
     def init(self, p: Any) -> Averaged:
-        return Averaged(jnp.zeros_like(p))
+        return Averaged(p)
 
     def taken(self, t: Any) -> Any:
         """How many parameters the average holds after t steps."""
@@ -65,7 +68,7 @@ class StochasticWeightAverage(Rule):
         return jnp.where(n > self.taken(t - 1), 1.0 / jnp.maximum(n, 1), 0.0)
 
     def update(self, g: Any, s: Averaged, p: Any, k: Any) -> tuple[Any, Averaged]:
-        return g, Averaged(s.average + k * (landing(g, p) - s.average))
+        return g, Averaged(jnp.where(k > 0, s.average + k * (landing(g, p) - s.average), s.average))
 
     def evaluate(self, p: Any, s: Averaged, t: Any) -> Any:
         return jnp.where(self.taken(t) > 0, s.average, p)
@@ -99,12 +102,13 @@ class PullToSlowWeights(Rule):
 
 
 def ema_of_params(decay: Any, debias: bool = True) -> Chain:
-    """Keep a moving average of the parameters: `a <- decay·a + (1 - decay)·(p + u)`, and pass u on.
+    """Keep a moving average of the parameters: `a <- a + w·(p + u - a)`, `w = (1 - decay) / (1 - decayᵗ)`, u passes.
 
-    Last in the chain; `eval_params` gives a (divided by `1 - decayᵗ` with debias; else a starts from the parameters).
+    Last in the chain; `eval_params` gives a, which starts from the parameters. With debias the weights of all landings
+    add up to 1, as in `Σ / (1 - decayᵗ)`; without it `w = 1 - decay`, and the start keeps the weight `decayᵗ`.
     Reach: element. State: average, shaped like p, float32 or wider.
     Raises: ValueError if decay is not in [0, 1) or params are missing.
-    Source: Polyak, Juditsky 1992; Tarvainen, Valpola 2017, arXiv:1703.01780.
+    Source: Tarvainen, Valpola 2017, arXiv:1703.01780, equation 3; the weights as in Kingma, Ba 2014, section 3.
     """
     return lift(EmaOfParams(decay, debias))
 

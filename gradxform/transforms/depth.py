@@ -5,7 +5,6 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Any
 
-from gradxform.core import check
 from gradxform.core.chain import Chain
 from gradxform.params.groups import groups
 from gradxform.transforms.scale import scale
@@ -17,7 +16,7 @@ def layerwise_decay(decay: float, layers: Sequence[Any]) -> Chain:
     Anywhere behind the direction. layers: from input to output, what chooses each layer's parameters (a selector, a
     regular expression or a function `(path, leaf) -> bool`); what no entry matches keeps its update.
     Reach: element. State: none.
-    Raises: ValueError if decay is not in (0, 1], or a layer's names match nothing.
+    Raises: ValueError if decay is not in (0, 1], if there are no layers, or if a layer's names match nothing.
     Source: Clark et al. 2020, arXiv:2003.10555, section 3.1 (ELECTRA's layer-wise learning-rate decay).
     """
     if isinstance(layers, str) or not isinstance(layers, Sequence):

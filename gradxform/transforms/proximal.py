@@ -61,11 +61,7 @@ class ProximalBox(Rule):
     real_only = True
 
     def check(self) -> None:
-        for name, bound in (("lower", self.lower), ("upper", self.upper)):
-            if isinstance(bound, float) and bound != bound:
-                raise ValueError(f"{name} must be a number, got {bound}")
-        if isinstance(self.lower, float) and isinstance(self.upper, float) and self.lower > self.upper:
-            raise ValueError(f"lower must be at most upper, got lower={self.lower}, upper={self.upper}")
+        check.ordered(lower=self.lower, upper=self.upper)
 
     def update(self, g: Any, s: Any, p: Any, k: Any) -> tuple[Any, Any]:
         stored, wide = p.dtype, compute_dtype(p.dtype)
@@ -134,7 +130,8 @@ def proximal_group_l1(l1: Any, learning_rate: Any = 1.0) -> Chain:
 def proximal_box(lower: Any, upper: Any) -> Chain:
     """Keep parameters in a box: `u = min(max(p + u, lower), upper) - p`.
 
-    Where rounding of p + u to p's dtype would leave the box, the step is shortened until it does not.
+    Where rounding of p + u to p's dtype would leave the box, the step is shortened until it does not; a box narrower
+    than the rounding of u is met to that rounding.
     Reach: element. State: none.
     Raises: ValueError if lower > upper, a bound is NaN, params are missing, or the parameter is complex.
     Source: Parikh, Boyd 2014, section 6.2.4.

@@ -1,0 +1,84 @@
+"""A small tree that eight devices can share, its walk on one device, and the same walk laid out over a mesh."""
+
+from __future__ import annotations
+
+import functools
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+from jax.sharding import AxisType, Mesh, NamedSharding, PartitionSpec
+
+import gradxform as gx
+from tests.catalogue import CATALOGUE, Entry
+
+P = PartitionSpec
+STEPS = 3
+SHAPES = {"dense": {"kernel": (8, 6), "bias": (6,)}, "scale": ()}
+SPECS = {"dense": {"kernel": P("x", "y"), "bias": P("y")}, "scale": P()}
+"""The kernel's rows over four devices, columns and bias over two; a scalar is the same everywhere."""
+
+
+def is_leaf(x: Any) -> bool:
+    return isinstance(x, tuple)
+
+
+@functools.cache
+def mesh(kind: AxisType = AxisType.Auto) -> Mesh:
+    return jax.make_mesh((4, 2), ("x", "y"), axis_types=(kind, kind))
+
+
+def shardings(specs: Any = SPECS, kind: AxisType = AxisType.Auto) -> Any:
+    return jax.tree.map(lambda spec: NamedSharding(mesh(kind), spec), specs, is_leaf=is_leaf)
+
+
+def numbers(seed: int, *front: int) -> Any:
+    """Normal numbers of 8 bits, so that a mean over devices of simple multiples of them is exact."""
+    draw = np.random.default_rng(seed).standard_normal
+    return jax.tree.map(
+        lambda shape: draw((*front, *shape)).astype(jnp.bfloat16).astype(np.float32), SHAPES, is_leaf=is_leaf
+    )
+
+
+def parameters() -> Any:
+    return numbers(0)
+
+
+def gradients() -> Any:
+    """One stack a leaf: a gradient for every step."""
+    return numbers(1, STEPS)
+
+
+def parts(grads: Any) -> Any:
+    """The gradients that eight devices see, in front: multiples whose mean is exactly the whole."""
+    weights = np.array([0.5, 1.5, 0.25, 1.75, 1.0, 1.0, 2.0, 0.0], np.float32)
+    return jax.tree.map(lambda g: weights.reshape(8, *(1,) * g.ndim) * g, grads)
+
+
+def walk(tx: Any, params: Any, state: Any, grads: Any, **extra: Any) -> Any:
+    """Parameters and state after as many steps as there are gradients."""
+
+    def step(carry: Any, g: Any) -> Any:
+        params, state = carry
+        updates, state = tx.update(g, state, params, **extra)
+        return (gx.apply_updates(params, updates), state), None
+
+    return jax.lax.scan(step, (params, state), grads)[0]
+
+
+@functools.cache
+def alone(name: str) -> Any:
+    """What a transformation of the catalogue does on one device."""
+    entry = Entry(name, CATALOGUE[name])
+    params = jax.tree.map(jnp.asarray, parameters())
+    run = jax.jit(lambda p, g: walk(entry, p, entry.tx.init(p), g))
+    return run(params, gradients())
+
+
+def assert_same(actual: Any, expected: Any) -> None:
+    """To rounding: sums over devices run in another order, which three steps carry on."""
+    assert jax.tree.structure(actual) == jax.tree.structure(expected)
+    for a, b in zip(jax.tree.leaves(actual), jax.tree.leaves(expected), strict=True):
+        a, b = np.asarray(a, np.float64), np.asarray(b, np.float64)
+        np.testing.assert_allclose(a, b, rtol=0, atol=8 * 2**-23 * max(1.0, np.abs(b).max(initial=0)))
