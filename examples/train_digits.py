@@ -207,14 +207,24 @@ def shortfall(runs: dict[str, Run]) -> str | None:
     return None
 
 
-def main(argv: list[str] | None = None) -> None:
-    parser = argparse.ArgumentParser(description="Train a small net on handwritten digits with three optimizers.")
-    parser.add_argument("--epochs", type=int, default=30, help="passes over the training images (default: 30)")
-    parser.add_argument("--seed", type=int, default=0, help="for the first weights and the order of the images")
-    parser.add_argument("--out", type=Path, default=Path(__file__).parent / "output", help="folder for the picture")
+def options_parser(description: str, epochs: int) -> argparse.ArgumentParser:
+    parser = argparse.ArgumentParser(description=description, formatter_class=argparse.ArgumentDefaultsHelpFormatter)
+    parser.add_argument("--epochs", type=int, default=epochs, help="passes over the training images")
+    parser.add_argument("--seed", type=int, default=0, help="for first weights and order of the images")
+    return parser
+
+
+def parse(parser: argparse.ArgumentParser, argv: list[str] | None) -> argparse.Namespace:
     options = parser.parse_args(argv)
-    if options.epochs < 1:
-        parser.error(f"--epochs must be at least 1, got {options.epochs}")
+    if options.epochs < 1 or options.seed < 0:
+        parser.error("--epochs must be at least 1 and --seed at least 0")
+    return options
+
+
+def main(argv: list[str] | None = None) -> None:
+    parser = options_parser("Train a small net on handwritten digits with three optimizers.", epochs=30)
+    parser.add_argument("--out", type=Path, default=Path(__file__).parent / "output", help="folder for the picture")
+    options = parse(parser, argv)
 
     console = Console()
     runs = train_all(console, options.epochs, options.seed)

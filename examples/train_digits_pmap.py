@@ -16,7 +16,6 @@ import os
 os.environ.setdefault("XLA_FLAGS", "--xla_force_host_platform_device_count=4")
 os.environ.setdefault("JAX_PLATFORMS", "cpu")
 
-import argparse
 import time
 from collections.abc import Callable
 from typing import Any, NamedTuple
@@ -28,7 +27,19 @@ from jax.sharding import Mesh, PartitionSpec
 from rich.console import Console
 from rich.progress import Progress
 from rich.table import Table
-from train_digits import BATCH, COLUMNS, Digits, Params, adamw_chain, init_params, load_split, loss, shuffled
+from train_digits import (
+    BATCH,
+    COLUMNS,
+    Digits,
+    Params,
+    adamw_chain,
+    init_params,
+    load_split,
+    loss,
+    options_parser,
+    parse,
+    shuffled,
+)
 
 import gradxform as gx
 
@@ -58,15 +69,14 @@ def on_one_device(tx: gx.GradientTransformation) -> Callable[..., Any]:
 
 def with_pmap(tx: gx.GradientTransformation) -> Callable[..., Any]:
     """`pmap` wants the devices as the first axis of what it splits; None is the same on all."""
+    step = training_step(gx.chain(gx.mean_across("batch"), tx))
     axes = {"in_axes": (None, None, 0), "out_axes": (None, None, 0)}
-    step = jax.pmap(
-        training_step(gx.chain(gx.mean_across("batch"), tx)), "batch", devices=jax.devices()[:DEVICES], **axes
-    )
+    on_all = jax.pmap(step, "batch", devices=jax.devices()[:DEVICES], **axes)
 
     def split(x: np.ndarray) -> np.ndarray:
         return x.reshape(DEVICES, -1, *x.shape[1:])
 
-    return lambda params, state, batch: step(params, state, jax.tree.map(split, batch))
+    return lambda params, state, batch: on_all(params, state, jax.tree.map(split, batch))
 
 
 def with_shard_map(tx: gx.GradientTransformation) -> Callable[..., Any]:
@@ -140,12 +150,8 @@ def verdict(runs: dict[str, Run]) -> tuple[bool, str]:
 
 
 def main(argv: list[str] | None = None) -> None:
-    parser = argparse.ArgumentParser(description="Train on four virtual devices and compare with one device.")
-    parser.add_argument("--epochs", type=int, default=10, help="passes over the training images (default: 10)")
-    parser.add_argument("--seed", type=int, default=0, help="for the first weights and the order of the images")
-    options = parser.parse_args(argv)
-    if options.epochs < 1:
-        parser.error(f"--epochs must be at least 1, got {options.epochs}")
+    parser = options_parser("Train on four virtual devices and compare with one device.", epochs=10)
+    options = parse(parser, argv)
     if jax.device_count() < DEVICES:
         parser.error(f"needs {DEVICES} devices, JAX sees {jax.device_count()}: unset XLA_FLAGS and JAX_PLATFORMS")
 
@@ -155,7 +161,7 @@ def main(argv: list[str] | None = None) -> None:
     equal, sentence = verdict(runs)
     if not equal:
         raise SystemExit(sentence)
-    console.print(sentence)
+    console.print(sentence, soft_wrap=True)
 
 
 if __name__ == "__main__":

@@ -176,7 +176,7 @@ OVERRIDES: dict[str, dict[str, Kind]] = {
         "axis_name": axis._replace(valid=None),
         "clip_fraction": flag._replace(valid=False),
     },
-    "global_norm": {"updates": Kind({}, ())},
+    "global_norm": {"updates": Kind({}, ()), "axis_name": axis._replace(valid=None)},
     "make_step": {"tx": transformation},
     "matching": {"pattern": path._replace(out=("(",))},
     "under": {"prefix": path},

@@ -46,9 +46,21 @@ BY_HAND: list[tuple[str, str, Any, type[Exception], str]] = [
     ("groups", "entries", lambda: gx.groups([(3, gx.sgd(0.1))]), TypeError, "expected a selector.* got 3"),
     ("groups", "entries", lambda: gx.groups([("(", gx.sgd(0.1))]), ValueError, r"regular expression '\('"),
     ("groups", "entries", lambda: gx.groups([("a", {"b1": 0.1})]), ValueError, "'a' .* there is no default"),
-    ("groups", "entries", lambda: gx.groups([("a", {"b1": 0.1})], gx.sgd(1.0)), ValueError, "no .* hyperparameter 'b1'"),
+    (
+        "groups",
+        "entries",
+        lambda: gx.groups([("a", {"b1": 0.1})], gx.sgd(1.0)),
+        ValueError,
+        "no .* hyperparameter 'b1'",
+    ),
     ("layerwise_decay", "layers", lambda: gx.layerwise_decay(0.5, [3]), TypeError, "expected a selector.* got 3"),
-    ("sgdr_schedule", "cosine_kwargs", lambda: gx.sgdr_schedule([]), ValueError, "cosine_kwargs must have at least one"),
+    (
+        "sgdr_schedule",
+        "cosine_kwargs",
+        lambda: gx.sgdr_schedule([]),
+        ValueError,
+        "cosine_kwargs must have at least one",
+    ),
     ("join_schedules", "schedules", lambda: gx.join_schedules([0.1], [2]), ValueError, r"schedules \(1\), got 1"),
     ("join_schedules", "boundaries", lambda: gx.join_schedules([0.1, 1], []), ValueError, r"schedules \(2\), got 0"),
     ("hyperparams", "tx", lambda: gx.hyperparams(3, S), TypeError, "tx must be"),
@@ -56,7 +68,13 @@ BY_HAND: list[tuple[str, str, Any, type[Exception], str]] = [
     ("with_hyperparams", "state", lambda: gx.with_hyperparams((), learning_rate=1.0), ValueError, "not tunable"),
     ("with_hyperparams", "tx", lambda: gx.with_hyperparams(S, tx=3, learning_rate=1.0), TypeError, "tx must be"),
     ("with_hyperparams", "values", lambda: gx.with_hyperparams(S, b1=0.5), ValueError, "b1 is not tunable"),
-    ("with_hyperparams", "values", lambda: gx.with_hyperparams(S, learning_rate="x"), TypeError, "learning_rate .* 'x'"),
+    (
+        "with_hyperparams",
+        "values",
+        lambda: gx.with_hyperparams(S, learning_rate="x"),
+        TypeError,
+        "learning_rate .* 'x'",
+    ),
     ("with_hyperparams", "values", lambda: gx.with_hyperparams(S, learning_rate=P["bias"]), ValueError, r"\(3,\)"),
     ("with_hyperparams", "values", lambda: gx.with_hyperparams(S, tx=ADAM, learning_rate=-1), ValueError, "got -1"),
     ("measure", "tx", lambda: gx.measure(3, grad_norm=True), TypeError, "tx must be .* got 3"),
@@ -90,9 +108,11 @@ def shown(value: Any) -> set[str]:
     """How a value, or the part of it that is bad, may stand in a message."""
     found = {f(part) for part in parts(value) for f in (str, repr)}
     found |= {str(float(part)) for part in parts(value) if isinstance(part, int | float)}
-    return found | {part.__name__ for part in parts(value) if inspect.isclass(part) or inspect.isfunction(part)} | {
-        str(np.dtype(part)) for part in parts(value) if part is jnp.int32
-    }
+    return (
+        found
+        | {part.__name__ for part in parts(value) if inspect.isclass(part) or inspect.isfunction(part)}
+        | {str(np.dtype(part)) for part in parts(value) if part is jnp.int32}
+    )
 
 
 @pytest.mark.parametrize(("function", "argument", "wrong", "out"), list(rows()))

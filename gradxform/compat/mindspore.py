@@ -6,29 +6,50 @@ rule, the learning rate. What differs from MindSpore's documentation stands on t
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from typing import Any
 
-from gradxform.compat.mindspore_checks import (
-    floats,
-    in_float32,
-    inside_unit,
-    nonnegative_floats,
-    read_learning_rate,
-    read_loss_scale,
-    read_weight_decay,
+from gradxform.compat.mindspore_assembly import assembled, kernel
+from gradxform.compat.mindspore_checks import floats, in_float32, inside_unit, nonnegative_floats
+from gradxform.compat.mindspore_extras import (
+    adadelta,
+    adagrad,
+    adam_weight_decay,
+    adamax,
+    ftrl,
+    rmsprop,
+    sgd,
 )
-from gradxform.compat.mindspore_groups import Group, grouped
-from gradxform.compat.mindspore_rules import Centralized, EpsilonHatAdam, EpsilonHatAmsgrad, Kernel, ScaledDecay
+from gradxform.compat.mindspore_rules import (
+    EpsilonHatAdam,
+    EpsilonHatAmsgrad,
+    LandInFloat32,
+    MomentumKernel,
+    Wide,
+)
+from gradxform.compat.mindspore_state import load_state, save_state
 from gradxform.core import check
-from gradxform.core.chain import Chain, chain, lift, map_rules, named_chain
+from gradxform.core.chain import Chain, chain, lift
 from gradxform.optimizers.proximal import proximal_adagrad as adaptive_proximal_adagrad
-from gradxform.params.select import Selector, mindspore_decayed
 from gradxform.strategies.lazy import lazy
 from gradxform.strategies.offloaded import offloaded
-from gradxform.transforms.centralize import Centralize
-from gradxform.transforms.momentum import trace
-from gradxform.transforms.scale import scale, scale_by_learning_rate
+from gradxform.transforms.scale import scale_by_learning_rate
+
+__all__ = [
+    "adadelta",
+    "adagrad",
+    "adam",
+    "adam_offload",
+    "adam_weight_decay",
+    "adamax",
+    "ftrl",
+    "lazy_adam",
+    "load_state",
+    "momentum",
+    "proximal_adagrad",
+    "rmsprop",
+    "save_state",
+    "sgd",
+]
 
 
 def momentum(
@@ -39,9 +60,10 @@ def momentum(
     use_nesterov: bool = False,
     groups: Any = None,
 ) -> Chain:
-    """`mindspore.nn.Momentum`: `v <- momentum·v + g`, `w <- w - learning_rate·v`, or `- learning_rate·(g + momentum·v)`.
+    """`mindspore.nn.Momentum`: `v <- momentum·v + g`, `w <- w - learning_rate·v`.
 
-    use_nesterov follows the documented formula, which the framework's CPU kernel ignores. learning_rate: see `adam`.
+    use_nesterov: `w <- w - learning_rate·(g + momentum·v)`, as documented; the framework's CPU kernel ignores it.
+    learning_rate: see `adam`. A float64 parameter moves in float32 numbers, as there.
     Reach: element, row with grad_centralization. State: trace, shaped like p.
     Raises: TypeError, ValueError, KeyError and RuntimeError as the framework does; TypeError for sparse gradients.
     Source: mindspore 2.10, nn/optim/momentum.py.
@@ -51,8 +73,9 @@ def momentum(
     check.boolean(use_nesterov=use_nesterov)
 
     def body(rate: Any) -> Chain:
-        direction = trace(in_float32(momentum), use_nesterov)
-        return chain(kernel(direction, "momentum", float64=True, sparse=TypeError), scale_by_learning_rate(rate))
+        direction = lift(MomentumKernel(in_float32(momentum), use_nesterov))
+        step = chain(kernel(direction, "momentum", float64=True, sparse=TypeError), scale_by_learning_rate(rate))
+        return chain(step, lift(LandInFloat32(), Wide()))
 
     return assembled(body, learning_rate, weight_decay, loss_scale, groups)
 
@@ -109,6 +132,44 @@ def adam(
     return assembled(body, learning_rate, weight_decay, loss_scale, groups, centralizes=not use_offload)
 
 
+def lazy_adam(
+    learning_rate: Any = 1e-3,
+    beta1: float = 0.9,
+    beta2: float = 0.999,
+    eps: float = 1e-8,
+    use_locking: bool = False,
+    use_nesterov: bool = False,
+    weight_decay: Any = 0.0,
+    loss_scale: float = 1.0,
+    groups: Any = None,
+) -> Chain:
+    """`mindspore.nn.LazyAdam`: `adam(..., use_lazy=True)`.
+
+    Source: mindspore 2.10, nn/optim/lazyadam.py.
+    """
+    given = (learning_rate, beta1, beta2, eps, use_locking, use_nesterov, weight_decay, loss_scale)
+    return adam(*given, groups=groups, use_lazy=True)
+
+
+def adam_offload(
+    learning_rate: Any = 1e-3,
+    beta1: float = 0.9,
+    beta2: float = 0.999,
+    eps: float = 1e-8,
+    use_locking: bool = False,
+    use_nesterov: bool = False,
+    weight_decay: Any = 0.0,
+    loss_scale: float = 1.0,
+    groups: Any = None,
+) -> Chain:
+    """`mindspore.nn.AdamOffload`: `adam(..., use_offload=True)`.
+
+    Source: mindspore 2.10, nn/optim/adam.py.
+    """
+    given = (learning_rate, beta1, beta2, eps, use_locking, use_nesterov, weight_decay, loss_scale)
+    return adam(*given, groups=groups, use_offload=True)
+
+
 def proximal_adagrad(
     accum: float = 0.1,
     learning_rate: Any = 0.001,
@@ -136,37 +197,3 @@ def proximal_adagrad(
         return kernel(lazy(step), "proximal_adagrad")
 
     return assembled(body, learning_rate, weight_decay, loss_scale, groups)
-
-
-def kernel(tx: Chain, optimizer: str, *, float64: bool = False, sparse: type[Exception] | None = None) -> Chain:
-    """The same rule with the limits of the framework's kernel, its memory under the optimizer's name."""
-    return named_chain((optimizer, map_rules(tx, lambda rule: Kernel(rule, optimizer, float64, sparse), optimizer)))
-
-
-def assembled(
-    body: Callable[[Any], Chain],
-    learning_rate: Any,
-    weight_decay: Any,
-    loss_scale: Any,
-    groups: Any,
-    *,
-    decayed: Selector | None = mindspore_decayed,
-    centralizes: bool = True,
-) -> Chain:
-    """What all of these optimizers share, around `body`, which makes the rule and the step from a learning rate."""
-    by = read_loss_scale(loss_scale)
-    decay, rate = read_weight_decay(weight_decay), read_learning_rate(learning_rate)
-
-    def make(group: Group, where: Selector | None = None) -> Chain:
-        stages = []
-        if group.weight_decay != 0.0:
-            stages.append(lift(ScaledDecay(group.weight_decay, by), where))
-        if group.centralized and centralizes:
-            stages.append(lift(Centralize(), Centralized()))
-        if by != 1.0:
-            stages.append(named_chain(("unscale", scale(in_float32(1.0 / by)))))
-        return chain(*stages, body(group.learning_rate))
-
-    if groups is None:
-        return make(Group(decayed, rate, decay, False), decayed)
-    return grouped(groups, rate, decay, make)

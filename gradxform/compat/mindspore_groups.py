@@ -2,11 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence, Set
 from typing import Any, NamedTuple
 
 import jax
-import numpy as np
 
 from gradxform.compat.mindspore_checks import (
     Rates,
@@ -18,7 +17,6 @@ from gradxform.compat.mindspore_checks import (
 from gradxform.core import check
 from gradxform.core.chain import Chain, Split
 from gradxform.core.lift import Step, flush
-from gradxform.core.rows import Rows
 from gradxform.core.tree import Leaf, open_tree
 from gradxform.params.groups import FirstMatch
 from gradxform.params.select import Paths, Selector, selector
@@ -29,7 +27,7 @@ KEYS = ("params", "lr", "weight_decay", "order_params", "grad_centralization")
 class Group(NamedTuple):
     """One dict of the list, read; what it leaves out comes from the constructor."""
 
-    where: Selector
+    where: Any
     learning_rate: Any
     weight_decay: Any
     centralized: bool
@@ -71,15 +69,28 @@ class Ordered(Split):
 
 
 def grouped(groups: Any, learning_rate: Any, weight_decay: Any, make: Callable[[Group], Chain]) -> Chain:
-    """One chain per group, made from what the group says; `learning_rate` and `weight_decay` are read already.
+    """One chain per group, made from what the group says, or one for all; rate and decay are read already.
 
     Raises: as `read_groups` does.
     """
+    if groups is None:
+        return make(Group(None, learning_rate, weight_decay, False))
     found, order = read_groups(groups, learning_rate, weight_decay)
     entries = tuple((f"group{i}", group.where) for i, group in enumerate(found))
     branches = {name: make(group) for (name, _), group in zip(entries, found, strict=True)}
     labels = Disjoint(entries, None, order)
     return Chain(((Ordered if order else Split)(labels, branches),))
+
+
+def listed(groups: Any) -> Any:
+    """Groups that can be read twice; what is no list at all stays as it is."""
+    return list(groups) if isinstance(groups, Iterator) else groups
+
+
+def said(groups: Any, key: str) -> list[Any]:
+    """What the groups say under a key, before they are checked."""
+    entries = groups if isinstance(groups, Sequence) else ()
+    return [entry[key] for entry in entries if isinstance(entry, Mapping) and key in entry]
 
 
 def read_groups(groups: Any, learning_rate: Any, weight_decay: Any) -> tuple[list[Group], tuple[str, ...]]:
@@ -98,7 +109,8 @@ def read_groups(groups: Any, learning_rate: Any, weight_decay: Any) -> tuple[lis
         if not isinstance(entry, Mapping):
             raise TypeError(f"groups must hold dicts, got {entry!r} of type {type(entry).__name__}")
         _check_keys(entry)
-    order = [path for entry in entries if "order_params" in entry for path in _paths("order_params", entry["order_params"])]
+    orders = [_paths("order_params", entry["order_params"]) for entry in entries if "order_params" in entry]
+    order = [path for given in orders for path in given]
     dicts = [entry for entry in entries if "order_params" not in entry]
     wheres = [_where(entry["params"]) for entry in dicts]
     rates = [read_learning_rate(entry["lr"]) if "lr" in entry else learning_rate for entry in dicts]
@@ -125,7 +137,7 @@ def check_order(order: Sequence[str], paths: Sequence[str]) -> None:
         )
     for path in paths:
         if path not in order:
-            raise ValueError(f"order_params must name every parameter of the groups, {path!r} is not in {list(order)!r}")
+            raise ValueError(f"order_params must name all parameters of the groups, {path!r} is not in {list(order)!r}")
 
 
 def _check_keys(entry: Mapping[str, Any]) -> None:
@@ -153,8 +165,7 @@ def _where(params: Any) -> Selector:
 
 def _paths(name: str, x: Any) -> list[str]:
     """Paths from a list of them, or from a part of the tree of parameters, nested from the root."""
-    if isinstance(x, Iterable) and not isinstance(x, str | Mapping | jax.Array | np.ndarray | Rows):
-        x = x if jax.tree.structure(x).num_leaves != 1 else list(x)
+    x = list(x) if isinstance(x, Iterator | Set) else x
     found, leaves, _ = open_tree(x)
     if isinstance(x, list | tuple) and all(isinstance(leaf, str) for leaf in leaves):
         return list(leaves)

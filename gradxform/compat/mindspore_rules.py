@@ -15,6 +15,7 @@ from gradxform.core.rule import Rule, Wrapper
 from gradxform.optimizers.adam import MaxMoments, Moments
 from gradxform.params.select import Selector
 from gradxform.transforms.decay import AddDecayedWeights
+from gradxform.transforms.momentum import Trace, TraceMemory
 
 
 class ScaledDecay(AddDecayedWeights):
@@ -81,6 +82,35 @@ class EpsilonHatAmsgrad(EpsilonHatAdam):
         return k * mu / (jnp.sqrt(nu_max) + self.eps), MaxMoments(mu, nu, nu_max)
 
 
+class MomentumKernel(Trace):
+    """Momentum whose kernel is float32: a float64 parameter's numbers are rounded to it, operation by operation."""
+
+    name = "trace"
+
+    def update(self, g: Any, s: TraceMemory, p: Any, k: Any) -> tuple[Any, Any]:
+        if g.dtype != jnp.float64:
+            return super().update(g, s, p, k)
+        g = rounded(g, jnp.float32)
+        v = rounded(rounded(self.decay * s.trace, jnp.float32) + g, jnp.float32)
+        return (g + rounded(self.decay * v, jnp.float32) if self.nesterov else v), TraceMemory(v)
+
+
+class LandInFloat32(Rule):
+    """Round where the step lands, as that kernel does."""
+
+    needs_params = True
+
+    def update(self, g: Any, s: Any, p: Any, k: Any) -> tuple[Any, Any]:
+        return rounded(rounded(p, jnp.float32) + rounded(g, jnp.float32), jnp.float32) - p, s
+
+
+class Wide(Selector):
+    """The float64 parameters."""
+
+    def matches(self, path: str, leaf: Any) -> bool:
+        return bool(leaf.dtype == jnp.float64)
+
+
 class Kernel(Wrapper):
     """A rule with the limits of the framework's kernel for it."""
 
@@ -107,4 +137,4 @@ class Centralized(Selector):
     """Where MindSpore's centralisation acts: 2 or more axes, and a second one that is a multiple of 16."""
 
     def matches(self, path: str, leaf: Any) -> bool:
-        return leaf.ndim > 1 and leaf.shape[1] % 16 == 0
+        return bool(leaf.ndim > 1 and leaf.shape[1] % 16 == 0)

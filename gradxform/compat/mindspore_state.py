@@ -9,48 +9,59 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from gradxform.compat import mindspore
-from gradxform.compat.mindspore_rules import EpsilonHatAdam
-from gradxform.core.chain import Chain
+from gradxform.compat.mindspore_assembly import kernel
+from gradxform.compat.mindspore_rules import EpsilonHatAdam, EpsilonHatAmsgrad
+from gradxform.core.chain import Chain, lift
 from gradxform.core.lift import Lifted, Step
 from gradxform.core.rows import is_row_leaf
 from gradxform.core.rule import Rule, Wrapper
 from gradxform.core.state import State, find_state
-from gradxform.core.tree import Opened, open_together
+from gradxform.core.tree import Leaf, Opened, open_together
+from gradxform.optimizers.adagrad import scale_by_rss
+from gradxform.transforms.momentum import trace
 
 ENTRIES = {
     "momentum": {"moments": "trace"},
     "adam": {"moment1": "mu", "moment2": "nu", "vhat": "nu_max"},
     "proximal_adagrad": {"accum": "sum_of_squares"},
+    "sgd": {"accum": "trace", "stat": "seen"},
+    "adam_weight_decay": {"moments1": "mu", "moments2": "nu"},
+    "adamax": {"moment1": "mu", "moment2": "nu"},
+    "adadelta": {"accum": "e_g", "accum_update": "e_x"},
+    "adagrad": {"accum": "sum_of_squares"},
+    "rmsprop": {"ms": "nu", "mg": "mu"},
+    "rmsprop_moment": {"moment": "trace"},
+    "ftrl": {"moments": "sum_of_squares", "linear": "linear"},
 }
 """Stage -> what the framework calls its statistics -> the field."""
 
 
-def load_state(checkpoint: Mapping[str, Any], params: Any, names: Mapping[str, str] | None = None, tx: Any = None) -> State:
+def load_state(checkpoint: Any, params: Any, names: Mapping[str, str] | None = None, tx: Any = None) -> State:
     """Make our state from a checkpoint of MindSpore's optimizer, to go on training at its `global_step`.
 
     checkpoint: `{"moment1.<name>": array, ..., "global_step": array}`; other entries are ignored. names: from the
     framework's parameter names to paths in `params`; None takes the path itself, with `.` or `/` between names.
-    tx: the optimizer that goes on, from this module; None finds out which of momentum, adam and proximal_adagrad it was.
+    tx: the optimizer that goes on, of this module; None finds out which of momentum, adam and proximal_adagrad it is.
     Raises: ValueError naming an entry that is missing or has another shape; TypeError if checkpoint is no mapping.
     """
     if not isinstance(checkpoint, Mapping):
         raise TypeError(f"checkpoint must map names to arrays, got {checkpoint!r} of type {type(checkpoint).__name__}")
-    state = find_state((tx or _guess(checkpoint)).init(params))
     if "global_step" not in checkpoint:
-        raise ValueError("checkpoint has no entry 'global_step', the number of steps done")
-    count = jnp.asarray(np.asarray(checkpoint["global_step"]).reshape(()), state.count.dtype)
+        raise ValueError(f"checkpoint has no 'global_step', the number of steps done; it has {sorted(checkpoint)}")
+    state = find_state((tx or _guess(checkpoint)).init(params))
     opened = _opened(state, params)
     for leaf in opened.leaves:
         for stage, field, entry in _entries(leaf.memory):
-            held = leaf.memory[stage]
-            new = _found(checkpoint, entry, leaf.path, names, getattr(held, field))
-            leaf.memory = {**leaf.memory, stage: held._replace(**{field: new})}
+            old = getattr(leaf.memory[stage], field)
+            new = _decoded(entry, _found(checkpoint, entry, leaf, names), old)
+            held = leaf.memory[stage]._replace(**{field: jax.device_put(new, old.sharding)})
+            leaf.memory = {**leaf.memory, stage: held}
+    count = jnp.asarray(np.asarray(checkpoint["global_step"]).reshape(()), state.count.dtype)
     return state._replace(count=count, leaves=opened.close_memories())
 
 
 def save_state(state: Any, params: Any, names: Mapping[str, str] | None = None, tx: Any = None) -> dict[str, Any]:
-    """Make what MindSpore's optimizer would save from our state: `{"moment1.<name>": array, ..., "global_step": array}`.
+    """Make what MindSpore's optimizer would save: `{"moment1.<name>": array, ..., "global_step": array}`.
 
     names: as in `load_state`; without it names are paths. tx: the optimizer, for the powers of Adam's betas; None
     leaves them out.
@@ -58,18 +69,17 @@ def save_state(state: Any, params: Any, names: Mapping[str, str] | None = None, 
     """
     found = find_state(state)
     spelled = {path: name for name, path in (names or {}).items()}
-    saved = {
-        f"{entry}.{spelled.get(leaf.path, leaf.path)}": np.asarray(getattr(leaf.memory[stage], field))
-        for leaf in _opened(found, params).leaves
-        for stage, field, entry in _entries(leaf.memory)
-    }
-    if not saved and jax.tree.leaves(params):
-        raise ValueError(f"the state is not of an optimizer of compat.mindspore; it keeps {found.leaves!r}")
+    saved: dict[str, Any] = {}
+    for leaf in _opened(found, params).leaves:
+        for stage, field, entry in _entries(leaf.memory):
+            name = spelled.get(leaf.path, leaf.path)
+            saved[f"{entry}.{name}"] = _encoded(entry, np.asarray(getattr(leaf.memory[stage], field)), leaf)
+    if not saved and jax.tree.leaves(found.leaves):
+        raise ValueError(f"the state is not of an optimizer of compat.mindspore, it keeps {found.leaves!r}")
     step = int(found.count)
     for rule in _rules(tx):
         if isinstance(rule, EpsilonHatAdam):
-            saved["beta1_power"] = np.float32(rule.b1**step)
-            saved["beta2_power"] = np.float32(rule.b2**step)
+            saved |= {f"beta{i}_power": np.asarray(b**step, np.float32) for i, b in ((1, rule.b1), (2, rule.b2))}
     return {**saved, "global_step": np.array([step], np.int32)}
 
 
@@ -86,30 +96,45 @@ def _entries(memory: Mapping[str, Any]) -> Iterator[tuple[str, str, str]]:
                 yield stage, field, entry
 
 
-def _found(checkpoint: Mapping[str, Any], entry: str, path: str, names: Mapping[str, str] | None, held: Any) -> Any:
-    """One array of a checkpoint, in the dtype and at the place of the one held."""
+def _encoded(entry: str, value: Any, leaf: Leaf) -> Any:
+    """A statistic as the framework keeps it: `stat` is 1 before the first step, `moment` the step with its sign."""
+    if entry == "stat":
+        return np.full(leaf.array.shape, 1.0 - value, np.float32)
+    return -value if entry == "moment" else value
+
+
+def _decoded(entry: str, value: Any, old: Any) -> Any:
+    if entry == "stat":
+        return jnp.asarray(not value.any())
+    return jnp.asarray(-value if entry == "moment" else value, old.dtype)
+
+
+def _found(checkpoint: Mapping[str, Any], entry: str, leaf: Leaf, names: Mapping[str, str] | None) -> Any:
+    path, shape = leaf.path, leaf.array.shape
     spellings = [path, path.replace("/", ".")] if names is None else [n for n, p in names.items() if p == path]
-    known = [f"{entry}.{name}" for name in spellings if f"{entry}.{name}" in checkpoint]
-    if not known:
-        raise ValueError(f"checkpoint has no entry {entry}.<name> for the parameter {path!r} (tried {spellings!r})")
-    value = np.asarray(checkpoint[known[0]])
-    if value.shape != held.shape:
-        raise ValueError(f"checkpoint has an array of shape {value.shape} as {known[0]!r}, and {path!r} is {held.shape}")
-    return jax.device_put(jnp.asarray(value, held.dtype), held.sharding)
+    for key in (f"{entry}.{name}" for name in spellings):
+        if key in checkpoint:
+            value = np.asarray(checkpoint[key])
+            if value.shape != shape:
+                raise ValueError(f"checkpoint has {key!r} of shape {value.shape}, the parameter {path!r} has {shape}")
+            return value
+    raise ValueError(f"checkpoint has no entry {entry}.<name> for the parameter {path!r} (tried {spellings!r})")
 
 
 def _guess(checkpoint: Mapping[str, Any]) -> Chain:
+    """A transformation with the memory that the checkpoint fills."""
     kinds = {name.split(".", 1)[0] for name in checkpoint}
     if "moment1" in kinds:
-        return mindspore.adam(use_amsgrad="vhat" in kinds)
+        return kernel(lift(EpsilonHatAmsgrad() if "vhat" in kinds else EpsilonHatAdam()), "adam")
     if "moments" in kinds:
-        return mindspore.momentum(0.1, 0.9)
+        return kernel(trace(0.9), "momentum", float64=True)
     if "accum" in kinds:
-        return mindspore.proximal_adagrad()
+        return kernel(scale_by_rss(), "proximal_adagrad")
     raise ValueError(f"checkpoint must hold moments, moment1 or accum, or give tx; it holds {sorted(kinds)}")
 
 
 def _rules(tx: Any) -> Iterator[Rule]:
+    """The rules of a chain, those of groups included, without what is wrapped around them."""
     if isinstance(tx, Chain):
         for _, stage, _ in tx.each(Step(None, None, {}, {}, {}, None)):
             if isinstance(stage, Lifted):

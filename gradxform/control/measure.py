@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import fields
 from typing import Any, NamedTuple
 
 import jax
@@ -34,6 +35,10 @@ class Measure(GradientTransformation):
     update_ratio: str | None = None
     clip_fraction: bool = False
     axis_name: Any = None
+
+    def __repr__(self) -> str:
+        given = {f.name: getattr(self, f.name) for f in fields(self) if f.name != "inner"}
+        return f"measure({', '.join([repr(self.inner), *(f'{name}={x!r}' for name, x in given.items() if x)])})"
 
     @property
     def name(self) -> str:  # type: ignore[override]
@@ -132,6 +137,8 @@ def measure(
     """
     check.boolean(grad_norm=grad_norm, update_norm=update_norm, param_norm=param_norm, clip_fraction=clip_fraction)
     check.choice(None, "global", "per_leaf", update_ratio=update_ratio)
+    if axis_name is not None:
+        check.axis(axis_name=axis_name)
     inner = tx if isinstance(tx, GradientTransformation) else Chain(stages_of(tx, "tx"))
     rule = _clips_first(inner) if clip_fraction else None
     if clip_fraction and rule is None:

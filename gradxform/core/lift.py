@@ -11,7 +11,7 @@ import jax.numpy as jnp
 import numpy as np
 
 from gradxform.core.hyper import Tunable, hyper_fields, is_beta, replace_hyper, resolve, slot
-from gradxform.core.numbers import compute_dtype, real_dtype, varying_axes
+from gradxform.core.numbers import axis_names, compute_dtype, real_dtype, varying_axes
 from gradxform.core.rows import Rows
 from gradxform.core.rule import Reach, Rule, TreeRule
 from gradxform.core.tree import Leaf, is_trained, open_tree
@@ -193,7 +193,7 @@ def _extra(rule: Rule, name: str, extra: dict[str, Any]) -> dict[str, Any]:
 
 
 def _refuse_strays(name: str, leaves: list[Leaf], chosen: list[Leaf]) -> None:
-    """A leaf that was chosen at `init` and is not any more looks different now: a selector by shape, a wrong gradient."""
+    """A leaf chosen at `init` and not any more looks different now: a selector by shape, a wrong gradient."""
     if len(chosen) < len(leaves):
         known = set(map(id, chosen))
         for leaf in leaves:
@@ -203,7 +203,7 @@ def _refuse_strays(name: str, leaves: list[Leaf], chosen: list[Leaf]) -> None:
 
 def _varies(leaf: Leaf) -> bool:
     """Whether its gradient differs between devices, before the rules that wait for it have run."""
-    return isinstance(leaf.g, jax.Array) and bool(varying_axes(leaf.g))
+    return bool(varying_axes(leaf.g))
 
 
 def _admit(rule: Rule, name: str, leaf: Leaf) -> None:
@@ -213,14 +213,14 @@ def _admit(rule: Rule, name: str, leaf: Leaf) -> None:
         raise ValueError(
             f"{name} compares numbers and {leaf.path!r} is complex ({x.dtype}); split it into two real arrays"
         )
-    if rule.reach == Reach.ELEMENT or getattr(rule, "axis_name", None) is not None:
+    if rule.reach == Reach.ELEMENT:
         return
-    axes = {a for x in (leaf.g, leaf.p) if isinstance(x, jax.Array) for a in varying_axes(x)}
+    axes = varying_axes((leaf.g, leaf.p)).difference(axis_names(getattr(rule, "axis_name", None)))
     if axes:
         raise ValueError(
             f"{name} looks at more than one element of {leaf.path!r}, and inside shard_map it would see one device's "
-            f"part of it only (it varies over {', '.join(sorted(axes))}); run it under jit, or on replicated parameters"
-            + (", or give axis_name" if rule.reach == Reach.TREE else "")
+            f"part of it only (it varies over {', '.join(sorted(axes))}); run it under jit, or on replicated parameters "
+            "and averaged gradients (mean_across)" + (", or give axis_name" if rule.reach == Reach.TREE else "")
         )
 
 

@@ -53,12 +53,28 @@ def global_norm(updates: Any, *, axis_name: Any = None) -> Any:
     """√Σ|x|² over all leaves, summed in float32 or wider; across devices too where `axis_name` is given.
 
     Sparse rows count as the dense gradient would (repeated rows are summed first); `None` and float0 count nothing.
+    Along an axis where `shard_map` knows a leaf to be the same on every device, it counts once.
     """
-    if axis_name is not None:
-        check.axis(axis_name=axis_name)
     leaves = [x for x in jax.tree.leaves(updates, is_leaf=is_row_leaf) if x is not None and not _is_float0(x)]
-    total = sum_of_squares(leaves)
-    return jnp.sqrt(total if axis_name is None else jax.lax.psum(total, axis_name))
+    if axis_name is None:
+        return jnp.sqrt(sum_of_squares(leaves))
+    check.axis(axis_name=axis_name)
+    return jnp.sqrt(_summed_across(leaves, axis_names(axis_name)))
+
+
+def axis_names(axis_name: Any) -> tuple[str, ...]:
+    """One name, several or none, as a tuple."""
+    return (axis_name,) if isinstance(axis_name, str) else tuple(axis_name or ())
+
+
+def _summed_across(arrays: Sequence[Any], names: tuple[str, ...]) -> Any:
+    tracked = {a for a in names if varying_axes(jax.lax.axis_index(a))}
+    split: dict[tuple[str, ...], list[Any]] = {}
+    for x in arrays:
+        axes = tuple(a for a in names if a not in tracked or a in varying_axes(x))
+        split.setdefault(axes, []).append(x)
+    sums = [jax.lax.psum(sum_of_squares(xs), axes) if axes else sum_of_squares(xs) for axes, xs in split.items()]
+    return jnp.stack(sums).sum() if sums else jnp.zeros((), jnp.float32)
 
 
 def _is_float0(x: Any) -> bool:
@@ -85,8 +101,14 @@ def _joins(x: Any, other: Any) -> bool:
     return x.dtype == other.dtype and not split and varying_axes(x) == varying_axes(other)
 
 
-def varying_axes(x: Any) -> frozenset[str]:
-    """The manual mesh axes over which a value differs between devices, inside `shard_map`."""
+def varying_axes(tree: Any) -> frozenset[str]:
+    """The manual mesh axes over which an array, or rows, differ between devices, inside `shard_map`."""
+    return frozenset().union(*map(_varying_axes, jax.tree.leaves(tree)))
+
+
+def _varying_axes(x: Any) -> frozenset[str]:
+    if not isinstance(x, jax.Array):
+        return frozenset()
     kind = jax.typeof(x)
     kind = getattr(kind, "mat", kind)
     return frozenset(getattr(kind, "varying", None) or getattr(kind, "vma", None) or ())

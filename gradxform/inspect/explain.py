@@ -12,9 +12,8 @@ import numpy as np
 from gradxform.control.tunable import hyperparams_at
 from gradxform.core.chain import Chain, Split
 from gradxform.core.lift import Freeze, Lifted, choose
-from gradxform.core.state import find_states
 from gradxform.core.transform import GradientTransformation, refuse_stranger
-from gradxform.core.tree import Leaf, open_tree
+from gradxform.core.tree import Leaf, open_tree, places
 
 
 class Row(NamedTuple):
@@ -64,16 +63,16 @@ def explain(tx: GradientTransformation, params: Any) -> Explanation:
     refuse_stranger(tx)
     shapes = jax.tree.map(lambda x: jax.ShapeDtypeStruct(np.shape(x), jnp.result_type(x)), params)
     state = tx.init(shapes)
-    paths, ps, structure = open_tree(shapes)
+    paths, ps, _ = open_tree(shapes)
     leaves = [Leaf(path, None, p, {}) for path, p in zip(paths, ps, strict=True)]
     inner = _inner(tx)
-    places: dict[str, list[tuple[str, str]]] = {path: [] for path in paths}
-    _place(inner, leaves, shapes, "", (), places)
-    held = find_states(state)
-    memories = structure.flatten_up_to(held[0].leaves) if held else [None] * len(ps)
+    routes: dict[str, list[tuple[str, str]]] = {path: [] for path in paths}
+    _route(inner, leaves, shapes, "", (), routes)
+    held = state if inner is tx else inner.init(shapes)
+    memories = places(shapes).flatten_up_to(held.leaves) if isinstance(inner, Chain) else [None] * len(ps)
     values = hyperparams_at(inner, 0)
     rows = [
-        _row(leaf, places[leaf.path], memory, values)
+        _row(leaf, routes[leaf.path], memory, values)
         for leaf, memory in zip(leaves, memories, strict=True)
         if leaf.p is not None
     ]
@@ -92,43 +91,43 @@ def _inner(tx: Any) -> Any:
     return tx
 
 
-def _place(
-    tx: Any, leaves: list[Leaf], tree: Any, group: str, taken: Any, places: dict[str, list[tuple[str, str]]]
+def _route(
+    tx: Any, leaves: list[Leaf], tree: Any, group: str, taken: Any, routes: dict[str, list[tuple[str, str]]]
 ) -> None:
     """For each path the (group prefix, stage name) pairs that it goes through."""
     if not isinstance(tx, Chain):
         return
     frozen = {x.path for s in tx.stages if isinstance(s, Freeze) for x in choose(s.where, leaves, tree)}
     for path in frozen:
-        places[path] = [(group, "freeze")]
-    live = [leaf for leaf in leaves if leaf.path not in frozen and (group, "freeze") not in places[leaf.path]]
+        routes[path] = [(group, "freeze")]
+    live = [leaf for leaf in leaves if leaf.path not in frozen and (group, "freeze") not in routes[leaf.path]]
     for name, stage in tx.named(taken):
         if isinstance(stage, Split):
             labels = stage.groups.labels(live, tree)
             for label, branch in stage.branches.items():
                 own = [leaf for leaf, mine in zip(live, labels, strict=True) if mine == label]
-                _place(branch, own, tree, f"{group}{label}/", stage.taken, places)
+                _route(branch, own, tree, f"{group}{label}/", stage.taken, routes)
         elif isinstance(stage, Lifted):
             for leaf in choose(stage.where, live, tree):
-                places[leaf.path].append((group, name))
+                routes[leaf.path].append((group, name))
         elif not isinstance(stage, Freeze):
             for leaf in live:
-                places[leaf.path].append((group, name))
+                routes[leaf.path].append((group, name))
 
 
-def _row(leaf: Leaf, places: list[tuple[str, str]], memory: Any, values: dict[str, Any]) -> Row:
-    groups = {group for group, _ in places}
+def _row(leaf: Leaf, route: list[tuple[str, str]], memory: Any, values: dict[str, Any]) -> Row:
+    groups = {group for group, _ in route}
     group = max(groups, key=len).rstrip("/") if groups else ""
 
     def value(field: str) -> str:
-        for prefix, name in reversed(places):
+        for prefix, name in reversed(route):
             for key in (f"{prefix}{field}" if name == field else "", f"{prefix}{name}/{field}"):
                 if key in values:
                     return f"{float(values[key]):.4g}"
         return "-"
 
     p = leaf.p
-    names = tuple(name for _, name in places)
+    names = tuple(name for _, name in route)
     return Row(
         leaf.path,
         tuple(p.shape),

@@ -49,7 +49,7 @@ def _curves(what: Any, steps: int) -> dict[str, Any]:
         name = schedule.public_name() if isinstance(schedule, Schedule) else "value"
         return {name: _values(jax.vmap(lambda count: evaluate(schedule, count))(counts), steps)}
     found = jax.vmap(lambda count: hyperparams_at(what, count))(counts)
-    values = {name: _values(x, steps) for name, x in found.items()}
+    values = {name: _values(found[name], steps) for name in hyperparams_at(what, 0)}
     changing = {name: x for name, x in values.items() if np.ptp(x) > 0}
     return changing or values
 

@@ -103,7 +103,8 @@ def partition(transforms: Mapping[Any, Any], param_labels: Any, *, mask_compatib
     if isinstance(labels, LabelTree):
         for path, label in labels.flags:
             if label not in branches:
-                raise ValueError(f"param_labels has {label!r} at {path!r}, and transforms has only {[*branches]}")
+                known = f"there are {[*branches]}"
+                raise ValueError(f"param_labels: the label {label!r} of {path!r} has no transformation; {known}")
     return Chain((Split(labels, branches),))
 
 
@@ -132,6 +133,8 @@ def groups(entries: Sequence[tuple[Any, ...]], default: Any = None) -> Chain:
     Raises: ValueError for an entry that gets no parameter, a parameter that no entry matches (without default), an
     unknown hyperparameter, or a name given twice; TypeError for an entry of another form.
     """
+    if not isinstance(entries, Sequence):
+        raise TypeError(f"groups takes a sequence of entries, got {entries!r} of type {type(entries).__name__}")
     selectors, branches = [], {}
     for entry in entries:
         if not isinstance(entry, tuple) or len(entry) not in (2, 3):

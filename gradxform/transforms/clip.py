@@ -103,7 +103,8 @@ def clip_by_global_norm(max_norm: Any, *, axis_name: Any = None) -> Chain:
     """Clip the whole gradient by its global L2 norm: `u = g · min(1, max_norm / √Σ‖gᵢ‖²)`.
 
     One scalar for all arrays, summed in float32 or wider. First in the chain, so that nothing remembers the excess.
-    axis_name: mesh axis (or a tuple) over which arrays are split inside `shard_map` or `pmap`; squares add up over it.
+    axis_name: mesh axis (or a tuple) over which arrays are split inside `shard_map` or `pmap`; squares add up over it,
+    and an array that `shard_map` knows to be the same along it counts once.
     Reach: tree. State: none.
     Raises: ValueError if max_norm <= 0, or if a leaf varies over a manual mesh axis and axis_name is missing.
     Source: Pascanu et al. 2012, arXiv:1211.5063, algorithm 1.

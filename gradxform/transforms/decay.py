@@ -71,6 +71,9 @@ class AddL1(Rule):
 class CautiousDecay(Wrapper):
     real_only = True
 
+    def __repr__(self) -> str:
+        return f"cautious_decay({self.rule!r})"
+
     def update(self, g: Any, s: Any, p: Any, k: Any) -> tuple[Any, Any]:
         u, s = self.rule.update(g, s, p, k)
         return jnp.where(jnp.sign(u - g) * jnp.sign(g) >= 0, u, g), s
@@ -165,7 +168,8 @@ def with_weight_decay(
     `add_decayed_weights`. cautious: as `cautious_decay`; not with `"l2"`, which meets no update.
     Raises: TypeError if tx is not a chain; ValueError if it has no learning-rate stage or several, or decays already,
     for an unknown kind, or as the stage itself.
-    Source: Loshchilov, Hutter 2017, arXiv:1711.05101; Defazio 2025, arXiv:2506.02285; Chen et al. 2025, arXiv:2510.12402.
+    Source: Loshchilov, Hutter 2017, arXiv:1711.05101; Defazio 2025, arXiv:2506.02285; Chen et al. 2025,
+    arXiv:2510.12402.
     """
     check.choice("l2", "decoupled", "independent", "corrected", kind=kind)
     check.boolean(cautious=cautious)

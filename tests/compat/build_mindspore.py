@@ -1,4 +1,4 @@
-"""Recorded runs of MindSpore, rebuilt: from a case's `config` to a transformation, and from its state to their names."""
+"""Recorded runs of MindSpore, rebuilt: from a case's `config` to a transformation, from our state to their names."""
 
 from __future__ import annotations
 
@@ -15,6 +15,15 @@ FUNCTIONS = {
     "Momentum": mindspore.momentum,
     "Adam": mindspore.adam,
     "ProximalAdagrad": mindspore.proximal_adagrad,
+    "SGD": mindspore.sgd,
+    "AdamWeightDecay": mindspore.adam_weight_decay,
+    "AdamOffload": mindspore.adam_offload,
+    "LazyAdam": mindspore.lazy_adam,
+    "AdaMax": mindspore.adamax,
+    "Adadelta": mindspore.adadelta,
+    "Adagrad": mindspore.adagrad,
+    "RMSProp": mindspore.rmsprop,
+    "FTRL": mindspore.ftrl,
 }
 
 
@@ -65,6 +74,8 @@ def value(x: Any) -> Any:
 
 def state(config: Any, state: Any, params: Any) -> dict[str, Any]:
     """The final state as a case records it: `{"state_name/leaf": array}`."""
-    saved = save_state(state, params)
-    named = {name.replace(".", "/", 1): x for name, x in saved.items()}
-    return {name: x for name, x in named.items() if name.split("/")[0] in config["state_names"]}
+    if config["optimizer"] == "SGD" and not config["kwargs"].get("momentum"):
+        kept = {"accum": np.zeros, "stat": np.ones}  # never touched there, not kept here
+        return {f"{name}/{leaf}": kept[name](shape) for name in kept for leaf, shape in config["leaves"]}
+    saved = {name.replace(".", "/", 1): x for name, x in save_state(state, params).items()}
+    return {name: x for name, x in saved.items() if name.split("/")[0] in config["state_names"]}

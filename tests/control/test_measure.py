@@ -83,7 +83,9 @@ def test_sparse_rows_count_as_the_dense_gradient():
     np.testing.assert_allclose(gx.metrics(state)["grad_norm"], norm(rows.dense()), rtol=1e-6)
 
 
-@pytest.mark.parametrize(("params", "grads"), [("float64", "float32"), ("bfloat16", "float32"), ("float32", "bfloat16")])
+@pytest.mark.parametrize(
+    ("params", "grads"), [("float64", "float32"), ("bfloat16", "float32"), ("float32", "bfloat16")]
+)
 def test_the_state_is_a_fixed_point(params, grads):
     with double():
         p, g = (jax.tree.map(lambda x, d=d: x.astype(d), t) for t, d in ((P, params), (G, grads)))
@@ -110,7 +112,9 @@ def test_clipping_and_measuring_share_one_reduction():
     assert reductions(gx.measure(inner, grad_norm=True, update_norm=True)) > alone
 
 
-@pytest.mark.parametrize("around", [lambda tx: tx, lambda tx: gx.chain(tx, gx.scale(2.0))], ids=["itself", "in-a-chain"])
+@pytest.mark.parametrize(
+    "around", [lambda tx: tx, lambda tx: gx.chain(tx, gx.scale(2.0))], ids=["itself", "in-a-chain"]
+)
 def test_metrics_finds_its_state(around):
     tx = around(gx.measure(gx.sgd(0.1), grad_norm=True))
     state = tx.update(G, tx.init(P), P)[1]
@@ -167,6 +171,14 @@ def test_inside_shard_map():
     tx = gx.measure(gx.sgd(0.1), grad_norm=True)
     spec = PartitionSpec("data")
     with pytest.raises(ValueError, match="inside shard_map: give axis_name"):
-        jax.shard_map(lambda p, g: tx.update(g, tx.init(p), p)[0], mesh=mesh, in_specs=(spec, spec), out_specs=spec)(p, g)
+        jax.shard_map(lambda p, g: tx.update(g, tx.init(p), p)[0], mesh=mesh, in_specs=(spec, spec), out_specs=spec)(
+            p, g
+        )
     with pytest.raises(ValueError, match="must take one axis_name"):
         gx.measure(gx.clip_by_global_norm(1.0, axis_name="data"), clip_fraction=True)
+
+
+def test_it_prints_as_it_is_written():
+    tx = gx.measure(gx.chain(gx.clip_by_global_norm(1.0), gx.sgd(0.1)), grad_norm=True, update_ratio="global")
+    assert eval(repr(tx), vars(gx)) == tx
+    assert repr(tx).endswith("grad_norm=True, update_ratio='global')")

@@ -95,7 +95,9 @@ def test_it_runs_under_donation_and_scan():
     np.testing.assert_array_equal(p["w"], np.ones(3))
 
     def body(state, rate):
-        updates, state = TX.update({"w": jnp.ones(3)}, gx.with_hyperparams(state, learning_rate=rate), {"w": jnp.ones(3)})
+        updates, state = TX.update(
+            {"w": jnp.ones(3)}, gx.with_hyperparams(state, learning_rate=rate), {"w": jnp.ones(3)}
+        )
         return state, updates["w"]
 
     rates = jnp.array([0.0, 0.5, 0.0])
@@ -141,5 +143,7 @@ def test_a_sweep_of_eight_rates_compiles_once_and_equals_eight_runs():
     for rate, swept in zip(RATES, [first, *rest], strict=True):
         alone = jax.jit(lambda p, rate=rate: train(make(rate), p))(p)
         # A rate that is data is rounded as the constant is; the two programs fuse differently, which 20 steps add up.
-        jax.tree.map(lambda a, b: np.testing.assert_allclose(a, b, rtol=0, atol=2e-6 * float(jnp.abs(b).max())), swept, alone)
+        jax.tree.map(
+            lambda a, b: np.testing.assert_allclose(a, b, rtol=0, atol=2e-6 * float(jnp.abs(b).max())), swept, alone
+        )
     assert len({float(s["w"][0]) for s in [first, *rest]}) == len(RATES)

@@ -18,6 +18,8 @@ STEPS = 3
 SHAPES = {"dense": {"kernel": (8, 6), "bias": (6,)}, "scale": ()}
 SPECS = {"dense": {"kernel": P("x", "y"), "bias": P("y")}, "scale": P()}
 """The kernel's rows over four devices, columns and bias over two; a scalar is the same everywhere."""
+STACKED = jax.tree.map(lambda spec: P(None, *spec), SPECS, is_leaf=lambda x: isinstance(x, P))
+"""The same for gradients with the steps in front."""
 
 
 def is_leaf(x: Any) -> bool:
@@ -76,9 +78,19 @@ def alone(name: str) -> Any:
     return run(params, gradients())
 
 
-def assert_same(actual: Any, expected: Any) -> None:
-    """To rounding: sums over devices run in another order, which three steps carry on."""
+def assert_same(actual: Any, expected: Any, narrow: bool = False) -> None:
+    """To rounding: sums over devices run in another order, which three steps carry on.
+
+    narrow: a statistic is kept in bfloat16 or float16, so that one rounding may fall to the other side there.
+    """
     assert jax.tree.structure(actual) == jax.tree.structure(expected)
+    rounding = 2**-8 if narrow else 8 * 2**-23
     for a, b in zip(jax.tree.leaves(actual), jax.tree.leaves(expected), strict=True):
         a, b = np.asarray(a, np.float64), np.asarray(b, np.float64)
-        np.testing.assert_allclose(a, b, rtol=0, atol=8 * 2**-23 * max(1.0, np.abs(b).max(initial=0)))
+        np.testing.assert_allclose(a, b, rtol=0, atol=rounding * max(1.0, np.abs(b).max(initial=0)))
+
+
+@functools.cache
+def line(kind: AxisType = AxisType.Auto) -> Mesh:
+    """All devices side by side."""
+    return jax.make_mesh((8,), ("devices",), axis_types=(kind,))

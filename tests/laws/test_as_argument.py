@@ -28,7 +28,9 @@ def assert_same(actual: Any, expected: Any, exact: bool, p: Any) -> None:
         # Betas, eps and powers of betas are rounded to float32 here and folded in double there: some ulp of the result,
         # and of the parameter where a landing stage subtracts it.
         scale = max(float(np.abs(e).max()), 0.0 if p is None else float(np.abs(p).max()))
-        np.testing.assert_allclose(np.asarray(a, float), np.asarray(e, float), rtol=0, atol=0 if exact else 2e-6 * scale)
+        np.testing.assert_allclose(
+            np.asarray(a, float), np.asarray(e, float), rtol=0, atol=0 if exact else 2e-6 * scale
+        )
 
     jax.tree.map(check, actual, expected, jax.tree.map(lambda _: None, expected) if p is None else p)
 
@@ -44,7 +46,9 @@ def test_through_jit_it_gives_the_constants_result(entry: Entry):
 
 def all_tunable(rule: gx.Rule) -> gx.Rule:
     """The rule with every number in the state instead of in the program."""
-    return replace_hyper(rule, {f: x if isinstance(x, Schedule | Tunable) else Tunable(x) for f, x in hyper_fields(rule).items()})
+    return replace_hyper(
+        rule, {f: x if isinstance(x, Schedule | Tunable) else Tunable(x) for f, x in hyper_fields(rule).items()}
+    )
 
 
 @entries(lambda e: e.axis is None and e.reach is not None and any(hyper_fields(rule) for _, rule in e.rules))
@@ -114,7 +118,11 @@ def test_bias_correction_is_exact_to_1e_6(make: Any, kind: str, t: int):
     (name, memory), *_ = state.leaves["x"].items()
     memory = memory._replace(**{f: jnp.asarray([x], jnp.float32) for f, x in held.items() if f in memory._fields})
     state = state._replace(count=jnp.asarray(t - 1, jnp.int32), leaves={"x": {name: memory}})
-    run = jax.jit(lambda tx, s: tx.update(g_tree, s)[0]) if kind == "argument" else jax.jit(lambda _, s: tx.update(g_tree, s)[0])
+    run = (
+        jax.jit(lambda tx, s: tx.update(g_tree, s)[0])
+        if kind == "argument"
+        else jax.jit(lambda _, s: tx.update(g_tree, s)[0])
+    )
     # With a constant gradient every debiased mean is that gradient, whatever b and t are.
     u = run(tx if kind == "argument" else None, state)["x"]
     np.testing.assert_allclose(u, g if name == "ema" else 1.0, rtol=1e-6)

@@ -21,7 +21,9 @@ def assert_close(actual: Any, expected: Any, terms: Any, ulps: float) -> None:
 
     def check(a: Any, e: Any, *terms: Any) -> None:
         largest = max(float(np.abs(np.asarray(x, np.float64)).max()) for x in (e, *terms))
-        np.testing.assert_allclose(np.asarray(a, np.float64), np.asarray(e, np.float64), rtol=0, atol=ulps * ULP * largest)
+        np.testing.assert_allclose(
+            np.asarray(a, np.float64), np.asarray(e, np.float64), rtol=0, atol=ulps * ULP * largest
+        )
 
     jax.tree.map(check, actual, expected, *terms)
 

@@ -18,7 +18,9 @@ SIZE = 16
 FLOATS = st.floats(width=32, min_value=-(2.0**100), max_value=2.0**100, allow_subnormal=False)
 NEAR = st.floats(width=32, min_value=-4.0, max_value=4.0, allow_subnormal=False)
 ARRAYS = st.lists(FLOATS | NEAR, min_size=SIZE, max_size=SIZE)
-DTYPES = pytest.mark.parametrize("dtype", [jnp.float32, jnp.bfloat16, jnp.float16], ids=["float32", "bfloat16", "float16"])
+DTYPES = pytest.mark.parametrize(
+    "dtype", [jnp.float32, jnp.bfloat16, jnp.float16], ids=["float32", "bfloat16", "float16"]
+)
 
 
 @jax.jit
@@ -88,7 +90,11 @@ def test_bounds_that_the_dtype_cannot_hold_are_kept_from_inside(dtype: Any, valu
 
 
 @DTYPES
-@given(values=ARRAYS, steps=st.lists(NEAR, min_size=SIZE, max_size=SIZE), l1=st.floats(0.0, 4.0, width=32, allow_subnormal=False))
+@given(
+    values=ARRAYS,
+    steps=st.lists(NEAR, min_size=SIZE, max_size=SIZE),
+    l1=st.floats(0.0, 4.0, width=32, allow_subnormal=False),
+)
 def test_zeros_are_exact(dtype: Any, values: Any, steps: Any, l1: float):
     p, g = stored(values, dtype), jnp.asarray(steps, jnp.float32)
     landed = np.asarray(land(gx.proximal_l1(l1), p, g), np.float64)

@@ -65,4 +65,3 @@ def test_a_stage_without_memory_moves_no_key(entry: Entry):
     if "clip_by_global_norm" in {name for name, _ in entry.rules}:
         extended = gx.chain(gx.clip(1.0), entry.tx)
     assert jax.tree.structure(extended.init(p)) == jax.tree.structure(entry.tx.init(p))
-

@@ -87,7 +87,9 @@ def test_the_iterates(case):
     params, grads = parameters(), gradients()
     xs = walked(gx.chain(gx.sgd(0.1), CASES[case][0]()), jnp.float32)[0]
     pulled = case == "slow"
-    near(xs, {k: slow(params[k], grads[k], 5, 0.5)[1] if pulled else descent(params[k], grads[k]) for k in params}, 2e-6)
+    near(
+        xs, {k: slow(params[k], grads[k], 5, 0.5)[1] if pulled else descent(params[k], grads[k]) for k in params}, 2e-6
+    )
 
 
 def test_before_the_first_step_they_are_the_parameters():
@@ -107,11 +109,14 @@ def test_without_an_average_they_are_the_parameters_themselves():
 def test_through_groups_and_wrappers():
     tx = gx.measure(
         gx.groups(
-            [("kernel", gx.chain(gx.sgd(0.1), gx.ema_of_params(0.9))), ("bias", gx.chain(gx.sgd(0.1), gx.polyak_average()))],
+            [
+                ("kernel", gx.chain(gx.sgd(0.1), gx.ema_of_params(0.9))),
+                ("bias", gx.chain(gx.sgd(0.1), gx.polyak_average())),
+            ],
             default=gx.sgd(0.1),
         ),
         grad_norm=True,
-    )  # fmt: skip
+    )
     params, grads = parameters(), gradients()
     expected = {
         "kernel": ema(params["kernel"], grads["kernel"], 0.9),
