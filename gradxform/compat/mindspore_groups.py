@@ -16,8 +16,9 @@ from gradxform.compat.mindspore_checks import (
 )
 from gradxform.core import check
 from gradxform.core.chain import Chain, Split
-from gradxform.core.lift import Step, flush
+from gradxform.core.lift import Step
 from gradxform.core.tree import Leaf, open_tree
+from gradxform.core.walk import flush
 from gradxform.params.groups import FirstMatch
 from gradxform.params.select import Paths, Selector, selector
 

@@ -45,7 +45,8 @@ class Measure(GradientTransformation):
         return "measure"
 
     def _init(self, params: Any) -> MeasureState:
-        figures = jax.eval_shape(lambda p: self._figures(p, p, p, jnp.zeros(())), _shapes(params))
+        here = self.with_fields(axis_name=None)
+        figures = jax.eval_shape(lambda p: here._figures(p, p, p, jnp.zeros(())), _shapes(params))
         return MeasureState(self.inner.init(params), jax.tree.map(lambda x: jnp.zeros(x.shape, x.dtype), figures))
 
     def _update(

@@ -10,7 +10,7 @@ import jax
 import jax.numpy as jnp
 
 from gradxform.core.hyper import hyper_fields
-from gradxform.core.lift import Freeze, Lifted, Step, Where, flush, freeze_leaves
+from gradxform.core.lift import Freeze, Lifted, Step, Where, freeze_leaves
 from gradxform.core.numbers import next_count
 from gradxform.core.opaque import Foreign, Opaque
 from gradxform.core.rows import is_row_leaf
@@ -19,6 +19,7 @@ from gradxform.core.state import State
 from gradxform.core.transform import GradientTransformation
 from gradxform.core.tree import Leaf, open_together, open_tree, parameter, places
 from gradxform.core.value import Child, Value
+from gradxform.core.walk import flush
 
 
 class Stage(Protocol):

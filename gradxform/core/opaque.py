@@ -5,11 +5,12 @@ from __future__ import annotations
 import inspect
 from typing import Any
 
-from gradxform.core.lift import Step, flush
+from gradxform.core.lift import Step
 from gradxform.core.rule import Reach
 from gradxform.core.transform import GradientTransformation
 from gradxform.core.tree import Leaf, open_tree
 from gradxform.core.value import Child, Value
+from gradxform.core.walk import flush
 
 
 class Foreign(GradientTransformation):

@@ -23,6 +23,13 @@ class MeanAcross(Rule):
         check.axis(axis_name=self.axis_name)
 
     def update(self, g: Any, s: Any, p: Any, k: Any) -> tuple[Any, Any]:
+        kept = varying_axes(jax.lax.axis_index(self.axis_name))
+        if not kept <= varying_axes(g):
+            raise ValueError(
+                f"mean_across({self.axis_name!r}) got a gradient that is the same on all devices: inside shard_map "
+                "jax.grad has summed it over them already; take the mean in the loss (jax.lax.pmean) and leave "
+                'mean_across out, differentiate at jax.lax.pcast(params, axis, to="varying"), or give check_vma=False'
+            )
         return jax.lax.pmean(g, self.axis_name), s
 
     def update_rows(self, g: Rows, s: Any, p: Any, k: Any) -> tuple[Rows, Any]:
@@ -44,9 +51,11 @@ def _gathered(x: Any, axis_name: Any) -> Any:
 def mean_across(axis_name: Any) -> Chain:
     """Average gradients over devices: `u = (1/n) Σ g over axis_name`, inside `pmap` or `shard_map`.
 
-    First in the chain, before anything remembers the gradient. Sparse rows are gathered, not averaged.
+    First in the chain, before anything remembers the gradient. Sparse rows are gathered, not averaged. Inside
+    `shard_map` jax.grad at parameters that are the same everywhere has summed over the devices already; such a gradient
+    is refused.
     axis_name: a mesh or `pmap` axis, or a tuple of them.
     Reach: element. State: none.
-    Raises: TypeError if axis_name is no such name.
+    Raises: TypeError if axis_name is no such name; ValueError if the gradient does not vary over the axis.
     """
     return lift(MeanAcross(axis_name))

@@ -51,7 +51,7 @@ class Rule:
             np.add.at(dense, indices, g)
             rows = np.unique(indices) if self.lazy else slice(None)
             g = dense[rows]
-        self.kernel(g, at(lr, t - 1), t, rows)
+        self.kernel(g, at(lr, t), t, rows)
 
 
 class Momentum(Rule):

@@ -15,7 +15,7 @@ import pytest
 
 import gradxform as gx
 from gradxform.compat import mindspore
-from gradxform.compat.mindspore_schedules import LearningRateSchedule
+from gradxform.compat.mindspore_schedules import LearningRateSchedule, enable_x64
 
 PARAMS = {"a": jnp.ones((3, 5)), "b": jnp.ones(3)}
 GRADS = jax.tree.map(lambda p: 0.1 * p, PARAMS)
@@ -253,7 +253,7 @@ def test_a_gradient_of_the_wrong_shape(optimizer: str) -> None:
 
 @pytest.mark.parametrize("optimizer", ["adam", "proximal_adagrad"])
 def test_float64_parameters(optimizer: str) -> None:
-    with jax.enable_x64(True), pytest.raises(TypeError, match=f"{optimizer} takes .*float64"):
+    with enable_x64(True), pytest.raises(TypeError, match=f"{optimizer} takes .*float64"):
         THREE[optimizer]().init({"a": jnp.ones(3, jnp.float64)})
 
 

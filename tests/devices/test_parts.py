@@ -1,4 +1,4 @@
-"""Inside `shard_map` with a part of every parameter: elementwise rules just run, the rest is refused with a sentence."""
+"""Inside `shard_map` with a part of every parameter: elementwise rules just run, the rest is refused in words."""
 
 from __future__ import annotations
 
@@ -100,7 +100,7 @@ def trace_update(tx: Any, **extra: Any) -> None:
 
 @entries(lambda e: e.axis is None and e.reach not in (None, gx.Reach.ELEMENT))
 def test_what_looks_farther_is_refused(entry: Entry) -> None:
-    words = r"looks at more than one element of 'dense/(bias|kernel)', .*part of it only \(it varies over .*run it under jit"
+    words = r"looks at more than one element of 'dense/(bias|kernel)', .* \(it varies over .*run it under jit"
     with pytest.raises(ValueError, match=words):
         trace_init(entry.tx)
     with pytest.raises(ValueError, match=words) as error:
@@ -147,21 +147,6 @@ def test_one_axis_by_hand_and_one_by_the_compiler() -> None:
     plain = gx.chain(gx.clip_by_global_norm(0.7), gx.adamw(0.1))
     expected, _ = jax.jit(lambda p, g: walk(plain, p, plain.init(p), g))(parameters(), gradients())
     assert_same(jax.jit(run)(parameters(), gradients()), expected)
-
-
-def test_many_members_on_every_device() -> None:
-    """`vmap` inside: four members a device, whole each, with rules that look at an array and at the tree."""
-    tx = gx.chain(gx.clip_by_global_norm(0.7), gx.lamb(0.1))
-
-    def member(params: Any, grads: Any) -> Any:
-        return walk(tx, params, tx.init(params), grads)[0]
-
-    params = numbers(0, 8, 2)
-    grads = jax.tree.map(lambda x: np.stack([x] * 3, axis=2), numbers(1, 8, 2))
-    with pytest.raises(ValueError, match="looks at more than one element"):
-        jax.eval_shape(
-            jax.shard_map(jax.vmap(jax.vmap(member)), mesh=mesh(), in_specs=P(AXES), out_specs=P(AXES)), params, grads
-        )
 
 
 def test_optax_members_just_run() -> None:

@@ -10,7 +10,7 @@ import numpy as np
 import gradxform as gx
 from gradxform.core.chain import Chain
 from tests.catalogue import Entry, entries
-from tests.devices.layout import P, alone, assert_same, gradients, line, parameters, parts, walk
+from tests.devices.layout import P, alone, assert_same, gradients, line, numbers, parameters, parts, walk
 
 AXIS = "devices"
 
@@ -47,3 +47,23 @@ def test_pmap(entry: Entry) -> None:
     first = jax.tree.map(lambda x: x[0], params)
     jax.tree.map(lambda x, y: np.testing.assert_array_equal(x, np.broadcast_to(y, x.shape)), params, first)
     assert_same(first, alone(entry.name)[0], entry.narrow)
+
+
+def test_members_of_an_ensemble() -> None:
+    """`vmap` inside: two members on every device, with rules that look at an array and at the tree."""
+    tx = gx.chain(gx.mean_across(AXIS), gx.clip_by_global_norm(0.7), gx.lamb(0.1))
+    plain = gx.chain(gx.clip_by_global_norm(0.7), gx.lamb(0.1))
+    params, grads = numbers(0, 2), numbers(1, 2, 3)
+
+    def member(params: Any, grads: Any) -> Any:
+        return walk(tx, params, tx.init(params), grads)[0]
+
+    def device(params: Any, grads: Any) -> Any:
+        return jax.vmap(member)(params, jax.tree.map(lambda g: g[0], grads))
+
+    run = jax.jit(jax.shard_map(device, mesh=line(), in_specs=(P(), P(AXIS)), out_specs=P()))
+    found = run(params, parts(grads))
+    one = jax.jit(lambda p, g: walk(plain, p, plain.init(p), g)[0])
+    for i in range(2):
+        mine, theirs, expected = (jax.tree.map(lambda x, i=i: x[i], tree) for tree in (params, grads, found))
+        assert_same(expected, one(mine, theirs))

@@ -1,4 +1,4 @@
-"""A transformation that comes through `jit` as an argument, or whose numbers are tunable, gives the constants' result."""
+"""A transformation that came through `jit`, or whose numbers are tunable, gives the constants' result."""
 
 from __future__ import annotations
 

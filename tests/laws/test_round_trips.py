@@ -1,4 +1,4 @@
-"""A state that was taken apart, or that was in NumPy's hands, or given away with the parameters, is as good as before."""
+"""A state may be taken apart, go through NumPy, and be given away together with the parameters."""
 
 from __future__ import annotations
 
