@@ -101,7 +101,10 @@ class Chain(GradientTransformation):
             base = stage.label or stage.name
             name = next(n for i in range(1, 10_000) if (n := base if i == 1 else f"{base}_{i}") not in used)
             used.add(name)
-            found.append((name, stage.after(used) if isinstance(stage, Split) else stage))
+            if isinstance(stage, Split):
+                stage = stage.after(used)
+                used |= stage.inner_names()
+            found.append((name, stage))
         return found
 
     @property
@@ -164,6 +167,11 @@ class Split(Value):
     def after(self, used: set[str]) -> Split:
         """The same groups, their stages named apart from those before them in the chain."""
         return self.with_fields(taken=tuple(sorted(used)))
+
+    def inner_names(self) -> set[str]:
+        """The names of all stages of all groups, groups inside groups included."""
+        named = [pair for branch in self.branches.values() for pair in branch.named(self.taken)]
+        return {name for name, _ in named}.union(*(s.inner_names() for _, s in named if isinstance(s, Split)))
 
     def init(self, name: str, leaves: list[Leaf], step: Step) -> None:
         for branch, own, inner in self._walk(leaves, step):

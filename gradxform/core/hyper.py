@@ -31,6 +31,9 @@ class Table(Schedule):
 
     values: tuple[float, ...]
 
+    def __repr__(self) -> str:
+        return repr([*self.values])
+
     def __call__(self, count: Any) -> Any:
         last = len(self.values) - 1
         return jnp.asarray(self.values, dtype=float)[jnp.clip(count, 0, last)]

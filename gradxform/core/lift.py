@@ -170,10 +170,10 @@ def freeze_leaves(stages: Sequence[Any], leaves: list[Leaf], tree: Any) -> None:
 
 
 def _is_rate(x: Any, rate: Any) -> bool:
-    """Whether a stage takes the chain's learning rate. Tunable ones are one slot; the values may be tracers."""
-    if isinstance(x, Tunable) or isinstance(rate, Tunable):
-        return type(x) is type(rate)
-    return is_hashable(x) and is_hashable(rate) and bool(x == rate)
+    """Whether a stage takes the chain's learning rate; of two tunable ones that hold tracers it is taken for granted."""
+    if is_hashable(x) and is_hashable(rate):
+        return bool(x == rate)
+    return isinstance(x, Tunable) and isinstance(rate, Tunable)
 
 
 def _extra(rule: Rule, name: str, extra: dict[str, Any]) -> dict[str, Any]:
@@ -210,8 +210,8 @@ def _admit(rule: Rule, name: str, leaf: Leaf) -> None:
     if axes:
         raise ValueError(
             f"{name} looks at more than one element of {leaf.path!r}, and inside shard_map it would see one device's "
-            f"part of it only (it varies over {', '.join(sorted(axes))}); run it under jit, or on replicated parameters "
-            "and averaged gradients (mean_across)" + (", or give axis_name" if rule.reach == Reach.TREE else "")
+            f"part of it only (it varies over {', '.join(sorted(axes))}); run it under jit, or on replicated "
+            "parameters and averaged gradients (mean_across)" + (", or give axis_name" if rule.reach == Reach.TREE else "")
         )
 
 

@@ -121,7 +121,8 @@ def _row(leaf: Leaf, route: list[tuple[str, str]], memory: Any, values: dict[str
 
     def value(field: str) -> str:
         for prefix, name in reversed(route):
-            for key in (f"{prefix}{field}" if name == field else "", f"{prefix}{name}/{field}"):
+            shared = name == field or name.startswith(f"{field}_")
+            for key in (f"{prefix}{name}/{field}", f"{prefix}{field}" if shared else ""):
                 if key in values:
                     return f"{float(values[key]):.4g}"
         return "-"

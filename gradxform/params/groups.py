@@ -141,6 +141,8 @@ def groups(entries: Sequence[tuple[Any, ...]], default: Any = None) -> Chain:
             raise TypeError(f"groups takes entries (where, member) or (where, member, name), got {entry!r}")
         where, member, *given = entry
         name = given[0] if given else (where if isinstance(where, str) else repr(where))
+        if not isinstance(name, str):
+            raise TypeError(f"the name of a group must be a string, got {name!r} of type {type(name).__name__}")
         if name in branches or name == "default":
             raise ValueError(f"groups has two groups named {name!r}; give one a third entry as its name")
         if isinstance(member, Mapping):

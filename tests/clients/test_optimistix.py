@@ -37,6 +37,8 @@ MINIMISERS = {
     "as optax's type": to_optax(gx.sgd(0.3)),
     "with a line search": gx.chain(gx.sgd(1.0), optax.scale_by_backtracking_linesearch(15)),
 }
+if optimistix.__version__.startswith("0.0."):  # its solver hands over the parameters only
+    del MINIMISERS["with a line search"]
 
 
 @pytest.mark.parametrize("name", MINIMISERS)

@@ -172,6 +172,24 @@ def test_a_tunable_moves_no_other_key():
     assert list(tuned.hyper) == ["learning_rate"]
 
 
+def test_one_rate_in_two_stages_is_one_slot_and_two_rates_are_two():
+    rate = gx.tunable(0.1)
+    both = gx.chain(gx.sgd(rate), gx.proximal_l1(0.5, rate))
+    assert list(both.init(P).hyper) == ["learning_rate"]
+    tx = gx.chain(gx.sgd(gx.tunable(0.1)), gx.proximal_l1(0.5, gx.tunable(0.3)))
+    state = tx.init(P)
+    found = {name: float(x) for name, x in state.hyper.items()}
+    assert found == pytest.approx({"learning_rate": 0.1, "proximal_elastic_net/learning_rate": 0.3})
+    updates, _ = tx.update(G, state, P)
+    np.testing.assert_allclose(updates["head"]["w"], np.full(4, -0.1 * 0.7 - 0.3 * 0.5), rtol=1e-6)
+
+
+def test_a_table_prints_as_it_is_written():
+    tx = gx.sgd(gx.tunable(np.array([0.5, 0.25])))
+    assert "learning_rate=tunable([0.5, 0.25])" in repr(tx)
+    assert eval(repr(tx), vars(gx)) == tx
+
+
 # Names, shapes and ranges
 
 

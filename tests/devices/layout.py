@@ -8,7 +8,7 @@ from typing import Any
 import jax
 import jax.numpy as jnp
 import numpy as np
-from jax.sharding import AxisType, Mesh, NamedSharding, PartitionSpec
+from jax.sharding import AxisType, Mesh, PartitionSpec
 
 import gradxform as gx
 from tests.catalogue import CATALOGUE, Entry
@@ -31,8 +31,10 @@ def mesh(kind: AxisType = AxisType.Auto) -> Mesh:
     return jax.make_mesh((4, 2), ("x", "y"), axis_types=(kind, kind))
 
 
-def shardings(specs: Any = SPECS, kind: AxisType = AxisType.Auto) -> Any:
-    return jax.tree.map(lambda spec: NamedSharding(mesh(kind), spec), specs, is_leaf=is_leaf)
+def at_hand(kind: AxisType) -> Any:
+    """The mesh as context, which older JAX spells otherwise."""
+    enter = jax.set_mesh if hasattr(jax, "set_mesh") else jax.sharding.use_mesh
+    return enter(mesh(kind))
 
 
 def numbers(seed: int, *front: int) -> Any:

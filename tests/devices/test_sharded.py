@@ -10,7 +10,19 @@ from jax.sharding import AxisType, NamedSharding
 
 import gradxform as gx
 from tests.catalogue import Entry, entries, own
-from tests.devices.layout import SPECS, STACKED, P, alone, assert_same, gradients, mesh, numbers, parameters, walk
+from tests.devices.layout import (
+    SPECS,
+    STACKED,
+    P,
+    alone,
+    assert_same,
+    at_hand,
+    gradients,
+    mesh,
+    numbers,
+    parameters,
+    walk,
+)
 
 kinds = pytest.mark.parametrize("kind", [AxisType.Auto, AxisType.Explicit], ids=["auto", "explicit"])
 
@@ -29,7 +41,7 @@ def assert_state_lies_with(params: Any, state: Any) -> None:
 @kinds
 @entries(lambda e: e.axis is None)
 def test_every_transformation_as_on_one_device(entry: Entry, kind: AxisType) -> None:
-    with jax.set_mesh(mesh(kind)):
+    with at_hand(kind):
         params, grads = laid_out(parameters(), kind), laid_out(gradients(), kind, STACKED)
         state = entry.tx.init(params)
         assert_state_lies_with(params, own(state))
@@ -42,7 +54,7 @@ def test_every_transformation_as_on_one_device(entry: Entry, kind: AxisType) -> 
 def test_a_compiled_init_is_laid_out_by_the_shapes_that_init_gives(kind: AxisType) -> None:
     """A compiler that makes zeros has no reason to lay them out; the shapes of the state say how."""
     tx = gx.chain(gx.clip_by_global_norm(1.0), gx.adam(gx.tunable(0.1)))
-    with jax.set_mesh(mesh(kind)):
+    with at_hand(kind):
         params = laid_out(parameters(), kind)
         shapes = tx.init(jax.tree.map(lambda x: jax.ShapeDtypeStruct(x.shape, x.dtype, sharding=x.sharding), params))
         everywhere = NamedSharding(mesh(kind), P())
@@ -73,7 +85,7 @@ def test_elementwise_steps_send_nothing_between_devices() -> None:
 
 def test_the_norm_of_many_small_leaves_gathers_none() -> None:
     """Small leaves are joined before they are summed; those that devices share must not be."""
-    with jax.set_mesh(mesh(AxisType.Explicit)):
+    with at_hand(AxisType.Explicit):
         put = NamedSharding(mesh(AxisType.Explicit), P("x"))
         tree = {str(i): jax.device_put(numbers(i)["dense"]["kernel"], put) for i in range(20)}
         program = jax.jit(gx.global_norm).lower(tree).compile().as_text()

@@ -106,6 +106,7 @@ def test_bad_groups_are_refused_at_init(make, words):
         (lambda: gx.groups([("a", gx.sgd(0.1)), ("a", gx.adam(0.1))]), ValueError, "two groups named 'a'"),
         (lambda: gx.groups([("a", {"learning_rate": 0.1})]), ValueError, "there is no default"),
         (lambda: gx.groups([["a", gx.sgd(0.1)]]), TypeError, r"entries \(where, member\)"),
+        (lambda: gx.groups([("a", gx.sgd(0.1), 1)]), TypeError, "the name of a group must be a string, got 1"),
         (lambda: gx.groups([("a", 3)]), TypeError, "the member of group 'a' must be a gradient transformation"),
         (lambda: gx.partition({"a": gx.sgd(0.1)}, {"enc": "a", "head": "b"}), ValueError, "label 'b' of 'head' has no"),
     ],
@@ -184,3 +185,31 @@ def test_stage_names_inside_groups_stay_apart_from_the_chains():
     state = tx.init(P)
     assert set(state.leaves["enc"]["w"]) == {"trace", "trace_2"}
     assert set(state.leaves["head"]["w"]) == {"trace"}
+
+
+def test_stages_behind_groups_keep_their_own_memory():
+    """0.9-momentum in the group, then 0.5-momentum for all: 1, 1.9, 2.71 summed with factor 0.5."""
+    tx = gx.chain(gx.groups([("^enc", gx.trace(0.9))], default=gx.identity()), gx.trace(0.5))
+    state = tx.init(P)
+    assert set(state.leaves["enc"]["w"]) == {"trace", "trace_2"}
+    ones = jax.tree.map(jnp.ones_like, P)
+    for _ in range(3):
+        updates, state = tx.update(ones, state, P)
+    np.testing.assert_allclose(updates["enc"]["w"], np.full((2, 2), 2.71 + 0.5 * (1.9 + 0.5)), rtol=1e-6)
+    np.testing.assert_allclose(updates["head"]["w"], np.full(3, 1.75), rtol=1e-6)
+
+
+def test_tunables_and_metrics_of_two_groups_stay_apart():
+    tx = gx.chain(
+        gx.masked(gx.scale(gx.tunable(0.9)), "^enc"),
+        gx.masked(gx.measure(gx.scale(gx.tunable(0.5)), grad_norm=True), "^enc"),
+        gx.groups(
+            [("^enc", gx.groups([("w", gx.scale(gx.tunable(2.0)))], default=gx.identity()), "nested")], gx.chain()
+        ),
+        gx.masked(gx.measure(gx.identity(), grad_norm=True), "^enc"),
+    )
+    state = tx.init(P)
+    assert sorted(state.hyper) == ["masked/scale/step_size", "nested/w/scale_2/step_size"]
+    assert sorted(state.tree) == ["masked/measure", "masked/measure_2"]
+    updates, _ = tx.update(G, state, P)
+    np.testing.assert_allclose(updates["enc"]["w"], np.full((2, 2), 0.9 * 0.5 * 2.0 * 2.0), rtol=1e-6)

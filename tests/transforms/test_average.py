@@ -145,6 +145,24 @@ def test_bfloat16_parameters_are_averaged_as_they_are_stored():
     jax.tree.map(np.testing.assert_array_equal, found, {k: x.astype(jnp.bfloat16) for k, x in held.items()})
 
 
+def test_bfloat16_parameters_are_pulled_to_slow_weights_in_float32():
+    """Zhang et al. 2019, algorithm 1, with the fast weights rounded to bfloat16 after every step."""
+    tx = gx.chain(gx.sgd(0.1), gx.pull_to_slow_weights(3, 0.5))
+    p = jnp.asarray([1.0, -2.0, 0.3], jnp.bfloat16)
+    state, phi = tx.init(p), np.asarray(p, np.float64)
+    theta = phi
+    for t, g in enumerate(np.random.default_rng(0).normal(size=(12, 3)).astype(np.float32), 1):
+        updates, state = tx.update(jnp.asarray(g), state, p)
+        p = gx.apply_updates(p, updates)
+        theta = theta - 0.1 * g
+        if t % 3 == 0:
+            phi = phi + 0.5 * (theta - phi)
+            theta = phi
+        theta = np.asarray(jnp.asarray(theta, jnp.bfloat16), np.float64)
+        np.testing.assert_array_equal(np.asarray(p, np.float64), theta)
+        np.testing.assert_allclose(gx.view(state, "slow"), phi, rtol=2e-6)
+
+
 @pytest.mark.parametrize("case", [c for c in CASES if c != "slow"], ids=str)
 def test_a_leaf_without_gradients_is_averaged_to_itself(case):
     tx = gx.chain(gx.sgd(0.1), CASES[case][0]())
