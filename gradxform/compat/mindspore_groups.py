@@ -121,10 +121,10 @@ def read_groups(groups: Any, learning_rate: Any, weight_decay: Any) -> tuple[lis
     decays = [read_weight_decay(entry["weight_decay"]) if "weight_decay" in entry else weight_decay for entry in dicts]
     for entry in dicts:
         check.boolean(grad_centralization=entry.get("grad_centralization", False))
-    listed = [path for where in wheres if isinstance(where, Listed) for path in where.chosen]
-    _refuse_repeated(listed)
+    named = [path for where in wheres if isinstance(where, Listed) for path in where.chosen]
+    _refuse_repeated(named)
     if order and all(isinstance(where, Listed) for where in wheres):
-        check_order(order, listed)
+        check_order(order, named)
     flags = [bool(entry.get("grad_centralization", False)) for entry in dicts]
     return [Group(*fields) for fields in zip(wheres, rates, decays, flags, strict=True)], tuple(order)
 

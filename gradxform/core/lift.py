@@ -61,7 +61,10 @@ class Lifted(Value):
     label: str | None = None
 
     def __repr__(self) -> str:
-        return repr(self.rule) if self.where is None else f"{self.rule!r}.where({self.where!r})"
+        shown = repr(self.rule)
+        if self.where is None:
+            return shown
+        return f"{shown[:-1]}{'' if shown.endswith('()') else ', '}mask={self.where!r})"
 
     @property
     def name(self) -> str:
@@ -170,7 +173,7 @@ def freeze_leaves(stages: Sequence[Any], leaves: list[Leaf], tree: Any) -> None:
 
 
 def _is_rate(x: Any, rate: Any) -> bool:
-    """Whether a stage takes the chain's learning rate; of two tunable ones that hold tracers it is taken for granted."""
+    """Whether a stage takes the chain's learning rate; of two tunable ones that hold tracers it is assumed."""
     if is_hashable(x) and is_hashable(rate):
         return bool(x == rate)
     return isinstance(x, Tunable) and isinstance(rate, Tunable)
@@ -211,7 +214,8 @@ def _admit(rule: Rule, name: str, leaf: Leaf) -> None:
         raise ValueError(
             f"{name} looks at more than one element of {leaf.path!r}, and inside shard_map it would see one device's "
             f"part of it only (it varies over {', '.join(sorted(axes))}); run it under jit, or on replicated "
-            "parameters and averaged gradients (mean_across)" + (", or give axis_name" if rule.reach == Reach.TREE else "")
+            "parameters and averaged gradients (mean_across)"
+            + (", or give axis_name" if rule.reach == Reach.TREE else "")
         )
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import math
 from collections.abc import Callable
 from typing import Any
@@ -65,8 +66,7 @@ class Rows:
 
     def places(self) -> Any:
         """The indices, with every kind of padding turned into shape[0], which scatters drop."""
-        wide = self.indices.astype(jnp.promote_types(self.indices.dtype, jnp.int32))
-        return jnp.where((wide >= 0) & (wide < self.shape[0]), wide, self.shape[0])
+        return places_in(self.shape, self.indices)
 
     def seats(self) -> Any:
         """The places of summed rows, padding told apart: increasing, each once, as gathers and scatters like them."""
@@ -100,6 +100,12 @@ class Rows:
         return put_rows(table, seats, take_rows(table, seats).astype(wide) + rows.values)
 
 
+def places_in(shape: tuple[int, ...], indices: Any) -> Any:
+    """Indices of rows, with every kind of padding turned into shape[0]."""
+    wide = indices.astype(jnp.promote_types(indices.dtype, jnp.int32))
+    return jnp.where((wide >= 0) & (wide < shape[0]), wide, shape[0])
+
+
 def take_rows(table: Any, seats: Any) -> Any:
     """Some rows of a table; zeros for padding. `seats` increase, each once."""
     return table.at[seats].get(mode="fill", fill_value=0, indices_are_sorted=True, unique_indices=True)
@@ -117,6 +123,37 @@ def map_rows(f: Callable[..., Any], rows: Rows, *rest: Rows) -> Rows:
         if not isinstance(x, Rows):
             raise TypeError(f"map_rows maps Rows, got {x!r} of type {type(x).__name__}")
     return rows.with_values(f(rows.values, *(r.values for r in rest)))
+
+
+def value_and_grad_rows(loss: Callable[..., Any], has_aux: bool = False) -> Callable[..., Any]:
+    """Differentiate a loss over looked-up rows of tables, and give the tables' gradients as `Rows`, never dense.
+
+    `loss(params, rows, *args)` gets `rows = table[indices]`, of shape (*indices.shape, *table.shape[1:]), in place of
+    the table; the result is called as `value, (grads, rows) = f(params, table, indices, *args)`. table may be a tree of
+    tables and indices a tree over it, with several lookups of one table in a tuple; padding is looked up as zeros.
+    has_aux: loss returns (value, auxiliary), and so does the result in place of value.
+    Raises: TypeError if indices are not integers, ValueError if the trees do not fit.
+    """
+
+    def looked_up(params: Any, table: Any, indices: Any, *args: Any, **kwargs: Any) -> Any:
+        rows = jax.tree.map(lambda t, i: jax.tree.map(functools.partial(_look_up, t), i), table, indices)
+        value, (grads, moved) = jax.value_and_grad(loss, (0, 1), has_aux=has_aux)(params, rows, *args, **kwargs)
+        return value, (grads, jax.tree.map(_gathered, table, indices, moved))
+
+    return looked_up
+
+
+def _look_up(table: Any, indices: Any) -> Any:
+    indices = jnp.asarray(indices)
+    _refuse_inexact(indices)
+    return table.at[places_in(table.shape, indices)].get(mode="fill", fill_value=0)
+
+
+def _gathered(table: Any, indices: Any, values: Any) -> Rows:
+    """One gradient for all lookups of a table."""
+    flat = [jnp.asarray(i).reshape(-1) for i in jax.tree.leaves(indices)]
+    rows = [v.reshape(-1, *table.shape[1:]) for v in jax.tree.leaves(values)]
+    return Rows(jnp.concatenate(flat), jnp.concatenate(rows), table.shape)
 
 
 def is_row_leaf(x: Any) -> bool:

@@ -54,7 +54,8 @@ class LinenNet(linen.Module):
 
 class NnxNet(nnx.Module):
     def __init__(self) -> None:
-        self.layers = nnx.List([nnx.Linear(3, 4, rngs=nnx.Rngs(0)), nnx.Linear(4, 2, rngs=nnx.Rngs(1))])
+        layers = [nnx.Linear(3, 4, rngs=nnx.Rngs(0)), nnx.Linear(4, 2, rngs=nnx.Rngs(1))]
+        self.layers = getattr(nnx, "List", list)(layers)
         self.norm = nnx.LayerNorm(4, rngs=nnx.Rngs(2))
         self.calls = nnx.Variable(jnp.zeros((), jnp.int32))
 

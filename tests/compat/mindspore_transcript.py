@@ -92,7 +92,7 @@ class ProximalAdagrad(Rule):
         a = self.a[rows] = self.a[rows] + g * g
         e = lr / np.sqrt(a)
         p = self.w[rows] - e * g
-        self.w[rows] = np.sign(p) * np.maximum(np.abs(p) - lr * l1, 0) / (1 + e * l2)
+        self.w[rows] = np.sign(p) * np.maximum(np.abs(p) - e * l1, 0) / (1 + e * l2)
 
 
 def run(

@@ -96,7 +96,7 @@ def test_a_rule_of_four_lines_is_a_transformation():
     updates, state = tx.update({"a": jnp.array([4.0, -9.0]), "b": jnp.ones(3)}, tx.init(P))
     np.testing.assert_allclose(updates["a"], [-2.0, 3.0])
     np.testing.assert_allclose(updates["b"], -1.0)
-    assert repr(tx).startswith("chain(square_root().where(named('a'))")
+    assert repr(tx).startswith("chain(square_root(mask=named('a'))")
     assert state.leaves == {"a": {}, "b": {}}
 
 

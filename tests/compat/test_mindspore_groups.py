@@ -1,0 +1,90 @@
+"""MindSpore's parameter groups: who is in them, what they say, and in which order the parameters are walked."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+
+import gradxform as gx
+from gradxform.compat import mindspore
+
+PARAMS = {"conv": {"kernel": jnp.full((3, 16), 2.0), "bias": jnp.ones(3)}, "norm": {"gamma": jnp.ones(4)}}
+GRADS = jax.tree.map(jnp.ones_like, PARAMS)
+KERNEL = ["conv/kernel", "norm/gamma"]
+
+
+def kernels(path: str, leaf: Any) -> bool:
+    return path in KERNEL
+
+
+def ways() -> dict[str, Any]:
+    return {
+        "paths": KERNEL,
+        "a generator of paths": (path for path in KERNEL),
+        "a regular expression": "kernel|gamma",
+        "a predicate": kernels,
+        "a selector": ~gx.named("bias"),
+        "a part of the tree": {"conv": {"kernel": PARAMS["conv"]["kernel"]}, "norm": PARAMS["norm"]},
+    }
+
+
+def moved(tx: gx.GradientTransformation) -> Any:
+    updates, _ = tx.update(GRADS, tx.init(PARAMS), PARAMS)
+    return jax.tree.map(lambda u: float(np.unique(u).item()), updates)
+
+
+@pytest.mark.parametrize("way", ways())
+def test_parameters_are_chosen(way: str) -> None:
+    tx = mindspore.momentum(0.5, 0.9, groups=[{"params": ways()[way], "lr": 0.25}, {"params": "bias"}])
+    assert moved(tx) == {"conv": {"kernel": -0.25, "bias": -0.5}, "norm": {"gamma": -0.25}}
+
+
+def test_a_group_says_what_is_different() -> None:
+    """Rate, decay (gamma too, with groups) and centralisation, which turns equal elements of a row into 0."""
+    groups = [
+        {"params": ["conv/kernel"], "grad_centralization": True, "weight_decay": 0.5},
+        {"params": ["norm/gamma"], "weight_decay": 2},
+        {"params": ["conv/bias"], "lr": 1.0, "weight_decay": 0.0},
+    ]
+    tx = mindspore.momentum(0.5, 0.0, weight_decay=0.25, groups=groups)
+    assert moved(tx) == {"conv": {"kernel": 0.0, "bias": -1.0}, "norm": {"gamma": -1.5}}
+
+
+def test_without_groups_beta_and_gamma_are_not_decayed() -> None:
+    tx = mindspore.momentum(0.5, 0.0, weight_decay=0.5)
+    assert moved(tx) == {"conv": {"kernel": -1.0, "bias": -0.75}, "norm": {"gamma": -0.5}}
+
+
+def test_one_state_for_all_groups() -> None:
+    plain, grouped = (mindspore.adam(groups=g) for g in (None, [{"params": "kernel", "lr": 0.1}, {"params": "bias|gamma"}]))
+    assert jax.tree.structure(plain.init(PARAMS)) == jax.tree.structure(grouped.init(PARAMS))
+    assert grouped == mindspore.adam(groups=[{"params": "kernel", "lr": 0.1}, {"params": "bias|gamma"}])
+    names = set(gx.hyperparams(grouped, grouped.init(PARAMS)))
+    assert names >= {"group0/learning_rate", "group1/learning_rate"}
+
+
+def test_a_fixed_rate_beside_a_vector_loses_digits() -> None:
+    """The framework adds 1 to it in float32, and takes 1 away again."""
+    groups = [{"params": KERNEL, "lr": [0.5, 0.25]}, {"params": ["conv/bias"], "lr": 1e-5}]
+    tx = mindspore.momentum(0.5, 0.0, groups=groups)
+    expected = -float(np.float32(1 + 1e-5) - np.float32(1))
+    assert moved(tx)["conv"]["bias"] == expected != -1e-5
+
+
+@pytest.mark.parametrize("order", [["norm/gamma", "conv/kernel", "conv/bias"], ["conv/bias", "norm/gamma", "conv/kernel"]])
+def test_the_order_in_which_parameters_are_walked(order: list[str]) -> None:
+    """Read off the program: the products with the momentum stand in that order, told apart by their shapes."""
+    groups = [{"params": "kernel|gamma"}, {"params": ["conv/bias"]}, {"order_params": order}]
+    tx = mindspore.momentum(0.5, 0.9, groups=groups)
+    program = jax.make_jaxpr(tx.update)(GRADS, tx.init(PARAMS), PARAMS)
+    shapes = [eqn.outvars[0].aval.shape for eqn in program.eqns if str(eqn.primitive) == "mul"]
+    assert list(dict.fromkeys(shapes)) == [{"kernel": (3, 16), "bias": (3,), "gamma": (4,)}[p[5:]] for p in order]
+
+
+def test_frozen_parameters_need_no_group() -> None:
+    tx = gx.chain(gx.freeze(gx.named("bias")), mindspore.momentum(0.5, 0.0, groups=[{"params": KERNEL}]))
+    assert moved(tx) == {"conv": {"kernel": -0.5, "bias": 0.0}, "norm": {"gamma": -0.5}}
