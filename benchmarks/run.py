@@ -33,7 +33,8 @@ class Process:
         self.pipe = subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True)
 
     def __call__(self, *call: Any) -> Any:
-        assert self.pipe.stdin is not None and self.pipe.stdout is not None
+        assert self.pipe.stdin is not None
+        assert self.pipe.stdout is not None
         self.pipe.stdin.write(json.dumps(call) + "\n")
         self.pipe.stdin.flush()
         line = self.pipe.stdout.readline()
@@ -62,7 +63,7 @@ def measure(tree: str, optimizer: str, libraries: list[str], rounds: int, builds
                     if key in built:
                         found[name][key].append(built[key])
                 found[name]["temp_bytes"] = built.get("temp_bytes")
-        for name, worker in workers.items():
+        for worker in workers.values():
             worker("step", 3)
         for _ in range(rounds):
             for name, worker in workers.items():
@@ -96,6 +97,10 @@ def ratio(ours: list[float], theirs: list[float]) -> tuple[float, float, float]:
     return statistics.median(ratios), min(ratios), max(ratios)
 
 
+def _sizes(ours: int, theirs: int | None) -> str:
+    return "" if theirs is None else f"{ours / 1e6:.1f} / {theirs / 1e6:.1f}"
+
+
 def rows_of(figures: dict[str, Any]) -> list[list[str]]:
     rows = []
     for key, found in figures["trees"].items():
@@ -115,8 +120,7 @@ def rows_of(figures: dict[str, Any]) -> list[list[str]]:
                     row.append("{:.2f} ({:.2f}-{:.2f})".format(*ratio(ours[what], theirs[what])))
                 else:
                     row.append("")
-            for what in ("temp_bytes", "state_bytes"):
-                row.append("" if theirs.get(what) is None else f"{ours[what] / 1e6:.1f} / {theirs[what] / 1e6:.1f}")
+            row += [_sizes(ours[what], theirs.get(what)) for what in ("temp_bytes", "state_bytes")]
             rows.append(row)
     return rows
 
@@ -144,7 +148,8 @@ def table(figures: dict[str, Any]) -> str:
     ]
     if steps:
         lines.append(
-            f"Geometric mean of the ResNet-50 steps over {len(steps)} optimizers: {statistics.geometric_mean(steps):.2f}."
+            f"Geometric mean of the ResNet-50 steps over {len(steps)} optimizers: "
+            f"{statistics.geometric_mean(steps):.2f}."
         )
     return "\n".join(lines) + "\n"
 

@@ -5,7 +5,7 @@ from gradxform.core.hyper import Beta, Hyper, Schedule
 from gradxform.core.transform import GradientTransformation, apply_updates, eval_params, make_step
 from gradxform.core.chain import chain, lift, named_chain
 from gradxform.core.state import State, view
-from gradxform.core.rows import Rows, map_rows
+from gradxform.core.rows import Rows, map_rows, value_and_grad_rows
 from gradxform.core.numbers import global_norm
 
 from gradxform.params.select import matching, mindspore_decayed, named, ndim_at_least, under, weights_only
@@ -88,6 +88,9 @@ from gradxform.schedules import (
     warmup_stable_decay_schedule,
 )
 
+from gradxform.strategies.lazy import lazy
+from gradxform.strategies.offloaded import offloaded
+
 from gradxform.control.tunable import hyperparams, tunable, with_hyperparams
 from gradxform.control.measure import measure, metrics
 from gradxform.inspect.explain import explain
@@ -110,6 +113,7 @@ __all__ = [
     "view",
     "Rows",
     "map_rows",
+    "value_and_grad_rows",
     "global_norm",
     "matching",
     "mindspore_decayed",
@@ -204,6 +208,8 @@ __all__ = [
     "warmup_cosine_decay_schedule",
     "warmup_exponential_decay_schedule",
     "warmup_stable_decay_schedule",
+    "lazy",
+    "offloaded",
     "hyperparams",
     "tunable",
     "with_hyperparams",

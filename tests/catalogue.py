@@ -123,6 +123,8 @@ CATALOGUE: dict[str, Callable[[], Tx]] = {
     "proximal_l1": lambda: gx.proximal_l1(0.5, cosine),
     "proximal_l2": lambda: gx.proximal_l2(0.5),
     "proximal_nonnegative": gx.proximal_nonnegative,
+    "lazy": lambda: gx.lazy(gx.adamw(0.01, weight_decay=0.1)),
+    "offloaded": lambda: gx.offloaded(gx.momentum(0.1), fields="trace"),
     "ema_of_params": lambda: gx.chain(gx.sgd(0.1), gx.ema_of_params(0.9)),
     "ema_of_params plain": lambda: gx.chain(gx.sgd(0.1), gx.ema_of_params(0.9, debias=False)),
     "polyak_average": lambda: gx.chain(gx.momentum(0.1), gx.polyak_average(1)),

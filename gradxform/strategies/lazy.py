@@ -18,7 +18,7 @@ class Lazy(Wrapper):
     stored_params = True
 
     def __repr__(self) -> str:
-        return f"{self.rule!r}.lazy()"
+        return f"lazy({self.rule!r})"
 
     def update(self, g: Any, s: Any, p: Any, k: Any) -> tuple[Any, Any]:
         return self.rule.update(g, s, self._wide(p, g.dtype), k)

@@ -21,7 +21,9 @@ class Offloaded(Wrapper):
     fields: tuple[str, ...] | None = None
 
     def __repr__(self) -> str:
-        return f"{self.rule!r}.offloaded({'' if self.where is None else repr(self.where)})"
+        where = "" if self.where is None else f", {self.where!r}"
+        fields = "" if self.fields is None else f", fields={self.fields!r}"
+        return f"offloaded({self.rule!r}{where}{fields})"
 
     @property
     def wheres(self) -> tuple[Where, ...]:

@@ -40,7 +40,7 @@ def in_kernel(change: Callable[[Any], Any], tree: Any) -> Any:
     """A change of every array in the kernel's place that has the kernel's shape."""
 
     def at(x: Any) -> Any:
-        return change(x) if x.shape == (ROWS, COLUMNS) else x
+        return change(np.asarray(x)) if x.shape == (ROWS, COLUMNS) else x
 
     return tree | {"dense": tree["dense"] | {"kernel": jax.tree.map(at, tree["dense"]["kernel"])}}
 

@@ -62,7 +62,8 @@ def test_unjitted_updates_of_equal_transformations_compile_once(entry: Entry):
     assert found == []
 
 
-@entries(lambda e: e.axis is None)
+# JAX commits to their device what has a memory kind, and everything computed with it: offloaded compiles twice.
+@entries(lambda e: e.axis is None and e.function != "offloaded")
 def test_the_second_step_of_a_training_loop_compiles_nothing(entry: Entry):
     p, g = tree(0), tree(1)
     state = entry.tx.init(p)

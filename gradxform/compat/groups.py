@@ -1,0 +1,129 @@
+"""Parameter groups as torch and paddle write them: a list of dicts, each with its parameters and its own options."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from typing import Any, NamedTuple
+
+import jax
+
+from gradxform.core.chain import Chain, Split
+from gradxform.core.tree import Leaf, open_tree
+from gradxform.params.groups import FirstMatch
+from gradxform.params.select import Paths, Selector, selector
+from gradxform.transforms.freeze import freeze
+
+
+class Refusals(NamedTuple):
+    """What a framework raises for a list of groups that is not one."""
+
+    empty: type[Exception]
+    element: type[Exception]
+    nameless: type[Exception]
+
+
+class Listed(Paths):
+    """Parameters listed by their paths, each of which must be there."""
+
+    def __repr__(self) -> str:
+        return repr(list(self.chosen))
+
+    def written(self) -> tuple[Selector, ...]:
+        return tuple(Listed((path,)) for path in self.chosen)
+
+
+class Disjoint(FirstMatch):
+    """Groups that share no parameter; what is in none of them is not optimized."""
+
+    named: tuple[Selector, ...] = ()
+    """More selectors, each of which must match a parameter."""
+
+    def labels(self, leaves: Sequence[Leaf], tree: Any) -> list[str | None]:
+        chosen = [(name, where.select(leaves, tree)) for name, where in self.entries]
+        for i, leaf in enumerate(leaves):
+            hits = [name for name, hit in chosen if hit[i]]
+            if len(hits) > 1:
+                raise ValueError(f"groups must not share parameters, and {leaf.path!r} is in {' and '.join(hits)}")
+        for where in self.named:
+            where.select(leaves, tree)
+        return super().labels(leaves, tree)
+
+
+def grouped(
+    groups: Any,
+    options: Mapping[str, Any],
+    make: Callable[..., Chain],
+    refusals: Refusals,
+    named: tuple[Selector, ...] = (),
+) -> Chain:
+    """`make(**options)`, or one for each group with the options that it changes; keys of no meaning are ignored.
+
+    Raises: TypeError for what is no list of dicts, ValueError for a parameter in two groups, and as `refusals` say.
+    """
+    if groups is None:
+        return make(**options)
+    entries = read(groups, refusals)
+    labels = tuple((f"group{i}", where_of(entry["params"])) for i, entry in enumerate(entries))
+    refuse_repeated([where for _, where in labels])
+    branches = {
+        name: make(**{key: entry.get(key, x) for key, x in options.items()})
+        for (name, _), entry in zip(labels, entries, strict=True)
+    }
+    return Chain((Split(Disjoint(labels, "rest", named), {**branches, "rest": freeze()}),))
+
+
+def read(groups: Any, refusals: Refusals) -> list[Mapping[str, Any]]:
+    """The dicts of the list, each with `params`."""
+    if isinstance(groups, str | Mapping) or hasattr(groups, "shape") or not isinstance(groups, Iterable):
+        raise TypeError(f"groups must be a list of dicts, got {groups!r} of type {type(groups).__name__}")
+    entries = list(groups)
+    if not entries:
+        raise refusals.empty(f"groups must hold at least one dict, got {entries!r}")
+    for entry in entries:
+        if not isinstance(entry, Mapping):
+            raise refusals.element(f"groups must hold dicts, got {entry!r} of type {type(entry).__name__}")
+        if "params" not in entry:
+            raise refusals.nameless(f"params: a group must say which parameters it has, got {dict(entry)!r}")
+    return entries
+
+
+def where_of(params: Any) -> Selector:
+    """A selector from a predicate, a regular expression, a list of paths, or a part of the tree of parameters.
+
+    Raises: TypeError for a set, which has no order, and for anything else.
+    """
+    if isinstance(params, set | frozenset):
+        raise TypeError(f"params of a group must have an order, got a set: {sorted(map(str, params))!r}")
+    if isinstance(params, Selector | str) or is_function(params):
+        return selector(params)
+    return Listed(tuple(paths_in("params", params)))
+
+
+def is_function(x: Any) -> bool:
+    return callable(x) and bool(jax.tree_util.all_leaves([x]))
+
+
+def paths_in(name: str, x: Any) -> list[str]:
+    """Paths from a list of them, or from a part of the tree of parameters, nested from the root."""
+    if not isinstance(x, Mapping) and not hasattr(x, "shape") and isinstance(x, Iterable):
+        listed = list(x)
+        if all(isinstance(path, str) for path in listed):
+            return listed
+    found, leaves, _ = open_tree(x)
+    for path, leaf in zip(found, leaves, strict=True):
+        if path == "" or not hasattr(leaf, "shape"):
+            where = f" at {path!r}" if path else ""
+            raise TypeError(
+                f"{name} must be paths, a regular expression, a function (path, leaf) -> bool, or a part of the tree of "
+                f"parameters nested from its root; got {leaf!r} of type {type(leaf).__name__}{where}"
+            )
+    return found
+
+
+def refuse_repeated(wheres: Sequence[Selector]) -> None:
+    seen: set[str] = set()
+    for where in wheres:
+        paths = set(where.chosen) if isinstance(where, Listed) else set()
+        if seen & paths:
+            raise ValueError(f"params of groups must not overlap, and {sorted(seen & paths)[0]!r} is in two of them")
+        seen |= paths
