@@ -31,7 +31,9 @@ from gradxform.optimizers.adamax import adamax, adamaxw, scale_by_adamax
 from gradxform.optimizers.layerwise import lamb, lars
 from gradxform.optimizers.lion import lion, scale_by_lion
 from gradxform.optimizers.proximal import proximal_adagrad, proximal_sgd
+from gradxform.optimizers.radam import radam, scale_by_radam
 from gradxform.optimizers.rmsprop import rmsprop, scale_by_rms, scale_by_stddev
+from gradxform.optimizers.rprop import rprop, scale_by_rprop
 from gradxform.optimizers.sgd import momentum, sgd, sign_sgd, signum
 from gradxform.transforms.decay import (
     add_corrected_decay,
@@ -95,6 +97,8 @@ from gradxform.control.tunable import hyperparams, tunable, with_hyperparams
 from gradxform.control.measure import measure, metrics
 from gradxform.inspect.explain import explain
 
+from gradxform import compat as compat
+
 __all__ = [
     "Reach",
     "Rule",
@@ -153,9 +157,13 @@ __all__ = [
     "scale_by_lion",
     "proximal_adagrad",
     "proximal_sgd",
+    "radam",
+    "scale_by_radam",
     "rmsprop",
     "scale_by_rms",
     "scale_by_stddev",
+    "rprop",
+    "scale_by_rprop",
     "momentum",
     "sgd",
     "sign_sgd",

@@ -33,6 +33,21 @@ cosine = gx.cosine_decay_schedule(0.1, 5)
 kernel, bias = gx.named("kernel"), gx.named("bias")
 
 
+class Seen(NamedTuple):
+    seen: Any
+
+
+class Mean(gx.Rule):
+    """A rule as a user may write it: what it returns as its counter is a float, and the counter stays an integer."""
+
+    def init(self, p: Any) -> Seen:
+        return Seen(jnp.zeros((), jnp.int32))
+
+    def update(self, g: Any, s: Seen, p: Any, k: Any) -> tuple[Any, Seen]:
+        seen = s.seen + 1.0
+        return g / seen, Seen(seen)
+
+
 def matrices(params: Any) -> Any:
     """A mask as optax's users write it."""
     return jax.tree.map(lambda x: x.ndim > 1, params)
@@ -46,6 +61,7 @@ CATALOGUE: dict[str, Callable[[], Tx]] = {
     "chain table": lambda: gx.momentum([0.3, 0.2, 0.1], momentum=np.linspace(0.5, 0.9, 5)),
     "named_chain": lambda: gx.named_chain(("slow", gx.trace(0.9)), ("fast", gx.trace(0.5)), ("step", gx.sgd(0.1))),
     "lift": lambda: gx.lift(ScaleByAdam(b1=0.8), where=gx.ndim_at_least(1)),
+    "lift careless": lambda: gx.lift(Mean()),
     "groups": lambda: gx.groups([(bias, gx.sgd(0.1)), ("scale", gx.freeze())], default=gx.lamb(0.01)),
     "groups overriding": lambda: gx.groups([("kernel", {"learning_rate": 0.2})], default=gx.adam(0.1)),
     "groups clipped": lambda: gx.groups(
@@ -91,10 +107,14 @@ CATALOGUE: dict[str, Callable[[], Tx]] = {
     "proximal_adagrad": lambda: gx.proximal_adagrad(0.1, l1=0.5, l2=0.1),
     "proximal_adagrad adaptive": lambda: gx.proximal_adagrad(0.1, l1=0.5, l2=0.1, adaptive_threshold=True),
     "proximal_sgd": lambda: gx.proximal_sgd(0.1, 0.5, 0.1),
+    "radam": lambda: gx.radam(0.01, b2=0.9),
+    "scale_by_radam": lambda: gx.scale_by_radam(threshold=4.5, nesterov=True),
     "rmsprop": lambda: gx.rmsprop(0.01, bias_correction=True),
     "rmsprop centered": lambda: gx.rmsprop(0.01, centered=True, momentum=0.9),
     "scale_by_rms": lambda: gx.scale_by_rms(eps_in_sqrt=False),
     "scale_by_stddev": gx.scale_by_stddev,
+    "rprop": lambda: gx.rprop(0.01),
+    "scale_by_rprop": lambda: gx.scale_by_rprop(0.1, 0.3, 1.5, 0.01, 0.5),
     "momentum": lambda: gx.momentum(0.1, nesterov=True),
     "sgd": lambda: gx.sgd(0.1),
     "sgd accumulating": lambda: gx.sgd(cosine, 0.9, accumulator_dtype=jnp.float16),

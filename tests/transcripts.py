@@ -161,6 +161,39 @@ def rmsprop(
     return iterates(step, w, gs, eta)
 
 
+def radam(theta, gs, alpha, beta1=0.9, beta2=0.999, eps=1e-8, eps_root=0.0, threshold=5.0, nesterov=False):
+    """Liu et al. 2019, algorithm 2, with eps where Adam has it; nesterov: as in `adam`."""
+
+    def step(theta, s, g, alpha, t):
+        m, v = (0.0, 0.0) if s is None else s
+        m = beta1 * m + (1 - beta1) * g
+        v = beta2 * v + (1 - beta2) * g**2
+        m_hat, v_hat = m / (1 - beta1**t), v / (1 - beta2**t)
+        if nesterov:
+            m_hat = beta1 * m / (1 - beta1 ** (t + 1)) + (1 - beta1) * g / (1 - beta1**t)
+        inf, b = 2 / (1 - np.longdouble(beta2)) - 1, np.longdouble(beta2)
+        rho = inf - 2 * t * b**t / (1 - b**t)
+        if rho >= threshold:
+            r = sqrt((rho - 4) * (rho - 2) * inf / ((inf - 4) * (inf - 2) * rho))
+            m_hat = float(r) * m_hat / (sqrt(v_hat + eps_root) + eps)
+        return theta - alpha * m_hat, (m, v)
+
+    return iterates(step, theta, gs, alpha)
+
+
+def rprop(w, gs, delta0, eta_minus=0.5, eta_plus=1.2, least=1e-6, most=50.0):
+    """Igel, Huesken 2003, iRprop-."""
+
+    def step(w, s, g, delta0, t):
+        delta, before = (delta0, 0.0) if s is None else s
+        delta = np.where(before * g > 0, minimum(delta * eta_plus, most), delta)
+        delta = np.where(before * g < 0, maximum(delta * eta_minus, least), delta)
+        g = np.where(before * g < 0, 0.0, g)
+        return w - sign(g) * delta, (delta, g)
+
+    return iterates(step, w, gs, delta0)
+
+
 def lion(theta, gs, eta, beta1=0.9, beta2=0.99, lam=0.0, turn=sign, keep=identity):
     """Chen et al. 2023, algorithm 2."""
 

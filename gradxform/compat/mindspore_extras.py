@@ -276,7 +276,7 @@ def ftrl(
 ) -> Chain:
     """`mindspore.nn.FTRL`: `z <- z + g - (n'^-p - n^-p)/η·w`, `w <- (sign(z)·l1 - z) / (n'^-p/η + 2·l2)`, or 0.
 
-    0 where |z| <= l1; n' = n + g², p = lr_power, η = learning_rate. As documented: the CPU kernel takes +l1 where z < 0.
+    0 where |z| <= l1; n' = n + g², p = lr_power, η = learning_rate. The CPU kernel takes +l1 where z < 0.
     Decay acts on every parameter, beta and gamma too. Rows that a sparse gradient does not name rest.
     Reach: element, row with grad_centralization. State: sum_of_squares (n), linear (z), shaped like p.
     Raises: TypeError and ValueError as the framework does: the learning rate is one positive number, for all groups.

@@ -33,6 +33,10 @@ def nonnegative(**named: Any) -> None:
     _all(named, lambda x: 0.0 <= x < math.inf, "at least 0 and finite")
 
 
+def at_least(least: float, **named: Any) -> None:
+    _all(named, lambda x: least <= x < math.inf, f"at least {least:g} and finite")
+
+
 def finite(**named: Any) -> None:
     _all(named, math.isfinite, "finite")
 

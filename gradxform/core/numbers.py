@@ -33,15 +33,16 @@ def abs_sq(x: Any) -> Any:
 
 def power(b: Any, t: Any) -> Any:
     """b**t for a decay rate, with the logarithm in double where b is a plain number."""
-    return jnp.exp(t * _log(b))
+    return jnp.exp(t * log(b))
 
 
 def debias(b: Any, t: Any) -> Any:
     """1 - b**t for a decay rate b, accurate in float32 for b near 1."""
-    return -jnp.expm1(t * _log(b))
+    return -jnp.expm1(t * log(b))
 
 
-def _log(b: Any) -> Any:
+def log(b: Any) -> Any:
+    """The logarithm of a decay rate: in double where b is a plain number, accurate near 1 where it is a pair."""
     if isinstance(b, float):
         return math.log(b) if b > 0 else -math.inf
     if not isinstance(b, Pair):

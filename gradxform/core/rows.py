@@ -21,6 +21,9 @@ class Rows:
     Raises: TypeError if the indices are not integers, ValueError if the shapes do not fit.
     """
 
+    once: bool = False
+    """Whether the indices are known to increase, each once, with padding of value 0 behind them."""
+
     def __init__(self, indices: Any, values: Any, shape: tuple[int, ...]) -> None:
         indices, values = jnp.asarray(indices), jnp.asarray(values)
         _refuse_inexact(indices)
@@ -62,7 +65,10 @@ class Rows:
         return self.with_values(self.values.astype(dtype))
 
     def with_values(self, values: Any) -> Rows:
-        return Rows.tree_unflatten(self.shape, (self.indices, values))
+        """Other values at the same places, 0 where padding was 0."""
+        rows = Rows.tree_unflatten(self.shape, (self.indices, values))
+        rows.once = self.once
+        return rows
 
     def places(self) -> Any:
         """The indices, with every kind of padding turned into shape[0], which scatters drop."""
@@ -79,6 +85,8 @@ class Rows:
 
     def summed(self) -> Rows:
         """Equal rows added up: n places again, each index once, the places left over as padding with value 0."""
+        if self.once:
+            return self
         n = self.indices.shape[0]
         places = self.places()
         order = jnp.argsort(places, stable=True)
@@ -88,7 +96,9 @@ class Rows:
         live = (places < self.shape[0]).reshape((n,) + (1,) * (values.ndim - 1))
         totals = jax.ops.segment_sum(jnp.where(live, values, 0), seat, n, indices_are_sorted=True)
         unique = jnp.full_like(places, self.shape[0]).at[seat].set(places)
-        return Rows.tree_unflatten(self.shape, (unique, totals))
+        rows = Rows.tree_unflatten(self.shape, (unique, totals))
+        rows.once = True
+        return rows
 
     def __radd__(self, table: Any) -> Any:
         """table + rows: the dense table with the rows added in place, each rounded once to the table's dtype."""
@@ -122,7 +132,7 @@ def map_rows(f: Callable[..., Any], rows: Rows, *rest: Rows) -> Rows:
     for x in (rows, *rest):
         if not isinstance(x, Rows):
             raise TypeError(f"map_rows maps Rows, got {x!r} of type {type(x).__name__}")
-    return rows.with_values(f(rows.values, *(r.values for r in rest)))
+    return Rows.tree_unflatten(rows.shape, (rows.indices, f(rows.values, *(r.values for r in rest))))
 
 
 def value_and_grad_rows(loss: Callable[..., Any], has_aux: bool = False) -> Callable[..., Any]:

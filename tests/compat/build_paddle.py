@@ -1,2 +1,76 @@
-def build(config):
-    return None
+"""Recorded runs of paddle, rebuilt: from a case's `config` to a transformation, from our state to paddle's names."""
+
+from __future__ import annotations
+
+import inspect
+import re
+from collections.abc import Callable
+from typing import Any
+
+from gradxform import GradientTransformation
+from gradxform.compat import paddle as compat
+from gradxform.compat import paddle_schedules
+from gradxform.core.hyper import coerce
+
+FUNCTIONS = {
+    "Momentum": compat.momentum,
+}
+NO_NUMBER = {"multi_precision", "use_multi_tensor", "name", "parameters", "rescale_grad", "verbose"}
+"""Options that change no number; the CPU kernel of Momentum ignores rescale_grad."""
+
+
+def build(config: Any) -> GradientTransformation | None:
+    """The optimizer of a case; None for one that is not built."""
+    make = FUNCTIONS.get(config["optimizer"])
+    if make is None:
+        return None
+    groups = [options(config, group) for group in config.get("groups") or []]
+    kwargs = options(config, config["kwargs"])
+    if config.get("param_attr"):
+        attributes = {leaf: compat.ParamAttr(**options(config, x)) for leaf, x in config["param_attr"].items()}
+        kwargs["param_attr"] = {(leaf,): attribute for leaf, attribute in attributes.items()}
+    return make(**kwargs, groups=groups or None)
+
+
+def options(config: Any, given: Any) -> dict[str, Any]:
+    """Arguments from what stands for them in a config."""
+    return {key: value(config, key, x) for key, x in given.items() if key not in NO_NUMBER}
+
+
+def value(config: Any, key: str, x: Any) -> Any:
+    if key in ("apply_decay_param_fun", "exclude_from_weight_decay_fn") and isinstance(x, str):
+        return predicate(x)
+    if not isinstance(x, dict) or "type" not in x:
+        return x
+    kind = getattr(compat, x["type"], None) or getattr(paddle_schedules, x["type"])
+    fields = {name: value(config, name, part) for name, part in x.items() if name != "type"}
+    known = inspect.signature(kind).parameters
+    if any(isinstance(fields.get(name), str) for name in ("lr_lambda", "scale_fn")):
+        return coerce(key, [rates if isinstance(rates, float) else rates[0] for rates in config["lr_per_step"]])
+    return kind(**{name: part for name, part in fields.items() if name not in NO_NUMBER or name in known})
+
+
+def predicate(text: str) -> Callable[[Any], bool]:
+    """A function of a parameter's name from words for it: `... none of 'bias','gamma'`, `... with 'bias','gamma'`."""
+    words, negated = re.findall(r"'([^']+)'", text), "none of" in text
+
+    def holds(parameter: Any) -> bool:
+        name = getattr(parameter, "name", parameter)
+        return any(word in name for word in words) != negated
+
+    return holds
+
+
+NAMES: dict[str, dict[str, str]] = {
+    "trace": {"velocity": "trace"},
+}
+
+
+def state(config: Any, state: Any, params: Any) -> dict[str, Any]:
+    """The final state as a case records it: `{"state_name/leaf": array}`."""
+    found = {}
+    for leaf, memory in state.leaves.items():
+        for stage, held in memory.items():
+            for name, field in NAMES[stage].items():
+                found[f"{name}/{leaf}"] = getattr(held, field)
+    return found

@@ -77,7 +77,8 @@ def test_recorded_runs(path: Path) -> None:
     # 12 steps in float32 that differ in the order of two operations differ by a few roundings of the largest value.
     close = 1e-12 if wide else 2e-6
     errors = [
-        np.abs(np.asarray(w, np.float64) - file[f"after/{t}/{leaf}"]).max() / max(1.0, np.abs(file[f"after/{t}/{leaf}"]).max())
+        np.abs(np.asarray(w, np.float64) - file[f"after/{t}/{leaf}"]).max()
+        / max(1.0, np.abs(file[f"after/{t}/{leaf}"]).max())
         for t, params in enumerate(found, start=1)
         for leaf, w in params.items()
     ]
@@ -87,7 +88,9 @@ def test_recorded_runs(path: Path) -> None:
         expected = file[f"after/{last}/{leaf}"]
         assert not same or np.abs(np.asarray(w) - expected).max() <= close * np.abs(expected).max()
     for key in [key for key in file.files if key.startswith(f"state/{last}/")] if same else []:
-        np.testing.assert_allclose(state[key.split("/", 2)[2]], file[key], rtol=0, atol=close * max(np.abs(file[key]).max(), 1e-30))
+        np.testing.assert_allclose(
+            state[key.split("/", 2)[2]], file[key], rtol=0, atol=close * max(np.abs(file[key]).max(), 1e-30)
+        )
 
 
 def test_what_is_decided_otherwise_is_a_quirk() -> None:
@@ -155,7 +158,9 @@ def data(seed: int, scale: float, sparse: bool) -> tuple[Any, Any, Any]:
     return params, ours, theirs
 
 
-def compare(make: Any, rule: Any, options: Any, rate: Any, decay: Any, loss_scale: float, groups: Any, seed: int, sparse: bool) -> None:
+def compare(
+    make: Any, rule: Any, options: Any, rate: Any, decay: Any, loss_scale: float, groups: Any, seed: int, sparse: bool
+) -> None:
     """groups: None, or `(rate or None, decay or None, centralized)` for two groups of leaves."""
     params, grads, theirs = data(seed, loss_scale, sparse)
     shared = {"lr": rate[1], "decay": decay[1], "loss_scale": loss_scale, "centralized": False}
@@ -163,7 +168,9 @@ def compare(make: Any, rule: Any, options: Any, rate: Any, decay: Any, loss_scal
     entries = None
     if groups is not None:
         each, entries = {}, []
-        for (lr, wd, centralized), names in zip(groups, (["conv/kernel", "bn/gamma"], ["bn/beta", "dense/kernel", "embed/table"]), strict=True):
+        for (lr, wd, centralized), names in zip(
+            groups, (["conv/kernel", "bn/gamma"], ["bn/beta", "dense/kernel", "embed/table"]), strict=True
+        ):
             entry, said = {"params": names, "grad_centralization": centralized}, {"centralized": centralized}
             if lr is not None:
                 entry["lr"], said["lr"] = lr

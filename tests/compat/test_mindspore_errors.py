@@ -140,7 +140,10 @@ ACCEPTED_GROUPS: dict[str, Callable[[], Any]] = {
     "tuple": lambda: ({"params": ["a", "b"]},),
     "generator": lambda: ({"params": [name]} for name in ("a", "b")),
     "order_params empty": lambda: [{"params": ["a", "b"]}, {"order_params": []}],
-    "group lr list, learning_rate schedule": lambda: [{"params": ["a"], "lr": [1, 2, 3]}, {"params": ["b"], "lr": Halving()}],
+    "group lr list, learning_rate schedule": lambda: [
+        {"params": ["a"], "lr": [1, 2, 3]},
+        {"params": ["b"], "lr": Halving()},
+    ],
     "params a generator": lambda: [{"params": (name for name in ("a", "b"))}],
 }
 
@@ -192,7 +195,9 @@ def test_accepted_by_one(optimizer: str, name: str, x: Any) -> None:
 
 
 @pytest.mark.parametrize("optimizer", THREE)
-@pytest.mark.parametrize(("groups", "error", "words"), [r[1:] for r in REFUSED_GROUPS], ids=[r[0] for r in REFUSED_GROUPS])
+@pytest.mark.parametrize(
+    ("groups", "error", "words"), [r[1:] for r in REFUSED_GROUPS], ids=[r[0] for r in REFUSED_GROUPS]
+)
 def test_refused_groups(optimizer: str, groups: Any, error: type[Exception], words: str) -> None:
     with pytest.raises(error, match=words) as caught:
         THREE[optimizer](groups=groups).init(PARAMS)
@@ -207,7 +212,7 @@ def test_accepted_groups(optimizer: str, groups: str) -> None:
 
 @pytest.mark.parametrize("optimizer", THREE)
 def test_vectors_of_different_lengths(optimizer: str) -> None:
-    with pytest.raises(ValueError, match="lr and learning_rate .* lengths"):
+    with pytest.raises(ValueError, match=r"lr and learning_rate .* lengths"):
         THREE[optimizer](learning_rate=[0.1, 0.2], groups=[{"params": ["a", "b"], "lr": [0.1, 0.2, 0.3]}])
 
 
@@ -228,7 +233,7 @@ def test_missing_arguments() -> None:
     ids=str,
 )
 def test_options_of_adam_that_exclude_each_other(kwargs: Any) -> None:
-    with pytest.raises(ValueError, match=" and ".join(kwargs) if "use_lazy" in list(kwargs)[0] else "use_amsgrad"):
+    with pytest.raises(ValueError, match=next(iter(kwargs))):
         mindspore.adam(**kwargs)
 
 
@@ -325,11 +330,11 @@ def test_accum_0_and_a_gradient_of_0() -> None:
 
 @pytest.mark.parametrize("optimizer", THREE)
 def test_gradients_of_other_kinds(optimizer: str) -> None:
-    """There: TypeError, RuntimeError, none, TypeError. A tree is matched by its paths here, and None means "no part"."""
+    """TypeError, RuntimeError, none, TypeError there. Here trees are matched by path, and None means "no part"."""
     tx = THREE[optimizer]()
     state = tx.init(PARAMS)
     for grads in (jnp.ones(3), {**GRADS, "c": jnp.ones(3)}, {}, {**GRADS, "b": jnp.ones(3, jnp.int32)}):
-        with pytest.raises(ValueError, match="leaf|differ|dtype int32"):
+        with pytest.raises(ValueError, match=r"leaf|differ|dtype int32"):
             tx.update(grads, state, PARAMS)
     updates, after = tx.update({**GRADS, "b": None}, state, PARAMS)
     assert updates["b"] is None

@@ -60,7 +60,9 @@ def test_without_groups_beta_and_gamma_are_not_decayed() -> None:
 
 
 def test_one_state_for_all_groups() -> None:
-    plain, grouped = (mindspore.adam(groups=g) for g in (None, [{"params": "kernel", "lr": 0.1}, {"params": "bias|gamma"}]))
+    plain, grouped = (
+        mindspore.adam(groups=g) for g in (None, [{"params": "kernel", "lr": 0.1}, {"params": "bias|gamma"}])
+    )
     assert jax.tree.structure(plain.init(PARAMS)) == jax.tree.structure(grouped.init(PARAMS))
     assert grouped == mindspore.adam(groups=[{"params": "kernel", "lr": 0.1}, {"params": "bias|gamma"}])
     names = set(gx.hyperparams(grouped, grouped.init(PARAMS)))
@@ -75,7 +77,9 @@ def test_a_fixed_rate_beside_a_vector_loses_digits() -> None:
     assert moved(tx)["conv"]["bias"] == expected != -1e-5
 
 
-@pytest.mark.parametrize("order", [["norm/gamma", "conv/kernel", "conv/bias"], ["conv/bias", "norm/gamma", "conv/kernel"]])
+@pytest.mark.parametrize(
+    "order", [["norm/gamma", "conv/kernel", "conv/bias"], ["conv/bias", "norm/gamma", "conv/kernel"]]
+)
 def test_the_order_in_which_parameters_are_walked(order: list[str]) -> None:
     """Read off the program: the products with the momentum stand in that order, told apart by their shapes."""
     groups = [{"params": "kernel|gamma"}, {"params": ["conv/bias"]}, {"order_params": order}]

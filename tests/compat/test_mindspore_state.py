@@ -138,5 +138,3 @@ def test_checkpoints_that_do_not_fit_are_refused() -> None:
         mindspore.load_state([np.ones(3)], params)
     with pytest.raises(ValueError, match="not of an optimizer"):
         mindspore.save_state(gx.lion(0.1).init(params), params)
-
-

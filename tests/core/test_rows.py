@@ -79,7 +79,7 @@ def as_dense(updates):
     )
 
 
-@entries(lambda e: e.axis is None)
+@entries(lambda e: e.axis is None and e.function != "lazy")
 def test_every_transformation_gives_what_the_dense_gradient_gives(entry: Entry):
     """Two steps with repeated rows and padding, beside dense leaves; to 2 ulp of the largest, for sums of squares."""
     params = {"dense": {"kernel": table(), "bias": jnp.ones(3)}, "scale": jnp.float32(0.5)}

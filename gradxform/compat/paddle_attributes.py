@@ -1,0 +1,125 @@
+"""What paddle hands to an optimizer beside numbers: clips, regularizers, and attributes of single parameters."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from gradxform.core import check
+from gradxform.core.value import Value
+
+
+class Attribute(Value):
+    """A value under paddle's name."""
+
+    @classmethod
+    def public_name(cls) -> str:
+        return cls.__name__
+
+
+class GradientClip(Attribute):
+    """Base of the three clips."""
+
+
+class ClipGradByValue(GradientClip):
+    """Clip every element to [min, max]; min is -max if it is not given.
+
+    Raises: AssertionError if max is not positive and min not given, as paddle asserts; ValueError if max < min.
+    """
+
+    max: Any
+    min: Any = None
+
+    def __post_init__(self) -> None:
+        if self.min is None and not self.max > 0:
+            raise AssertionError(f"max must be positive where min is not given, got {self.max!r}")
+        high = _number("max", self.max)
+        low = -high if self.min is None else _number("min", self.min)
+        if high < low:
+            raise ValueError(f"max must be at least min, got max={high}, min={low}")
+        object.__setattr__(self, "max", high)
+        object.__setattr__(self, "min", low)
+
+
+class ClipGradByNorm(GradientClip):
+    """Clip each array by its own L2 norm: `g · min(1, clip_norm / ‖g‖)`.
+
+    Raises: ValueError if clip_norm is not positive, TypeError or ValueError if it is no number.
+    """
+
+    clip_norm: Any
+
+    def __post_init__(self) -> None:
+        norm = _number("clip_norm", self.clip_norm)
+        if not norm > 0.0:
+            raise ValueError(f"clip_norm must be positive, got {norm}")
+        object.__setattr__(self, "clip_norm", norm)
+
+
+class ClipGradByGlobalNorm(GradientClip):
+    """Clip all arrays of a group by their common L2 norm: `g · clip_norm / max(‖all‖, clip_norm)`.
+
+    clip_norm is not checked, as in paddle: 0 stops, and a negative one goes uphill. `group_name` and `auto_skip_clip`
+    change no number.
+    """
+
+    clip_norm: Any
+    group_name: str = "default_group"
+    auto_skip_clip: bool = False
+
+    def __post_init__(self) -> None:
+        object.__setattr__(self, "clip_norm", _number("clip_norm", self.clip_norm))
+
+
+class Regularizer(Attribute):
+    """Base of the two regularizers."""
+
+    coeff: Any = 0.0
+
+    def __post_init__(self) -> None:
+        if self.coeff is None:
+            raise AssertionError("coeff must be a number, got None")
+        object.__setattr__(self, "coeff", _number("coeff", self.coeff))
+
+
+class L1Decay(Regularizer):
+    """Add `coeff · sign(w)` to the gradient, behind the clip. Raises: AssertionError if coeff is None."""
+
+    coeff: Any = 0.0
+
+
+class L2Decay(Regularizer):
+    """Add `coeff · w` to the gradient, behind the clip. Raises: AssertionError if coeff is None."""
+
+    coeff: Any = 0.0
+
+
+class ParamAttr(Attribute):
+    """What is said of single parameters: `param_attr={"bias$": ParamAttr(learning_rate=2.0, regularizer=L2Decay(0.0))}`.
+
+    learning_rate: a factor on the optimizer's, in whose place a group's factor steps. regularizer: instead of the
+    optimizer's and the group's decay, never beside it. need_clip=False: neither clipped nor counted in a norm.
+    trainable=False: left alone.
+    Raises: TypeError for a wrong kind.
+    """
+
+    learning_rate: Any = 1.0
+    regularizer: Any = None
+    trainable: bool = True
+    need_clip: bool = True
+
+    def __post_init__(self) -> None:
+        object.__setattr__(self, "learning_rate", _number("learning_rate", self.learning_rate))
+        if not isinstance(self.regularizer, Regularizer | None):
+            kind = type(self.regularizer).__name__
+            raise TypeError(f"regularizer must be L1Decay, L2Decay or None, got {self.regularizer!r} of type {kind}")
+        check.boolean(trainable=self.trainable, need_clip=self.need_clip)
+
+
+def _number(name: str, x: Any) -> float:
+    """What `float` makes of it, with the argument's name in the error."""
+    try:
+        return float(x)
+    except (TypeError, ValueError) as error:
+        raise type(error)(f"{name} must be a number, got {x!r} of type {type(x).__name__}") from None
+
+

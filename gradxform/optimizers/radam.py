@@ -1,0 +1,115 @@
+"""RAdam: Adam that waits until its second moment has seen enough to be trusted."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import jax.numpy as jnp
+
+from gradxform.core import check
+from gradxform.core.chain import Chain, chain, lift
+from gradxform.core.hyper import Beta, Hyper
+from gradxform.core.numbers import abs_sq, debias, log
+from gradxform.core.rule import Rule
+from gradxform.optimizers.adam import Moments
+from gradxform.transforms.scale import scale_by_learning_rate
+
+
+class ScaleByRadam(Rule):
+    b1: Beta = 0.9
+    b2: Beta = 0.999
+    eps: Hyper = 1e-8
+    eps_root: Hyper = 0.0
+    threshold: Hyper = 5.0
+    nesterov: bool = False
+
+    def check(self) -> None:
+        check.fraction(b1=self.b1, b2=self.b2)
+        check.nonnegative(eps=self.eps, eps_root=self.eps_root)
+        check.at_least(4.0, threshold=self.threshold)
+        check.boolean(nesterov=self.nesterov)
+
+    def init(self, p: Any) -> Moments:
+        return Moments(mu=jnp.zeros_like(p), nu=jnp.zeros_like(p.real))
+
+    def scalars(self, t: Any) -> Any:
+        longest, length = lengths(self.b2, t)
+        trusted = length >= self.threshold
+        longest, length = (jnp.where(trusted, x, 5.0) for x in (longest, length))
+        rect = (length - 4) / (longest - 4) * ((length - 2) / (longest - 2)) * (longest / length)
+        return debias(self.b1, t), debias(self.b1, t + 1), debias(self.b2, t), jnp.sqrt(rect), trusted
+
+    def update(self, g: Any, s: Moments, p: Any, k: Any) -> tuple[Any, Moments]:
+        c1, c1_next, c2, rect, trusted = k
+        mu = self.b1 * s.mu + (1 - self.b1) * g
+        nu = self.b2 * s.nu + (1 - self.b2) * abs_sq(g)
+        m_hat = self.b1 * (mu / c1_next) + (1 - self.b1) * (g / c1) if self.nesterov else mu / c1
+        return jnp.where(trusted, rect * m_hat * self.inverse_root(nu, c2), m_hat), Moments(mu, nu)
+
+    def inverse_root(self, nu: Any, c2: Any) -> Any:
+        return 1 / (jnp.sqrt(nu / c2 + self.eps_root) + self.eps)
+
+
+def lengths(b2: Any, t: Any) -> tuple[Any, Any]:
+    """ρ∞ = 2 / (1 - b2) - 1 and ρₜ = ρ∞ - 2t·b2ᵗ / (1 - b2ᵗ), which would cancel, as a sum: c + 2/L·(1 - x/(eˣ - 1)).
+
+    L = -log b2, x = t·L, and c = ρ∞ - 2/L, of the size of (1 - b2)/6.
+    """
+    rate = -log(b2)
+    longest = 2 / (1 - b2) - 1
+    x = jnp.minimum(t * rate, 80.0)
+    grown = jnp.where(x < 0.5, _series(x), 1 - x / jnp.expm1(jnp.maximum(x, 0.5)))
+    return longest, _offset(b2, rate, longest) + 2 / rate * grown
+
+
+def _series(x: Any) -> Any:
+    """1 - x / (eˣ - 1) for small x: Bernoulli's numbers over factorials."""
+    y = x * x
+    return x / 2 - y / 12 * (1 - y / 60 * (1 - y / 42 * (1 - y / 40 * (1 - 5 * y / 198))))
+
+
+def _offset(b2: Any, rate: Any, longest: Any) -> Any:
+    """2/d - 1 - 2/L for d = 1 - b2: Gregory's series where d is small."""
+    d = 1 - b2
+    near = d / 6 * (1 + d / 2 * (1 + 19 * d / 30 * (1 + 27 * d / 38 * (1 + 863 * d / 1134))))
+    if isinstance(b2, float):
+        return near if d < 0.01 else longest - 2 / rate
+    return jnp.where(d < (0.01 if jnp.asarray(d).dtype == jnp.float64 else 0.1), near, longest - 2 / rate)
+
+
+def scale_by_radam(
+    b1: Any = 0.9,
+    b2: Any = 0.999,
+    eps: Any = 1e-8,
+    eps_root: Any = 0.0,
+    threshold: Any = 5.0,
+    *,
+    nesterov: bool = False,
+) -> Chain:
+    """Adam, rectified: `u = r·m̂ / (√(v̂ + eps_root) + eps)` where ρ >= threshold, and `u = m̂` before.
+
+    m̂ and v̂ as in `scale_by_adam`; `ρ = ρ∞ - 2t·b2ᵗ / (1 - b2ᵗ)`, `ρ∞ = 2 / (1 - b2) - 1` is the length of the average
+    in v, and `r² = (ρ-4)(ρ-2)ρ∞ / ((ρ∞-4)(ρ∞-2)ρ)`. No warm-up is needed.
+    Reach: element. State: mu, nu, shaped like p, float32 or wider (nu real for complex p).
+    Raises: ValueError if b1 or b2 is not in [0, 1), eps < 0, eps_root < 0 or threshold < 4.
+    Source: Liu et al. 2019, arXiv:1908.03265, algorithm 2.
+    """
+    return lift(ScaleByRadam(b1, b2, eps, eps_root, threshold, nesterov))
+
+
+def radam(
+    learning_rate: Any,
+    b1: Any = 0.9,
+    b2: Any = 0.999,
+    eps: Any = 1e-8,
+    eps_root: Any = 0.0,
+    threshold: Any = 5.0,
+    *,
+    nesterov: bool = False,
+) -> Chain:
+    """RAdam: `chain(scale_by_radam(b1, b2, eps, eps_root, threshold), scale_by_learning_rate(learning_rate))`.
+
+    Source: Liu et al. 2019, arXiv:1908.03265, algorithm 2.
+    """
+    direction = scale_by_radam(b1, b2, eps, eps_root, threshold, nesterov=nesterov)
+    return chain(direction, scale_by_learning_rate(learning_rate))

@@ -1,0 +1,80 @@
+"""Rprop: steps of a size of their own for every element, by the sign of the gradient alone."""
+
+from __future__ import annotations
+
+from typing import Any, NamedTuple
+
+import jax.numpy as jnp
+
+from gradxform.core import check
+from gradxform.core.chain import Chain, chain, lift
+from gradxform.core.hyper import Hyper
+from gradxform.core.rule import Rule
+from gradxform.transforms.scale import scale
+
+
+class StepSizes(NamedTuple):
+    step_size: Any
+    prev: Any
+
+
+class ScaleByRprop(Rule):
+    learning_rate: Hyper
+    eta_minus: Hyper = 0.5
+    eta_plus: Hyper = 1.2
+    min_step_size: Hyper = 1e-6
+    max_step_size: Hyper = 50.0
+    real_only = True
+
+    def check(self) -> None:
+        check.nonnegative(learning_rate=self.learning_rate)
+        check.positive(eta_minus=self.eta_minus)
+        check.unit(eta_minus=self.eta_minus)
+        check.at_least(1.0, eta_plus=self.eta_plus)
+        check.nonnegative(min_step_size=self.min_step_size)
+        check.ordered(min_step_size=self.min_step_size, max_step_size=self.max_step_size)
+
+    def init(self, p: Any) -> StepSizes:
+        return StepSizes(jnp.full_like(p, self.learning_rate), jnp.zeros_like(p))
+
+    def update(self, g: Any, s: StepSizes, p: Any, k: Any) -> tuple[Any, StepSizes]:
+        turn = jnp.sign(g) * jnp.sign(s.prev)
+        factor = jnp.where(turn > 0, self.eta_plus, jnp.where(turn < 0, self.eta_minus, 1.0))
+        size = jnp.clip(s.step_size * factor, self.min_step_size, self.max_step_size)
+        g = jnp.where(turn < 0, 0.0, g)
+        return jnp.sign(g) * size, StepSizes(size, g)
+
+
+def scale_by_rprop(
+    learning_rate: Any,
+    eta_minus: Any = 0.5,
+    eta_plus: Any = 1.2,
+    min_step_size: Any = 1e-6,
+    max_step_size: Any = 50.0,
+) -> Chain:
+    """Step by signs: `u = sign(g)·s`, where s grows while the sign stays and shrinks when it turns.
+
+    `s <- clip(s·eta_plus, min, max)` where g and the last gradient have one sign, `s·eta_minus` where they differ; then
+    u = 0 there, and the gradient counts as 0 at the next step. For full batches: it takes no account of sizes.
+    learning_rate: what s starts from (a number: it is used once, at init).
+    Reach: element. State: step_size (s), prev (the last gradient), shaped like p, float32 or wider.
+    Raises: ValueError if learning_rate or min_step_size is negative, eta_minus is not in (0, 1], eta_plus < 1, or
+    max_step_size < min_step_size; or if the parameter is complex.
+    Source: Riedmiller, Braun 1993; Igel, Huesken 2003 (iRprop-).
+    """
+    return lift(ScaleByRprop(learning_rate, eta_minus, eta_plus, min_step_size, max_step_size))
+
+
+def rprop(
+    learning_rate: Any,
+    eta_minus: Any = 0.5,
+    eta_plus: Any = 1.2,
+    min_step_size: Any = 1e-6,
+    max_step_size: Any = 50.0,
+) -> Chain:
+    """Rprop: `chain(scale_by_rprop(learning_rate, ...), scale(-1.0))`.
+
+    learning_rate: the first size of a step.
+    Source: Riedmiller, Braun 1993; Igel, Huesken 2003 (iRprop-).
+    """
+    return chain(scale_by_rprop(learning_rate, eta_minus, eta_plus, min_step_size, max_step_size), scale(-1.0))
