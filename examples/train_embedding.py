@@ -4,8 +4,8 @@
 
 The text is Python's own language reference, which ships with it (`pydoc_data.topics`). A character is predicted from
 the 1 to 6 characters before it: each of these contexts is hashed to a row of the table, the rows are summed, and a
-small net reads the sum. A step looks up a hundredth of the table; `value_and_grad_rows` gives the gradient of just these
-rows, and lazy Adam moves them alone. The program fails if the bits per character of unseen text are not low enough.
+small net reads the sum. A step looks up a hundredth of the table; `value_and_grad_rows` gives the gradient of just
+these rows, and lazy Adam moves them alone. The program fails if unseen text takes too many bits per character.
 """
 
 from __future__ import annotations
@@ -49,14 +49,12 @@ def contexts(text: np.ndarray) -> np.ndarray:
 
 def init_params(characters: int, seed: int) -> Params:
     keys = jax.random.split(jax.random.key(seed), 3)
-    return {
-        "table": 0.1 * jax.random.normal(keys[0], (ROWS, WIDTH)),
-        "hidden": {"kernel": jax.random.normal(keys[1], (WIDTH, HIDDEN)) / WIDTH**0.5, "bias": jnp.zeros(HIDDEN)},
-        "out": {
-            "kernel": jax.random.normal(keys[2], (HIDDEN, characters)) / HIDDEN**0.5,
-            "bias": jnp.zeros(characters),
-        },
-    }
+
+    def layer(key: Any, inside: int, outside: int) -> dict[str, jax.Array]:
+        return {"kernel": jax.random.normal(key, (inside, outside)) / inside**0.5, "bias": jnp.zeros(outside)}
+
+    table = 0.1 * jax.random.normal(keys[0], (ROWS, WIDTH))
+    return {"table": table, "hidden": layer(keys[1], WIDTH, HIDDEN), "out": layer(keys[2], HIDDEN, characters)}
 
 
 def bits(net: Params, rows: Any, character: Any) -> Any:

@@ -175,6 +175,14 @@ OVERRIDES: dict[str, dict[str, Kind]] = {
         "decay": Kind(0.5, ("fast", True, None), (0.0, 1.5, NAN)),
         "layers": Kind(["a"], (3, "a", None), ([],)),
     },
+    "lazy": {"tx": transformation},
+    "offloaded": {
+        "tx": transformation,
+        "where": Kind(None, ()),
+        "fields": Kind(None, (3, [3])),
+        "memory_kind": choice("pinned_host"),
+    },
+    "value_and_grad_rows": {"loss": Kind(jnp.sum, (3, "loss", None)), "has_aux": flag},
     "cautious_decay": {"decay": transformation._replace(valid=gx.add_decayed_weights(0.1))},
     "with_weight_decay": {"tx": transformation},
     "measure": {

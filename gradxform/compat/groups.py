@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from typing import Any, NamedTuple
+from typing import Any, ClassVar, NamedTuple
 
 import jax
 
@@ -37,13 +37,15 @@ class Disjoint(FirstMatch):
 
     named: tuple[Selector, ...] = ()
     """More selectors, each of which must match a parameter."""
+    refusal: ClassVar[type[Exception]] = ValueError
+    """What a parameter in two groups raises."""
 
     def labels(self, leaves: Sequence[Leaf], tree: Any) -> list[str | None]:
         chosen = [(name, where.select(leaves, tree)) for name, where in self.entries]
         for i, leaf in enumerate(leaves):
             hits = [name for name, hit in chosen if hit[i]]
             if len(hits) > 1:
-                raise ValueError(f"groups must not share parameters, and {leaf.path!r} is in {' and '.join(hits)}")
+                raise self.refusal(f"groups must not share parameters, and {leaf.path!r} is in {' and '.join(hits)}")
         for where in self.named:
             where.select(leaves, tree)
         return super().labels(leaves, tree)

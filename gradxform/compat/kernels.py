@@ -7,7 +7,7 @@ from typing import Any, NamedTuple
 import jax
 import jax.numpy as jnp
 
-from gradxform.core.chain import Chain, lift, map_rules
+from gradxform.core.chain import Chain, lift
 from gradxform.core.hyper import coerce_fields
 from gradxform.core.numbers import next_count, real_dtype
 from gradxform.core.rows import Rows
@@ -17,6 +17,7 @@ from gradxform.optimizers.adagrad import SumOfSquares
 from gradxform.optimizers.adam import MaxMoments, Moments
 from gradxform.optimizers.adamax import InfinityMoments
 from gradxform.optimizers.rmsprop import MeanAndSquare, MeanSquare
+from gradxform.optimizers.rprop import StepSizes
 
 
 class CountedMoments(NamedTuple):
@@ -60,6 +61,12 @@ class CountedSquaredMeans(NamedTuple):
     count: Any
 
 
+class CountedStepSizes(NamedTuple):
+    step_size: Any
+    prev: Any
+    count: Any
+
+
 COUNTED: dict[type, Any] = {
     Moments: CountedMoments,
     MaxMoments: CountedMaxMoments,
@@ -68,6 +75,7 @@ COUNTED: dict[type, Any] = {
     MeanAndSquare: CountedMeanAndSquare,
     SumOfSquares: CountedSumOfSquares,
     SquaredMeans: CountedSquaredMeans,
+    StepSizes: CountedStepSizes,
 }
 PLAIN: dict[type, Any] = {counted: plain for plain, counted in COUNTED.items()}
 
@@ -87,37 +95,43 @@ class OwnClock(Wrapper):
 
     def update(self, g: Any, s: Any, p: Any, k: Any) -> tuple[Any, Any]:
         count, dtype = next_count(s.count), real_dtype(g.dtype)
-        k = jax.tree.map(lambda x: jnp.asarray(x, dtype), self.rule.scalars(count))
+        k = jax.tree.map(lambda x: _narrow(x, dtype), self.rule.scalars(count))
         u, held = self.rule.update(g, PLAIN[type(s)](*s[:-1]), p, k)
         return u, type(s)(*held, count=count)
 
 
+def _narrow(x: Any, dtype: Any) -> Any:
+    is_float = isinstance(x, jax.Array) and jnp.issubdtype(x.dtype, jnp.floating)
+    return x.astype(dtype) if is_float else x
+
+
 def own_clock(rule: Rule) -> Chain:
+    """The rule as a stage, each parameter with its own count of steps."""
     return lift(OwnClock(rule))
 
 
-class OneKind(Wrapper):
-    """A rule for dense gradients alone, or for sparse rows alone."""
+class TakesDense(Rule):
+    """First in the chain of an optimizer that has no rule for sparse gradients."""
 
     optimizer: str
-    sparse: bool = False
-
-    def __repr__(self) -> str:
-        return repr(self.rule)
 
     def update(self, g: Any, s: Any, p: Any, k: Any) -> tuple[Any, Any]:
-        if self.sparse:
-            raise RuntimeError(f"{self.optimizer} takes sparse gradients, gx.Rows, got a dense one; take adam for it")
-        return self.rule.update(g, s, p, k)
+        return g, s
 
     def update_rows(self, g: Rows, s: Any, p: Any, k: Any) -> tuple[Any, Any]:
-        if not self.sparse:
-            raise RuntimeError(f"{self.optimizer} takes dense gradients, got Rows of shape {g.shape}")
-        return self.rule.update_rows(g, s, p, k)
+        raise RuntimeError(f"{self.optimizer} takes dense gradients, got Rows of shape {g.shape}")
 
 
-def one_kind(tx: Chain, optimizer: str, *, sparse: bool = False) -> Chain:
-    return map_rules(tx, lambda rule: OneKind(rule, optimizer, sparse), optimizer)  # type: ignore[no-any-return]
+class TakesRows(Rule):
+    """First in the chain of an optimizer that has no rule for dense gradients."""
+
+    optimizer: str
+
+    def update(self, g: Any, s: Any, p: Any, k: Any) -> tuple[Any, Any]:
+        raise RuntimeError(f"{self.optimizer} takes sparse gradients, Rows, got a dense one of shape {g.shape}")
+
+    def update_rows(self, g: Rows, s: Any, p: Any, k: Any) -> tuple[Any, Any]:
+        return g, s
 
 
 def unchecked(rule: Rule, **fields: Any) -> Rule:

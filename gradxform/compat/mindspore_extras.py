@@ -118,7 +118,7 @@ def sgd(
 
     def body(rate: Any) -> Chain:
         if mu == 0.0:
-            return scale_by_learning_rate(rate)
+            return kernel(scale_by_learning_rate(rate), "sgd", sparse=TypeError)
         direction = trace(in_float32(mu), nesterov, dampening=in_float32(tau), first="gradient")
         return chain(kernel(direction, "sgd", sparse=TypeError), scale_by_learning_rate(rate))
 

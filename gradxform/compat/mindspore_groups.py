@@ -2,11 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence, Set
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from typing import Any, NamedTuple
 
-import jax
-
+from gradxform.compat.groups import Disjoint, Listed, paths_in, where_of
 from gradxform.compat.mindspore_checks import (
     Rates,
     beside_dynamic,
@@ -17,11 +16,13 @@ from gradxform.compat.mindspore_checks import (
 from gradxform.core import check
 from gradxform.core.chain import Chain, Split
 from gradxform.core.lift import Step
-from gradxform.core.tree import Leaf, open_tree
+from gradxform.core.tree import Leaf
 from gradxform.core.walk import flush
-from gradxform.params.groups import FirstMatch
-from gradxform.params.select import Paths, Selector, selector
+from gradxform.params.select import Selector
+from gradxform.transforms.freeze import freeze
 
+REST = "rest"
+"""The group of what is in no group."""
 KEYS = ("params", "lr", "weight_decay", "order_params", "grad_centralization")
 
 
@@ -34,33 +35,20 @@ class Group(NamedTuple):
     centralized: bool
 
 
-class Listed(Paths):
-    """Parameters listed by their paths, each of which must be there."""
-
-    def __repr__(self) -> str:
-        return repr(list(self.chosen))
-
-    def written(self) -> tuple[Selector, ...]:
-        return tuple(Listed((path,)) for path in self.chosen)
-
-
-class Disjoint(FirstMatch):
+class Ordered(Disjoint):
     """Groups that share no parameter, and the order of all of them where one is given."""
 
     order: tuple[str, ...] = ()
+    refusal = RuntimeError
 
     def labels(self, leaves: Sequence[Leaf], tree: Any) -> list[str | None]:
-        chosen = [(name, where.select(leaves, tree)) for name, where in self.entries]
-        for i, leaf in enumerate(leaves):
-            hits = [name for name, hit in chosen if hit[i]]
-            if len(hits) > 1:
-                raise RuntimeError(f"groups must not share parameters, and {leaf.path!r} is in {' and '.join(hits)}")
+        found = super().labels(leaves, tree)
         if leaves and self.order:
-            check_order(self.order, [leaf.path for i, leaf in enumerate(leaves) if any(hit[i] for _, hit in chosen)])
-        return super().labels(leaves, tree)
+            check_order(self.order, [leaf.path for leaf, label in zip(leaves, found, strict=True) if label != REST])
+        return found
 
 
-class Ordered(Split):
+class OrderedSplit(Split):
     """Groups whose leaves are walked in the order of `order_params`."""
 
     def update(self, name: str, leaves: list[Leaf], step: Step) -> None:
@@ -72,6 +60,7 @@ class Ordered(Split):
 def grouped(groups: Any, learning_rate: Any, weight_decay: Any, make: Callable[[Group], Chain]) -> Chain:
     """One chain per group, made from what the group says, or one for all; rate and decay are read already.
 
+    What is in no group is not optimized.
     Raises: as `read_groups` does.
     """
     if groups is None:
@@ -79,8 +68,8 @@ def grouped(groups: Any, learning_rate: Any, weight_decay: Any, make: Callable[[
     found, order = read_groups(groups, learning_rate, weight_decay)
     entries = tuple((f"group{i}", group.where) for i, group in enumerate(found))
     branches = {name: make(group) for (name, _), group in zip(entries, found, strict=True)}
-    labels = Disjoint(entries, None, order)
-    return Chain(((Ordered if order else Split)(labels, branches),))
+    labels = Ordered(entries, REST, order=order)
+    return Chain(((OrderedSplit if order else Split)(labels, {**branches, REST: freeze()}),))
 
 
 def listed(groups: Any) -> Any:
@@ -110,7 +99,7 @@ def read_groups(groups: Any, learning_rate: Any, weight_decay: Any) -> tuple[lis
         if not isinstance(entry, Mapping):
             raise TypeError(f"groups must hold dicts, got {entry!r} of type {type(entry).__name__}")
         _check_keys(entry)
-    orders = [_paths("order_params", entry["order_params"]) for entry in entries if "order_params" in entry]
+    orders = [paths_in("order_params", entry["order_params"]) for entry in entries if "order_params" in entry]
     order = [path for given in orders for path in given]
     dicts = [entry for entry in entries if "order_params" not in entry]
     wheres = [_where(entry["params"]) for entry in dicts]
@@ -153,31 +142,12 @@ def _check_keys(entry: Mapping[str, Any]) -> None:
 
 
 def _where(params: Any) -> Selector:
-    """A selector from a predicate, a regular expression, a list of paths, or a part of the tree of parameters."""
     if params is None:
         raise ValueError("params of a group must not be None")
-    if isinstance(params, Selector | str) or (callable(params) and jax.tree_util.all_leaves([params])):
-        return selector(params)
-    paths = _paths("params", params)
-    if not paths:
+    where = where_of(params)
+    if isinstance(where, Listed) and not where.chosen:
         raise ValueError(f"params of a group must not be empty, got {params!r}")
-    return Listed(tuple(paths))
-
-
-def _paths(name: str, x: Any) -> list[str]:
-    """Paths from a list of them, or from a part of the tree of parameters, nested from the root."""
-    x = list(x) if isinstance(x, Iterator | Set) else x
-    found, leaves, _ = open_tree(x)
-    if isinstance(x, list | tuple) and all(isinstance(leaf, str) for leaf in leaves):
-        return list(leaves)
-    for path, leaf in zip(found, leaves, strict=True):
-        if path == "" or not hasattr(leaf, "shape"):
-            where = f" at {path!r}" if path else ""
-            raise TypeError(
-                f"{name} must be paths, or a part of the tree of parameters nested from its root; got {leaf!r} of type "
-                f"{type(leaf).__name__}{where}"
-            )
-    return found
+    return where
 
 
 def _refuse_repeated(paths: Sequence[str]) -> None:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Sequence
 from typing import Any
 
 from gradxform.compat.groups import grouped
@@ -47,27 +47,29 @@ def assembled(
     param_attr: Any,
     frozen: Any,
     *,
-    read_decay: Callable[[Any], Any] = read_weight_decay,
     coefficient: Callable[[float], float] = float,
+    decoupled: bool = False,
     rate_inside: bool = False,
     **own: Any,
 ) -> Chain:
     """What all of these optimizers share, around `body(scaled, **own)`, which makes the direction and scales it.
 
-    coefficient: what a decay's coefficient becomes in the framework. rate_inside: the learning rate is a part of
-    `scaled`, instead of the last stage of all.
+    coefficient: what a decay's coefficient becomes in the framework. decoupled: the body sees to `weight_decay`.
+    rate_inside: the learning rate is a part of `scaled`, instead of the last stage of all.
     """
     rate, attributes = lift(_rate(learning_rate)), _exclusive(read_attributes(param_attr))
+    read_clip(grad_clip)
     options = {"learning_rate": 1.0, "weight_decay": weight_decay, "grad_clip": grad_clip, **own}
-    for read, name in ((read_clip, "grad_clip"), (read_decay, "weight_decay")):
-        read(options[name])
+    if not decoupled:
+        read_weight_decay(weight_decay)
 
     def make(learning_rate: Any, weight_decay: Any, grad_clip: Any, **own: Any) -> Chain:
         scaled = _factors(number("learning_rate", learning_rate), attributes if groups is None else ())
+        said = {**own, "weight_decay": weight_decay} if decoupled else own
         return chain(
             _clipped(read_clip(grad_clip), attributes),
-            _regularized(read_decay(weight_decay), attributes, coefficient),
-            body(chain(rate, scaled) if rate_inside else scaled, **own),
+            _regularized(None if decoupled else read_weight_decay(weight_decay), attributes, coefficient),
+            body(chain(rate, scaled) if rate_inside else scaled, **said),
         )
 
     written = tuple(where for where, _ in read_attributes(param_attr))

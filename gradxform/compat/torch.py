@@ -10,14 +10,26 @@ from typing import Any
 
 from gradxform.compat.groups import grouped
 from gradxform.compat.kernels import is_zero, unchecked
+from gradxform.compat.torch_adam import adam, adamax, adamw, nadam, radam, sparse_adam
 from gradxform.compat.torch_checks import REFUSALS, nonnegative, number, seen
+from gradxform.compat.torch_extras import adadelta, adagrad, asgd, rmsprop, rprop
+from gradxform.compat.torch_stages import decayed, stepped, turned
 from gradxform.core.chain import Chain, chain, lift
-from gradxform.transforms.decay import AddDecayedWeights
 from gradxform.transforms.momentum import Trace
-from gradxform.transforms.scale import Scale, ScaleByLearningRate
 
 __all__ = [
+    "adadelta",
+    "adagrad",
+    "adam",
+    "adamax",
+    "adamw",
+    "asgd",
+    "nadam",
+    "radam",
+    "rmsprop",
+    "rprop",
     "sgd",
+    "sparse_adam",
 ]
 
 
@@ -59,21 +71,5 @@ def sgd(
 
 def _sgd(lr: Any, momentum: Any, dampening: Any, weight_decay: Any, nesterov: Any, maximize: Any) -> Chain:
     mu, tau = number("momentum", momentum), number("dampening", dampening)
-    momentum_stage = lift(unchecked(Trace(0.0, bool(nesterov), first="gradient"), decay=mu, dampening=tau))
-    directed = chain() if is_zero(mu) else momentum_stage
-    return chain(before(weight_decay, maximize), directed, step(lr))
-
-
-def before(weight_decay: Any, maximize: Any) -> Chain:
-    """What torch does with a gradient first: turn it, then add the decay."""
-    decay = number("weight_decay", weight_decay)
-    turned = lift(Scale(-1.0)) if maximize else chain()
-    return turned if is_zero(decay) else chain(turned, decayed(decay))
-
-
-def decayed(weight_decay: Any) -> Chain:
-    return lift(unchecked(AddDecayedWeights(0.0), weight_decay=weight_decay))
-
-
-def step(lr: Any) -> Chain:
-    return lift(unchecked(ScaleByLearningRate(0.0), learning_rate=number("lr", lr)))
+    summed = lift(unchecked(Trace(0.0, bool(nesterov), first="gradient"), decay=mu, dampening=tau))
+    return chain(turned(maximize), decayed(weight_decay), chain() if is_zero(mu) else summed, stepped(lr))

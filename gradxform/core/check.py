@@ -85,6 +85,13 @@ def floating(**named: Any) -> None:
             raise TypeError(f"{name} must be a floating dtype, got {x}")
 
 
+def names(**named: Any) -> None:
+    """A name, or several."""
+    for name, x in named.items():
+        if not isinstance(x, str | tuple | list) or not all(isinstance(part, str) for part in x):
+            raise TypeError(f"{name} must be a name or a sequence of names, got {x!r}")
+
+
 def axis(**named: Any) -> None:
     """The name of a device axis, or a tuple of names."""
     for name, x in named.items():

@@ -10,6 +10,8 @@ from typing import Any
 import jax
 import jax.numpy as jnp
 
+from gradxform.core import check
+
 
 @jax.tree_util.register_pytree_with_keys_class
 class Rows:
@@ -142,8 +144,11 @@ def value_and_grad_rows(loss: Callable[..., Any], has_aux: bool = False) -> Call
     the table; the result is called as `value, (grads, rows) = f(params, table, indices, *args)`. table may be a tree of
     tables and indices a tree over it, with several lookups of one table in a tuple; padding is looked up as zeros.
     has_aux: loss returns (value, auxiliary), and so does the result in place of value.
-    Raises: TypeError if indices are not integers, ValueError if the trees do not fit.
+    Raises: TypeError if loss is no function or indices are not integers, ValueError if the trees do not fit.
     """
+    check.boolean(has_aux=has_aux)
+    if not callable(loss):
+        raise TypeError(f"loss must be a function, got {loss!r} of type {type(loss).__name__}")
 
     def looked_up(params: Any, table: Any, indices: Any, *args: Any, **kwargs: Any) -> Any:
         rows = jax.tree.map(lambda t, i: jax.tree.map(functools.partial(_look_up, t), i), table, indices)

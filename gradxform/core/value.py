@@ -7,9 +7,10 @@ from __future__ import annotations
 
 import dataclasses
 import functools
+import inspect
 import re
 from collections.abc import Hashable
-from typing import Annotated, Any, NamedTuple, Self, TypeVar, dataclass_transform
+from typing import Annotated, Any, ClassVar, NamedTuple, Self, TypeVar, dataclass_transform
 
 import jax
 
@@ -41,9 +42,21 @@ class Pair(NamedTuple):
         return self.value**t
 
 
+class _Signature:
+    """What `inspect.signature` reads: the fields as arguments."""
+
+    def __get__(self, value: Any, owner: type) -> inspect.Signature:
+        parameter, empty = inspect.Parameter, inspect.Parameter.empty
+        kind = parameter.POSITIONAL_OR_KEYWORD
+        fields = [(f.name, empty if f.default is dataclasses.MISSING else f.default) for f in dataclasses.fields(owner)]
+        return inspect.Signature([parameter(name, kind, default=default) for name, default in fields])
+
+
 @dataclass_transform(frozen_default=True)
 class Value:
     """Base of rules, schedules, selectors, stages and transformations."""
+
+    __signature__: ClassVar[Any] = _Signature()
 
     def __init_subclass__(cls, **kwargs: Any) -> None:
         super().__init_subclass__(**kwargs)

@@ -68,6 +68,8 @@ def offloaded(tx: Any, where: Any = None, *, fields: Any = None, memory_kind: st
     Raises: TypeError if `tx` is not made of rules, ValueError if a name in `where` matches nothing.
     """
     check.choice("pinned_host", "device", memory_kind=memory_kind)
+    if fields is not None:
+        check.names(fields=fields)
     chosen = None if where is None else selector(where)
     names = None if fields is None else tuple([fields] if isinstance(fields, str) else fields)
     if not hasattr(jax, "memory"):

@@ -16,6 +16,17 @@ from gradxform.core.hyper import coerce
 
 FUNCTIONS = {
     "SGD": compat.sgd,
+    "Adam": compat.adam,
+    "AdamW": compat.adamw,
+    "RMSprop": compat.rmsprop,
+    "Adagrad": compat.adagrad,
+    "Adadelta": compat.adadelta,
+    "Adamax": compat.adamax,
+    "NAdam": compat.nadam,
+    "RAdam": compat.radam,
+    "Rprop": compat.rprop,
+    "ASGD": compat.asgd,
+    "SparseAdam": compat.sparse_adam,
 }
 NO_NUMBER = {"foreach", "fused", "capturable", "differentiable", "last_epoch", "verbose"}
 """Options that choose a kernel, or print, and change no number."""
@@ -80,6 +91,17 @@ def scheduler(x: Any, lr: Any, group: int) -> Any:
 
 NAMES: dict[str, dict[str, str]] = {
     "trace": {"momentum_buffer": "trace"},
+    "adam": {"exp_avg": "mu", "exp_avg_sq": "nu", "step": "count"},
+    "amsgrad": {"exp_avg": "mu", "exp_avg_sq": "nu", "max_exp_avg_sq": "nu_max", "step": "count"},
+    "adamax": {"exp_avg": "mu", "exp_inf": "nu", "step": "count"},
+    "nadam": {"exp_avg": "mu", "exp_avg_sq": "nu", "mu_product": "mu_product", "step": "count"},
+    "radam": {"exp_avg": "mu", "exp_avg_sq": "nu", "step": "count"},
+    "rms": {"square_avg": "nu", "step": "count"},
+    "stddev": {"square_avg": "nu", "grad_avg": "mu", "step": "count"},
+    "rss": {"sum": "sum_of_squares", "step": "count"},
+    "adadelta": {"square_avg": "e_g", "acc_delta": "e_x", "step": "count"},
+    "rprop": {"prev": "prev", "step_size": "step_size", "step": "count"},
+    "asgd": {"ax": "ax", "eta": "eta", "mu": "mu", "step": "count"},
 }
 
 

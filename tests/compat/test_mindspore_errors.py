@@ -133,7 +133,6 @@ REFUSED_GROUPS: list[tuple[str, Any, type[Exception], str]] = [
     ("only order_params", [{"order_params": ["a"]}], ValueError, "order_params"),
     ("vectors of 3 and 2", [{"params": ["a"], "lr": [1, 2, 3]}, {"params": ["b"], "lr": [1, 2]}], ValueError, "lr"),
     ("a parameter that is not there", [{"params": ["a", "b", "c"]}], ValueError, "'c'"),
-    ("a parameter in no group", [{"params": ["a"]}], ValueError, "b"),
 ]
 
 ACCEPTED_GROUPS: dict[str, Callable[[], Any]] = {

@@ -89,6 +89,7 @@ def test_the_order_in_which_parameters_are_walked(order: list[str]) -> None:
     assert list(dict.fromkeys(shapes)) == [{"kernel": (3, 16), "bias": (3,), "gamma": (4,)}[p[5:]] for p in order]
 
 
-def test_frozen_parameters_need_no_group() -> None:
-    tx = gx.chain(gx.freeze(gx.named("bias")), mindspore.momentum(0.5, 0.0, groups=[{"params": KERNEL}]))
-    assert moved(tx) == {"conv": {"kernel": -0.5, "bias": 0.0}, "norm": {"gamma": -0.5}}
+def test_what_is_in_no_group_is_not_optimized() -> None:
+    tx = mindspore.adam(0.5, weight_decay=0.1, groups=[{"params": KERNEL}, {"order_params": KERNEL[::-1]}])
+    assert moved(tx)["conv"]["bias"] == 0.0
+    assert not tx.init(PARAMS).leaves["conv"]["bias"]
