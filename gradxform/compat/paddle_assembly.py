@@ -105,9 +105,7 @@ def _clip_rule(clip: GradientClip) -> Rule:
     return unchecked(ClipByGlobalNorm(1.0), max_norm=clip.clip_norm)
 
 
-def _regularized(
-    decay: Regularizer | None, attributes: Attributes, coefficient: Callable[[float], float]
-) -> Chain:
+def _regularized(decay: Regularizer | None, attributes: Attributes, coefficient: Callable[[float], float]) -> Chain:
     own = [(where, attribute.regularizer) for where, attribute in attributes if attribute.regularizer is not None]
     rest = Elsewhere(tuple(where for where, _ in own)) if own else None
     return chain(*(_decay(x, where, coefficient) for where, x in [(rest, decay), *own]))
@@ -126,5 +124,3 @@ def _factors(factor: Any, attributes: Attributes) -> Chain:
     """The factor of a group on the learning rate, or those of single parameters."""
     own = [(where, attribute.learning_rate) for where, attribute in attributes]
     return chain(*(lift(Scale(x), where) for where, x in [(None, factor), *own] if x != 1.0))
-
-

@@ -121,5 +121,3 @@ def _number(name: str, x: Any) -> float:
         return float(x)
     except (TypeError, ValueError) as error:
         raise type(error)(f"{name} must be a number, got {x!r} of type {type(x).__name__}") from None
-
-

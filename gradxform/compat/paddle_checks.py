@@ -39,9 +39,7 @@ def read_weight_decay(x: Any) -> Any:
         return x
     if isinstance(x, int | float):
         return L2Decay(float(x))
-    raise TypeError(
-        f"weight_decay must be a float, an int, L1Decay or L2Decay, got {x!r} of type {type(x).__name__}"
-    )
+    raise TypeError(f"weight_decay must be a float, an int, L1Decay or L2Decay, got {x!r} of type {type(x).__name__}")
 
 
 def read_clip(x: Any) -> GradientClip | None:

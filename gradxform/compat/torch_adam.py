@@ -71,9 +71,7 @@ def adamw(
 
     Source: torch 2.13, optim/adamw.py.
     """
-    return adam(
-        lr, betas, eps, weight_decay, amsgrad, maximize=maximize, decoupled_weight_decay=True, groups=groups
-    )
+    return adam(lr, betas, eps, weight_decay, amsgrad, maximize=maximize, decoupled_weight_decay=True, groups=groups)
 
 
 def adamax(

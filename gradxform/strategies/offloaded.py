@@ -13,7 +13,6 @@ from gradxform.core.rows import Rows
 from gradxform.core.rule import Rule, Wrapper
 from gradxform.params.select import selector
 
-
 HAS_MEMORY_SPACES = hasattr(jax, "memory")
 """From JAX 0.7.1 on."""
 

@@ -203,3 +203,22 @@ def test_narrow_indices_of_a_long_table():
             rows = gx.Rows(jnp.array([1, -1 if dtype == jnp.int8 else 2, 1], dtype), jnp.ones((3, 1)), (n, 1))
             np.testing.assert_array_equal(rows.dense(), dense(rows))
             np.testing.assert_array_equal(rows.summed().dense(), dense(rows))
+
+
+def test_rows_summed_once_are_known_to_be():
+    once = gx.Rows(INDICES, values(1), SHAPE).summed()
+    assert once.summed() is once
+    halved = once.astype(jnp.float32).with_values(0.5 * once.values)
+    assert halved.summed() is halved
+    # A user's function may put something at the places of padding.
+    shifted = gx.map_rows(lambda v: v + 1.0, once)
+    np.testing.assert_allclose(shifted.summed().values[-1], 0.0)
+    assert jax.tree.structure(once) == jax.tree.structure(gx.Rows(INDICES, values(1), SHAPE))
+
+
+def test_seats_tell_padding_apart():
+    seats = gx.Rows(INDICES, values(1), SHAPE).summed().seats()
+    assert seats[:3].tolist() == [1, 3, 4]
+    assert len(set(seats.tolist())) == len(INDICES)
+    assert (seats[3:] >= SHAPE[0]).all()
+    assert (jnp.diff(seats) > 0).all()

@@ -213,3 +213,11 @@ def test_tunables_and_metrics_of_two_groups_stay_apart():
     assert sorted(state.tree) == ["masked/measure", "masked/measure_2"]
     updates, _ = tx.update(G, state, P)
     np.testing.assert_allclose(updates["enc"]["w"], np.full((2, 2), 0.9 * 0.5 * 2.0 * 2.0), rtol=1e-6)
+
+
+def test_frozen_parameters_need_no_group():
+    """What the error for a parameter without group suggests."""
+    with pytest.raises(ValueError, match="no group matches enc/b; give a default, or freeze them"):
+        gx.groups([("w", gx.sgd(0.1))]).init(P)
+    tx = gx.chain(gx.freeze("b"), gx.groups([("w", gx.sgd(0.1))]))
+    assert first(tx) == {"enc/b": 0.0, "enc/w": pytest.approx(-0.2), "head/w": pytest.approx(-0.2)}
