@@ -116,7 +116,7 @@ def paths_in(name: str, x: Any) -> list[str]:
         if path == "" or not hasattr(leaf, "shape"):
             where = f" at {path!r}" if path else ""
             raise TypeError(
-                f"{name} must be paths, a regular expression, a function (path, leaf) -> bool, or a part of the tree of "
+                f"{name} must be paths, a regular expression, a function (path, leaf) -> bool, or a subtree of "
                 f"parameters nested from its root; got {leaf!r} of type {type(leaf).__name__}{where}"
             )
     return found

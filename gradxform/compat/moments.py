@@ -58,7 +58,7 @@ class NadamMoments(NamedTuple):
 
 
 class WarmedNadam(Rule):
-    """NAdam with a momentum that warms up, `μₜ = b1·(1 - 0.96^(t·momentum_decay) / 2)`, and the product of all so far."""
+    """NAdam with a momentum that warms up, `μₜ = b1·(1 - 0.96^(t·momentum_decay) / 2)`, and their product."""
 
     b1: Beta = 0.9
     b2: Beta = 0.999

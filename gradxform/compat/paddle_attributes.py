@@ -94,7 +94,7 @@ class L2Decay(Regularizer):
 
 
 class ParamAttr(Attribute):
-    """What is said of single parameters: `param_attr={"bias$": ParamAttr(learning_rate=2.0, regularizer=L2Decay(0.0))}`.
+    """Said of single parameters: `param_attr={"bias$": ParamAttr(learning_rate=2.0, regularizer=L2Decay(0.0))}`.
 
     learning_rate: a factor on the optimizer's, in whose place a group's factor steps. regularizer: instead of the
     optimizer's and the group's decay, never beside it. need_clip=False: neither clipped nor counted in a norm.
