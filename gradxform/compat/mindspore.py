@@ -31,7 +31,7 @@ from gradxform.core import check
 from gradxform.core.chain import Chain, chain, lift
 from gradxform.optimizers.proximal import proximal_adagrad as adaptive_proximal_adagrad
 from gradxform.strategies.lazy import lazy
-from gradxform.strategies.offloaded import HAS_MEMORY_SPACES, offloaded
+from gradxform.strategies.offloaded import offloaded
 from gradxform.transforms.scale import scale_by_learning_rate
 
 __all__ = [
@@ -124,7 +124,7 @@ def adam(
         direction = lift(rule)
         if use_lazy:
             direction = lazy(direction)
-        if use_offload and HAS_MEMORY_SPACES:
+        if use_offload:
             direction = offloaded(direction)
         sparse = ValueError if use_amsgrad or use_offload else None
         return chain(kernel(direction, "adam", sparse=sparse), scale_by_learning_rate(rate))

@@ -13,9 +13,6 @@ from gradxform.core.rows import Rows
 from gradxform.core.rule import Rule, Wrapper
 from gradxform.params.select import selector
 
-HAS_MEMORY_SPACES = hasattr(jax, "memory")
-"""From JAX 0.7.1 on."""
-
 
 class Offloaded(Wrapper):
     """A rule whose memory is in host memory before and after each update."""
@@ -75,8 +72,6 @@ def offloaded(tx: Any, where: Any = None, *, fields: Any = None, memory_kind: st
         check.names(fields=fields)
     chosen = None if where is None else selector(where)
     names = None if fields is None else tuple([fields] if isinstance(fields, str) else fields)
-    if not HAS_MEMORY_SPACES:
-        raise ValueError(f"offloaded needs JAX 0.7.1 or newer, this is {jax.__version__}")
 
     def offload(rule: Rule) -> Rule:
         return rule if memory_kind == "device" or rule.keeps_zero else Offloaded(rule, chosen, names)

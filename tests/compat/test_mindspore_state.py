@@ -114,7 +114,6 @@ def test_names_of_the_framework() -> None:
     jax.tree.map(np.testing.assert_array_equal, again, state)
 
 
-@pytest.mark.skipif(not hasattr(jax, "memory"), reason="offloaded needs JAX 0.7.1 or newer")
 def test_offloaded_statistics_are_loaded_into_host_memory() -> None:
     params = {"w": jnp.ones((2, 3))}
     tx = mindspore.adam(use_offload=True)

@@ -10,8 +10,6 @@ import pytest
 
 import gradxform as gx
 
-pytestmark = pytest.mark.skipif(not hasattr(jax, "memory"), reason="offloaded needs JAX 0.7.1 or newer")
-
 PARAMS = {"w": jnp.linspace(-1.0, 1.0, 12).reshape(3, 4), "b": jnp.ones(4, jnp.bfloat16)}
 
 
