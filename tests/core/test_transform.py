@@ -78,7 +78,8 @@ def test_under_a_trace_it_adds_no_nested_jit():
     programs = {"jit", "pjit", "closed_call", "core_call"}
     state = tx.init(P)
     found = jax.make_jaxpr(lambda g, s, p: tx.update(g, s, p))(G, state, P)
-    assert not programs & {eqn.primitive.name for eqn in found.eqns}
+    # From JAX 0.11 on a jit that inlines stays an equation until it is lowered.
+    assert not programs & {eqn.primitive.name for eqn in found.eqns if not eqn.params.get("inline")}
     nested = jax.make_jaxpr(jax.jit(lambda g, s, p: tx.update(g, s, p)))(G, state, P)
     assert programs & {eqn.primitive.name for eqn in nested.eqns}
 

@@ -105,7 +105,9 @@ def equations(jaxpr: Any) -> Iterator[Any]:
 def test_tracing_adds_no_nested_jit(entry: Entry):
     g, state, p = moved(entry.name)
     traced = jax.make_jaxpr(entry.update)(g, state, p)
-    nested = [e.params["jaxpr"].jaxpr for e in equations(traced.jaxpr) if e.primitive.name in ("jit", "pjit")]
+    # From JAX 0.11 on a jit that inlines stays an equation until it is lowered.
+    kept = [e for e in equations(traced.jaxpr) if e.primitive.name in ("jit", "pjit") and not e.params["inline"]]
+    nested = [e.params["jaxpr"].jaxpr for e in kept]
     # jax.numpy's own functions, such as `where`, are compiled ones.
     places = [str(j.debug_info.func_src_info) for j in nested]
     assert [place for place in places if str(Path(jax.__file__).parent) not in place] == []
