@@ -114,7 +114,7 @@ class Rows:
 
 def places_in(shape: tuple[int, ...], indices: Any) -> Any:
     """Indices of rows, with every kind of padding turned into shape[0]."""
-    wide = indices.astype(jnp.promote_types(indices.dtype, jnp.int32))
+    wide = indices.astype(jnp.result_type(indices, jnp.int32))
     return jnp.where((wide >= 0) & (wide < shape[0]), wide, shape[0])
 
 

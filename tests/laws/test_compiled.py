@@ -29,8 +29,13 @@ def assert_close(actual: Any, expected: Any, terms: Any, ulps: float) -> None:
 
 
 def ulps_of(entry: Entry) -> float:
-    """2, for fused multiply-adds; a norm is summed in another order too, and the factor made of it may be squared."""
-    return 2 if entry.reach == gx.Reach.ELEMENT else 4
+    """2, for fused multiply-adds; a norm is summed in another order too, and the factor made of it may be squared.
+
+    JAX 0.7 fuses Adam, corrected decay and rate into one product with one more rounding (2.2 measured).
+    """
+    if entry.reach != gx.Reach.ELEMENT:
+        return 4
+    return 3 if jax.__version_info__ < (0, 8) else 2
 
 
 def landing(entry: Entry, params: Any) -> list[Any]:
