@@ -13,8 +13,28 @@ from gradxform.params.groups import groups, masked, partition
 from gradxform.transforms.freeze import freeze
 
 from gradxform.transforms.devices import mean_across
-from gradxform.transforms.clip import clip, clip_by_block_rms, clip_by_global_norm, clip_by_norm
+from gradxform.transforms.private import (
+    differentially_private_aggregate,
+    per_example_global_norm_clip,
+    per_example_layer_norm_clip,
+)
+from gradxform.transforms.clip import (
+    adaptive_grad_clip,
+    clip,
+    clip_by_block_rms,
+    clip_by_global_norm,
+    clip_by_norm,
+    clip_by_percentile,
+    zero_nans,
+)
+from gradxform.transforms.normalize import (
+    normalize_by_update_norm,
+    orthogonalize_gradient,
+    scale_by_param_block_norm,
+    scale_by_param_block_rms,
+)
 from gradxform.transforms.centralize import centralize
+from gradxform.transforms.noise import add_noise
 from gradxform.transforms.momentum import ema, trace
 from gradxform.optimizers.adadelta import adadelta, scale_by_adadelta
 from gradxform.optimizers.adagrad import adagrad, scale_by_rss
@@ -28,13 +48,19 @@ from gradxform.optimizers.adam import (
     scale_by_amsgrad,
 )
 from gradxform.optimizers.adamax import adamax, adamaxw, scale_by_adamax
+from gradxform.optimizers.adan import adan, scale_by_adan
+from gradxform.optimizers.belief import adabelief, scale_by_belief
 from gradxform.optimizers.layerwise import lamb, lars
 from gradxform.optimizers.lion import lion, scale_by_lion
+from gradxform.optimizers.novograd import novograd, scale_by_novograd
+from gradxform.optimizers.optimistic import optimistic_gradient_descent, scale_by_optimistic_gradient
 from gradxform.optimizers.proximal import proximal_adagrad, proximal_sgd
 from gradxform.optimizers.radam import radam, scale_by_radam
 from gradxform.optimizers.rmsprop import rmsprop, scale_by_rms, scale_by_stddev
 from gradxform.optimizers.rprop import rprop, scale_by_rprop
-from gradxform.optimizers.sgd import momentum, sgd, sign_sgd, signum
+from gradxform.optimizers.sgd import dpsgd, momentum, noisy_sgd, sgd, sign_sgd, signum
+from gradxform.optimizers.yogi import scale_by_yogi, yogi
+from gradxform.transforms.cautious import cautious
 from gradxform.transforms.decay import (
     add_corrected_decay,
     add_decayed_weights,
@@ -54,6 +80,7 @@ from gradxform.transforms.scale import (
     unscale,
 )
 from gradxform.transforms.proximal import (
+    keep_params_nonnegative,
     proximal_box,
     proximal_elastic_net,
     proximal_group_l1,
@@ -63,6 +90,7 @@ from gradxform.transforms.proximal import (
 )
 from gradxform.transforms.average import ema_of_params, polyak_average, pull_to_slow_weights, stochastic_weight_average
 from gradxform.transforms.depth import layerwise_decay
+from gradxform.transforms.round import round_updates
 
 from gradxform.schedules import (
     constant_schedule,
@@ -90,11 +118,17 @@ from gradxform.schedules import (
     warmup_stable_decay_schedule,
 )
 
+from gradxform.strategies.stored import stored_as
+from gradxform.strategies.master import master_weights
 from gradxform.strategies.lazy import lazy
 from gradxform.strategies.offloaded import offloaded
 
 from gradxform.control.tunable import hyperparams, tunable, with_hyperparams
 from gradxform.control.measure import measure, metrics
+from gradxform.control.accumulate import accumulate, accumulate_gradients
+from gradxform.control.loss_scale import dynamic_loss_scale, scale_loss, static_loss_scale
+from gradxform.control.guard import apply_if_finite, guard
+from gradxform.control.counters import counters
 from gradxform.inspect.explain import explain
 
 from gradxform import compat as compat
@@ -130,11 +164,22 @@ __all__ = [
     "partition",
     "freeze",
     "mean_across",
+    "differentially_private_aggregate",
+    "per_example_global_norm_clip",
+    "per_example_layer_norm_clip",
+    "adaptive_grad_clip",
     "clip",
     "clip_by_block_rms",
     "clip_by_global_norm",
     "clip_by_norm",
+    "clip_by_percentile",
+    "zero_nans",
+    "normalize_by_update_norm",
+    "orthogonalize_gradient",
+    "scale_by_param_block_norm",
+    "scale_by_param_block_rms",
     "centralize",
+    "add_noise",
     "ema",
     "trace",
     "adadelta",
@@ -151,10 +196,18 @@ __all__ = [
     "adamax",
     "adamaxw",
     "scale_by_adamax",
+    "adan",
+    "scale_by_adan",
+    "adabelief",
+    "scale_by_belief",
     "lamb",
     "lars",
     "lion",
     "scale_by_lion",
+    "novograd",
+    "scale_by_novograd",
+    "optimistic_gradient_descent",
+    "scale_by_optimistic_gradient",
     "proximal_adagrad",
     "proximal_sgd",
     "radam",
@@ -164,10 +217,15 @@ __all__ = [
     "scale_by_stddev",
     "rprop",
     "scale_by_rprop",
+    "dpsgd",
     "momentum",
+    "noisy_sgd",
     "sgd",
     "sign_sgd",
     "signum",
+    "scale_by_yogi",
+    "yogi",
+    "cautious",
     "add_corrected_decay",
     "add_decayed_weights",
     "add_l1",
@@ -182,6 +240,7 @@ __all__ = [
     "scale_by_trust_ratio",
     "set_to_zero",
     "unscale",
+    "keep_params_nonnegative",
     "proximal_box",
     "proximal_elastic_net",
     "proximal_group_l1",
@@ -193,6 +252,7 @@ __all__ = [
     "pull_to_slow_weights",
     "stochastic_weight_average",
     "layerwise_decay",
+    "round_updates",
     "constant_schedule",
     "cosine_decay_schedule",
     "cosine_onecycle_schedule",
@@ -216,6 +276,8 @@ __all__ = [
     "warmup_cosine_decay_schedule",
     "warmup_exponential_decay_schedule",
     "warmup_stable_decay_schedule",
+    "stored_as",
+    "master_weights",
     "lazy",
     "offloaded",
     "hyperparams",
@@ -223,5 +285,13 @@ __all__ = [
     "with_hyperparams",
     "measure",
     "metrics",
+    "accumulate",
+    "accumulate_gradients",
+    "dynamic_loss_scale",
+    "scale_loss",
+    "static_loss_scale",
+    "apply_if_finite",
+    "guard",
+    "counters",
     "explain",
 ]

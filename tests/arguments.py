@@ -52,6 +52,8 @@ transformation = Kind(gx.sgd(0.1), (3, "sgd", gx.sgd, None))
 lower, upper = Kind(-1.0, WORDS, (2.0, NAN), hyper=True), Kind(1.0, WORDS, (-2.0, NAN), hyper=True)
 share = Kind(0.3, WORDS, (1.5, -0.1, NAN))
 path = Kind("kernel", (3, None))
+norm_clip = Kind(1.0, ("fast", {}, [1.0, 2.0]), (-1.0, NAN))
+key = Kind(3, (1.5, "3", True, jnp.ones(2), jnp.ones((3, 2), int)), (-1,))
 
 
 def choice(valid: str) -> Kind:
@@ -63,9 +65,11 @@ ARGUMENTS = {
     "accumulator_dtype": dtype,
     "adaptive_threshold": flag,
     "alpha": number,
+    "axis": Kind(None, (1.5, "rows", (0, "rows"))),
     "axis_name": axis,
     "b1": fraction,
     "b2": fraction,
+    "b3": fraction,
     "beta": fraction,
     "bias_correction": flag,
     "bias_correction_mu": flag,
@@ -75,6 +79,7 @@ ARGUMENTS = {
     "cautious": flag,
     "centered": flag,
     "clip_fraction": flag,
+    "clipping": positive,
     "dampening": finite,
     "debias": flag,
     "decay": fraction,
@@ -86,6 +91,7 @@ ARGUMENTS = {
     "eps": rate,
     "eps_in_sqrt": flag,
     "eps_root": rate,
+    "eta": rate,
     "eta_minus": Kind(0.5, WORDS, (1.5, 0.0, -0.5, NAN), hyper=True),
     "eta_plus": Kind(1.2, WORDS, (0.5, 0.0, NAN)),
     "every": count,
@@ -94,14 +100,17 @@ ARGUMENTS = {
     "first": choice("zero"),
     "first_decay_steps": some_steps,
     "flip_sign": flag,
+    "gamma": rate,
     "grad_norm": flag,
     "init_value": number,
     "initial_accumulator_value": rate,
     "initial_scale": rate,
     "interpolate_type": choice("linear"),
+    "key": key,
     "kind": choice("decoupled"),
     "l1": rate,
     "l2": rate,
+    "l2_norm_clip": positive,
     "learning_rate": rate,
     "loss_scale": positive,
     "lower": lower,
@@ -114,19 +123,24 @@ ARGUMENTS = {
     "max_step_size": Kind(50.0, WORDS, (1e-7, NAN), hyper=True),
     "min_norm": rate,
     "min_step_size": Kind(1e-6, WORDS, (-1.0, 60.0, NAN, INF), hyper=True),
+    "min_scale": rate,
     "mode": choice("hard"),
     "momentum": rate,
     "mu_dtype": dtype,
     "nesterov": flag,
+    "noise_multiplier": rate,
     "param_norm": flag,
     "pct_final": share,
     "pct_start": share,
     "peak_value": number,
+    "percentile": Kind(10.0, WORDS, (-1.0, 101.0, NAN), hyper=True),
     "period": count,
     "power": decay_factor,
     "pull": unit,
     "rho": fraction,
+    "scale_factor": finite,
     "schedules": schedules,
+    "seed": key,
     "smooth_beta": positive,
     "stable_steps": steps,
     "staircase": flag,
@@ -144,12 +158,15 @@ ARGUMENTS = {
     "update_ratio": choice("global"),
     "upper": upper,
     "warmup_steps": steps,
+    "uniform": flag,
     "weight_decay": rate,
     "weight_decay_mask": mask,
+    "window": count,
 }
 
 OVERRIDES: dict[str, dict[str, Kind]] = {
     "adadelta": {"eps": positive},
+    "adaptive_grad_clip": {"eps": positive},
     "adamax": {"eps": positive},
     "adamaxw": {"eps": positive},
     "scale_by_adadelta": {"eps": positive},
@@ -175,7 +192,17 @@ OVERRIDES: dict[str, dict[str, Kind]] = {
         "decay": Kind(0.5, ("fast", True, None), (0.0, 1.5, NAN)),
         "layers": Kind(["a"], (3, "a", None), ([],)),
     },
-    "lazy": {"tx": transformation},
+    "stored_as": {
+        "codec": Kind("int8", (), ("int3", {}, {"mu": "int3"})),
+        "tx": transformation,
+        "where": Kind(None, ()),
+        "min_size": index,
+        "stochastic": flag._replace(valid=False),
+        "seed": index,
+    },
+    "master_weights": {"tx": transformation},
+    "round_updates": {"mode": choice("kahan"), "seed": index},
+    "lazy": {"tx": transformation, "mode": choice("rest")},
     "offloaded": {
         "tx": transformation,
         "where": Kind(None, ()),
@@ -183,6 +210,9 @@ OVERRIDES: dict[str, dict[str, Kind]] = {
         "memory_kind": choice("pinned_host"),
     },
     "value_and_grad_rows": {"loss": Kind(jnp.sum, (3, "loss", None)), "has_aux": flag},
+    "optimistic_gradient_descent": {"alpha": finite, "beta": finite},
+    "scale_by_optimistic_gradient": {"alpha": finite, "beta": finite},
+    "cautious": {"tx": transformation._replace(valid=gx.adam(0.1))},
     "cautious_decay": {"decay": transformation._replace(valid=gx.add_decayed_weights(0.1))},
     "with_weight_decay": {"tx": transformation},
     "measure": {
@@ -190,6 +220,40 @@ OVERRIDES: dict[str, dict[str, Kind]] = {
         "axis_name": axis._replace(valid=None),
         "clip_fraction": flag._replace(valid=False),
     },
+    "accumulate": {
+        "tx": transformation,
+        "every": count._replace(wrong=(1.5, "1", True, None, gx.tunable(2)), out=(0, -1, [1, 0])),
+        "axis_name": axis._replace(valid=None),
+    },
+    "accumulate_gradients": {
+        "loss_fn": Kind(lambda params, batch: jnp.mean(batch["x"]), (3, "loss", None)),
+        "params": Kind({}, ()),
+        "batch": Kind({"x": jnp.ones(1)}, ()),
+        "microbatches": count,
+        "has_aux": flag._replace(valid=False),
+        "weight": Kind(None, (3, "tokens")),
+    },
+    "static_loss_scale": {"tx": transformation, "scale": positive_number, "axis_name": axis._replace(valid=None)},
+    "dynamic_loss_scale": {
+        "tx": transformation,
+        "init": positive_number._replace(valid=4.0),
+        "factor": positive_number._replace(valid=2.0, out=(1.0, 0.5, NAN, INF)),
+        "min": positive_number._replace(out=(0.0, -1.0, 2.0**16, NAN, INF)),
+        "axis_name": axis._replace(valid=None),
+    },
+    "guard": {
+        "tx": transformation,
+        "nonfinite": choice("zero"),
+        "spike": positive_number._replace(valid=6.0),
+        "max_consecutive": Kind(2, (1.5, "1", True), (-1,)),
+        "then": choice("skip"),
+        "decay": Kind(0.9, (*WORDS, [0.1, 0.2]), (1.0, 1.5, -0.1, NAN)),
+        "warmup": count,
+        "axis_name": axis._replace(valid=None),
+    },
+    "apply_if_finite": {"inner": transformation, "max_consecutive_errors": count._replace(out=(-1,))},
+    "per_example_global_norm_clip": {"grads": Kind({}, ()), "l2_norm_clip": norm_clip},
+    "per_example_layer_norm_clip": {"grads": Kind({}, ()), "global_l2_norm_clip": norm_clip},
     "global_norm": {"updates": Kind({}, ()), "axis_name": axis._replace(valid=None)},
     "make_step": {"tx": transformation},
     "matching": {"pattern": path._replace(out=("(",))},
@@ -216,7 +280,15 @@ OVERRIDES: dict[str, dict[str, Kind]] = {
 
 BESIDE: dict[tuple[str, str], dict[str, Any]] = {
     ("with_weight_decay", "max_learning_rate"): {"kind": "corrected"},
+    **{("add_noise", argument): {"key": 3} for argument in ("eta", "gamma")},
+    **{("noisy_sgd", argument): {"key": 3} for argument in ("learning_rate", "eta", "gamma")},
+    **{
+        ("differentially_private_aggregate", argument): {"key": 3}
+        for argument in ("l2_norm_clip", "noise_multiplier", "axis_name")
+    },
     ("add_corrected_decay", "learning_rate"): {"max_learning_rate": 1.0},
+    ("guard", "max_consecutive"): {"then": "skip"},
+    ("guard", "then"): {"max_consecutive": 1},
 }
 """What an argument needs to stand beside it."""
 

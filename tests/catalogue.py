@@ -17,11 +17,15 @@ import numpy as np
 import pytest
 
 import gradxform as gx
+from gradxform.control.accumulate import Accumulate
+from gradxform.control.guard import Guard
 from gradxform.core.chain import Chain, Split
 from gradxform.core.codec import Stored
 from gradxform.core.lift import Lifted
 from gradxform.core.state import find_state
+from gradxform.core.value import Child
 from gradxform.optimizers.adam import ScaleByAdam
+from gradxform.transforms.noise import Noisy
 
 Tx = gx.GradientTransformation
 
@@ -48,6 +52,24 @@ class Mean(gx.Rule):
         return g / seen, Seen(seen)
 
 
+class AsExamples(Tx):
+    """A transformation of gradients of examples, fed with two examples that average to the gradient."""
+
+    inner: Child[Any]
+    name = "as_examples"
+
+    def _init(self, params: Any) -> Any:
+        return self.inner.init(params)
+
+    def _update(self, updates: Any, state: Any, params: Any, extra: dict[str, Any]) -> Any:
+        def pair(g: Any) -> Any:
+            g = g.dense() if isinstance(g, gx.Rows) else g
+            return g if getattr(g, "dtype", None) == jax.dtypes.float0 else jnp.stack([1.5 * g, 0.5 * g])
+
+        updates = jax.tree.map(pair, updates, is_leaf=lambda x: isinstance(x, gx.Rows))
+        return self.inner.update(updates, state, params, **extra)
+
+
 def matrices(params: Any) -> Any:
     """A mask as optax's users write it."""
     return jax.tree.map(lambda x: x.ndim > 1, params)
@@ -72,11 +94,21 @@ CATALOGUE: dict[str, Callable[[], Tx]] = {
     "freeze": gx.freeze,
     "freeze some": lambda: gx.chain(gx.freeze(bias), gx.momentum(0.1)),
     "mean_across": lambda: gx.mean_across(AXIS),
+    "differentially_private_aggregate": lambda: AsExamples(gx.differentially_private_aggregate(1.0, 0.5, key=0)),
+    "dpsgd": lambda: AsExamples(gx.dpsgd(0.1, 1.0, 0.5, 7, momentum=0.9)),
+    "adaptive_grad_clip": lambda: gx.adaptive_grad_clip(0.1),
     "clip": lambda: gx.clip(0.3),
     "clip_by_block_rms": lambda: gx.clip_by_block_rms(0.3),
     "clip_by_global_norm": lambda: gx.clip_by_global_norm(0.7),
     "clip_by_norm": lambda: gx.clip_by_norm(0.7),
+    "clip_by_percentile": lambda: gx.clip_by_percentile(40.0, 4),
+    "zero_nans": gx.zero_nans,
+    "normalize_by_update_norm": lambda: gx.normalize_by_update_norm(0.5),
+    "orthogonalize_gradient": gx.orthogonalize_gradient,
+    "scale_by_param_block_norm": gx.scale_by_param_block_norm,
+    "scale_by_param_block_rms": gx.scale_by_param_block_rms,
     "centralize": gx.centralize,
+    "add_noise": lambda: gx.add_noise(0.1, 0.55, key=3),
     "ema": lambda: gx.ema(0.9),
     "ema stored": lambda: gx.ema(0.9, False, jnp.bfloat16),
     "trace": lambda: gx.trace(0.9),
@@ -98,12 +130,20 @@ CATALOGUE: dict[str, Callable[[], Tx]] = {
     "adamax": lambda: gx.adamax(0.01),
     "adamaxw": lambda: gx.adamaxw(0.01, mask="kernel|scale"),
     "scale_by_adamax": gx.scale_by_adamax,
+    "adan": lambda: gx.adan(0.01, weight_decay=0.1),
+    "scale_by_adan": gx.scale_by_adan,
+    "adabelief": lambda: gx.adabelief(0.01),
+    "scale_by_belief": lambda: gx.scale_by_belief(eps=1e-8, nesterov=True),
     "lamb": lambda: gx.lamb(0.01, weight_decay=0.1),
     "lars": lambda: gx.lars(0.1, 0.01, matrices, nesterov=True),
     "lion": lambda: gx.lion(0.01, mu_dtype=jnp.bfloat16),
     "scale_by_lion": gx.scale_by_lion,
     "scale_by_lion smooth": lambda: gx.scale_by_lion(mode="smooth"),
     "scale_by_lion refined": lambda: gx.scale_by_lion(mode="refined"),
+    "novograd": lambda: gx.novograd(0.01, weight_decay=0.1),
+    "scale_by_novograd": lambda: gx.scale_by_novograd(mu_dtype=jnp.bfloat16),
+    "optimistic_gradient_descent": lambda: gx.optimistic_gradient_descent(0.1, 0.7, cosine),
+    "scale_by_optimistic_gradient": gx.scale_by_optimistic_gradient,
     "proximal_adagrad": lambda: gx.proximal_adagrad(0.1, l1=0.5, l2=0.1),
     "proximal_adagrad adaptive": lambda: gx.proximal_adagrad(0.1, l1=0.5, l2=0.1, adaptive_threshold=True),
     "proximal_sgd": lambda: gx.proximal_sgd(0.1, 0.5, 0.1),
@@ -116,10 +156,14 @@ CATALOGUE: dict[str, Callable[[], Tx]] = {
     "rprop": lambda: gx.rprop(0.01),
     "scale_by_rprop": lambda: gx.scale_by_rprop(0.1, 0.3, 1.5, 0.01, 0.5),
     "momentum": lambda: gx.momentum(0.1, nesterov=True),
+    "noisy_sgd": lambda: gx.noisy_sgd(0.1, key=5),
     "sgd": lambda: gx.sgd(0.1),
     "sgd accumulating": lambda: gx.sgd(cosine, 0.9, accumulator_dtype=jnp.float16),
     "sign_sgd": lambda: gx.sign_sgd(0.1),
     "signum": lambda: gx.signum(0.1),
+    "yogi": lambda: gx.yogi(0.01),
+    "scale_by_yogi": gx.scale_by_yogi,
+    "cautious": lambda: gx.cautious(gx.adamw(0.01, weight_decay=0.1)),
     "add_decayed_weights": lambda: gx.add_decayed_weights(0.1),
     "add_corrected_decay": lambda: gx.add_corrected_decay(0.1, cosine, 1.0),
     "cautious_decay": lambda: gx.cautious_decay(gx.add_decayed_weights(0.1)),
@@ -137,13 +181,18 @@ CATALOGUE: dict[str, Callable[[], Tx]] = {
     "scale_by_trust_ratio": lambda: gx.scale_by_trust_ratio(trust_coefficient=0.1),
     "set_to_zero": gx.set_to_zero,
     "unscale": lambda: gx.unscale(1024.0),
+    "keep_params_nonnegative": lambda: gx.chain(gx.sgd(0.1), gx.keep_params_nonnegative()),
     "proximal_box": lambda: gx.proximal_box(-0.5, 0.7),
     "proximal_elastic_net": lambda: gx.proximal_elastic_net(0.5, 0.1, 0.1),
     "proximal_group_l1": lambda: gx.proximal_group_l1(0.5),
     "proximal_l1": lambda: gx.proximal_l1(0.5, cosine),
     "proximal_l2": lambda: gx.proximal_l2(0.5),
     "proximal_nonnegative": gx.proximal_nonnegative,
+    "stored_as": lambda: gx.stored_as({"nu": "bfloat16"}, gx.adamw(0.01), min_size=0),
+    "stored_as codes": lambda: gx.stored_as({"nu": "uint8_sqrt"}, gx.adam(0.01), min_size=0),
+    "master_weights": lambda: gx.master_weights(gx.adamw(0.01)),
     "lazy": lambda: gx.lazy(gx.adamw(0.01, weight_decay=0.1)),
+    "lazy catching up": lambda: gx.lazy(gx.adam(0.01), mode="catch_up"),
     "offloaded": lambda: gx.offloaded(gx.momentum(0.1), fields="trace"),
     "ema_of_params": lambda: gx.chain(gx.sgd(0.1), gx.ema_of_params(0.9)),
     "ema_of_params plain": lambda: gx.chain(gx.sgd(0.1), gx.ema_of_params(0.9, debias=False)),
@@ -151,9 +200,15 @@ CATALOGUE: dict[str, Callable[[], Tx]] = {
     "stochastic_weight_average": lambda: gx.chain(gx.sgd(0.1), gx.stochastic_weight_average(2, 1)),
     "pull_to_slow_weights": lambda: gx.chain(gx.sgd(0.1), gx.pull_to_slow_weights(3, 0.5)),
     "layerwise_decay": lambda: gx.layerwise_decay(0.5, [kernel, "bias"]),
+    "round_updates": lambda: gx.chain(gx.sgd(0.1), gx.round_updates("split16")),
     "measure": lambda: gx.measure(
         gx.chain(gx.clip_by_global_norm(0.7), gx.adam(0.1)), grad_norm=True, update_norm=True, clip_fraction=True
     ),
+    "accumulate": lambda: gx.accumulate(gx.adam(0.1), every=1),
+    "static_loss_scale": lambda: gx.static_loss_scale(gx.momentum(0.1), 128.0),
+    "dynamic_loss_scale": lambda: gx.dynamic_loss_scale(gx.chain(gx.clip_by_global_norm(0.7), gx.adam(0.1)), window=2),
+    "guard": lambda: gx.guard(gx.adamw(0.1), spike=6.0, max_consecutive=3, then="zero"),
+    "apply_if_finite": lambda: gx.apply_if_finite(gx.sgd(0.1, 0.9), 3),
 }
 
 
@@ -204,6 +259,11 @@ class Entry(NamedTuple):
         return [name for name, rule in self.rules if rule.real_only]
 
     @property
+    def draws(self) -> bool:
+        """Whether it adds noise: the same for every gradient, and turned by no phase."""
+        return any(isinstance(rule, Noisy) for _, rule in self.rules)
+
+    @property
     def lands(self) -> bool:
         """Whether it steers where the step lands, and so subtracts the parameter."""
         return any("proximal" in rule.public_name() or "pull" in rule.name for _, rule in self.rules)
@@ -211,7 +271,12 @@ class Entry(NamedTuple):
     @property
     def narrow(self) -> bool:
         """Whether a part of the state is kept in a narrower dtype on demand."""
-        return any(isinstance(rule, Stored) for _, rule in self.rules)
+        return any(isinstance(rule, Stored) or "bfloat16" in dict(getattr(rule, "codecs", ())).values() for _, rule in self.rules)
+
+    @property
+    def reads_loss(self) -> bool:
+        """Whether it takes the loss into account where one is given."""
+        return isinstance(self.tx, Guard | Accumulate)
 
     @property
     def extra(self) -> dict[str, Any]:

@@ -18,6 +18,7 @@ ADAM = gx.adam(gx.tunable(0.1))
 S = ADAM.init(P)
 U = {"kernel": jnp.ones((3, 2)), "bias": jnp.ones(3)}
 MEASURED = gx.measure(gx.sgd(0.1), grad_norm=True)
+SCALED = gx.static_loss_scale(gx.sgd(0.1), 2.0).init(P)
 
 ROWS = gx.Rows([0, 1], jnp.ones((2, 3)), (4, 3))
 
@@ -78,9 +79,22 @@ BY_HAND: list[tuple[str, str, Any, type[Exception], str]] = [
     ),
     ("with_hyperparams", "values", lambda: gx.with_hyperparams(S, learning_rate=P["bias"]), ValueError, r"\(3,\)"),
     ("with_hyperparams", "values", lambda: gx.with_hyperparams(S, tx=ADAM, learning_rate=-1), ValueError, "got -1"),
+    ("per_example_global_norm_clip", "grads", lambda: gx.per_example_global_norm_clip(P, 1.0), ValueError, "examples"),
+    ("per_example_global_norm_clip", "grads", lambda: gx.per_example_global_norm_clip(3.0, 1.0), ValueError, "axis"),
+    ("per_example_layer_norm_clip", "grads", lambda: gx.per_example_layer_norm_clip(P, 1.0), ValueError, "examples"),
     ("measure", "tx", lambda: gx.measure(3, grad_norm=True), TypeError, "tx must be .* got 3"),
     ("measure", "clip_fraction", lambda: gx.measure(ADAM, clip_fraction=True), ValueError, "clip_fraction needs"),
     ("metrics", "state", lambda: gx.metrics(S), ValueError, "no metrics"),
+    ("scale_loss", "state", lambda: gx.scale_loss(S, 1.0), ValueError, "one loss scale, it holds 0"),
+    ("scale_loss", "loss", lambda: gx.scale_loss(SCALED, "high"), TypeError, "high"),
+    ("counters", "state", lambda: gx.counters(S), ValueError, "no counters"),
+    (
+        "accumulate_gradients",
+        "batch",
+        lambda: gx.accumulate_gradients(lambda p, b: 0.0, P, {"x": jnp.ones((5, 2))}, 2),
+        ValueError,
+        r"batch\['x'\] has shape \(5, 2\)",
+    ),
     ("explain", "tx", lambda: gx.explain(3, P), TypeError, "tx must be .* got 3"),
     ("explain", "params", lambda: gx.explain(gx.sgd(0.1), {"a": "text"}), TypeError, "'text'"),
 ]

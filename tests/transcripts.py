@@ -259,3 +259,90 @@ def proximal_adagrad(w, gs, eta=0.001, a0=0.1, l1=0.0, l2=0.0, adaptive=False):
         return soft(w - rate * g, used * l1) / (1 + used * l2), a
 
     return iterates(step, w, gs, eta)
+
+
+def caution(u, g):
+    """Liang et al. 2024, algorithm 1, with the bound of the mean in the authors' code."""
+    m = np.where(u * g > 0, 1.0, 0.0)
+    return u * m / maximum(m.mean(), 1e-3)
+
+
+def cautious_adamw(theta, gs, alpha, beta1, beta2, eps=1e-8, lam=0.0):
+    def step(theta, s, g, alpha, t):
+        m, v = (0.0, 0.0) if s is None else s
+        m = beta1 * m + (1 - beta1) * g
+        v = beta2 * v + (1 - beta2) * g**2
+        u = m / (1 - beta1**t) / (sqrt(v / (1 - beta2**t)) + eps)
+        return theta - alpha * (caution(u, g) + lam * theta), (m, v)
+
+    return iterates(step, theta, gs, alpha)
+
+
+def cautious_heavy_ball(x, gs, eta, mu):
+    def step(x, b, g, eta, t):
+        b = mu * (0.0 if b is None else b) + g
+        return x - eta * caution(b, g), b
+
+    return iterates(step, x, gs, eta)
+
+
+def adabelief(theta, gs, alpha, beta1=0.9, beta2=0.999, eps=1e-16, eps_root=1e-16):
+    """Zhuang et al. 2020, algorithm 2; eps_root is the paper's eps, eps stands beside the root."""
+
+    def step(theta, state, g, alpha, t):
+        m, s = (0.0, 0.0) if state is None else state
+        m = beta1 * m + (1 - beta1) * g
+        s = beta2 * s + (1 - beta2) * (g - m) ** 2 + eps_root
+        return theta - alpha * m / (1 - beta1**t) / (sqrt(s / (1 - beta2**t)) + eps), (m, s)
+
+    return iterates(step, theta, gs, alpha)
+
+
+def yogi(x, gs, eta, beta1=0.9, beta2=0.999, eps=1e-3, v0=1e-6, eps_root=0.0):
+    """Zaheer et al. 2018, algorithm 2, with Adam's corrections."""
+
+    def step(x, s, g, eta, t):
+        m, v = (0.0, v0) if s is None else s
+        m = beta1 * m + (1 - beta1) * g
+        v = v - (1 - beta2) * sign(v - g**2) * g**2
+        return x - eta * m / (1 - beta1**t) / (sqrt(v / (1 - beta2**t) + eps_root) + eps), (m, v)
+
+    return iterates(step, x, gs, eta)
+
+
+def adan(theta, gs, eta, beta1=0.02, beta2=0.08, beta3=0.01, eps=1e-8, eps_root=0.0, lam=0.0):
+    """Xie et al. 2022, algorithm 1 with its betas, the corrections of the authors' code, and decay as in AdamW."""
+
+    def step(theta, s, g, eta, t):
+        m, v, n, before = (0.0, 0.0, 0.0, g) if s is None else s
+        m = (1 - beta1) * m + beta1 * g
+        v = (1 - beta2) * v + beta2 * (g - before)
+        n = (1 - beta3) * n + beta3 * (g + (1 - beta2) * (g - before)) ** 2
+        c1, c2, c3 = (1 - (1 - b) ** t for b in (beta1, beta2, beta3))
+        u = (m / c1 + (1 - beta2) * v / c2) / (sqrt(n / c3 + eps_root) + eps)
+        return theta - eta * (u + lam * theta), (m, v, n, g)
+
+    return iterates(step, theta, gs, eta)
+
+
+def novograd(w, gs, eta, beta1=0.9, beta2=0.25, eps=1e-6, lam=0.0, keep=identity):
+    """Ginsburg et al. 2019, algorithm 1."""
+
+    def step(w, s, g, eta, t):
+        square = np.sum(g**2)
+        m, v = (0.0, square) if s is None else s
+        v = square if s is None else beta2 * v + (1 - beta2) * square
+        m = beta1 * m + g / (sqrt(v) + eps) + lam * w
+        return w - eta * keep(m), (keep(m), v)
+
+    return iterates(step, w, gs, eta)
+
+
+def optimistic(x, gs, eta, alpha=1.0, beta=1.0):
+    """Mokhtari et al. 2019, generalized optimistic gradient, one player; the gradient before the first is the first."""
+
+    def step(x, before, g, eta, t):
+        before = g if before is None else before
+        return x - (alpha + beta) * eta * g + beta * eta * before, g
+
+    return iterates(step, x, gs, eta)

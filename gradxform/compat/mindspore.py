@@ -19,6 +19,11 @@ from gradxform.compat.mindspore_extras import (
     rmsprop,
     sgd,
 )
+from gradxform.compat.mindspore_loss_scale import (
+    dynamic_loss_scale_update_cell,
+    dynamic_loss_scaler,
+    fixed_loss_scale_update_cell,
+)
 from gradxform.compat.mindspore_rules import (
     EpsilonHatAdam,
     EpsilonHatAmsgrad,
@@ -41,6 +46,9 @@ __all__ = [
     "adam_offload",
     "adam_weight_decay",
     "adamax",
+    "dynamic_loss_scale_update_cell",
+    "dynamic_loss_scaler",
+    "fixed_loss_scale_update_cell",
     "ftrl",
     "lazy_adam",
     "load_state",

@@ -9,14 +9,14 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
+from gradxform.compat.checkpoints import innermost, opened, shaped, spellings
 from gradxform.compat.mindspore_assembly import kernel
 from gradxform.compat.mindspore_rules import EpsilonHatAdam, EpsilonHatAmsgrad
 from gradxform.core.chain import Chain, lift
 from gradxform.core.lift import Lifted, Step
-from gradxform.core.rows import is_row_leaf
-from gradxform.core.rule import Rule, Wrapper
+from gradxform.core.rule import Rule
 from gradxform.core.state import State, find_state
-from gradxform.core.tree import Leaf, Opened, open_together
+from gradxform.core.tree import Leaf
 from gradxform.optimizers.adagrad import scale_by_rss
 from gradxform.transforms.momentum import trace
 
@@ -49,15 +49,15 @@ def load_state(checkpoint: Any, params: Any, names: Mapping[str, str] | None = N
     if "global_step" not in checkpoint:
         raise ValueError(f"checkpoint has no 'global_step', the number of steps done; it has {sorted(checkpoint)}")
     state = find_state((tx or _guess(checkpoint)).init(params))
-    opened = _opened(state, params)
-    for leaf in opened.leaves:
+    found = opened(state, params)
+    for leaf in found.leaves:
         for stage, field, entry in _entries(leaf.memory):
             old = getattr(leaf.memory[stage], field)
             new = _decoded(entry, _found(checkpoint, entry, leaf, names), old)
             held = leaf.memory[stage]._replace(**{field: jax.device_put(new, old.sharding)})
             leaf.memory = {**leaf.memory, stage: held}
     count = jnp.asarray(np.asarray(checkpoint["global_step"]).reshape(()), state.count.dtype)
-    return state._replace(count=count, leaves=opened.close_memories())
+    return state._replace(count=count, leaves=found.close_memories())
 
 
 def save_state(state: Any, params: Any, names: Mapping[str, str] | None = None, tx: Any = None) -> dict[str, Any]:
@@ -70,7 +70,7 @@ def save_state(state: Any, params: Any, names: Mapping[str, str] | None = None, 
     found = find_state(state)
     spelled = {path: name for name, path in (names or {}).items()}
     saved: dict[str, Any] = {}
-    for leaf in _opened(found, params).leaves:
+    for leaf in opened(found, params).leaves:
         for stage, field, entry in _entries(leaf.memory):
             name = spelled.get(leaf.path, leaf.path)
             saved[f"{entry}.{name}"] = _encoded(entry, np.asarray(getattr(leaf.memory[stage], field)), leaf)
@@ -81,11 +81,6 @@ def save_state(state: Any, params: Any, names: Mapping[str, str] | None = None, 
         if isinstance(rule, EpsilonHatAdam):
             saved |= {f"beta{i}_power": np.asarray(b**step, np.float32) for i, b in ((1, rule.b1), (2, rule.b2))}
     return {**saved, "global_step": np.array([step], np.int32)}
-
-
-def _opened(state: State, params: Any) -> Opened:
-    nothing = jax.tree.map(lambda p: None, params, is_leaf=is_row_leaf)
-    return open_together(nothing, params, state.leaves)
 
 
 def _entries(memory: Mapping[str, Any]) -> Iterator[tuple[str, str, str]]:
@@ -110,15 +105,11 @@ def _decoded(entry: str, value: Any, old: Any) -> Any:
 
 
 def _found(checkpoint: Mapping[str, Any], entry: str, leaf: Leaf, names: Mapping[str, str] | None) -> Any:
-    path, shape = leaf.path, leaf.array.shape
-    spellings = [path, path.replace("/", ".")] if names is None else [n for n, p in names.items() if p == path]
-    for key in (f"{entry}.{name}" for name in spellings):
+    tried = spellings(leaf.path, names)
+    for key in (f"{entry}.{name}" for name in tried):
         if key in checkpoint:
-            value = np.asarray(checkpoint[key])
-            if value.shape != shape:
-                raise ValueError(f"checkpoint has {key!r} of shape {value.shape}, the parameter {path!r} has {shape}")
-            return value
-    raise ValueError(f"checkpoint has no entry {entry}.<name> for the parameter {path!r} (tried {spellings!r})")
+            return shaped(key, checkpoint[key], leaf)
+    raise ValueError(f"checkpoint has no entry {entry}.<name> for the parameter {leaf.path!r} (tried {tried!r})")
 
 
 def _guess(checkpoint: Mapping[str, Any]) -> Chain:
@@ -138,7 +129,4 @@ def _rules(tx: Any) -> Iterator[Rule]:
     if isinstance(tx, Chain):
         for _, stage, _ in tx.each(Step(None, None, {}, {}, {}, None)):
             if isinstance(stage, Lifted):
-                rule = stage.rule
-                while isinstance(rule, Wrapper):
-                    rule = rule.rule
-                yield rule
+                yield innermost(stage.rule)

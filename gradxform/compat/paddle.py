@@ -10,6 +10,7 @@ from typing import Any
 
 from gradxform.compat.kernels import unchecked
 from gradxform.compat.mindspore_checks import in_float32
+from gradxform.compat.paddle_adam import adam, adamax, adamw, lamb, nadam, radam
 from gradxform.compat.paddle_assembly import assembled
 from gradxform.compat.paddle_attributes import (
     ClipGradByGlobalNorm,
@@ -20,6 +21,8 @@ from gradxform.compat.paddle_attributes import (
     ParamAttr,
 )
 from gradxform.compat.paddle_checks import number
+from gradxform.compat.paddle_extras import adadelta, adagrad, rmsprop, sgd
+from gradxform.compat.paddle_state import load_state, save_state
 from gradxform.core.chain import Chain, chain, lift
 from gradxform.transforms.momentum import Trace
 
@@ -30,7 +33,19 @@ __all__ = [
     "L1Decay",
     "L2Decay",
     "ParamAttr",
+    "adadelta",
+    "adagrad",
+    "adam",
+    "adamax",
+    "adamw",
+    "lamb",
+    "load_state",
     "momentum",
+    "nadam",
+    "radam",
+    "rmsprop",
+    "save_state",
+    "sgd",
 ]
 
 

@@ -9,13 +9,12 @@ import numpy as np
 
 from gradxform.compat.kernels import is_zero, own_clock, unchecked
 from gradxform.compat.mindspore_checks import in_float32
-from gradxform.compat.moments import EpsilonHatRadam, LateCorrectedAmsgrad, WarmedNadam
+from gradxform.compat.moments import EpsilonHatRadam, WarmedNadam
 from gradxform.compat.paddle_assembly import assembled
 from gradxform.compat.paddle_checks import at_least_zero, fractions, given, number
-from gradxform.compat.paddle_rules import ByParameter, EpsilonInsideAdamax
+from gradxform.compat.paddle_rules import ByParameter, InItsDtype, PoweredAdam, PoweredAdamax
 from gradxform.core.chain import Chain, chain, lift
 from gradxform.core.rule import Rule
-from gradxform.optimizers.adam import ScaleByAdam
 from gradxform.params.select import Selector
 from gradxform.strategies.lazy import lazy
 from gradxform.transforms.decay import AddDecayedWeights
@@ -40,7 +39,7 @@ def adam(
 
     lazy_mode: rows that a sparse gradient does not name rest (`gx.lazy`). amsgrad: for v the running maximum of v,
     taken before the correction. Each parameter counts its own steps, those at which it had a gradient.
-    Reach: element; array or tree with a clip by norm. State: mu, nu (nu_max), shaped like p; count, int32 scalar.
+    Reach: element; array or tree with a clip by norm. State: mu, nu (nu_max), as p; b1_power, b2_power, scalars.
     Raises: AssertionError for None, ValueError for a beta outside [0, 1) or epsilon < 0, and as `momentum`.
     Source: paddle 3.3.1, optimizer/adam.py.
     """
@@ -85,7 +84,7 @@ def adamw(
 
     def body(scaled: Chain, weight_decay: Any, beta1: Any, beta2: Any, epsilon: Any, lazy_mode: Any) -> Chain:
         direction = _direction(beta1, beta2, epsilon, lazy_mode, amsgrad)
-        return chain(direction, _decayed(_coefficient(weight_decay), where), scaled)
+        return chain(direction, _decayed(in_float32(_coefficient(weight_decay)), where), scaled)
 
     own = {"beta1": beta1, "beta2": beta2, "epsilon": epsilon, "lazy_mode": lazy_mode}
     given_to = (learning_rate, weight_decay, grad_clip, groups, param_attr, frozen)
@@ -106,14 +105,14 @@ def adamax(
 ) -> Chain:
     """`paddle.optimizer.Adamax`: `u <- max(|g|, beta2·u + epsilon)`, `w <- w - learning_rate / (1 - beta1ᵗ)·m / u`.
 
-    Reach: as `adam`. State: mu, nu (u), shaped like p; count, int32 scalar.
+    Reach: as `adam`. State: mu, nu (u), shaped like p; b1_power, scalar.
     Raises: as `adam`.
     Source: paddle 3.3.1, optimizer/adamax.py.
     """
     _check(learning_rate, beta1, beta2, epsilon)
 
     def body(scaled: Chain, **numbers: Any) -> Chain:
-        return chain(own_clock(_moments(EpsilonInsideAdamax(), **numbers)), scaled)
+        return chain(lift(_moments(PoweredAdamax(), **numbers)), scaled)
 
     own = {"beta1": beta1, "beta2": beta2, "epsilon": epsilon}
     return assembled(body, learning_rate, weight_decay, grad_clip, groups, param_attr, frozen, **own)
@@ -194,7 +193,7 @@ def lamb(
 
     exclude_from_weight_decay_fn: a function of a parameter (its `name` is the path): whether it does not decay. Where
     nothing decays the ratio of norms is 1, unless always_adapt; it is 1 where a norm is 0.
-    Reach: array. State: mu, nu, shaped like p; count, int32 scalar.
+    Reach: array. State: as `adam`.
     Raises: AssertionError for None, TypeError and so on as `momentum`.
     Source: paddle 3.3.1, optimizer/lamb.py; You et al. 2019, arXiv:1904.00962.
     """
@@ -209,7 +208,7 @@ def lamb(
         adapted = lift(ScaleByTrustRatio(), None if always_adapt else where)
         if is_zero(decay) and not always_adapt:
             adapted = chain()
-        return chain(own_clock(_moments(ScaleByAdam(), **numbers)), _decayed(decay, where), adapted, scaled)
+        return chain(lift(_moments(PoweredAdam(), **numbers)), _decayed(decay, where), adapted, scaled)
 
     own = {"beta1": beta1, "beta2": beta2, "epsilon": epsilon, "lamb_weight_decay": lamb_weight_decay}
     own |= {"exclude_from_weight_decay_fn": exclude_from_weight_decay_fn, "always_adapt": always_adapt}
@@ -229,7 +228,7 @@ def _moments(rule: Rule, beta1: Any, beta2: Any, epsilon: Any) -> Rule:
 
 def _direction(beta1: Any, beta2: Any, epsilon: Any, lazy_mode: Any, amsgrad: Any) -> Chain:
     numbers = {"b1": number("beta1", beta1), "b2": number("beta2", beta2), "eps": number("epsilon", epsilon)}
-    direction = own_clock(unchecked(LateCorrectedAmsgrad() if amsgrad else ScaleByAdam(), **numbers))
+    direction = lift(InItsDtype(unchecked(PoweredAdam(amsgrad=bool(amsgrad)), **numbers)))
     return lazy(direction) if lazy_mode else direction
 
 

@@ -4,12 +4,12 @@ from __future__ import annotations
 
 from typing import Any
 
-from gradxform.compat.kernels import is_zero, unchecked
+from gradxform.compat.kernels import unchecked
 from gradxform.compat.mindspore_checks import in_float32
 from gradxform.compat.moments import EpsilonBesideRss
 from gradxform.compat.paddle_assembly import assembled
 from gradxform.compat.paddle_checks import at_least_zero, given, number
-from gradxform.core.chain import Chain, chain, lift
+from gradxform.core.chain import Chain, chain, lift, named_chain
 from gradxform.optimizers.adadelta import ScaleByAdadelta
 from gradxform.optimizers.rmsprop import ScaleByRms, ScaleByStddev
 from gradxform.transforms.momentum import Trace
@@ -115,9 +115,8 @@ def rmsprop(
     def body(scaled: Chain, rho: Any, epsilon: Any, momentum: Any, centered: Any) -> Chain:
         divide = (ScaleByStddev if centered else ScaleByRms)()
         numbers = {"decay": in_float32(number("rho", rho)), "eps": in_float32(number("epsilon", epsilon))}
-        mu = in_float32(number("momentum", momentum))
-        summed = chain() if is_zero(mu) else lift(unchecked(Trace(0.0), decay=mu))
-        return chain(lift(unchecked(divide, **numbers)), scaled, summed)
+        summed = lift(unchecked(Trace(0.0), decay=in_float32(number("momentum", momentum))))
+        return chain(lift(unchecked(divide, **numbers)), scaled, named_chain(("rmsprop_moment", summed)))
 
     own = {"rho": rho, "epsilon": epsilon, "momentum": momentum, "centered": centered}
     given_to = (learning_rate, weight_decay, grad_clip, groups, param_attr, frozen)

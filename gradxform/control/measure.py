@@ -9,10 +9,10 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
+from gradxform.control.hold import inner_of, tree_norm
 from gradxform.core import check
-from gradxform.core.chain import Chain, stages_of
+from gradxform.core.chain import Chain
 from gradxform.core.lift import Lifted, Step
-from gradxform.core.numbers import global_norm, varying_axes
 from gradxform.core.rule import TreeRule
 from gradxform.core.state import State
 from gradxform.core.transform import GradientTransformation
@@ -92,11 +92,7 @@ class Measure(GradientTransformation):
         return self._norm(updates) / jnp.where(size > 0, size, 1.0)
 
     def _norm(self, tree: Any) -> Any:
-        """The norm over all floating leaves, the same reduction that clipping makes."""
-        leaves = [x for x in open_tree(tree)[1] if x is not None and jnp.issubdtype(x.dtype, jnp.inexact) and x.size]
-        if self.axis_name is None and any(varying_axes(x) for leaf in leaves for x in jax.tree.leaves(leaf)):
-            raise ValueError("measure sees one device's part of a leaf inside shard_map: give axis_name")
-        return global_norm(leaves, axis_name=self.axis_name)
+        return tree_norm(tree, self.axis_name, self.name)
 
 
 def _clips_first(tx: Any) -> TreeRule | None:
@@ -140,7 +136,7 @@ def measure(
     check.choice(None, "global", "per_leaf", update_ratio=update_ratio)
     if axis_name is not None:
         check.axis(axis_name=axis_name)
-    inner = tx if isinstance(tx, GradientTransformation) else Chain(stages_of(tx, "tx"))
+    inner = inner_of(tx=tx)
     rule = _clips_first(inner) if clip_fraction else None
     if clip_fraction and rule is None:
         raise ValueError(f"clip_fraction needs clip_by_global_norm as the first stage of {inner!r}")

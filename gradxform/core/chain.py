@@ -49,6 +49,18 @@ class Chain(GradientTransformation):
 
     stages: Child[tuple[Any, ...]] = ()
 
+    def __post_init__(self) -> None:
+        for i, stage in enumerate(self.stages):
+            if _takes_examples(stage) and (i > 0 or isinstance(stage, Split)):
+                raise ValueError(
+                    f"{stage!r} takes the gradient of every example: it must be the first stage, and in no group"
+                )
+
+    @property
+    def per_example(self) -> bool:
+        """Whether gradients arrive with a leading axis of examples."""
+        return bool(self.stages) and _takes_examples(self.stages[0])
+
     def __repr__(self) -> str:
         shown = ", ".join(map(repr, self.stages))
         return shown if len(self.stages) == 1 else f"chain({shown})"
@@ -63,7 +75,7 @@ class Chain(GradientTransformation):
 
     def _update(self, updates: Any, state: State, params: Any, extra: dict[str, Any]) -> tuple[Any, State]:
         _refuse_foreign(state)
-        opened = open_together(updates, params, state.leaves)
+        opened = open_together(updates, params, state.leaves, self.per_example)
         count = next_count(state.count)
         step = Step(state.count, count, dict(state.tree), state.hyper, extra, params, updates)
         self.update_stages(opened.leaves, step)
@@ -195,6 +207,12 @@ class Split(Value):
 def _refuse_foreign(state: Any) -> None:
     if not isinstance(state, State):
         raise TypeError(f"state must be what init returns, a State, got {type(state).__name__}")
+
+
+def _takes_examples(stage: Any) -> bool:
+    if isinstance(stage, Split):
+        return any(branch.per_example for branch in stage.branches.values())
+    return isinstance(stage, Lifted) and stage.rule.per_example
 
 
 def _takes(where: Where | None, path: str, leaf: Any) -> bool:

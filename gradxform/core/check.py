@@ -25,6 +25,11 @@ def unit(**named: Any) -> None:
     _all(named, lambda x: 0.0 <= x <= 1.0, "in [0, 1]")
 
 
+def percentage(**named: Any) -> None:
+    """In [0, 100]."""
+    _all(named, lambda x: 0.0 <= x <= 100.0, "in [0, 100]")
+
+
 def positive(**named: Any) -> None:
     _all(named, lambda x: 0.0 < x < math.inf, "positive and finite")
 

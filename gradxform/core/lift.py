@@ -109,6 +109,8 @@ class Lifted(Value):
         rule, wanted = self.at(name, step), _extra(self.rule, name, step.extra)
         if isinstance(rule, TreeRule) or (rule.reach != Reach.ELEMENT and any(map(_varies, leaves))):
             flush(leaves)
+        if rule.per_example:
+            _drop_examples(name, chosen)
         for leaf in leaves:
             _admit(rule, name, leaf)
             if rule.needs_params and leaf.p is None:
@@ -193,6 +195,15 @@ def _refuse_strays(name: str, leaves: list[Leaf], chosen: list[Leaf]) -> None:
         for leaf in leaves:
             if leaf.moves and name in leaf.memory and id(leaf) not in known:
                 raise ValueError(f"{name} keeps a memory for {leaf.path!r}, and is not chosen for it at this update")
+
+
+def _drop_examples(name: str, leaves: list[Leaf]) -> None:
+    """Take the axis of examples from what does not move: empty arrays, frozen ones."""
+    for leaf in leaves:
+        if leaf.g is not None and leaf.g.shape[:1] == (0,):
+            raise ValueError(f"{name} needs at least one example, and {leaf.path!r} has none")
+        if leaf.g is not None and not leaf.moves:
+            leaf.g = leaf.g[0]
 
 
 def _varies(leaf: Leaf) -> bool:

@@ -14,12 +14,22 @@ from gradxform.core.rows import Rows, is_row_leaf
 from gradxform.core.value import Pair
 
 SMALL = 16384
-"""Leaves of at most so many elements are reduced together: one kernel to compile instead of many."""
+"""Leaves of one shape with at most so many elements are reduced together: one kernel to compile instead of many."""
 
 
 def compute_dtype(dtype: Any) -> Any:
     """float32 or wider: the dtype of statistics and updates for parameters of `dtype`."""
     return jnp.promote_types(dtype, jnp.float32)
+
+
+def cast(x: Any, dtype: Any) -> Any:
+    """x in another dtype; without an operation where it has that one."""
+    return x if x.dtype == dtype else x.astype(dtype)
+
+
+def is_zero(x: Any) -> bool:
+    """Whether a hyperparameter is the plain number 0, known before anything is traced."""
+    return isinstance(x, float) and x == 0.0
 
 
 def real_dtype(dtype: Any) -> Any:
@@ -69,13 +79,22 @@ def axis_names(axis_name: Any) -> tuple[str, ...]:
 
 
 def _summed_across(arrays: Sequence[Any], names: tuple[str, ...]) -> Any:
-    tracked = {a for a in names if varying_axes(jax.lax.axis_index(a))}
     split: dict[tuple[str, ...], list[Any]] = {}
     for x in arrays:
-        axes = tuple(a for a in names if a not in tracked or a in varying_axes(x))
-        split.setdefault(axes, []).append(x)
+        split.setdefault(_axes_of(x, names), []).append(x)
     sums = [jax.lax.psum(sum_of_squares(xs), axes) if axes else sum_of_squares(xs) for axes, xs in split.items()]
     return jnp.stack(sums).sum() if sums else jnp.zeros((), jnp.float32)
+
+
+def _axes_of(x: Any, names: tuple[str, ...]) -> tuple[str, ...]:
+    """The axes to sum x over: where `shard_map` keeps account of it, those along which it varies."""
+    return tuple(a for a in names if not varying_axes(jax.lax.axis_index(a)) or a in varying_axes(x))
+
+
+def mean_over(x: Any, axis_name: Any) -> Any:
+    """x, averaged over the devices along `axis_name` where they may differ."""
+    axes = _axes_of(x, axis_names(axis_name))
+    return jax.lax.pmean(x, axes) if axes else x
 
 
 def _is_float0(x: Any) -> bool:
@@ -84,22 +103,18 @@ def _is_float0(x: Any) -> bool:
 
 def sum_of_squares(arrays: Sequence[Any]) -> Any:
     """Σ|x|² over arrays and elements in float32 or wider, as few and small kernels as possible."""
-    arrays = [x.summed().values if isinstance(x, Rows) else jnp.asarray(x) for x in arrays]
-    arrays = [x.astype(compute_dtype(x.dtype)) for x in arrays if x.size]
-    if not arrays:
-        return jnp.zeros((), jnp.float32)
-    small = [x for x in arrays if x.size <= SMALL]
-    if len(small) > 16 and all(_joins(x, small[0]) for x in small):
-        joined = jnp.concatenate([jax.lax.reshape(x, (x.size,)) for x in small])
-        arrays = [x for x in arrays if x.size > SMALL] + [joined]
-    return jnp.stack([jnp.sum(abs_sq(x)) for x in arrays]).sum()
+    alike: dict[Any, list[Any]] = {}
+    for i, x in enumerate(map(_dense, arrays)):
+        if x.size:
+            alike.setdefault(jax.typeof(x) if x.size <= SMALL else i, []).append(cast(x, compute_dtype(x.dtype)))
+    joined = [x for xs in alike.values() for x in ([jnp.stack(xs)] if len(xs) > 4 else xs)]
+    return jnp.stack([jnp.sum(abs_sq(x)) for x in joined]).sum() if joined else jnp.zeros((), jnp.float32)
 
 
-def _joins(x: Any, other: Any) -> bool:
-    """Whether concatenating the two moves no data between devices and mixes no dtypes."""
-    sharding = getattr(jax.typeof(x), "sharding", None)
-    split = sharding is not None and any(axis is not None for axis in sharding.spec)
-    return x.dtype == other.dtype and not split and varying_axes(x) == varying_axes(other)
+def _dense(x: Any) -> Any:
+    if isinstance(x, Rows):
+        return x.summed().values
+    return x if isinstance(x, jax.Array) else jnp.asarray(x)
 
 
 def varying_axes(tree: Any) -> frozenset[str]:
@@ -108,9 +123,11 @@ def varying_axes(tree: Any) -> frozenset[str]:
 
 
 def _varying_axes(x: Any) -> frozenset[str]:
-    if not isinstance(x, jax.Array):
-        return frozenset()
-    kind = jax.typeof(x)
+    return varying_of(jax.typeof(x)) if isinstance(x, jax.Array) else frozenset()
+
+
+def varying_of(kind: Any) -> frozenset[str]:
+    """The manual mesh axes over which arrays of a JAX type differ between devices."""
     kind = getattr(kind, "mat", kind)
     return frozenset(getattr(kind, "varying", None) or getattr(kind, "vma", None) or ())
 

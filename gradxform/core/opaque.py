@@ -61,7 +61,8 @@ class Opaque(Value):
         params = None if step.params is None else _only(step.updates, leaves, [leaf.p for leaf in leaves])
         updates = _only(step.updates, leaves, [leaf.g for leaf in leaves])
         held = step.tree[step.prefix + name]
-        out, step.tree[step.prefix + name] = self.inner.update(updates, held, params, **step.extra)
+        extra = {**step.extra, "whole": step.params} if self.inner.sees_whole else step.extra
+        out, step.tree[step.prefix + name] = self.inner.update(updates, held, params, **extra)
         gs = dict(zip(*open_tree(out)[:2], strict=True))
         for leaf in leaves:
             leaf.g = gs[leaf.path]

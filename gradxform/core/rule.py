@@ -35,8 +35,12 @@ class Rule(Value):
     """Refuse complex parameters by name: the rule compares, or takes signs."""
     keeps_zero: ClassVar[bool] = False
     """Zero in gives zero out, element by element, without memory or parameter: sparse rows may stay rows."""
+    decays: ClassVar[tuple[str, ...] | None] = None
+    """The rates by whose n-th power n updates with a zero gradient are one; None where the memory does otherwise."""
     stored_params: ClassVar[bool] = False
     """`update` wants `p` in the dtype that it is stored in (the rule asks where the step will land)."""
+    per_example: ClassVar[bool] = False
+    """Gradients arrive with a leading axis of examples and leave without it: for the first stage of a chain."""
 
     def __init_subclass__(cls, **kwargs: Any) -> None:
         super().__init_subclass__(**kwargs)
@@ -60,7 +64,21 @@ class Rule(Value):
 
     def update(self, g: Any, s: Any, p: Any, k: Any) -> tuple[Any, Any]:
         """Gradient, memory, parameter and the step's scalars -> update and new memory."""
+        s = self.remember(g, s, p, k)
+        return self.emit(g, s, p, k), s
+
+    def remember(self, g: Any, s: Any, p: Any, k: Any) -> Any:
+        """The new memory: the first half of `update`, for rules whose update follows from what they now remember."""
         raise NotImplementedError
+
+    def emit(self, g: Any, s: Any, p: Any, k: Any) -> Any:
+        """The update, where `s` is the new memory: the second half."""
+        raise NotImplementedError
+
+    @property
+    def in_halves(self) -> bool:
+        """Whether `update` is `remember` and `emit`: then it may be computed from the memory as it is stored."""
+        return type(self).update is Rule.update
 
     def evaluate(self, p: Any, s: Any, t: Any) -> Any:
         """The parameter to evaluate with after t steps: p itself, unless the rule keeps a better one."""
@@ -126,6 +144,10 @@ class Wrapper(Rule):
     @property
     def real_only(self) -> bool:  # type: ignore[override]
         return self.rule.real_only
+
+    @property
+    def decays(self) -> tuple[str, ...] | None:  # type: ignore[override]
+        return self.rule.decays
 
     @property
     def stored_params(self) -> bool:  # type: ignore[override]

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from typing import Any, NamedTuple
 
 import jax
@@ -48,13 +49,21 @@ def _pick(leaves: Any, field: str) -> Any:
     def at(memory: Any) -> Any:
         if not is_memory(memory):
             return None
-        found = {f"{n}/{f}": v for n, m in memory.items() for f, v in zip(m._fields, m, strict=True)}
+        found = {f"{n}/{f}": v for n, m in memory.items() for f, v in _fields(m)}
         names = [n for n in found if n == field or n.split("/", 1)[1] == field or n.rsplit("/", 1)[1] == field]
         if len(names) > 1:
             raise ValueError(f"{field!r} is ambiguous: {', '.join(names)}")
         return found[names[0]] if names else None
 
     return jax.tree.map(at, leaves, is_leaf=is_memory)
+
+
+def _fields(memory: Any) -> Iterator[tuple[str, Any]]:
+    """Every field with its value; of a memory inside a memory its own fields too."""
+    for field, value in zip(memory._fields, memory, strict=True):
+        yield field, value
+        if isinstance(value, tuple) and hasattr(value, "_fields"):
+            yield from ((f"{field}/{inner}", x) for inner, x in _fields(value))
 
 
 def find_state(state: Any) -> State:

@@ -10,7 +10,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from gradxform.core.numbers import compute_dtype
+from gradxform.core.numbers import cast, compute_dtype
 from gradxform.core.rows import Rows, is_row_leaf
 from gradxform.core.rule import Rule
 from gradxform.core.value import Value, is_hashable
@@ -25,6 +25,8 @@ class GradientTransformation(Value):
     """
 
     name: ClassVar[str] = "transformation"
+    sees_whole: ClassVar[bool] = False
+    """As a stage it is handed the parameters of all leaves too, as `whole`: it evaluates the objective itself."""
 
     def _init(self, params: Any) -> Any:
         raise NotImplementedError
@@ -134,13 +136,13 @@ def apply_updates(params: Any, updates: Any) -> Any:
     def add(u: Any, p: Any) -> Any:
         if u is None or p is None:
             return p
-        p = jnp.asarray(p)
+        p = p if isinstance(p, jax.Array) else jnp.asarray(p)
         if np.shape(u) != p.shape:
             raise ValueError(f"an update has shape {np.shape(u)}, its parameter {p.shape}")
         if isinstance(u, Rows):
             return p + u
         wide = compute_dtype(p.dtype)
-        return jax.lax.add(p.astype(wide), u.astype(wide)).astype(p.dtype)
+        return cast(jax.lax.add(cast(p, wide), cast(u, wide)), p.dtype)
 
     return jax.tree.map(add, updates, params, is_leaf=is_row_leaf)
 

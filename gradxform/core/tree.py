@@ -102,7 +102,7 @@ class Opened(NamedTuple):
         return self.memory_structure.unflatten([new.get(path, old) for path, old in held])
 
 
-def open_together(updates: Any, params: Any, memories: Any) -> Opened:
+def open_together(updates: Any, params: Any, memories: Any, per_example: bool = False) -> Opened:
     """Pair every gradient with its parameter and its memory, by path.
 
     Raises: ValueError naming the first path where gradients and parameters, or gradients and state, differ.
@@ -126,7 +126,7 @@ def open_together(updates: Any, params: Any, memories: Any) -> Opened:
                 f"the state knows no leaf {path!r}; it was made for {', '.join(held_paths) or 'no leaves'}"
             )
         p = parameter(path, p)
-        leaves.append(Leaf(path, _gradient(path, g, p), p, by_path[path]))
+        leaves.append(Leaf(path, _gradient(path, g, p, per_example), p, by_path[path]))
     return Opened(leaves, structure, held_structure, held_paths, held)
 
 
@@ -173,7 +173,7 @@ def is_trained(x: Any) -> bool:
     return x is not None and is_inexact(x) and x.size > 0
 
 
-def _gradient(path: str, g: Any, p: Any) -> Any:
+def _gradient(path: str, g: Any, p: Any, per_example: bool) -> Any:
     """The gradient of one leaf, refused where it does not fit its parameter."""
     if g is None:
         return None
@@ -188,8 +188,9 @@ def _gradient(path: str, g: Any, p: Any) -> Any:
             raise ValueError(
                 f"{path!r} is an integer parameter ({p.dtype}) and has a gradient; give None there, or freeze it"
             )
-        if g.shape != p.shape:
-            raise ValueError(f"the gradient of {path!r} has shape {g.shape}, its parameter {p.shape}")
+        if g.ndim != p.ndim + per_example or g.shape[int(per_example) :] != p.shape:
+            examples = f" ({len(g) if g.ndim else 'no'} examples of shape {g.shape[1:]})" if per_example else ""
+            raise ValueError(f"the gradient of {path!r} has shape {g.shape}{examples}, its parameter {p.shape}")
         if jnp.issubdtype(g.dtype, jnp.complexfloating) and not jnp.issubdtype(p.dtype, jnp.complexfloating):
             raise ValueError(f"the gradient of {path!r} is complex ({g.dtype}), its parameter is not ({p.dtype})")
     if not is_inexact(g):

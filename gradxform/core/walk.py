@@ -25,35 +25,41 @@ class Bound(NamedTuple):
     k: Any
 
 
+MANY = 64
+"""From so many leaves on, a combination of rules becomes a function of the program, traced and lowered once per shape
+and called; XLA inlines it. Fewer leaves leave no trace of it in the program."""
+
+
 def flush(leaves: Sequence[Leaf]) -> None:
     """Walk every leaf through the rules that wait for it; each combination of rules is traced once per shape."""
-    runs: dict[tuple[int, ...], Callable[..., Any]] = {}
+    waiting: dict[tuple[int, ...], list[Leaf]] = {}
     for leaf in leaves:
-        if not leaf.bound:
-            continue
-        key = tuple(map(id, leaf.bound))
-        if key not in runs:
-            runs[key] = _runner(leaf.bound)
-        memory = {b.name: leaf.memory[b.name] for b in leaf.bound if b.name in leaf.memory}
-        with Note(leaf.path):
-            leaf.g, new = runs[key](leaf.g, memory, leaf.p)
-        leaf.memory = {**leaf.memory, **new}
-        leaf.bound = []
+        if leaf.bound:
+            waiting.setdefault(tuple(map(id, leaf.bound)), []).append(leaf)
+    for alike in waiting.values():
+        bound = alike[0].bound
+        run = _runner(bound, inline=len(alike) < MANY)
+        for leaf in alike:
+            memory = {b.name: leaf.memory[b.name] for b in bound if b.name in leaf.memory}
+            with Note(leaf.path):
+                leaf.g, new = run(leaf.g, memory, leaf.p)
+            leaf.memory = {**leaf.memory, **new}
+            leaf.bound = []
 
 
-def _runner(bound: Sequence[Bound]) -> Callable[..., Any]:
+def _runner(bound: Sequence[Bound], inline: bool) -> Callable[..., Any]:
     """`g, memory, p -> u, memory` through several rules, numbers static and arrays as data."""
     values, treedef = jax.tree.flatten([(b.rule, b.k) for b in bound])
     data = [x if isinstance(x, jax.Array | np.ndarray | np.generic) else None for x in values]
     static = tuple(x if d is None else None for x, d in zip(values, data, strict=True))
     key = (treedef, tuple(b.name for b in bound), static)
-    walk = _traced_once(*key) if is_hashable(key) else functools.partial(_walk, *key)
+    walk = _traced_once(*key, inline) if is_hashable(key) else functools.partial(_walk, *key)
     return functools.partial(walk, data)
 
 
 @functools.lru_cache(maxsize=4096)
-def _traced_once(treedef: Any, names: tuple[str, ...], static: tuple[Any, ...]) -> Callable[..., Any]:
-    return jax.jit(functools.partial(_walk, treedef, names, static), inline=True)
+def _traced_once(treedef: Any, names: tuple[str, ...], static: tuple[Any, ...], inline: bool) -> Callable[..., Any]:
+    return jax.jit(functools.partial(_walk, treedef, names, static), inline=inline)
 
 
 def _walk(
@@ -67,7 +73,7 @@ def _walk(
 
     stages = treedef.unflatten([s if d is None else scalar(d) for s, d in zip(static, data, strict=True)])
     wide = p.astype(dtype) if p is not None and any(rule.needs_params for rule, _ in stages) else None
-    shape, memory, g = g.shape, dict(memory), g.astype(dtype)
+    shape, memory, g = g.shape[int(stages[0][0].per_example) :], dict(memory), g.astype(dtype)
     for name, (rule, k) in zip(names, stages, strict=True):
         s = memory.get(name)
         step = rule.update_rows if isinstance(g, Rows) else rule.update

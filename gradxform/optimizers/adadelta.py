@@ -24,6 +24,7 @@ class SquaredMeans(NamedTuple):
 class ScaleByAdadelta(Rule):
     rho: Beta = 0.9
     eps: Hyper = 1e-6
+    decays = ("rho",)
 
     def check(self) -> None:
         check.fraction(rho=self.rho)

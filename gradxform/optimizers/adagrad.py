@@ -22,6 +22,7 @@ class SumOfSquares(NamedTuple):
 class ScaleByRss(Rule):
     initial_accumulator_value: Hyper = 0.1
     eps: Hyper = 1e-7
+    decays = ()
 
     def check(self) -> None:
         check.nonnegative(initial_accumulator_value=self.initial_accumulator_value, eps=self.eps)
@@ -29,9 +30,12 @@ class ScaleByRss(Rule):
     def init(self, p: Any) -> SumOfSquares:
         return SumOfSquares(jnp.full_like(p.real, self.initial_accumulator_value))
 
-    def update(self, g: Any, s: SumOfSquares, p: Any, k: Any) -> tuple[Any, SumOfSquares]:
-        total = s.sum_of_squares + abs_sq(g)
-        return g * jnp.where(total > 0, lax.rsqrt(total + self.eps), 0.0), SumOfSquares(total)
+    def remember(self, g: Any, s: SumOfSquares, p: Any, k: Any) -> SumOfSquares:
+        return SumOfSquares(s.sum_of_squares + abs_sq(g))
+
+    def emit(self, g: Any, s: SumOfSquares, p: Any, k: Any) -> Any:
+        total = s.sum_of_squares
+        return g * jnp.where(total > 0, lax.rsqrt(total + self.eps), 0.0)
 
 
 def scale_by_rss(initial_accumulator_value: Any = 0.1, eps: Any = 1e-7) -> Chain:

@@ -10,7 +10,7 @@ from gradxform.core import check
 from gradxform.core.chain import Chain, chain, lift
 from gradxform.core.codec import stored_in
 from gradxform.core.hyper import Beta, Hyper
-from gradxform.core.numbers import abs_sq, debias
+from gradxform.core.numbers import abs_sq, debias, is_zero
 from gradxform.core.rule import Rule
 from gradxform.transforms.decay import add_decayed_weights
 from gradxform.transforms.scale import scale_by_learning_rate
@@ -27,6 +27,7 @@ class ScaleByAdam(Rule):
     eps: Hyper = 1e-8
     eps_root: Hyper = 0.0
     nesterov: bool = False
+    decays = ("b1", "b2")
 
     def check(self) -> None:
         check.fraction(b1=self.b1, b2=self.b2)
@@ -37,14 +38,16 @@ class ScaleByAdam(Rule):
         return Moments(mu=jnp.zeros_like(p), nu=jnp.zeros_like(p.real))
 
     def scalars(self, t: Any) -> Any:
-        return debias(self.b1, t), debias(self.b1, t + 1), debias(self.b2, t)
+        root = jnp.sqrt(debias(self.b2, t))  # it multiplies both sides of the fraction, as at the end of section 2
+        return root / debias(self.b1, t), root / debias(self.b1, t + 1), self.eps_root * root**2, self.eps * root
 
-    def update(self, g: Any, s: Moments, p: Any, k: Any) -> tuple[Any, Moments]:
-        c1, c1_next, c2 = k
-        mu = self.b1 * s.mu + (1 - self.b1) * g
-        nu = self.b2 * s.nu + (1 - self.b2) * abs_sq(g)
-        m_hat = self.b1 * (mu / c1_next) + (1 - self.b1) * (g / c1) if self.nesterov else mu / c1
-        return m_hat / (jnp.sqrt(nu / c2 + self.eps_root) + self.eps), Moments(mu, nu)
+    def remember(self, g: Any, s: Moments, p: Any, k: Any) -> Moments:
+        return Moments(self.b1 * s.mu + (1 - self.b1) * g, self.b2 * s.nu + (1 - self.b2) * abs_sq(g))
+
+    def emit(self, g: Any, s: Moments, p: Any, k: Any) -> Any:
+        now, ahead, eps_root, eps = k
+        m_hat = self.b1 * ahead * s.mu + (1 - self.b1) * now * g if self.nesterov else now * s.mu
+        return m_hat / (jnp.sqrt(s.nu if is_zero(self.eps_root) else s.nu + eps_root) + eps)
 
 
 class MaxMoments(NamedTuple):
@@ -60,6 +63,7 @@ class ScaleByAmsgrad(Rule):
     eps_root: Hyper = 0.0
     bias_correction_mu: bool = True
     bias_correction_nu: bool = True
+    decays = ("b1", "b2")
 
     def check(self) -> None:
         check.fraction(b1=self.b1, b2=self.b2)
@@ -73,12 +77,12 @@ class ScaleByAmsgrad(Rule):
         c1 = debias(self.b1, t) if self.bias_correction_mu else 1.0
         return c1, debias(self.b2, t) if self.bias_correction_nu else 1.0
 
-    def update(self, g: Any, s: MaxMoments, p: Any, k: Any) -> tuple[Any, MaxMoments]:
-        c1, c2 = k
-        mu = self.b1 * s.mu + (1 - self.b1) * g
+    def remember(self, g: Any, s: MaxMoments, p: Any, k: Any) -> MaxMoments:
         nu = self.b2 * s.nu + (1 - self.b2) * abs_sq(g)
-        nu_max = jnp.maximum(s.nu_max, nu / c2)
-        return (mu / c1) / (jnp.sqrt(nu_max + self.eps_root) + self.eps), MaxMoments(mu, nu, nu_max)
+        return MaxMoments(self.b1 * s.mu + (1 - self.b1) * g, nu, jnp.maximum(s.nu_max, nu / k[1]))
+
+    def emit(self, g: Any, s: MaxMoments, p: Any, k: Any) -> Any:
+        return (s.mu / k[0]) / (jnp.sqrt(s.nu_max + self.eps_root) + self.eps)
 
 
 def scale_by_adam(

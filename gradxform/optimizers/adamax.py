@@ -24,6 +24,7 @@ class ScaleByAdamax(Rule):
     b1: Beta = 0.9
     b2: Beta = 0.999
     eps: Hyper = 1e-8
+    decays = ("b1", "b2")
 
     def check(self) -> None:
         check.fraction(b1=self.b1, b2=self.b2)
@@ -35,10 +36,11 @@ class ScaleByAdamax(Rule):
     def scalars(self, t: Any) -> Any:
         return debias(self.b1, t)
 
-    def update(self, g: Any, s: InfinityMoments, p: Any, k: Any) -> tuple[Any, InfinityMoments]:
-        mu = self.b1 * s.mu + (1 - self.b1) * g
-        nu = jnp.maximum(self.b2 * s.nu, jnp.abs(g) + self.eps)
-        return mu / k / nu, InfinityMoments(mu, nu)
+    def remember(self, g: Any, s: InfinityMoments, p: Any, k: Any) -> InfinityMoments:
+        return InfinityMoments(self.b1 * s.mu + (1 - self.b1) * g, jnp.maximum(self.b2 * s.nu, jnp.abs(g) + self.eps))
+
+    def emit(self, g: Any, s: InfinityMoments, p: Any, k: Any) -> Any:
+        return s.mu / k / s.nu
 
 
 def scale_by_adamax(b1: Any = 0.9, b2: Any = 0.999, eps: Any = 1e-8) -> Chain:

@@ -25,6 +25,7 @@ class ScaleByLion(Rule):
     mode: str = "hard"
     smooth_beta: Hyper = 1.0
     real_only = True
+    decays = ("b2",)
 
     def check(self) -> None:
         check.fraction(b1=self.b1, b2=self.b2)

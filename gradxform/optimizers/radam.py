@@ -22,6 +22,7 @@ class ScaleByRadam(Rule):
     eps_root: Hyper = 0.0
     threshold: Hyper = 5.0
     nesterov: bool = False
+    decays = ("b1", "b2")
 
     def check(self) -> None:
         check.fraction(b1=self.b1, b2=self.b2)
@@ -39,12 +40,13 @@ class ScaleByRadam(Rule):
         rect = (length - 4) / (longest - 4) * ((length - 2) / (longest - 2)) * (longest / length)
         return debias(self.b1, t), debias(self.b1, t + 1), debias(self.b2, t), jnp.sqrt(rect), trusted
 
-    def update(self, g: Any, s: Moments, p: Any, k: Any) -> tuple[Any, Moments]:
+    def remember(self, g: Any, s: Moments, p: Any, k: Any) -> Moments:
+        return Moments(self.b1 * s.mu + (1 - self.b1) * g, self.b2 * s.nu + (1 - self.b2) * abs_sq(g))
+
+    def emit(self, g: Any, s: Moments, p: Any, k: Any) -> Any:
         c1, c1_next, c2, rect, trusted = k
-        mu = self.b1 * s.mu + (1 - self.b1) * g
-        nu = self.b2 * s.nu + (1 - self.b2) * abs_sq(g)
-        m_hat = self.b1 * (mu / c1_next) + (1 - self.b1) * (g / c1) if self.nesterov else mu / c1
-        return jnp.where(trusted, rect * m_hat * self.inverse_root(nu, c2), m_hat), Moments(mu, nu)
+        m_hat = self.b1 * (s.mu / c1_next) + (1 - self.b1) * (g / c1) if self.nesterov else s.mu / c1
+        return jnp.where(trusted, rect * m_hat * self.inverse_root(s.nu, c2), m_hat)
 
     def inverse_root(self, nu: Any, c2: Any) -> Any:
         return 1 / (jnp.sqrt(nu / c2 + self.eps_root) + self.eps)

@@ -26,6 +26,7 @@ class ScaleByRms(Rule):
     initial_scale: Hyper = 0.0
     eps_in_sqrt: bool = True
     bias_correction: bool = False
+    decays = ("decay",)
 
     def check(self) -> None:
         check.fraction(decay=self.decay)
@@ -38,9 +39,11 @@ class ScaleByRms(Rule):
     def scalars(self, t: Any) -> Any:
         return debias(self.decay, t) if self.bias_correction else 1.0
 
-    def update(self, g: Any, s: Any, p: Any, k: Any) -> tuple[Any, Any]:
-        nu = self.decay * s.nu + (1 - self.decay) * abs_sq(g)
-        return g * self.inverse_root(nu / k), MeanSquare(nu)
+    def remember(self, g: Any, s: Any, p: Any, k: Any) -> Any:
+        return MeanSquare(self.decay * s.nu + (1 - self.decay) * abs_sq(g))
+
+    def emit(self, g: Any, s: Any, p: Any, k: Any) -> Any:
+        return g * self.inverse_root(s.nu / k)
 
     def inverse_root(self, nu: Any) -> Any:
         return lax.rsqrt(nu + self.eps) if self.eps_in_sqrt else 1 / (jnp.sqrt(nu) + self.eps)
@@ -55,11 +58,13 @@ class ScaleByStddev(ScaleByRms):
     def init(self, p: Any) -> MeanAndSquare:
         return MeanAndSquare(mu=jnp.zeros_like(p), nu=jnp.full_like(p.real, self.initial_scale))
 
-    def update(self, g: Any, s: MeanAndSquare, p: Any, k: Any) -> tuple[Any, MeanAndSquare]:
-        mu = self.decay * s.mu + (1 - self.decay) * g
+    def remember(self, g: Any, s: MeanAndSquare, p: Any, k: Any) -> MeanAndSquare:
         nu = self.decay * s.nu + (1 - self.decay) * abs_sq(g)
-        variance = jnp.maximum(nu / k - abs_sq(mu / k), 0.0)
-        return g * self.inverse_root(variance), MeanAndSquare(mu, nu)
+        return MeanAndSquare(self.decay * s.mu + (1 - self.decay) * g, nu)
+
+    def emit(self, g: Any, s: MeanAndSquare, p: Any, k: Any) -> Any:
+        variance = jnp.maximum(s.nu / k - abs_sq(s.mu / k), 0.0)
+        return g * self.inverse_root(variance)
 
 
 def scale_by_rms(

@@ -1,4 +1,4 @@
-"""Gradient descent, with and without momentum, and by signs."""
+"""Gradient descent: with and without momentum, by signs, with noise, in private."""
 
 from __future__ import annotations
 
@@ -7,6 +7,8 @@ from typing import Any
 from gradxform.core import check
 from gradxform.core.chain import Chain, chain
 from gradxform.transforms.momentum import ema, trace
+from gradxform.transforms.noise import add_noise
+from gradxform.transforms.private import differentially_private_aggregate
 from gradxform.transforms.scale import scale_by_learning_rate, scale_by_sign
 
 
@@ -47,3 +49,32 @@ def signum(learning_rate: Any, beta: Any = 0.9, accumulator_dtype: Any = None) -
     """
     decay = check.given(check.fraction, beta=beta)
     return chain(ema(decay, False, accumulator_dtype), scale_by_sign(), scale_by_learning_rate(learning_rate))
+
+
+def noisy_sgd(learning_rate: Any, eta: Any = 0.01, gamma: Any = 0.55, key: Any = None, *, seed: Any = None) -> Chain:
+    """Descent with fading noise: `chain(add_noise(eta, gamma, key), scale_by_learning_rate(learning_rate))`.
+
+    Source: Neelakantan et al. 2015, arXiv:1511.06807.
+    """
+    return chain(add_noise(eta, gamma, key, seed=seed), scale_by_learning_rate(learning_rate))
+
+
+def dpsgd(
+    learning_rate: Any,
+    l2_norm_clip: Any,
+    noise_multiplier: Any,
+    seed: Any,
+    momentum: Any = None,
+    nesterov: bool = False,
+    *,
+    axis_name: Any = None,
+) -> Chain:
+    """DP-SGD: `differentially_private_aggregate`, then `sgd(learning_rate, momentum, nesterov)`.
+
+    Takes gradients with a leading axis of examples; what is guaranteed stands at the aggregate.
+    Source: Abadi et al. 2016, arXiv:1607.00133, algorithm 1.
+    """
+    if seed is None:
+        raise TypeError("seed must be an integer or a JAX key, got None")
+    private = differentially_private_aggregate(l2_norm_clip, noise_multiplier, seed=seed, axis_name=axis_name)
+    return chain(private, sgd(learning_rate, momentum, nesterov))

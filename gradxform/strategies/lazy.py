@@ -2,14 +2,18 @@
 
 from __future__ import annotations
 
-from typing import Any
+from typing import Any, NamedTuple
 
 import jax
 import jax.numpy as jnp
 
+from gradxform.core import check
 from gradxform.core.chain import Chain, map_rules
+from gradxform.core.hyper import hyper_fields, replace_hyper
+from gradxform.core.numbers import power, real_dtype
 from gradxform.core.rows import Rows, put_rows, take_rows
 from gradxform.core.rule import Reach, Rule, Wrapper
+from gradxform.core.value import Pair
 
 
 class Lazy(Wrapper):
@@ -37,20 +41,66 @@ class Lazy(Wrapper):
         return p if p is None or self.rule.stored_params else p.astype(dtype)
 
 
-def lazy(tx: Any) -> Chain:
+class Dated(NamedTuple):
+    """The memory of a table, and for each row the step after which it was last brought up to date."""
+
+    memory: Any
+    last: Any
+
+
+class CatchUp(Wrapper):
+    """A rule that first brings memory up to date: as many updates with a zero gradient as were missed, in one."""
+
+    def __repr__(self) -> str:
+        return f"catch_up({self.rule!r})"
+
+    def init(self, p: Any) -> Any:
+        s = self.rule.init(p)
+        return s if s is None or p.ndim == 0 else Dated(s, jnp.zeros(p.shape[:1], jnp.int32))
+
+    def scalars(self, t: Any, **extra: Any) -> Any:
+        return self.rule.scalars(t, **extra), t
+
+    def update(self, g: Any, s: Any, p: Any, k: Any) -> tuple[Any, Any]:
+        k, t = k
+        if not isinstance(s, Dated):
+            return self.rule.update(g, s, p, k)
+        missed = (t - 1 - s.last).reshape((-1,) + (1,) * (g.ndim - 1))
+        fields = hyper_fields(self.rule)
+        raised = {f: power(fields[f], missed.astype(real_dtype(g.dtype))) for f in self.decays or ()}
+        rested = self.rule
+        if raised:
+            rested = replace_hyper(self.rule, {f: Pair(b, 1 - b) for f, b in raised.items()})
+        _, caught_up = rested.update(jnp.zeros_like(g), s.memory, p, k)
+
+        def of_missed(old: Any, new: Any) -> Any:
+            return jnp.where(missed.reshape((-1,) + (1,) * (old.ndim - 1)) > 0, new, old) if old.ndim else old
+
+        u, memory = self.rule.update(g, jax.tree.map(of_missed, s.memory, caught_up), p, k)
+        return u, Dated(memory, jnp.full_like(s.last, t))
+
+    def evaluate(self, p: Any, s: Any, t: Any) -> Any:
+        return self.rule.evaluate(p, s.memory if isinstance(s, Dated) else s, t)
+
+
+def lazy(tx: Any, *, mode: str = "rest") -> Chain:
     """Let only the rows of a sparse gradient move: rows that a `Rows` gradient does not name rest, memory included.
 
     For embedding tables: an update costs the rows looked up, not the table (with donation, `make_step`, no array of the
     table's size is made). Repeated rows are summed first; bias corrections and schedules go by the chain's counter.
     Without `lazy`, `Rows` give exactly what the dense gradient would give. Dense gradients are as without it.
-    Reach: at most row; every stage keeps its own. State: as without it.
-    Raises: ValueError if a stage looks further than a row, TypeError if `tx` is not made of rules.
+    mode: `"rest"`, or `"catch_up"`: the moments of a row first decay by the steps it missed (`m <- b1ⁿ·m`), so they are
+    the dense ones; the steps that dense momentum would have made of them meanwhile stay away, decay included.
+    Reach: at most row; every stage keeps its own. State: as without it; with catch_up `Dated(memory, last)`, last int32
+    by rows. Raises: ValueError if a stage looks further than a row or cannot catch up, TypeError if `tx` is not made of
+    rules.
     Source: the sparse Adam of TensorFlow (LazyAdam), PyTorch (SparseAdam) and MindSpore (use_lazy).
     """
-    return map_rules(tx, _lazy_rule, "lazy")  # type: ignore[no-any-return]
+    check.choice("rest", "catch_up", mode=mode)
+    return map_rules(tx, lambda rule: _lazy_rule(rule, mode == "catch_up"), "lazy")  # type: ignore[no-any-return]
 
 
-def _lazy_rule(rule: Rule) -> Rule:
+def _lazy_rule(rule: Rule, catch_up: bool) -> Rule:
     if rule.keeps_zero or isinstance(rule, Lazy):
         return rule
     if rule.reach > Reach.ROW:
@@ -58,7 +108,19 @@ def _lazy_rule(rule: Rule) -> Rule:
             f"lazy moves rows alone, and {rule.name} looks at more than a row ({rule!r}); leave that stage out for "
             "sparse parameters: groups([(table, lazy(...))], default=...)"
         )
-    return Lazy(rule)
+    if not catch_up or not _remembers(rule):
+        return Lazy(rule)
+    rates = {f: hyper_fields(rule)[f] for f in rule.decays or ()}
+    if rule.decays is None or not all(isinstance(b, float | Pair) for b in rates.values()):
+        why = f"{', '.join(rates)} must be numbers" if rates else "its memory does not just decay"
+        raise ValueError(f"{rule.name} cannot catch up with missed steps ({why}): {rule!r}; use mode='rest'")
+    return Lazy(CatchUp(rule))
+
+
+def _remembers(rule: Rule) -> bool:
+    while isinstance(rule, Wrapper):
+        rule = rule.rule
+    return type(rule).init is not Rule.init
 
 
 def _held(x: Any, shape: tuple[int, ...], seats: Any) -> Any:

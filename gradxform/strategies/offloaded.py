@@ -10,7 +10,7 @@ from gradxform.core import check
 from gradxform.core.chain import Chain, map_rules
 from gradxform.core.lift import Where
 from gradxform.core.rows import Rows
-from gradxform.core.rule import Rule, Wrapper
+from gradxform.core.rule import Rule, TreeRule, Wrapper
 from gradxform.params.select import selector
 
 
@@ -74,6 +74,7 @@ def offloaded(tx: Any, where: Any = None, *, fields: Any = None, memory_kind: st
     names = None if fields is None else tuple([fields] if isinstance(fields, str) else fields)
 
     def offload(rule: Rule) -> Rule:
-        return rule if memory_kind == "device" or rule.keeps_zero else Offloaded(rule, chosen, names)
+        stays = memory_kind == "device" or rule.keeps_zero or isinstance(rule, TreeRule)
+        return rule if stays else Offloaded(rule, chosen, names)
 
     return map_rules(tx, offload, "offloaded")  # type: ignore[no-any-return]

@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-from typing import Any
+from typing import Any, NamedTuple
 
 import jax.numpy as jnp
 
 from gradxform.core import check
 from gradxform.core.chain import Chain, lift
 from gradxform.core.hyper import Hyper
-from gradxform.core.numbers import abs_sq, global_norm
+from gradxform.core.numbers import abs_sq, compute_dtype, global_norm, next_count, real_dtype
 from gradxform.core.rule import Reach, Rule, TreeRule
 
 
@@ -68,6 +68,76 @@ class ClipByGlobalNorm(TreeRule):
         return g * k, s
 
 
+class AdaptiveGradClip(Rule):
+    clipping: Hyper
+    eps: Hyper = 1e-3
+    axis: Any = None
+    reach = Reach.ARRAY
+    needs_params = True
+
+    def check(self) -> None:
+        check.positive(clipping=self.clipping, eps=self.eps)
+        for axis in self.axis if isinstance(self.axis, tuple) else (self.axis,):
+            if axis is not None and (isinstance(axis, bool) or not isinstance(axis, int)):
+                raise TypeError(f"axis must be an integer, a tuple of them or None, got {self.axis!r}")
+
+    def update(self, g: Any, s: Any, p: Any, k: Any) -> tuple[Any, Any]:
+        bound = self.clipping * jnp.maximum(self.unit_norm(p), self.eps)
+        return g * jnp.minimum(1.0, bound / self.unit_norm(g)), s
+
+    def unit_norm(self, x: Any) -> Any:
+        axis = self.axis
+        if axis is None and x.size > max(x.shape, default=1):
+            axis = 0 if x.ndim == 3 else tuple(range(x.ndim - 1))
+        return jnp.sqrt(jnp.sum(abs_sq(x), axis=axis, keepdims=True))
+
+
+class Norms(NamedTuple):
+    norms: Any
+    seen: Any
+
+
+class ClipByPercentile(TreeRule):
+    percentile: Hyper = 10.0
+    window: int = 1000
+    axis_name: Any = None
+    keeps_zero = True
+
+    def check(self) -> None:
+        check.percentage(percentile=self.percentile)
+        check.integer(1, window=self.window)
+        if self.axis_name is not None:
+            check.axis(axis_name=self.axis_name)
+
+    def init_tree(self, ps: list[Any]) -> Norms:
+        dtype = jnp.result_type(jnp.float32, *(real_dtype(compute_dtype(p.dtype)) for p in ps))
+        return Norms(jnp.zeros(self.window, dtype), jnp.zeros((), jnp.int32))
+
+    def measure(self, gs: list[Any], s: Norms, t: Any) -> tuple[Any, Norms]:
+        norm = global_norm(gs, axis_name=self.axis_name)
+        finite = jnp.isfinite(norm)
+        at = s.seen % self.window
+        norms = s.norms.at[at].set(jnp.where(finite, norm, s.norms[at]).astype(s.norms.dtype))
+        seen = jnp.where(finite, next_count(s.seen), s.seen)
+        held = jnp.minimum(seen, self.window)
+        place = self.percentile / 100 * jnp.maximum(held - 1, 0)
+        below = jnp.floor(place).astype(int)
+        ordered = jnp.sort(jnp.where(jnp.arange(self.window) < held, norms, jnp.inf))
+        low, high = ordered[below], ordered[jnp.minimum(below + 1, jnp.maximum(held - 1, 0))]
+        bound = low + (place - below) * (high - low)
+        return jnp.minimum(1.0, bound / jnp.where(norm > 0, norm, 1.0)), Norms(norms, seen)
+
+    def update(self, g: Any, s: Any, p: Any, k: Any) -> tuple[Any, Any]:
+        return g * k, s
+
+
+class ZeroNans(Rule):
+    keeps_zero = True
+
+    def update(self, g: Any, s: Any, p: Any, k: Any) -> tuple[Any, Any]:
+        return jnp.where(jnp.isnan(g), 0, g), s
+
+
 def clip(max_delta: Any) -> Chain:
     """Clip every element: `u = min(max(g, -max_delta), max_delta)`.
 
@@ -110,3 +180,38 @@ def clip_by_global_norm(max_norm: Any, *, axis_name: Any = None) -> Chain:
     Source: Pascanu et al. 2012, arXiv:1211.5063, algorithm 1.
     """
     return lift(ClipByGlobalNorm(max_norm, axis_name))
+
+
+def adaptive_grad_clip(clipping: Any, eps: Any = 1e-3, axis: Any = None) -> Chain:
+    """Clip each unit by its parameter's norm: `u = g · min(1, clipping · max(‖p‖, eps) / ‖g‖)`, norms over a unit.
+
+    A unit is what feeds one output: all axes but the last, of an array with three the first alone, and a whole vector
+    or scalar. Leave out the last layer (`masked`), as the authors do.
+    clipping: about 0.01. eps: lets parameters at 0 move. axis: the axes of a unit, if others.
+    Reach: array. State: none.
+    Raises: ValueError if clipping <= 0, eps <= 0 or params are missing; TypeError if axis is no axis.
+    Source: Brock et al. 2021, arXiv:2102.06171, equation 3.
+    """
+    return lift(AdaptiveGradClip(clipping, eps, axis))
+
+
+def clip_by_percentile(percentile: Any = 10.0, window: int = 1000, *, axis_name: Any = None) -> Chain:
+    """Clip the whole gradient by its own history: `u = g · min(1, c / ‖g‖)`, c a percentile of the latest norms.
+
+    The history includes this step's norm, and no norm that is not finite; the percentile is interpolated linearly.
+    percentile: in [0, 100]. window: how many norms are kept; the authors keep all. axis_name: as in
+    `clip_by_global_norm`.
+    Reach: tree. State: norms (window,), float32 or wider; seen, int32.
+    Raises: ValueError if percentile is not in [0, 100], window < 1, or a leaf varies over a mesh axis not named.
+    Source: Seetharaman et al. 2020, arXiv:2007.14469 (AutoClip).
+    """
+    return lift(ClipByPercentile(percentile, window, axis_name))
+
+
+def zero_nans() -> Chain:
+    """Put 0 where the gradient is NaN; infinities stay.
+
+    To skip such a step whole take `guard`.
+    Reach: element. State: none.
+    """
+    return lift(ZeroNans())

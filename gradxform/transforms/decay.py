@@ -14,8 +14,18 @@ from gradxform.core.lift import Lifted
 from gradxform.core.rule import Reach, Rule, Wrapper
 from gradxform.params.select import mask_selector
 from gradxform.transforms.centralize import Centralize
-from gradxform.transforms.clip import Clip, ClipByBlockRms, ClipByGlobalNorm, ClipByNorm
+from gradxform.transforms.clip import (
+    AdaptiveGradClip,
+    Clip,
+    ClipByBlockRms,
+    ClipByGlobalNorm,
+    ClipByNorm,
+    ClipByPercentile,
+    ZeroNans,
+)
 from gradxform.transforms.devices import MeanAcross
+from gradxform.transforms.noise import Noisy
+from gradxform.transforms.normalize import NormalizeByUpdateNorm, OrthogonalizeGradient
 from gradxform.transforms.scale import Unscale
 
 
@@ -79,8 +89,11 @@ class CautiousDecay(Wrapper):
         return jnp.where(jnp.sign(u - g) * jnp.sign(g) >= 0, u, g), s
 
 
-CLEANSING = (Clip, ClipByNorm, ClipByBlockRms, ClipByGlobalNorm, Centralize, Unscale, MeanAcross)
-"""Stages that look at the gradient alone: L2 decay stands behind them."""
+CLEANSING = (
+    *(Clip, ClipByNorm, ClipByBlockRms, ClipByGlobalNorm, AdaptiveGradClip, ClipByPercentile, ZeroNans),
+    *(Centralize, Unscale, MeanAcross, Noisy, NormalizeByUpdateNorm, OrthogonalizeGradient),
+)
+"""Stages that are about the loss's gradient: L2 decay stands behind them."""
 
 
 def add_decayed_weights(weight_decay: Any = 0.0, mask: Any = None) -> Chain:

@@ -28,6 +28,7 @@ class Trace(Rule):
     nesterov: bool = False
     dampening: Hyper = 0.0
     first: str = "zero"
+    decays = ("decay",)
 
     def check(self) -> None:
         check.nonnegative(decay=self.decay)
@@ -40,14 +41,15 @@ class Trace(Rule):
             return TraceMemory(jnp.zeros_like(p))
         return FilledTraceMemory(jnp.zeros_like(p), seen=jnp.zeros((), bool))
 
-    def update(self, g: Any, s: Any, p: Any, k: Any) -> tuple[Any, Any]:
+    def remember(self, g: Any, s: Any, p: Any, k: Any) -> Any:
         fresh = (1 - self.dampening) * g
         if isinstance(s, FilledTraceMemory):
             fresh = jnp.where(s.seen, fresh, g)
             s = s._replace(seen=jnp.ones((), bool))
-        trace = self.decay * s.trace + fresh
-        u = g + self.decay * trace if self.nesterov else trace
-        return u, s._replace(trace=trace)
+        return s._replace(trace=self.decay * s.trace + fresh)
+
+    def emit(self, g: Any, s: Any, p: Any, k: Any) -> Any:
+        return g + self.decay * s.trace if self.nesterov else s.trace
 
 
 class EmaMemory(NamedTuple):
@@ -57,6 +59,7 @@ class EmaMemory(NamedTuple):
 class Ema(Rule):
     decay: Beta
     debias: bool = True
+    decays = ("decay",)
 
     def check(self) -> None:
         check.fraction(decay=self.decay)
@@ -68,9 +71,11 @@ class Ema(Rule):
     def scalars(self, t: Any) -> Any:
         return debias(self.decay, t) if self.debias else 1.0
 
-    def update(self, g: Any, s: EmaMemory, p: Any, k: Any) -> tuple[Any, EmaMemory]:
-        ema = self.decay * s.ema + (1 - self.decay) * g
-        return (ema / k if self.debias else ema), EmaMemory(ema)
+    def remember(self, g: Any, s: EmaMemory, p: Any, k: Any) -> EmaMemory:
+        return EmaMemory(self.decay * s.ema + (1 - self.decay) * g)
+
+    def emit(self, g: Any, s: EmaMemory, p: Any, k: Any) -> Any:
+        return s.ema / k if self.debias else s.ema
 
 
 def trace(

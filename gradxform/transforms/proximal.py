@@ -147,3 +147,12 @@ def proximal_nonnegative() -> Chain:
     Source: Parikh, Boyd 2014, section 6.2.4.
     """
     return proximal_box(0.0, float("inf"))
+
+
+def keep_params_nonnegative() -> Chain:
+    """Keep parameters at 0 or above: `proximal_nonnegative()` under optax's name, last in the chain.
+
+    Reach: element. State: none.
+    Raises: ValueError if params are missing or the parameter is complex.
+    """
+    return proximal_nonnegative()

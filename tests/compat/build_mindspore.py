@@ -25,6 +25,11 @@ FUNCTIONS = {
     "RMSProp": mindspore.rmsprop,
     "FTRL": mindspore.ftrl,
 }
+SCALERS = {
+    "FixedLossScaleUpdateCell": mindspore.fixed_loss_scale_update_cell,
+    "DynamicLossScaleUpdateCell": mindspore.dynamic_loss_scale_update_cell,
+    "DynamicLossScaler": mindspore.dynamic_loss_scaler,
+}
 
 
 class LinearInStep(mindspore_schedules.LearningRateSchedule):
@@ -39,6 +44,11 @@ class LinearInStep(mindspore_schedules.LearningRateSchedule):
 
 def build(config: Any) -> GradientTransformation | None:
     """The optimizer of a case; None for one that is not built."""
+    if config["optimizer"] in SCALERS:
+        return SCALERS[config["optimizer"]](mindspore.momentum(0.1, 0.9), **config["kwargs"])
+    if config.get("scale_cell"):
+        inner = build(config | {"optimizer": config["inner_optimizer"], "scale_cell": None})
+        return SCALERS[config["scale_cell"]](inner, **config["scale_cell_kwargs"])
     make = FUNCTIONS.get(config["optimizer"])
     if make is None:
         return None

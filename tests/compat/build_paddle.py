@@ -14,6 +14,16 @@ from gradxform.core.hyper import coerce
 
 FUNCTIONS = {
     "Momentum": compat.momentum,
+    "SGD": compat.sgd,
+    "Adam": compat.adam,
+    "AdamW": compat.adamw,
+    "Adagrad": compat.adagrad,
+    "Adadelta": compat.adadelta,
+    "Adamax": compat.adamax,
+    "NAdam": compat.nadam,
+    "RAdam": compat.radam,
+    "RMSProp": compat.rmsprop,
+    "Lamb": compat.lamb,
 }
 NO_NUMBER = {"multi_precision", "use_multi_tensor", "name", "parameters", "rescale_grad", "verbose"}
 """Options that change no number; the CPU kernel of Momentum ignores rescale_grad."""
@@ -61,16 +71,7 @@ def predicate(text: str) -> Callable[[Any], bool]:
     return holds
 
 
-NAMES: dict[str, dict[str, str]] = {
-    "trace": {"velocity": "trace"},
-}
-
-
 def state(config: Any, state: Any, params: Any) -> dict[str, Any]:
     """The final state as a case records it: `{"state_name/leaf": array}`."""
-    found = {}
-    for leaf, memory in state.leaves.items():
-        for stage, held in memory.items():
-            for name, field in NAMES[stage].items():
-                found[f"{name}/{leaf}"] = getattr(held, field)
-    return found
+    saved = compat.save_state(state, params, tx=build(config))
+    return {f"{name}/{leaf}": saved[f"{leaf}_{name}_0"] for name in config["state_names"] for leaf in params}

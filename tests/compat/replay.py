@@ -71,6 +71,8 @@ def single() -> Any:
 
 def first_difference(arrays: Mapping[str, Any], config: dict[str, Any], tx: Any) -> str:
     """Where the replayed run first leaves the recorded one; empty if it does not."""
+    if "overflow" in arrays:
+        return first_scaled_difference(arrays, config, tx)
     after, state = run(arrays, config, tx)
     close = TOLERANCE[config["dtype"]]
     for t, params in enumerate(after, start=1):
@@ -85,6 +87,26 @@ def first_difference(arrays: Mapping[str, Any], config: dict[str, Any], tx: Any)
         if problem := compare(state[name], arrays[key], close, 0.0):
             return f"{name} after the last step {problem}"
     return ""
+
+
+def first_scaled_difference(arrays: Mapping[str, Any], config: dict[str, Any], tx: Any) -> str:
+    """The same for loss scaling: the scale after every step exactly, and the parameters where there are any."""
+    params = {leaf: jnp.asarray(arrays[f"param/{leaf}"]) for leaf, _ in config["leaves"]} or {"w": jnp.zeros(2)}
+    state, step = tx.init(params), gx.make_step(tx)
+    for t, overflow in enumerate(arrays["overflow"], start=1):
+        bad = jnp.inf if overflow else 1.0
+        grads = gradients(arrays, config, t) or {"w": jnp.ones(2)}
+        scaled = jax.tree.map(lambda g, by=bad * state.scale: g * by, grads)
+        params, state = step(params, state, scaled)
+        if float(state.scale) != float(arrays["loss_scale_after"][t - 1]):
+            return f"the scale after step {t} is {state.scale}, recorded {arrays['loss_scale_after'][t - 1]}"
+        if "counter_after" in arrays and int(state.good) != arrays["counter_after"][t - 1]:
+            return f"the counter after step {t} is {state.good}, recorded {arrays['counter_after'][t - 1]}"
+        for leaf, _ in config["leaves"]:
+            if problem := compare(params[leaf], arrays[f"after/{t}/{leaf}"], TOLERANCE[config["dtype"]], 1.0):
+                return f"{leaf} after step {t} {problem}"
+    skipped = int(np.sum(arrays["overflow"]))
+    return "" if int(state.skipped) == skipped else f"{state.skipped} steps were skipped, recorded {skipped}"
 
 
 def compare(ours: Any, theirs: Any, close: float, least: float) -> str:

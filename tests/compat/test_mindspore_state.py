@@ -12,7 +12,7 @@ import pytest
 import gradxform as gx
 from gradxform.compat import mindspore
 from tests.compat import build_mindspore, mindspore_transcript
-from tests.compat.test_mindspore import GOLDEN, gradients, loaded
+from tests.compat.replay import GOLDEN, gradients, load
 
 SPLIT = 7
 WHOLE = [
@@ -32,7 +32,7 @@ WHOLE = [
 
 
 def case(name: str) -> tuple[Any, Any, Any, Any]:
-    file, config = loaded(GOLDEN / f"mindspore_{name}.npz")
+    file, config = load(GOLDEN / f"mindspore_{name}.npz")
     params = {leaf: jnp.asarray(file[f"param/{leaf}"]) for leaf, _ in config["leaves"]}
     return file, config, build_mindspore.build(config), params
 
@@ -62,7 +62,7 @@ def test_a_run_goes_on_from_its_checkpoint(name: str) -> None:
 
 def recorded(file: Any, config: Any) -> dict[str, Any]:
     """The final state of a recorded run as the framework's checkpoint of it."""
-    keys = [key for key in file.files if key.startswith("state/")]
+    keys = [key for key in file if key.startswith("state/")]
     entries = {key.split("/", 2)[2].replace("/", ".", 1): file[key] for key in keys}
     return {**entries, "global_step": np.array([config["global_step_after"]], np.int32), "learning_rate": np.float32(0)}
 

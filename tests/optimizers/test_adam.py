@@ -164,4 +164,4 @@ def test_reading_adam_takes_one_file_and_under_sixty_lines():
     found = {node.name: node for node in ast.parse("\n".join(lines)).body if hasattr(node, "name")}
     shown = [line for name in names for line in lines[found[name].lineno - 1 : found[name].end_lineno] if line.strip()]
     assert len(shown) < 60
-    assert any("jnp.sqrt(nu" in line for line in shown)
+    assert any("jnp.sqrt(s.nu" in line for line in shown)

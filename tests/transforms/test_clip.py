@@ -3,6 +3,7 @@ from __future__ import annotations
 import jax
 import jax.numpy as jnp
 import numpy as np
+import optax
 import pytest
 
 import gradxform as gx
@@ -125,3 +126,85 @@ def test_absent_gradients_do_not_count():
 )
 def test_equals_optax(name, args):
     agrees(name, *args)
+
+
+def unit_norms(x, axis):
+    return np.sqrt(np.sum(np.asarray(x, np.float64) ** 2, axis, keepdims=True))
+
+
+@pytest.mark.parametrize(
+    ("shape", "axis"),
+    [((), None), ((5,), None), ((1, 5), None), ((6, 5), 0), ((2, 6, 5), 0), ((3, 2, 6, 5), (0, 1, 2))],
+)
+def test_adaptive_clipping_bounds_every_unit_by_its_parameter(shape, axis):
+    """Brock et al. 2021, equation 3, with the units of their code."""
+    rng = np.random.default_rng(0)
+    p, g = (jnp.asarray(rng.normal(size=shape), jnp.float32) for _ in range(2))
+    p = p * (jnp.arange(p.size).reshape(shape) % 5 != 1)
+    g_norm, p_norm = unit_norms(g, axis), unit_norms(p, axis)
+    bound = 0.8 * np.maximum(p_norm, 1e-3)
+    expected = np.where(g_norm > bound, np.asarray(g, np.float64) * bound / g_norm, g)
+    np.testing.assert_allclose(apply(gx.adaptive_grad_clip(0.8), g, p), expected, rtol=5e-7)
+
+
+@pytest.mark.parametrize("axis", [-1, (0, 2), 1])
+def test_adaptive_clipping_over_axes_of_ones_own(axis):
+    rng = np.random.default_rng(1)
+    p, g = (jnp.asarray(rng.normal(size=(2, 3, 4)), jnp.float32) for _ in range(2))
+    theirs = optax.adaptive_grad_clip(0.5, axis=axis)
+    expected, _ = theirs.update(g, theirs.init(p), p)
+    np.testing.assert_allclose(apply(gx.adaptive_grad_clip(0.5, axis=axis), g, p), expected, rtol=5e-7)
+
+
+def history(tx, grads):
+    """The norm after clipping at each step."""
+    state, found = tx.init(grads[0]), []
+    for g in grads:
+        u, state = tx.update(g, state)
+        found.append(norm(u))
+    return found, state
+
+
+@pytest.mark.parametrize("percentile", [0.0, 10.0, 50.0, 77.5, 100.0])
+@pytest.mark.parametrize("window", [1, 4, 100])
+def test_clip_by_percentile_keeps_below_the_percentile_of_the_latest_norms(percentile, window):
+    """Seetharaman et al. 2020, with numpy's percentile, as in the authors' code."""
+    rng = np.random.default_rng(2)
+    grads = [{"a": jnp.asarray(s * rng.normal(size=7), jnp.float32)} for s in rng.uniform(0.1, 3, size=9)]
+    norms = [norm(g) for g in grads]
+    bounds = [np.percentile(norms[max(0, i - window + 1) : i + 1], percentile) for i in range(9)]
+    found, state = history(gx.clip_by_percentile(percentile, window), grads)
+    np.testing.assert_allclose(found, np.minimum(norms, bounds), rtol=1e-6)
+    assert state.tree["clip_by_percentile"].seen == 9
+
+
+def test_norms_that_are_not_finite_leave_no_trace():
+    grads = [{"a": jnp.full(4, x)} for x in (1.0, jnp.inf, 2.0, jnp.nan, 3.0)]
+    tx = gx.clip_by_percentile(50.0, 10)
+    found, state = history(tx, grads)
+    clean, expected = history(tx, [g for g in grads if np.isfinite(g["a"]).all()])
+    np.testing.assert_array_equal([x for x in found if np.isfinite(x)][-3:], clean)
+    jax.tree.map(np.testing.assert_array_equal, state.tree, expected.tree)
+
+
+def test_the_history_counts_all_devices():
+    g = jnp.arange(1.0, 9.0).reshape(4, 2)
+    tx = gx.clip_by_percentile(100.0, 3, axis_name="d")
+    state = tx.init(g[0])
+    for scale in (1.0, 0.5):
+        u, after = jax.vmap(lambda x, s=state, c=scale: tx.update(c * x, s), axis_name="d", out_axes=(0, None))(g)
+        state = after
+        np.testing.assert_allclose(u, scale * np.asarray(g), rtol=1e-6)
+    np.testing.assert_allclose(state.tree["clip_by_percentile"].norms[:2], [norm(g), 0.5 * norm(g)], rtol=1e-6)
+
+
+def test_zero_nans_leaves_infinities():
+    g = jnp.array([1.0, jnp.nan, -jnp.inf, 0.0])
+    np.testing.assert_array_equal(apply(gx.zero_nans(), g), [1.0, 0.0, -np.inf, 0.0])
+    agrees("zero_nans")
+
+
+def test_decay_of_the_l2_kind_stands_behind_the_newer_stages():
+    stages = [gx.adaptive_grad_clip(0.1), gx.clip_by_percentile(), gx.zero_nans(), gx.normalize_by_update_norm()]
+    tx = gx.with_weight_decay(gx.chain(*stages, gx.orthogonalize_gradient(), gx.adam(0.1)), 0.1, "l2")
+    assert [stage.name for stage in tx.stages].index("weight_decay") == 5

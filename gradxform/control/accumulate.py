@@ -1,0 +1,208 @@
+"""Gradients of several micro-batches for one step: across calls, or in one call."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any, NamedTuple
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+
+from gradxform.control.hold import axis_or_none, inner_of, map_gradients, tree_norm, update_if
+from gradxform.core import check
+from gradxform.core.hyper import Schedule, Tunable, coerce, evaluate
+from gradxform.core.numbers import cast, compute_dtype, mean_over, next_count, real_dtype, varying_of
+from gradxform.core.transform import GradientTransformation
+from gradxform.core.tree import Leaf, is_trained, open_together, open_tree, parameter, places
+from gradxform.core.value import Child
+
+
+class AccumulateState(NamedTuple):
+    """The inner state, and the window so far: Σ w·g, Σ w, Σ w·value and the micro-batches seen.
+
+    steps: windows that ended in a step. left_out: micro-batches that were not finite, of all windows.
+    """
+
+    inner: Any
+    total: Any
+    weight: Any
+    value: Any
+    seen: Any
+    steps: Any
+    left_out: Any
+
+
+class Accumulate(GradientTransformation):
+    inner: Child[GradientTransformation]
+    every: Any
+    axis_name: Any = None
+
+    def __repr__(self) -> str:
+        across = "" if self.axis_name is None else f", axis_name={self.axis_name!r}"
+        return f"accumulate({self.inner!r}, every={self.every!r}{across})"
+
+    @property
+    def name(self) -> str:  # type: ignore[override]
+        return "accumulate"
+
+    def _init(self, params: Any) -> AccumulateState:
+        def zero(p: Any) -> Any:
+            wide = compute_dtype(p.dtype)
+            if isinstance(p, jax.ShapeDtypeStruct):
+                return jax.ShapeDtypeStruct(p.shape, wide, sharding=p.sharding)
+            return jnp.zeros_like(p, dtype=wide)
+
+        ps = [parameter(path, p) for path, p in zip(*open_tree(params)[:2], strict=True)]
+        total = places(params).unflatten([zero(p) if is_trained(p) else None for p in ps])
+        floats, counts = ([jnp.zeros((), dtype) for _ in range(n)] for dtype, n in ((jnp.float32, 2), (jnp.int32, 3)))
+        return AccumulateState(self.inner.init(params), total, *floats, *counts)
+
+    def _update(
+        self, updates: Any, state: AccumulateState, params: Any, extra: dict[str, Any]
+    ) -> tuple[Any, AccumulateState]:
+        figures = {name: _scalar(name, extra[name]) for name in ("weight", "value") if extra.get(name) is not None}
+        finite = self._finite(tree_norm(updates, self.axis_name, self.name), figures)
+        w = figures.get("weight", 1.0)
+        begins = state.seen == 0
+        opened = open_together(updates, params, state.total)
+        for leaf in opened.leaves:
+            if leaf.memory is not None:
+                leaf.memory = jnp.where(begins, 0, leaf.memory)
+                if leaf.g is not None:
+                    _refuse_other_shape(leaf)
+                    leaf.memory = _plus(leaf.memory, leaf.g, w, finite)
+        weight = _sum(begins, state.weight, w, finite)
+        value = _sum(begins, state.value, w * figures.get("value", 0.0), finite)
+        full = jnp.where(weight > 0, weight, 1.0)
+        means = [
+            leaf.g if leaf.g is None or leaf.memory is None else leaf.memory / cast(full, real_dtype(leaf.memory.dtype))
+            for leaf in opened.leaves
+        ]
+        given = {"weight": weight, "value": value / full}
+        closes = state.seen + 1 >= jnp.maximum(jnp.round(evaluate(self.every, state.steps)), 1)
+        ok = closes & (self._agreed(weight) > 0)
+        grads = opened.structure.unflatten(means)
+        new, inner = update_if(
+            ok, self.inner, grads, state.inner, params, extra | {name: given[name] for name in figures}
+        )
+        steps = jnp.where(ok, next_count(state.steps), state.steps)
+        left_out = jnp.where(finite, state.left_out, next_count(state.left_out))
+        seen = jnp.where(closes, 0, state.seen + 1)
+        return new, AccumulateState(inner, opened.close_memories(), weight, value, seen, steps, left_out)
+
+    def _evaluate(self, state: AccumulateState, params: Any) -> Any:
+        return self.inner._evaluate(state.inner, params)
+
+    def rules(self, path: str, leaf: Any) -> Any:
+        return self.inner.rules(path, leaf)
+
+    def _finite(self, norm: Any, figures: dict[str, Any]) -> Any:
+        return jnp.stack([jnp.isfinite(x) for x in (norm, *map(self._agreed, figures.values()))]).all()
+
+    def _agreed(self, x: Any) -> Any:
+        return x if self.axis_name is None else mean_over(x, self.axis_name)
+
+
+def _refuse_other_shape(leaf: Leaf) -> None:
+    if leaf.g.shape != leaf.memory.shape:
+        raise ValueError(f"the gradient of {leaf.path!r} has shape {leaf.g.shape}, its sum {leaf.memory.shape}")
+
+
+def _scalar(name: str, x: Any) -> Any:
+    x = jnp.asarray(x, jnp.float32)
+    if x.shape != ():
+        raise ValueError(f"{name} must be a scalar, got an array of shape {x.shape}")
+    return x
+
+
+def _sum(begins: Any, total: Any, x: Any, finite: Any) -> Any:
+    return jnp.where(begins, 0.0, total) + jnp.where(finite, x, 0.0)
+
+
+def _plus(total: Any, g: Any, w: Any, finite: Any) -> Any:
+    """total + w·g in total's dtype, without g where it is not finite."""
+    weighted = map_gradients(lambda x: jnp.where(finite, x.astype(total.dtype) * w, 0), g)
+    return (total + weighted).astype(total.dtype)
+
+
+def accumulate(tx: Any, every: Any, *, axis_name: Any = None) -> Accumulate:
+    """Step once for `every` micro-batches, on their mean gradient: `u = tx(Σ w·g / Σ w)`, and 0 between.
+
+    The sum is kept in float32 or wider; the inner state stands still between. A micro-batch whose gradients (or weight,
+    or value) are not finite is left out and counted; a window of nothing else takes no step. `weight=` at update, such
+    as the number of tokens, weighs each micro-batch (1 without it); a `value=` is averaged as the gradients are.
+    every: a number, or a schedule of the steps taken so far. axis_name: device axes to decide over.
+    State: the inner one; total, a tree like the parameters; weight and value (float32), seen, steps, left_out (int32).
+    Raises: TypeError or ValueError unless every is an integer, at least 1, or a schedule.
+    """
+    if not isinstance(every, Schedule) and not callable(every) and np.ndim(every) == 0:
+        check.integer(1, every=every)
+    every = coerce("every", every)
+    check.at_least(1, every=every)
+    if isinstance(every, Tunable):
+        raise TypeError(f"every must be an integer or a schedule, got {every!r}")
+    return Accumulate(inner_of(tx=tx), int(every) if isinstance(every, float) else every, axis_or_none(axis_name))
+
+
+def accumulate_gradients(
+    loss_fn: Callable[..., Any],
+    params: Any,
+    batch: Any,
+    microbatches: int,
+    *,
+    has_aux: bool = False,
+    weight: Callable[[Any], Any] | None = None,
+) -> tuple[Any, Any]:
+    """`jax.value_and_grad(loss_fn, has_aux=has_aux)(params, batch)`, one micro-batch at a time.
+
+    loss_fn: `(params, batch) -> loss`, a mean over the examples, or `-> (loss, aux)`. batch: a tree of arrays with the
+    examples on axis 0; micro-batch i takes the examples i, i + microbatches, i + 2·microbatches, ..., so that each
+    device keeps its own. One compiled body in a `lax.scan`; sums in float32 or wider, gradients too are returned so.
+    has_aux: the result is `((loss, aux), grads)`, aux with a leading axis of micro-batches.
+    weight: `micro-batch -> its weight`, such as its number of tokens where loss_fn is their mean; without it 1.
+    Raises: ValueError naming an array whose axis 0 is not divisible; TypeError if microbatches is no integer.
+    """
+    check.integer(1, microbatches=microbatches)
+    check.boolean(has_aux=has_aux)
+    for name, f in (("loss_fn", loss_fn), ("weight", weight or loss_fn)):
+        if not callable(f):
+            raise TypeError(f"{name} must be a function, got {f!r} of type {type(f).__name__}")
+    parts = _split(batch, int(microbatches))
+    gradient = jax.value_and_grad(loss_fn, has_aux=has_aux)
+
+    def one(part: Any) -> tuple[Any, Any]:
+        out, grads = gradient(params, part)
+        value, aux = out if has_aux else (out, None)
+        w = jnp.asarray(1.0 if weight is None else weight(part), jnp.float32)
+        return (*jax.tree.map(lambda x: x.astype(compute_dtype(x.dtype)) * w, (value, grads)), w), aux
+
+    def body(total: Any, part: Any) -> tuple[Any, Any]:
+        now, aux = one(part)
+        return jax.tree.map(jnp.add, total, now), aux
+
+    first = jax.tree.map(lambda x: x[0], parts)
+    closed, shapes = jax.make_jaxpr(lambda x: one(x)[0], return_shape=True)(first)
+    zeros = jax.tree.unflatten(jax.tree.structure(shapes), [_zeros(x) for x in closed.out_avals])
+    (value, grads, total), aux = jax.lax.scan(body, zeros, parts)
+    value, grads = jax.tree.map(lambda x: x / total, (value, grads))
+    return ((value, aux) if has_aux else value), grads
+
+
+def _split(batch: Any, n: int) -> Any:
+    def split(path: Any, x: Any) -> Any:
+        if np.ndim(x) == 0 or len(x) % n:
+            raise ValueError(
+                f"batch{jax.tree_util.keystr(path)} has shape {np.shape(x)}, its axis 0 is not {n} equal micro-batches"
+            )
+        return jnp.swapaxes(jnp.reshape(x, (len(x) // n, n, *np.shape(x)[1:])), 0, 1)
+
+    return jax.tree_util.tree_map_with_path(split, batch)
+
+
+def _zeros(kind: Any) -> Any:
+    """Zeros that vary between devices as what is added to them does."""
+    zeros = jnp.zeros(kind.shape, kind.dtype)
+    for axis in varying_of(kind):
+        zeros += (0 * jax.lax.axis_index(axis)).astype(kind.dtype)
+    return zeros

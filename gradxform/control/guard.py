@@ -1,0 +1,172 @@
+"""A guard: steps that would do harm are not taken, and counted."""
+
+from __future__ import annotations
+
+from dataclasses import fields
+from typing import Any, NamedTuple
+
+import jax.numpy as jnp
+
+from gradxform.control.hold import axis_or_none, inner_of, map_gradients, number, tree_norm, update_if
+from gradxform.core import check
+from gradxform.core.numbers import mean_over, next_count
+from gradxform.core.transform import GradientTransformation
+from gradxform.core.value import Child
+
+
+class Running(NamedTuple):
+    """Mean and variance over the steps taken, and how many of them."""
+
+    mean: Any
+    var: Any
+    seen: Any
+
+
+class GuardState(NamedTuple):
+    """The inner state; running statistics by name; counts of steps, and whether the last one was skipped."""
+
+    inner: Any
+    statistics: dict[str, Running]
+    skipped: Any
+    nonfinite: Any
+    spikes: Any
+    consecutive: Any
+    last_skipped: Any
+
+
+class Guard(GradientTransformation):
+    inner: Child[GradientTransformation]
+    nonfinite: str = "skip"
+    spike: float | None = None
+    max_consecutive: int | None = None
+    then: str | None = None
+    decay: float = 0.99
+    warmup: int = 20
+    axis_name: Any = None
+
+    def __repr__(self) -> str:
+        given = {f.name: getattr(self, f.name) for f in fields(self) if getattr(self, f.name) != f.default}
+        given.pop("inner")
+        return f"guard({', '.join([repr(self.inner), *(f'{name}={x!r}' for name, x in given.items())])})"
+
+    @property
+    def name(self) -> str:  # type: ignore[override]
+        return "guard"
+
+    def _init(self, params: Any) -> GuardState:
+        def zero(dtype: Any = jnp.int32) -> Any:
+            return jnp.zeros((), dtype)
+
+        names = () if self.spike is None else ("norm", "value")
+        statistics = {name: Running(zero(jnp.float32), zero(jnp.float32), zero()) for name in names}
+        return GuardState(self.inner.init(params), statistics, zero(), zero(), zero(), zero(), zero(bool))
+
+    def _update(self, updates: Any, state: GuardState, params: Any, extra: dict[str, Any]) -> tuple[Any, GuardState]:
+        worn = jnp.asarray(False) if self.max_consecutive is None else state.consecutive >= self.max_consecutive
+        figures = {"norm": tree_norm(updates, self.axis_name, self.name)}
+        if extra.get("value") is not None:
+            figures["value"] = self._loss(extra["value"])
+        finite = jnp.stack([jnp.isfinite(x) for x in figures.values()]).all()
+        if "zero" in (self.nonfinite, self.then):
+            cleansed = jnp.asarray(True) if self.nonfinite == "zero" else worn
+            updates = map_gradients(lambda g: jnp.where(cleansed & ~jnp.isfinite(g), 0, g), updates)
+            figures["norm"] = tree_norm(updates, self.axis_name, self.name)
+        spike = jnp.asarray(False)
+        for name, held in state.statistics.items():
+            if name in figures:
+                spike |= finite_and_above(figures[name], held, self.spike, self.warmup)
+        bad = spike if self.nonfinite == "zero" else spike | ~finite
+        taken = ~bad | (worn & self._given_in(finite))
+        new, inner = update_if(taken, self.inner, updates, state.inner, params, extra)
+        statistics = {
+            name: self._moved(held, figures[name], taken) if name in figures else held
+            for name, held in state.statistics.items()
+        }
+        counts = (_counted(state.skipped, ~taken), _counted(state.nonfinite, ~finite), _counted(state.spikes, spike))
+        consecutive = jnp.where(bad, next_count(state.consecutive), 0)
+        return new, GuardState(inner, statistics, *counts, consecutive, ~taken)
+
+    def _evaluate(self, state: GuardState, params: Any) -> Any:
+        return self.inner._evaluate(state.inner, params)
+
+    def rules(self, path: str, leaf: Any) -> Any:
+        return self.inner.rules(path, leaf)
+
+    def _loss(self, value: Any) -> Any:
+        value = jnp.asarray(value)
+        if value.shape != ():
+            raise ValueError(f"value, the loss, must be a scalar, got an array of shape {value.shape}")
+        return value if self.axis_name is None else mean_over(value, self.axis_name)
+
+    def _given_in(self, finite: Any) -> Any:
+        """Whether a bad step is taken once `max_consecutive` of them have been skipped."""
+        if self.then == "accept_finite":
+            return finite
+        return jnp.asarray(self.then in ("accept", "zero"))
+
+    def _moved(self, held: Running, x: Any, taken: Any) -> Running:
+        """The mean and variance of all so far, of the last 1/(1-decay) or so once there are more."""
+        seen = next_count(held.seen)
+        share = jnp.maximum(1.0 - self.decay, 1.0 / seen)
+        off = x.astype(jnp.float32) - held.mean
+        new = Running(held.mean + share * off, (1 - share) * (held.var + share * off * off), seen)
+        return Running(*(jnp.where(taken & jnp.isfinite(x), a, b) for a, b in zip(new, held, strict=True)))
+
+
+def finite_and_above(x: Any, held: Running, deviations: float | None, warmup: int) -> Any:
+    """Whether a finite figure is a spike: further above the mean than so many standard deviations."""
+    bound = held.mean + (deviations or 0.0) * jnp.sqrt(held.var)
+    return jnp.isfinite(x) & (held.seen >= warmup) & (x > bound)
+
+
+def _counted(count: Any, happened: Any) -> Any:
+    return jnp.where(happened, next_count(count), count)
+
+
+def guard(
+    tx: Any,
+    nonfinite: str = "skip",
+    spike: float | None = None,
+    max_consecutive: int | None = None,
+    then: str | None = None,
+    *,
+    decay: float = 0.99,
+    warmup: int = 20,
+    axis_name: Any = None,
+) -> Guard:
+    """Take no step that does harm: zero update, and parameters, statistics and counters stand still.
+
+    nonfinite: `"skip"` such steps, or `"zero"` the elements that are not finite and go on. The gradients are finite if
+    their global norm is (above 1.8e19 its square overflows float32); so must be the loss, where it is given as
+    `update(..., value=loss)`. spike: also skip a step whose norm, or loss, is more than so many standard deviations
+    above the running mean of the steps taken (over about `1/(1-decay)` of them, after `warmup`); 6 is usual.
+    max_consecutive: after so many bad steps in a row, `then`: `"skip"` on, `"accept_finite"` ones (spikes) or
+    `"accept"` all, or `"zero"` what is not finite and take the step. axis_name: device axes to decide over.
+    State: the inner one; skipped, nonfinite, spikes, consecutive (int32), last_skipped; mean, var, seen of each figure.
+    Raises: ValueError if max_consecutive stands without `then`, or the reverse; for arguments out of range.
+    Source: for spikes as OLMo-core's SkipStepOptimizer, with moving statistics instead of windowed ones.
+    """
+    check.choice("skip", "zero", nonfinite=nonfinite)
+    spike = None if spike is None else number(check.positive, spike=spike)
+    check.choice(None, "skip", "accept_finite", "accept", "zero", then=then)
+    if max_consecutive is not None:
+        check.integer(0, max_consecutive=max_consecutive)
+    if (max_consecutive is None) != (then is None):
+        raise ValueError(
+            f"max_consecutive and then stand together: say what happens, got max_consecutive={max_consecutive}, "
+            f"then={then!r}"
+        )
+    decay = number(check.fraction, decay=decay)
+    check.integer(1, warmup=warmup)
+    return Guard(inner_of(tx=tx), nonfinite, spike, max_consecutive, then, decay, warmup, axis_or_none(axis_name))
+
+
+def apply_if_finite(inner: Any, max_consecutive_errors: int) -> Guard:
+    """Skip steps whose gradients are not finite, and accept them after so many in a row: as optax's.
+
+    `guard(inner, max_consecutive=max_consecutive_errors, then="accept")`; guard offers better ways out.
+    State: that of `guard`: nonfinite is optax's total_notfinite, consecutive its notfinite_count.
+    Raises: TypeError unless max_consecutive_errors is an integer, ValueError if it is negative.
+    """
+    check.integer(0, max_consecutive_errors=max_consecutive_errors)
+    return Guard(inner_of(inner=inner), max_consecutive=max_consecutive_errors, then="accept")

@@ -1,0 +1,130 @@
+"""What controls share: the norm that decides, and an update that is taken or held back."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+from jax.extend.core import ClosedJaxpr, Literal, jaxpr_as_fun
+
+from gradxform.core import check
+from gradxform.core.chain import Chain, stages_of
+from gradxform.core.numbers import global_norm, varying_axes
+from gradxform.core.rows import Rows, is_row_leaf
+from gradxform.core.transform import GradientTransformation
+from gradxform.core.tree import is_inexact, open_tree
+
+
+def inner_of(**named: Any) -> GradientTransformation:
+    """The transformation to wrap; another library's pair as a chain of one stage."""
+    ((what, tx),) = named.items()
+    return tx if isinstance(tx, GradientTransformation) else Chain(stages_of(tx, what))
+
+
+def number(least: Callable[..., None], **named: Any) -> float:
+    """A plain number in its range: what a schedule or a tunable cannot stand for."""
+    ((name, x),) = named.items()
+    found = check.given(least, **named)
+    if not isinstance(found, float):
+        raise TypeError(f"{name} must be a number, got {x!r} of type {type(x).__name__}")
+    return found
+
+
+def axis_or_none(axis_name: Any) -> Any:
+    if axis_name is not None:
+        check.axis(axis_name=axis_name)
+    return axis_name
+
+
+def tree_norm(tree: Any, axis_name: Any, what: str) -> Any:
+    """The norm over all floating leaves, the same reduction that clipping makes."""
+    leaves = [x for x in open_tree(tree)[1] if _counts(x)]
+    if axis_name is None and any(varying_axes(x) for x in leaves):
+        raise ValueError(f"{what} sees one device's part of a leaf inside shard_map: give axis_name")
+    return global_norm(leaves, axis_name=axis_name)
+
+
+def _counts(x: Any) -> bool:
+    return x is not None and is_inexact(jnp.asarray(x) if isinstance(x, float | complex | int) else x) and x.size > 0
+
+
+def map_gradients(f: Callable[[Any], Any], grads: Any) -> Any:
+    """`f` of every floating gradient, of the values of sparse rows; None, float0 and integers as they are."""
+
+    def at(g: Any) -> Any:
+        if g is None or not hasattr(g, "dtype") or not is_inexact(g):
+            return g
+        return g.with_values(f(g.values)) if isinstance(g, Rows) else f(jnp.asarray(g))
+
+    return jax.tree.map(at, grads, is_leaf=is_row_leaf)
+
+
+def update_if(
+    ok: Any, inner: GradientTransformation, updates: Any, state: Any, params: Any, extra: dict[str, Any]
+) -> tuple[Any, Any]:
+    """The inner update where `ok`; elsewhere zeros, and the state as it was.
+
+    Old or new is chosen where each statistic is made, and what follows is computed from the chosen one. A choice
+    among the results would make XLA keep both: two copies of the parameters for Adam, measured.
+    """
+    closed, shapes = jax.make_jaxpr(lambda s: inner.update(updates, s, params, **extra), return_shape=True)(state)
+    held = jax.tree.leaves(state)
+    structure, after = map(jax.tree.structure, shapes)
+    us, ss = _run_held(ok, closed, held, structure.num_leaves)
+    # -0.0 leaves every parameter as it is, -0.0 too.
+    zeroed = map_gradients(lambda u: jnp.where(ok, u, -0.0), structure.unflatten(us))
+    return zeroed, after.unflatten(ss)
+
+
+def _run_held(ok: Any, closed: Any, held: list[Any], n: int) -> tuple[list[Any], list[Any]]:
+    """Run a program `state -> updates, state`; `n` of its results are updates."""
+    jaxpr = closed.jaxpr
+    slots = list(zip(jaxpr.outvars[n:], jaxpr.invars, held, strict=True))
+    made = {v for eqn in jaxpr.eqns for v in eqn.outvars}
+    old = {v: x for v, _, x in slots if not isinstance(v, Literal) and v in made}
+    wanted = set(_variables(v for eqn in jaxpr.eqns for v in eqn.invars)) | set(_variables(jaxpr.outvars))
+    known = dict(zip([*jaxpr.constvars, *jaxpr.invars], [*closed.consts, *held], strict=True))
+    for part in _parts(jaxpr.eqns, old):
+        results = {v: None for eqn in part for v in eqn.outvars if v in wanted}
+        needed = {v: None for v in _variables(v for eqn in part for v in eqn.invars) if v in known}
+        run = jaxpr_as_fun(
+            ClosedJaxpr(jaxpr.replace(constvars=[], invars=[*needed], outvars=[*results], eqns=part), ())
+        )
+        for v, x in zip(results, run(*(known[v] for v in needed)), strict=True):
+            known[v] = _choose(ok, x, old[v]) if v in old else x
+
+    def read(v: Any) -> Any:
+        return jnp.asarray(v.val, v.aval.dtype) if isinstance(v, Literal) else known[v]
+
+    def settle(v: Any, own: Any, x: Any) -> Any:
+        chosen = v is own or (not isinstance(v, Literal) and old.get(v) is x)
+        return (read(v) if chosen else _choose(ok, read(v), x)).astype(x.dtype)
+
+    return [read(v) for v in jaxpr.outvars[:n]], [settle(*slot) for slot in slots]
+
+
+def _variables(atoms: Any) -> Iterator[Any]:
+    return (v for v in atoms if not isinstance(v, Literal))
+
+
+def _parts(eqns: list[Any], old: dict[Any, Any]) -> Iterator[list[Any]]:
+    """The equations in order, a part ending where a new statistic is made."""
+    part: list[Any] = []
+    for eqn in eqns:
+        part.append(eqn)
+        if any(v in old for v in eqn.outvars):
+            yield part
+            part = []
+    if part:
+        yield part
+
+
+def _choose(ok: Any, new: Any, old: Any) -> Any:
+    """`where(ok, new, old)` in new's dtype; on the device for what lives in host memory."""
+    space = getattr(jax.typeof(new), "memory_space", None)
+    if space is None or space == jax.memory.Space.Device:
+        return jnp.where(ok, new, old.astype(new.dtype))
+    new, old = (jax.device_put(x, jax.memory.Space.Device) for x in (new, old))
+    return jax.device_put(jnp.where(ok, new, old.astype(new.dtype)), space)

@@ -1,0 +1,129 @@
+"""Loss scaling: gradients of a scaled loss, unscaled before anything sees them, and overflowing steps skipped."""
+
+from __future__ import annotations
+
+from typing import Any, NamedTuple
+
+import jax
+import jax.numpy as jnp
+
+from gradxform.control.hold import axis_or_none, inner_of, map_gradients, number, tree_norm, update_if
+from gradxform.core import check
+from gradxform.core.numbers import cast, compute_dtype, next_count
+from gradxform.core.transform import GradientTransformation
+from gradxform.core.value import Child
+
+
+class LossScaleState(NamedTuple):
+    """The inner state, the scale, finite steps since it last changed, and the steps skipped so far."""
+
+    inner: Any
+    scale: Any
+    good: Any
+    skipped: Any
+
+
+class LossScale(GradientTransformation):
+    inner: Child[GradientTransformation]
+    initial: float
+    factor: float = 1.0
+    window: int = 1
+    least: float = 0.0
+    axis_name: Any = None
+
+    def __repr__(self) -> str:
+        across = "" if self.axis_name is None else f", axis_name={self.axis_name!r}"
+        if self.factor == 1.0:
+            return f"static_loss_scale({self.inner!r}, {self.initial:g}{across})"
+        how = f"init={self.initial:g}, factor={self.factor:g}, window={self.window}, min={self.least:g}"
+        return f"dynamic_loss_scale({self.inner!r}, {how}{across})"
+
+    @property
+    def name(self) -> str:  # type: ignore[override]
+        return "loss_scale"
+
+    def _init(self, params: Any) -> LossScaleState:
+        zero = jnp.zeros((), jnp.int32)
+        scale = jnp.asarray(self.initial, jnp.float32)
+        return LossScaleState(self.inner.init(params), scale, zero, jnp.zeros_like(zero))
+
+    def _update(
+        self, updates: Any, state: LossScaleState, params: Any, extra: dict[str, Any]
+    ) -> tuple[Any, LossScaleState]:
+        grads = map_gradients(lambda g: cast(g, compute_dtype(g.dtype)) / state.scale, updates)
+        finite = jnp.isfinite(tree_norm(grads, self.axis_name, self.name))
+        new, inner = update_if(finite, self.inner, grads, state.inner, params, extra)
+        scale, good = self.rescaled(finite, state.scale, state.good)
+        return new, LossScaleState(inner, scale, good, jnp.where(finite, state.skipped, next_count(state.skipped)))
+
+    def _evaluate(self, state: LossScaleState, params: Any) -> Any:
+        return self.inner._evaluate(state.inner, params)
+
+    def rules(self, path: str, leaf: Any) -> Any:
+        return self.inner.rules(path, leaf)
+
+    def rescaled(self, finite: Any, scale: Any, good: Any) -> tuple[Any, Any]:
+        """The scale and the count of finite steps since it last changed, after one more step."""
+        if self.factor == 1.0:
+            return scale, jnp.where(finite, next_count(good), 0)
+        good = good + 1
+        grown = scale * self.factor
+        grows = finite & (good >= self.window)
+        less = jnp.maximum(scale / self.factor, self.least)
+        scale = jnp.where(finite, jnp.where(grows & jnp.isfinite(grown), grown, scale), less)
+        return scale, jnp.where(finite & ~grows, good, 0)
+
+
+def static_loss_scale(tx: Any, scale: float, *, axis_name: Any = None) -> LossScale:
+    """Train on gradients of `scale·loss`: `u = tx(g / scale)`, and skip a step whose gradients overflow.
+
+    As `dynamic_loss_scale`, with a scale that stays; `gx.unscale(scale)` divides alone and skips nothing.
+    State: the inner one, scale (float32), good and skipped (int32), all scalars.
+    Raises: TypeError unless scale is a number, ValueError unless it is positive.
+    """
+    scale = number(check.positive, scale=scale)
+    return LossScale(inner_of(tx=tx), scale, axis_name=axis_or_none(axis_name))
+
+
+def dynamic_loss_scale(
+    tx: Any,
+    init: float = 2.0**15,
+    factor: float = 2.0,
+    window: int = 2000,
+    min: float = 1.0,  # noqa: A002 - what it is called everywhere
+    *,
+    axis_name: Any = None,
+) -> LossScale:
+    """Train on gradients of `scale·loss`: `u = tx(g / scale)`, with the largest scale that does not overflow.
+
+    Gradients are divided in float32 or wider. If any of them is not finite the step is skipped whole (zero update, the
+    inner state stands still) and `scale <- max(scale/factor, min)`; after `window` finite steps in a row
+    `scale <- scale·factor`. Finite means that the global norm of the unscaled gradients is: above 1.8e19 its square
+    overflows float32, and the step counts as an overflow. axis_name: device axes over which to decide together.
+    State: the inner one, scale (float32), good and skipped (int32), all scalars.
+    Raises: TypeError and ValueError for arguments that are no such numbers.
+    Source: Micikevicius et al. 2018, arXiv 1710.03740, section 3.2; as in MindSpore and flax.
+    """
+    init, least = number(check.positive, init=init), number(check.positive, min=min)
+    check.ordered(min=least, init=init)
+    factor = number(check.positive, factor=factor)
+    if factor <= 1.0:
+        raise ValueError(f"factor must be greater than 1, got {factor}")
+    check.integer(1, window=window)
+    return LossScale(inner_of(tx=tx), init, factor, int(window), least, axis_or_none(axis_name))
+
+
+def scale_loss(state: Any, loss: Any) -> Any:
+    """The loss to differentiate: `loss·scale`, in float32 or wider, with the scale found anywhere in the state.
+
+    Raises: ValueError if the state holds no loss scale, or several.
+    """
+    found = [x for x in jax.tree.leaves(state, is_leaf=_is_scaled) if _is_scaled(x)]
+    if len(found) != 1:
+        raise ValueError(f"the state must hold one loss scale, it holds {len(found)}; see dynamic_loss_scale")
+    loss = jnp.asarray(loss)
+    return cast(loss, compute_dtype(loss.dtype)) * found[0].scale
+
+
+def _is_scaled(x: Any) -> bool:
+    return isinstance(x, LossScaleState)

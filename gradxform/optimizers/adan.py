@@ -1,0 +1,84 @@
+"""Adan: Nesterov momentum by differences of gradients, with an adaptive denominator."""
+
+from __future__ import annotations
+
+from typing import Any, NamedTuple
+
+import jax.numpy as jnp
+
+from gradxform.core import check
+from gradxform.core.chain import Chain, chain, lift
+from gradxform.core.hyper import Beta, Hyper
+from gradxform.core.numbers import abs_sq, debias
+from gradxform.core.rule import Rule
+from gradxform.transforms.decay import add_decayed_weights
+from gradxform.transforms.scale import scale_by_learning_rate
+
+
+class AdanMoments(NamedTuple):
+    m: Any
+    v: Any
+    n: Any
+    g: Any
+
+
+class ScaleByAdan(Rule):
+    b1: Beta = 0.98
+    b2: Beta = 0.92
+    b3: Beta = 0.99
+    eps: Hyper = 1e-8
+    eps_root: Hyper = 0.0
+
+    def check(self) -> None:
+        check.fraction(b1=self.b1, b2=self.b2, b3=self.b3)
+        check.nonnegative(eps=self.eps, eps_root=self.eps_root)
+
+    def init(self, p: Any) -> AdanMoments:
+        return AdanMoments(m=jnp.zeros_like(p), v=jnp.zeros_like(p), n=jnp.zeros_like(p.real), g=jnp.zeros_like(p))
+
+    def scalars(self, t: Any) -> Any:
+        return debias(self.b1, t), debias(self.b2, t), debias(self.b3, t), t == 1
+
+    def remember(self, g: Any, s: AdanMoments, p: Any, k: Any) -> AdanMoments:
+        change = jnp.where(k[3], 0, g - s.g)
+        return AdanMoments(
+            m=self.b1 * s.m + (1 - self.b1) * g,
+            v=self.b2 * s.v + (1 - self.b2) * change,
+            n=self.b3 * s.n + (1 - self.b3) * abs_sq(g + self.b2 * change),
+            g=g,
+        )
+
+    def emit(self, g: Any, s: AdanMoments, p: Any, k: Any) -> Any:
+        direction = s.m / k[0] + self.b2 * (s.v / k[1])
+        return direction / (jnp.sqrt(s.n / k[2] + self.eps_root) + self.eps)
+
+
+def scale_by_adan(b1: Any = 0.98, b2: Any = 0.92, b3: Any = 0.99, eps: Any = 1e-8, eps_root: Any = 0.0) -> Chain:
+    """Look ahead by the change of the gradient: `u = (m̂ + b2·v̂) / (√(n̂ + eps_root) + eps)`.
+
+    m, v, n are means, with rates b1, b2, b3, of g, of `Δ = g - g before` (0 at first) and of `|g + b2·Δ|²`, each
+    corrected by `1 / (1 - bᵗ)`. The paper writes 1 - b for b. optax 0.2.8 weighs Δ and v̂ by 1 - b2, unlike the paper.
+    Reach: element. State: m, v, n, g, shaped like p, float32 or wider (n real for complex p).
+    Raises: ValueError if b1, b2 or b3 is not in [0, 1), eps < 0 or eps_root < 0.
+    Source: Xie et al. 2022, arXiv:2208.06677, algorithm 1, with the corrections of the authors' code.
+    """
+    return lift(ScaleByAdan(b1, b2, b3, eps, eps_root))
+
+
+def adan(
+    learning_rate: Any,
+    b1: Any = 0.98,
+    b2: Any = 0.92,
+    b3: Any = 0.99,
+    eps: Any = 1e-8,
+    eps_root: Any = 1e-8,
+    weight_decay: Any = 0.0,
+    mask: Any = None,
+) -> Chain:
+    """Adan with decoupled decay: `scale_by_adan`, `add_decayed_weights(weight_decay, mask)`, learning rate.
+
+    The paper divides by `1 + lr·weight_decay` instead, to first order the same.
+    Source: Xie et al. 2022, arXiv:2208.06677, algorithm 1.
+    """
+    decay = add_decayed_weights(weight_decay, mask)
+    return chain(scale_by_adan(b1, b2, b3, eps, eps_root), decay, scale_by_learning_rate(learning_rate))

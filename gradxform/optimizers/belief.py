@@ -1,0 +1,77 @@
+"""AdaBelief: Adam with the variance about the mean in the denominator."""
+
+from __future__ import annotations
+
+from typing import Any, NamedTuple
+
+import jax.numpy as jnp
+
+from gradxform.core import check
+from gradxform.core.chain import Chain, chain, lift
+from gradxform.core.hyper import Beta, Hyper
+from gradxform.core.numbers import abs_sq, debias
+from gradxform.core.rule import Rule
+from gradxform.transforms.scale import scale_by_learning_rate
+
+
+class Belief(NamedTuple):
+    mu: Any
+    nu: Any
+
+
+class ScaleByBelief(Rule):
+    b1: Beta = 0.9
+    b2: Beta = 0.999
+    eps: Hyper = 1e-16
+    eps_root: Hyper = 1e-16
+    nesterov: bool = False
+
+    def check(self) -> None:
+        check.fraction(b1=self.b1, b2=self.b2)
+        check.nonnegative(eps=self.eps, eps_root=self.eps_root)
+        check.boolean(nesterov=self.nesterov)
+
+    def init(self, p: Any) -> Belief:
+        return Belief(mu=jnp.zeros_like(p), nu=jnp.zeros_like(p.real))
+
+    def scalars(self, t: Any) -> Any:
+        return debias(self.b1, t), debias(self.b1, t + 1), debias(self.b2, t)
+
+    def remember(self, g: Any, s: Belief, p: Any, k: Any) -> Belief:
+        mu = self.b1 * s.mu + (1 - self.b1) * g
+        return Belief(mu, self.b2 * s.nu + (1 - self.b2) * abs_sq(g - mu) + self.eps_root)
+
+    def emit(self, g: Any, s: Belief, p: Any, k: Any) -> Any:
+        c1, c1_next, c2 = k
+        m_hat = self.b1 * (s.mu / c1_next) + (1 - self.b1) * (g / c1) if self.nesterov else s.mu / c1
+        return m_hat / (jnp.sqrt(s.nu / c2) + self.eps)
+
+
+def scale_by_belief(
+    b1: Any = 0.9, b2: Any = 0.999, eps: Any = 1e-16, eps_root: Any = 1e-16, *, nesterov: bool = False
+) -> Chain:
+    """Divide a mean of gradients by the deviation from it: `u = m̂ / (√ŝ + eps)`.
+
+    `s <- b2·s + (1-b2)·|g - m|² + eps_root`; m, its correction and nesterov as in `scale_by_adam`; `ŝ = s / (1-b2ᵗ)`.
+    Long steps where gradients agree.
+    Reach: element. State: mu, nu, shaped like p, float32 or wider (nu real for complex p).
+    Raises: ValueError if b1 or b2 is not in [0, 1), eps < 0 or eps_root < 0.
+    Source: Zhuang et al. 2020, arXiv:2010.07468, algorithm 2.
+    """
+    return lift(ScaleByBelief(b1, b2, eps, eps_root, nesterov))
+
+
+def adabelief(
+    learning_rate: Any,
+    b1: Any = 0.9,
+    b2: Any = 0.999,
+    eps: Any = 1e-16,
+    eps_root: Any = 1e-16,
+    *,
+    nesterov: bool = False,
+) -> Chain:
+    """AdaBelief: `chain(scale_by_belief(b1, b2, eps, eps_root), scale_by_learning_rate(learning_rate))`.
+
+    Source: Zhuang et al. 2020, arXiv:2010.07468, algorithm 2.
+    """
+    return chain(scale_by_belief(b1, b2, eps, eps_root, nesterov=nesterov), scale_by_learning_rate(learning_rate))

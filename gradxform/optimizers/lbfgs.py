@@ -1,0 +1,157 @@
+"""L-BFGS: the gradient times an inverse Hessian estimated from the last steps, then a line search."""
+
+from __future__ import annotations
+
+from typing import Any, NamedTuple
+
+import jax
+import jax.numpy as jnp
+
+from gradxform.core import check
+from gradxform.core.chain import Chain, chain
+from gradxform.core.numbers import compute_dtype, next_count
+from gradxform.core.transform import GradientTransformation
+from gradxform.core.tree import is_trained, open_tree
+from gradxform.transforms.objective import of_path, refilled, refuse_parts, value_dtype, zeros
+from gradxform.transforms.scale import scale, scale_by_learning_rate
+from gradxform.transforms.zoom import scale_by_zoom_linesearch
+
+
+class LbfgsState(NamedTuple):
+    """count: updates done. pairs: pairs taken in. Memories: the last pairs, in a ring; weights: 1 / y·s of each."""
+
+    count: Any
+    pairs: Any
+    params: Any
+    updates: Any
+    diff_params_memory: Any
+    diff_updates_memory: Any
+    weights_memory: Any
+    scale: Any
+
+
+class ScaleByLbfgs(GradientTransformation):
+    memory_size: int = 10
+    scale_init_precond: bool = True
+    name = "lbfgs"
+
+    def _init(self, params: Any) -> LbfgsState:
+        dtype, many = value_dtype(params), self.memory_size
+        count = jnp.zeros((), jnp.int32)
+        return LbfgsState(
+            count,
+            jnp.copy(count),
+            zeros(params),
+            zeros(params),
+            zeros(params, many),
+            zeros(params, many),
+            jnp.zeros(many, dtype),
+            jnp.ones((), dtype),
+        )
+
+    def _update(self, updates: Any, state: LbfgsState, params: Any, extra: dict[str, Any]) -> tuple[Any, LbfgsState]:
+        if params is None:
+            raise ValueError("lbfgs needs the parameters: call update(updates, state, params)")
+        given, ps = of_path(updates), of_path(params)
+        refuse_parts(self.name, {**given, **ps})
+        paths = [path for path, g in given.items() if g is not None and is_trained(ps[path])]
+        gs = {path: given[path].astype(compute_dtype(ps[path].dtype)) for path in paths}
+        ps = {path: jnp.array(ps[path], gs[path].dtype, copy=True) for path in paths}
+        new, ss, ys = self._taken_in(state, ps, gs)
+        weights, dtype = new.weights_memory, new.weights_memory.dtype
+        rings = (ss, ys)
+
+        def right(q: Any, i: Any) -> Any:
+            s, y = _at(rings, i)
+            alpha = weights[i] * _dot(s, q, dtype)
+            return _add(q, -alpha, y), alpha
+
+        def left(r: Any, i_alpha: Any) -> Any:
+            i, alpha = i_alpha
+            s, y = _at(rings, i)
+            return _add(r, alpha - weights[i] * _dot(y, r, dtype), s), None
+
+        oldest_first = (new.pairs + jnp.arange(self.memory_size)) % self.memory_size
+        q, alphas = jax.lax.scan(right, gs, oldest_first, reverse=True)
+        q = {path: x * new.scale.astype(x.real.dtype) for path, x in q.items()}
+        r, _ = jax.lax.scan(left, q, (oldest_first, alphas))
+        every, leaves, structure = open_tree(updates)
+        return structure.unflatten([r.get(path, x) for path, x in zip(every, leaves, strict=True)]), new
+
+    def _taken_in(self, state: LbfgsState, ps: Any, gs: Any) -> tuple[LbfgsState, Any, Any]:
+        """The state with the last step's pair in the ring where its curvature is positive; the memories by path."""
+        dtype = state.weights_memory.dtype
+        old_p, old_g = of_path(state.params), of_path(state.updates)
+        s, y = {k: ps[k] - old_p[k] for k in ps}, {k: gs[k] - old_g[k] for k in gs}
+        ys, yy = _dot(y, s, dtype), _dot(y, y, dtype)
+        curved = (state.count > 0) & (ys > 0.0) & jnp.isfinite(ys) & jnp.isfinite(1.0 / ys)
+        slot = state.pairs % self.memory_size
+        memories = of_path(state.diff_params_memory), of_path(state.diff_updates_memory)
+        ss, yys = (
+            {k: m.at[slot].set(jnp.where(curved, x[k], m[slot])) for k, m in memory.items() if k in x}
+            for memory, x in zip(memories, (s, y), strict=True)
+        )
+        weights = state.weights_memory
+        weights = weights.at[slot].set(jnp.where(curved, 1.0 / jnp.where(curved, ys, 1.0), weights[slot]))
+        size = state.scale
+        if self.scale_init_precond:
+            size = jnp.where(state.count == 0, jnp.minimum(1.0, 1.0 / jnp.sqrt(_dot(gs, gs, dtype))), size)
+            size = jnp.where(curved, ys / jnp.where(curved, yy, 1.0), size).astype(dtype)
+        new = LbfgsState(
+            next_count(state.count),
+            state.pairs + curved,
+            refilled(state.params, ps),
+            refilled(state.updates, {k: jnp.array(g, copy=True) for k, g in gs.items()}),
+            refilled(state.diff_params_memory, ss),
+            refilled(state.diff_updates_memory, yys),
+            weights,
+            size,
+        )
+        return new, ss, yys
+
+
+def _dot(a: dict[str, Any], b: dict[str, Any], dtype: Any) -> Any:
+    """The real inner product over all leaves."""
+    products = [jnp.sum((a[k].conj() * b[k]).real).astype(dtype) for k in a]
+    return jnp.stack(products).sum() if products else jnp.zeros((), dtype)
+
+
+def _add(x: dict[str, Any], factor: Any, y: dict[str, Any]) -> dict[str, Any]:
+    return {k: x[k] + factor.astype(x[k].real.dtype) * y[k] for k in x}
+
+
+def _at(rings: Any, i: Any) -> Any:
+    return jax.tree.map(lambda x: x[i], rings)
+
+
+def scale_by_lbfgs(memory_size: int = 10, scale_init_precond: bool = True) -> Chain:
+    """Multiply the gradient by an inverse Hessian: `u = H·g`, H from the last pairs `s = Δp`, `y = Δg` by BFGS updates.
+
+    H starts from `(s·y / y·y)·I` of the newest pair (at the first step from `min(1, 1/‖g‖)·I`), from I without
+    scale_init_precond. A pair with `s·y <= 0` is left out, so that u stays uphill for any step length. A leaf without
+    gradient takes no part. Sharded parameters run under `jit` as they are.
+    Reach: tree. State: params, updates, shaped like p, and two memories of memory_size times p, float32 or wider;
+    weights_memory, scale, count, pairs.
+    Raises: ValueError if memory_size < 1 or params are missing; inside shard_map for leaves that vary.
+    Source: Liu, Nocedal 1989, doi:10.1007/BF01589116; Nocedal, Wright 2006, algorithms 7.4, 7.5.
+    """
+    check.integer(1, memory_size=memory_size)
+    check.boolean(scale_init_precond=scale_init_precond)
+    return chain(ScaleByLbfgs(int(memory_size), scale_init_precond))
+
+
+def lbfgs(
+    learning_rate: Any = None,
+    memory_size: int = 10,
+    scale_init_precond: bool = True,
+    linesearch: Any = scale_by_zoom_linesearch(20, initial_guess_strategy="one"),  # noqa: B008
+) -> Chain:
+    """L-BFGS with a line search: `scale_by_lbfgs`, `scale(-1)` (or the learning rate), `scale_by_zoom_linesearch(20)`.
+
+    `update` takes `value`, `grad`, `value_fn` for the line search (see there). linesearch: None for fixed steps.
+    Source: Liu, Nocedal 1989; Nocedal, Wright 2006, algorithm 7.5.
+    """
+    step = scale(-1.0) if learning_rate is None else scale_by_learning_rate(learning_rate)
+    return chain(
+        scale_by_lbfgs(memory_size, scale_init_precond), step, *(() if linesearch is None else (linesearch,))
+    )

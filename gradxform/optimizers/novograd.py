@@ -1,0 +1,77 @@
+"""NovoGrad: gradients normalised array by array, then momentum."""
+
+from __future__ import annotations
+
+from typing import Any, NamedTuple
+
+import jax.numpy as jnp
+
+from gradxform.core import check
+from gradxform.core.chain import Chain, chain, lift
+from gradxform.core.codec import stored_in
+from gradxform.core.hyper import Beta, Hyper
+from gradxform.core.numbers import abs_sq
+from gradxform.core.rule import Reach, Rule
+from gradxform.transforms.scale import scale_by_learning_rate
+
+
+class NormMoments(NamedTuple):
+    mu: Any
+    nu: Any
+
+
+class ScaleByNovograd(Rule):
+    b1: Beta = 0.9
+    b2: Beta = 0.25
+    eps: Hyper = 1e-8
+    eps_root: Hyper = 0.0
+    weight_decay: Hyper = 0.0
+    reach = Reach.ARRAY
+    needs_params = True
+
+    def check(self) -> None:
+        check.fraction(b1=self.b1, b2=self.b2)
+        check.nonnegative(eps=self.eps, eps_root=self.eps_root, weight_decay=self.weight_decay)
+
+    def init(self, p: Any) -> NormMoments:
+        return NormMoments(mu=jnp.zeros_like(p), nu=jnp.zeros((), p.real.dtype))
+
+    def scalars(self, t: Any) -> Any:
+        return t == 1
+
+    def remember(self, g: Any, s: NormMoments, p: Any, k: Any) -> NormMoments:
+        square = jnp.sum(abs_sq(g))
+        nu = jnp.where(k, square, self.b2 * s.nu + (1 - self.b2) * square)
+        return NormMoments(self.b1 * s.mu + g / (jnp.sqrt(nu + self.eps_root) + self.eps) + self.weight_decay * p, nu)
+
+    def emit(self, g: Any, s: NormMoments, p: Any, k: Any) -> Any:
+        return s.mu
+
+
+def scale_by_novograd(
+    b1: Any = 0.9, b2: Any = 0.25, eps: Any = 1e-8, eps_root: Any = 0.0, weight_decay: Any = 0.0, mu_dtype: Any = None
+) -> Chain:
+    """Add up gradients of about unit norm: `m <- b1·m + g / (√(v + eps_root) + eps) + weight_decay·p`, `u = m`.
+
+    `v <- b2·v + (1-b2)·‖g‖²`, one number an array, that starts as the first ‖g‖². mu_dtype: store m in this dtype.
+    Reach: array. State: mu, shaped like p; nu, a scalar for each array; float32 or wider.
+    Raises: ValueError if b1 or b2 is not in [0, 1), another argument is negative, or params are missing.
+    Source: Ginsburg et al. 2019, arXiv:1905.11286, algorithm 1.
+    """
+    check.floating(mu_dtype=mu_dtype)
+    return lift(stored_in(ScaleByNovograd(b1, b2, eps, eps_root, weight_decay), mu=mu_dtype))
+
+
+def novograd(
+    learning_rate: Any,
+    b1: Any = 0.9,
+    b2: Any = 0.25,
+    eps: Any = 1e-6,
+    eps_root: Any = 0.0,
+    weight_decay: Any = 0.0,
+) -> Chain:
+    """NovoGrad: `chain(scale_by_novograd(b1, b2, eps, eps_root, weight_decay), scale_by_learning_rate(learning_rate))`.
+
+    Source: Ginsburg et al. 2019, arXiv:1905.11286, algorithm 1.
+    """
+    return chain(scale_by_novograd(b1, b2, eps, eps_root, weight_decay), scale_by_learning_rate(learning_rate))

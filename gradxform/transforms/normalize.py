@@ -1,0 +1,104 @@
+"""Length and direction of the gradient: one length for all, the length of the parameter, the part across it."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import jax.numpy as jnp
+
+from gradxform.core import check
+from gradxform.core.chain import Chain, lift
+from gradxform.core.hyper import Hyper
+from gradxform.core.numbers import abs_sq, global_norm
+from gradxform.core.rule import Reach, Rule, TreeRule
+
+
+class NormalizeByUpdateNorm(TreeRule):
+    scale_factor: Hyper = 1.0
+    eps: Hyper = 1e-6
+    axis_name: Any = None
+    keeps_zero = True
+
+    def check(self) -> None:
+        check.finite(scale_factor=self.scale_factor)
+        check.nonnegative(eps=self.eps)
+        if self.axis_name is not None:
+            check.axis(axis_name=self.axis_name)
+
+    def measure(self, gs: list[Any], s: Any, t: Any) -> tuple[Any, Any]:
+        return self.scale_factor / (global_norm(gs, axis_name=self.axis_name) + self.eps), s
+
+    def update(self, g: Any, s: Any, p: Any, k: Any) -> tuple[Any, Any]:
+        return g * k, s
+
+
+class ScaleByParamBlockNorm(Rule):
+    min_scale: Hyper = 1e-3
+    reach = Reach.ARRAY
+    needs_params = True
+
+    def check(self) -> None:
+        check.nonnegative(min_scale=self.min_scale)
+
+    def update(self, g: Any, s: Any, p: Any, k: Any) -> tuple[Any, Any]:
+        return g * jnp.maximum(jnp.sqrt(jnp.sum(abs_sq(p))), self.min_scale), s
+
+
+class ScaleByParamBlockRms(ScaleByParamBlockNorm):
+    def update(self, g: Any, s: Any, p: Any, k: Any) -> tuple[Any, Any]:
+        return g * jnp.maximum(jnp.sqrt(jnp.mean(abs_sq(p))), self.min_scale), s
+
+
+class OrthogonalizeGradient(Rule):
+    reach = Reach.ARRAY
+    needs_params = True
+
+    def update(self, g: Any, s: Any, p: Any, k: Any) -> tuple[Any, Any]:
+        if p.size == 1:
+            return g, s
+        square = jnp.sum(abs_sq(p))
+        along = jnp.sum((p.conj() * g).real) / jnp.where(square > 0, square, 1)
+        return g - along * p, s
+
+
+def normalize_by_update_norm(scale_factor: Any = 1.0, eps: Any = 1e-6, *, axis_name: Any = None) -> Chain:
+    """Give the whole gradient one length: `u = scale_factor · g / (√Σ‖gᵢ‖² + eps)`.
+
+    axis_name: as in `clip_by_global_norm`.
+    Reach: tree. State: none.
+    Raises: ValueError if scale_factor is not finite, eps < 0, or a leaf varies over a mesh axis that is not named.
+    """
+    return lift(NormalizeByUpdateNorm(scale_factor, eps, axis_name))
+
+
+def scale_by_param_block_norm(min_scale: Any = 1e-3) -> Chain:
+    """Scale each array by its parameter's norm: `u = g · max(‖p‖₂, min_scale)`.
+
+    Reach: array. State: none.
+    Raises: ValueError if min_scale < 0 or params are missing.
+    """
+    return lift(ScaleByParamBlockNorm(min_scale))
+
+
+def scale_by_param_block_rms(min_scale: Any = 1e-3) -> Chain:
+    """Scale each array by its parameter's root mean square: `u = g · max(rms(p), min_scale)`.
+
+    Adafactor's relative step.
+    Reach: array. State: none.
+    Raises: ValueError if min_scale < 0 or params are missing.
+    Source: Shazeer, Stern 2018, arXiv:1804.04235, section 8.
+    """
+    return lift(ScaleByParamBlockRms(min_scale))
+
+
+def orthogonalize_gradient() -> Chain:
+    """Take the part of each gradient across its parameter: `u = g - (p·g / p·p) · p`, and `u = g` where p is 0.
+
+    Before the direction. To first order the step leaves the parameter's length alone, which a classifier would grow for
+    ever to sharpen its softmax. A single number, which has no other direction, keeps its gradient. Real inner products,
+    for complex numbers too.
+    Reach: array. State: none.
+    Raises: ValueError if params are missing.
+    Source: Prieto et al. 2025, arXiv:2501.04697 (⊥Grad).
+    """
+    return lift(OrthogonalizeGradient())

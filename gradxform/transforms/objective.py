@@ -1,0 +1,208 @@
+"""The objective along a step, for the stages that evaluate it themselves."""
+
+from __future__ import annotations
+
+import inspect
+from collections.abc import Callable
+from typing import Any, NamedTuple
+
+import jax
+import jax.numpy as jnp
+
+from gradxform.core.numbers import compute_dtype, real_dtype, varying_axes
+from gradxform.core.rows import Rows, is_row_leaf
+from gradxform.core.tree import is_trained, open_tree
+
+
+class LineSearchState(NamedTuple):
+    """The rate of the last step, and the objective and its gradient (as `jax.grad` gives it) where that step landed."""
+
+    learning_rate: Any
+    value: Any
+    grad: Any
+    info: Any
+
+
+class Line(NamedTuple):
+    """The objective `f(p + step·u)` as a function of the step, over the leaves that have an update."""
+
+    paths: list[str]
+    us: list[Any]
+    ps: list[Any]
+    grads: list[Any]
+    value: Any
+    slope: Any
+    objective: Callable[[list[Any]], Any]
+
+    def landed(self, step: Any) -> list[Any]:
+        """Where the step lands, rounded as it will be stored."""
+        return [(p.astype(u.dtype) + step.astype(u.real.dtype) * u).astype(p.dtype) for p, u in self._pairs()]
+
+    def value_at(self, step: Any) -> Any:
+        return self.objective(self.landed(step)).astype(self.value.dtype)
+
+    def at(self, step: Any) -> tuple[Any, list[Any], Any]:
+        """Value, gradients and slope after a step."""
+        value, grads = jax.value_and_grad(self.objective)(self.landed(step))
+        grads = [g.astype(u.dtype) for g, u in zip(grads, self.us, strict=True)]
+        return value.astype(self.value.dtype), grads, slope(grads, self.us, self.value.dtype)
+
+    def _pairs(self) -> Any:
+        return zip(self.ps, self.us, strict=True)
+
+
+def slope(grads: list[Any], us: list[Any], dtype: Any) -> Any:
+    """`Re Σ g·u`, for gradients as `jax.grad` gives them."""
+    products = [jnp.sum((g * u).real).astype(dtype) for g, u in zip(grads, us, strict=True)]
+    return jnp.stack(products).sum() if products else jnp.zeros((), dtype)
+
+
+def line(name: str, updates: Any, params: Any, extra: dict[str, Any]) -> Line:
+    """The objective along the updates, from `value`, `grad`, `value_fn` and what else `value_fn` takes by name."""
+    if params is None:
+        raise ValueError(f"{name} needs the parameters: call update(updates, state, params)")
+    for key in ("value", "grad", "value_fn"):
+        if extra.get(key) is None:
+            raise ValueError(f"{name} needs {key!r}: call update(updates, state, params, {key}=...)")
+    us, ps, gs = (of_path(tree) for tree in (updates, params, extra["grad"]))
+    paths = [path for path, u in us.items() if u is not None and is_trained(u)]
+    for path in paths:
+        if gs.get(path) is None:
+            raise ValueError(f"{name}: grad has no gradient for {path!r}, which has an update")
+    refuse_parts(name, us)
+    wide = [compute_dtype(ps[path].dtype) for path in paths]
+    moves = [us[path].astype(dtype) for path, dtype in zip(paths, wide, strict=True)]
+    grads = [dense(gs[path]).astype(dtype).conj() for path, dtype in zip(paths, wide, strict=True)]
+    dtype = value_dtype(params)
+    objective = objective_of(name, paths, params if extra.get("whole") is None else extra["whole"], extra)
+    value = jnp.asarray(extra["value"], dtype)
+    return Line(paths, moves, [ps[path] for path in paths], grads, value, slope(grads, moves, dtype), objective)
+
+
+def objective_of(name: str, paths: list[str], whole: Any, extra: dict[str, Any]) -> Callable[[list[Any]], Any]:
+    """`value_fn` of the arrays at some paths, the rest of the tree and the other arguments held; no auxiliary data."""
+    value_fn, keywords = extra["value_fn"], arguments(name, extra["value_fn"], extra)
+    every, held, structure = open_tree(whole)
+
+    def objective(xs: list[Any]) -> Any:
+        new = dict(zip(paths, xs, strict=True))
+        found = value_fn(structure.unflatten([new.get(p, x) for p, x in zip(every, held, strict=True)]), **keywords)
+        return jnp.asarray(found[0] if isinstance(found, tuple) else found)
+
+    return objective
+
+
+def arguments(name: str, value_fn: Any, extra: dict[str, Any]) -> dict[str, Any]:
+    """What `value_fn` takes beside the parameters, from the extra arguments by name."""
+    if not callable(value_fn):
+        raise TypeError(f"{name}: value_fn must be a function, got {value_fn!r}")
+    taken: dict[str, Any] = {}
+    for p in list(inspect.signature(value_fn).parameters.values())[1:]:
+        if p.kind == p.VAR_KEYWORD:
+            taken |= {key: x for key, x in extra.items() if key not in ("value", "grad", "value_fn", "whole")}
+        elif p.kind != p.VAR_POSITIONAL and p.name in extra:
+            taken[p.name] = extra[p.name]
+        elif p.kind != p.VAR_POSITIONAL and p.default is p.empty:
+            raise ValueError(f"value_fn takes {p.name!r}: {name} needs update(updates, state, params, {p.name}=...)")
+    return taken
+
+
+def of_path(tree: Any) -> dict[str, Any]:
+    """Path -> leaf, sparse rows made dense."""
+    paths, leaves, _ = open_tree(tree)
+    return {path: dense(x) for path, x in zip(paths, leaves, strict=True)}
+
+
+def dense(x: Any) -> Any:
+    return x.dense() if isinstance(x, Rows) else x
+
+
+def refilled(tree: Any, new: dict[str, Any]) -> Any:
+    """The tree with the leaves at some paths exchanged, in their dtypes."""
+    paths, held, structure = open_tree(tree)
+    return structure.unflatten(
+        [new[path].astype(x.dtype) if x is not None and path in new else x for path, x in zip(paths, held, strict=True)]
+    )
+
+
+def zeros(params: Any, *axes: int) -> Any:
+    """Zeros like the parameters, in float32 or wider, with further axes in front; None for what is not trained."""
+
+    def zero(p: Any) -> Any:
+        if not is_trained(p):
+            return None
+        shape, dtype = (*axes, *p.shape), compute_dtype(p.dtype)
+        if isinstance(p, jax.ShapeDtypeStruct):
+            return jax.ShapeDtypeStruct(shape, dtype, **({} if axes else {"sharding": p.sharding}))
+        return jnp.zeros(shape, dtype) if axes else jnp.zeros_like(p, dtype)
+
+    return jax.tree.map(zero, params, is_leaf=is_row_leaf)
+
+
+def value_dtype(params: Any) -> Any:
+    """The real dtype, float32 or wider, in which values and slopes are computed."""
+    dtypes = [compute_dtype(p.dtype) for p in jax.tree.leaves(params) if is_trained(p)]
+    return real_dtype(jnp.result_type(jnp.float32, *dtypes))
+
+
+def refuse_parts(name: str, arrays: dict[str, Any]) -> None:
+    """Refuse leaves that differ between devices inside `shard_map`: inner products would see one device's part."""
+    for path, x in arrays.items():
+        if axes := varying_axes(x):
+            raise ValueError(
+                f"{name} sees one device's part of {path!r} inside shard_map (it varies over "
+                f"{', '.join(sorted(axes))}); run it under jit, or on averaged gradients (mean_across)"
+            )
+
+
+def value_and_grad_from_state(value_fn: Any, *, has_aux: bool = False) -> Callable[..., Any]:
+    """`jax.value_and_grad(value_fn)` that takes both from the state of a line search where it holds them.
+
+    Call it as `f(params, *args, state=state, **kwargs)`, inside `jit` too. For an objective that does not change from
+    step to step: the last point of the search is where the next step starts. Gradients in float32 or wider.
+    has_aux: value_fn returns `(value, aux)`, and so does f in place of the value; aux is computed afresh.
+    Raises: ValueError if the state holds no gradient of a line search, or several; TypeError if value_fn is no function.
+    """
+    if not callable(value_fn):
+        raise TypeError(f"value_fn must be a function, got {value_fn!r} of type {type(value_fn).__name__}")
+    if not isinstance(has_aux, bool):
+        raise TypeError(f"has_aux must be True or False, got {has_aux!r} of type {type(has_aux).__name__}")
+
+    def from_state(params: Any, *args: Any, state: Any, **kwargs: Any) -> Any:
+        held = _searched(state)
+        known = of_path(held.grad)
+
+        def stored(params: Any) -> Any:
+            paths, ps, structure = open_tree(params)
+            gs = [known.get(path) for path in paths]
+            grads = structure.unflatten([_zero(p) if g is None else g for g, p in zip(gs, ps, strict=True)])
+            return ((held.value, value_fn(params, *args, **kwargs)[1]) if has_aux else held.value), grads
+
+        def fresh(params: Any) -> Any:
+            out, grads = jax.value_and_grad(value_fn, has_aux=has_aux)(params, *args, **kwargs)
+            value = (out[0] if has_aux else out).astype(held.value.dtype)
+            return ((value, out[1]) if has_aux else value), jax.tree.map(_wide, grads)
+
+        return jax.lax.cond(jnp.isfinite(held.value), stored, fresh, params)
+
+    return from_state
+
+
+def _searched(state: Any) -> LineSearchState:
+    def is_search(x: Any) -> bool:
+        return isinstance(x, LineSearchState)
+
+    found = [x for x in jax.tree.leaves(state, is_leaf=is_search) if is_search(x)]
+    if len(found) != 1:
+        raise ValueError(f"the state holds {len(found)} line searches; value_and_grad_from_state reads exactly one")
+    if found[0].grad is None:
+        raise ValueError("the line search keeps no gradient: give it store_grad=True")
+    return found[0]
+
+
+def _wide(x: Any) -> Any:
+    return x.astype(compute_dtype(x.dtype))
+
+
+def _zero(p: Any) -> Any:
+    return None if p is None else jnp.zeros(p.shape, compute_dtype(p.dtype))

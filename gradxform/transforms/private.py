@@ -1,0 +1,142 @@
+"""Differential privacy, first in the chain: the gradient of every example is bounded, the sum is drowned in noise."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+
+from gradxform.core import check
+from gradxform.core.chain import Chain, lift
+from gradxform.core.hyper import Hyper, coerce
+from gradxform.core.numbers import cast, compute_dtype, global_norm, real_dtype
+from gradxform.core.rule import TreeRule
+from gradxform.transforms.noise import Noisy, Seed, given_key, normal
+
+
+def clip_factors(gs: list[Any], bound: Any) -> Any:
+    """For every example `min(1, bound / norm)` over all arrays, and 0 where one of its numbers is not finite.
+
+    The norm is taken of numbers divided by about their largest, so that no square overflows or vanishes; by no number
+    whose inverse would be subnormal, which may count as 0.
+    """
+    sizes = [jnp.abs(cast(g, compute_dtype(g.dtype))) for g in gs]
+    dtype = jnp.result_type(*sizes)
+    largest = jnp.stack([jnp.max(x, tuple(range(1, x.ndim)), initial=0).astype(dtype) for x in sizes]).max(axis=0)
+    finite = jnp.isfinite(largest)
+    tiny = jnp.finfo(dtype).tiny
+    unit = jnp.clip(largest, tiny, 1 / tiny)
+    norm = jax.vmap(lambda unit, *xs: global_norm([x / unit for x in xs]))(unit, *sizes)
+    factor = jnp.where(largest > 0, jnp.minimum(1, bound / unit / norm), 1)
+    return jnp.where(finite, factor, 0)
+
+
+def clipped_sum(factors: Any, g: Any) -> Any:
+    """Σ factor · g over the examples, where a factor of 0 removes what is not finite too."""
+    g = cast(g, compute_dtype(g.dtype))
+    factors = factors.astype(real_dtype(g.dtype)).reshape(-1, *(1,) * (g.ndim - 1))
+    return jnp.sum(jnp.where(factors > 0, g * factors, 0), axis=0)
+
+
+class DifferentiallyPrivateAggregate(Noisy, TreeRule):
+    l2_norm_clip: Hyper = 1.0
+    noise_multiplier: Hyper = 1.0
+    axis_name: Any = None
+    per_example = True
+
+    def check(self) -> None:
+        check.positive(l2_norm_clip=self.l2_norm_clip)
+        check.nonnegative(noise_multiplier=self.noise_multiplier)
+        if self.axis_name is not None:
+            check.axis(axis_name=self.axis_name)
+
+    def measure(self, gs: list[Any], s: Any, t: Any) -> tuple[Any, Any]:
+        _examples(gs)
+        factors = clip_factors(gs, self.l2_norm_clip) if gs else None
+        return (factors, self.l2_norm_clip * self.noise_multiplier, t), s
+
+    def update(self, g: Any, s: Seed, p: Any, k: Any) -> tuple[Any, Seed]:
+        factors, deviation, t = k
+        total, n = clipped_sum(factors, g), len(g)
+        if self.axis_name is not None:
+            total, n = jax.lax.psum((total, n), self.axis_name)
+        return (total + deviation * normal(s, t, total)) / n, s
+
+
+def _flat(tree: Any) -> tuple[list[Any], Any]:
+    return jax.tree.flatten(tree)
+
+
+def _examples(leaves: list[Any]) -> None:
+    """Refuse arrays that do not all hold the same number of examples."""
+    shapes = [jnp.shape(x) for x in leaves]
+    if len({shape[:1] for shape in shapes}) > 1 or () in shapes:
+        raise ValueError(f"every gradient needs a leading axis of the same number of examples, got shapes {shapes}")
+
+
+def _bound(**named: Any) -> Any:
+    """A bound as a number or a tracer; 0 removes every gradient, infinity bounds none."""
+    ((name, x),) = named.items()
+    x = coerce(name, x)
+    if not isinstance(x, float | jax.core.Tracer):
+        raise TypeError(f"{name} must be one number, got {named[name]!r}")
+    if isinstance(x, float) and not x >= 0:
+        raise ValueError(f"{name} must be at least 0, got {x}")
+    return x
+
+
+def per_example_global_norm_clip(grads: Any, l2_norm_clip: Any) -> tuple[Any, Any]:
+    """Bound the gradient of every example and add them up: `Σᵢ gᵢ · min(1, l2_norm_clip / ‖gᵢ‖₂)`, and how many it cut.
+
+    grads: a tree whose arrays have a leading axis of examples, as `jax.vmap(jax.grad(loss), (None, 0))` gives. The norm
+    is over the whole tree. An example with a number that is not finite adds nothing, and counts as cut.
+    Every example adds at most l2_norm_clip in L2 norm, to the rounding of a sum in float32 or wider.
+    Raises: ValueError for a negative bound, or arrays that do not hold the same number of examples.
+    Source: Abadi et al. 2016, arXiv:1607.00133, algorithm 1.
+    """
+    bound = _bound(l2_norm_clip=l2_norm_clip)
+    leaves, structure = _flat(grads)
+    _examples(leaves)
+    leaves = [jnp.asarray(x) for x in leaves]
+    if not leaves:
+        return grads, jnp.zeros((), int)
+    factors = clip_factors(leaves, bound)
+    return structure.unflatten([clipped_sum(factors, g) for g in leaves]), jnp.sum(factors < 1)
+
+
+def per_example_layer_norm_clip(grads: Any, global_l2_norm_clip: Any, uniform: bool = True) -> tuple[Any, Any]:
+    """Bound the gradient of every example array by array, and add them up: the sums, and how many each array cut.
+
+    Array i of K gets the bound `C/√K`, or with uniform=False `C·√(sizeᵢ/size)`, C = global_l2_norm_clip: together an
+    example adds at most C. Else as `per_example_global_norm_clip`.
+    Raises: ValueError for a negative bound, or arrays that do not hold the same number of examples.
+    Source: McMahan et al. 2017, arXiv:1710.06963 (per-layer clipping).
+    """
+    check.boolean(uniform=uniform)
+    bound = _bound(global_l2_norm_clip=global_l2_norm_clip)
+    leaves, structure = _flat(grads)
+    _examples(leaves)
+    sizes = [1 if uniform else jnp.size(x) for x in leaves]
+    bounds = [bound * (size / sum(sizes)) ** 0.5 for size in sizes]
+    found = [per_example_global_norm_clip(x, bound) for x, bound in zip(leaves, bounds, strict=True)]
+    return structure.unflatten([total for total, _ in found]), structure.unflatten([cut for _, cut in found])
+
+
+def differentially_private_aggregate(
+    l2_norm_clip: Any, noise_multiplier: Any, key: Any = None, *, seed: Any = None, axis_name: Any = None
+) -> Chain:
+    """Bound every example, add noise, average: `u = (Σᵢ gᵢ·min(1, C/‖gᵢ‖₂) + N(0, σ²C²)) / n`, first in the chain.
+
+    Gradients arrive with a leading axis of n examples. C = l2_norm_clip bounds what one example, also one that is huge
+    or not finite, adds to the sum, to its rounding; σ = noise_multiplier. With a secret key that makes one step the
+    Gaussian mechanism of noise multiplier σ for adding or removing one example. For (ε, δ) give an accountant σ, the
+    sampling and the steps. Not covered: n (fill every batch up to one n, with gradients of 0); figures of the loss or
+    of gradients; statistics shared by a batch; tuning; whoever knows key or state; low bits of floating-point noise.
+    axis_name: axis over which the examples are split inside `shard_map` or `pmap`. key, seed: as in `add_noise`.
+    Reach: tree. State: seed, two uint32 words a leaf.
+    Raises: ValueError if l2_norm_clip <= 0, noise_multiplier < 0, without a key, or if it is not the first stage.
+    Source: Abadi et al. 2016, arXiv:1607.00133, algorithm 1.
+    """
+    kept = given_key(key, seed)
+    return lift(DifferentiallyPrivateAggregate(kept, (), l2_norm_clip, noise_multiplier, axis_name))

@@ -1,0 +1,138 @@
+"""Rounding of parameters in bfloat16, at the station "land": what rounding to nearest loses is kept, or drawn."""
+
+from __future__ import annotations
+
+from typing import Any, ClassVar, NamedTuple
+
+import jax
+import jax.numpy as jnp
+
+from gradxform.core import check
+from gradxform.core.chain import Chain, lift
+from gradxform.core.dither import folded, path_word, random_bits, round_randomly
+from gradxform.core.numbers import rounded
+from gradxform.core.rule import Reach, Rule
+from gradxform.core.value import Child
+
+
+class Rounding(Rule):
+    """Steers where a step lands in bfloat16; leaves of other dtypes are left to `apply_updates`."""
+
+    mode: ClassVar[str] = ""
+    needs_params = True
+    stored_params = True
+    real_only = True
+
+    def __repr__(self) -> str:
+        seed = f", seed={self.seed}" if getattr(self, "seed", 0) else ""
+        return f"round_updates({self.mode!r}{seed})"
+
+    def for_leaf(self, path: str, p: Any) -> Rule:
+        return self if p.dtype == jnp.bfloat16 else AsItIs()
+
+
+class AsItIs(Rule):
+    def update(self, g: Any, s: Any, p: Any, k: Any) -> tuple[Any, Any]:
+        return g, s
+
+
+def step_to(target: Any, p: Any) -> tuple[Any, Any]:
+    """u such that `apply_updates` lands on a bfloat16 number, and where it lands.
+
+    The two differ only where no float32 u leads there: a step that cancels all but 2⁻¹⁶ of p.
+    """
+    u = jnp.where(jnp.isfinite(p) & jnp.isfinite(target), target - p, target)
+    return u, rounded(p + u, jnp.bfloat16)
+
+
+class Seed(NamedTuple):
+    seed: Any
+
+
+class RoundRandomly(Rounding):
+    seed: int = 0
+    path: Child[Any] = 0
+    name, mode = "round_updates", "stochastic"
+    reach = Reach.ARRAY
+
+    def for_leaf(self, path: str, p: Any) -> Rule:
+        own = super().for_leaf(path, p)
+        return own.with_fields(path=path_word(path)) if own is self else own
+
+    def init(self, p: Any) -> Seed:
+        return Seed(folded(self.seed, self.path))
+
+    def scalars(self, t: Any) -> Any:
+        return t
+
+    def update(self, g: Any, s: Seed, p: Any, k: Any) -> tuple[Any, Seed]:
+        p = p.astype(jnp.float32)
+        return step_to(round_randomly(p + g, random_bits(s.seed, k, p.shape)), p)[0], s
+
+
+class Compensation(NamedTuple):
+    compensation: Any
+
+
+class RoundKahan(Rounding):
+    name, mode = "round_updates", "kahan"
+
+    def init(self, p: Any) -> Compensation:
+        return Compensation(jnp.zeros(p.shape, jnp.bfloat16))
+
+    def update(self, g: Any, s: Compensation, p: Any, k: Any) -> tuple[Any, Compensation]:
+        p = p.astype(jnp.float32)
+        step = g + s.compensation.astype(jnp.float32)
+        u, landed = step_to(rounded(p + step, jnp.bfloat16), p)
+        left = step - (landed - p)
+        return u, Compensation(jnp.where(jnp.isfinite(left), left, 0.0).astype(jnp.bfloat16))
+
+
+class Remainder(NamedTuple):
+    remainder: Any
+
+
+class RoundSplit(Rounding):
+    name, mode = "round_updates", "split16"
+
+    def init(self, p: Any) -> Remainder:
+        return Remainder(jnp.zeros(p.shape, jnp.int16))
+
+    def update(self, g: Any, s: Remainder, p: Any, k: Any) -> tuple[Any, Remainder]:
+        p = p.astype(jnp.float32)
+        master = joined(p, s.remainder) + g
+        high, low = split(master)
+        u, landed = step_to(high, p)
+        return u, Remainder(jnp.where(landed == high, low, 0).astype(jnp.int16))
+
+
+def joined(high: Any, low: Any) -> Any:
+    """The float32 number whose bits are those of a bfloat16 number and a signed remainder of 16 bits behind it."""
+    bits = jax.lax.bitcast_convert_type(high, jnp.int32) + low.astype(jnp.int32)
+    return jnp.where(jnp.isnan(high), high, jax.lax.bitcast_convert_type(bits, jnp.float32))
+
+
+def split(x: Any) -> tuple[Any, Any]:
+    """float32 x as the nearest bfloat16 number (away from zero in a tie), and the remainder of its bits."""
+    bits = jax.lax.bitcast_convert_type(x, jnp.int32)
+    high = (bits + 0x8000) & jnp.int32(-0x10000)
+    near = jnp.where(jnp.isnan(x), x, jax.lax.bitcast_convert_type(high, jnp.float32))
+    return near, jnp.where(jnp.isnan(x), 0, bits - high).astype(jnp.int16)
+
+
+def round_updates(mode: str, *, seed: int = 0) -> Chain:
+    """Train parameters in bfloat16 without losing small steps: `u` such that `apply_updates` lands where mode says.
+
+    Last in the chain. `"stochastic"`: on one of the two numbers around p + u, each as likely as p + u is near to it.
+    `"kahan"`: what rounding lost is added to the next step. `"split16"`: 16 more bits of each parameter are kept, and
+    parameter and remainder together are the float32 master. The stages before see the bfloat16 parameters
+    (`master_weights` shows them the master). Parameters of other dtypes are left alone.
+    Reach: element, array if stochastic. State: seed, uint32 scalar | compensation, bfloat16 | remainder, int16, shaped like p.
+    Raises: ValueError for another mode, for a complex parameter, or if params are missing.
+    Source: Zamirai et al. 2020, arXiv:2010.06192, algorithms 2 and 3 (stochastic, kahan).
+    """
+    check.choice("stochastic", "kahan", "split16", mode=mode)
+    check.integer(0, seed=seed)
+    if mode == "stochastic":
+        return lift(RoundRandomly(seed))
+    return lift(RoundKahan() if mode == "kahan" else RoundSplit())

@@ -1,0 +1,38 @@
+from __future__ import annotations
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import optax
+import pytest
+
+import gradxform as gx
+from tests import transcripts
+from tests.trajectories import agrees, follows
+
+
+@pytest.mark.parametrize("letters", [{}, {"alpha": 0.7, "beta": 0.3}])
+def test_it_follows_its_paper(letters):
+    follows(gx.optimistic_gradient_descent(0.02, *letters.values()), transcripts.optimistic, 0.02, **letters)
+
+
+def test_equals_optax():
+    agrees("optimistic_gradient_descent", optax.cosine_decay_schedule(0.1, 40), 0.7, 0.3)
+    agrees("scale_by_optimistic_gradient")
+
+
+def test_it_finds_a_saddle_point_that_plain_descent_circles():
+    """min over x, max over y of x·y, whose solution is 0: Daskalakis et al. 2018, section 1."""
+
+    def distance(tx):
+        def step(carry, _):
+            p, state = carry
+            u, state = tx.update({"x": p["y"], "y": -p["x"]}, state)
+            return (gx.apply_updates(p, u), state), None
+
+        p = {"x": jnp.asarray(1.0), "y": jnp.asarray(1.0)}
+        return gx.global_norm(jax.lax.scan(step, (p, tx.init(p)), length=400)[0][0])
+
+    assert distance(gx.optimistic_gradient_descent(0.3)) < 1e-3
+    # A step of descent lengthens the distance by sqrt(1 + 0.3²) exactly.
+    np.testing.assert_allclose(distance(gx.sgd(0.3)), np.sqrt(2) * 1.09**200, rtol=1e-4)

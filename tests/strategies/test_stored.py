@@ -1,0 +1,269 @@
+from __future__ import annotations
+
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+
+import gradxform as gx
+from benchmarks.shapes import gpt2_small
+from gradxform.strategies.codecs import LINEAR, ROOTED, Blocks, Seeded, blocks_of
+
+SHAPE = (24, 300)
+RNG = np.random.default_rng(0)
+PARAMS = {"w": jnp.asarray(RNG.normal(size=SHAPE), jnp.float32), "b": jnp.ones(300)}
+GRADS = [jax.tree.map(lambda x: jnp.asarray(RNG.normal(size=x.shape) + 0.3, x.dtype), PARAMS) for _ in range(12)]
+CODECS = ["bfloat16", "float16", "int8", "int4", "float8_e4m3"]
+ADAMW = gx.adamw(1e-2, weight_decay=0.1)
+
+
+def run(tx: Any, params: Any = PARAMS, grads: Any = GRADS) -> tuple[Any, Any]:
+    step = gx.make_step(tx)
+    params = jax.tree.map(jnp.copy, params)
+    state = tx.init(params)
+    for g in grads:
+        params, state = step(params, state, g)
+    return params, state
+
+
+def by_blocks(x: np.ndarray) -> list[np.ndarray]:
+    """The columns of each block: equal parts of the last axis, the last one shorter."""
+    size = -(-x.shape[-1] // blocks_of(x.shape[-1]))
+    return [x[..., i : i + size] for i in range(0, x.shape[-1], size)]
+
+
+def transcript(x: np.ndarray, top: int, root: bool) -> tuple[np.ndarray, np.ndarray]:
+    """Decoded values and the size of a step, in float64: codes from -top to top over the block's largest size."""
+    decoded, steps = [], []
+    for block in by_blocks(np.sqrt(x) if root else x):
+        scale = np.abs(block).max(-1, keepdims=True) / top
+        codes = np.round(block / np.where(scale > 0, scale, 1.0))
+        if root:
+            codes = np.where(block > 0, np.maximum(codes, 1), codes)
+        y = codes * scale
+        decoded.append(y * y if root else y)
+        steps.append(np.broadcast_to(scale, block.shape))
+    return np.concatenate(decoded, -1), np.concatenate(steps, -1)
+
+
+@pytest.mark.parametrize("shape", [(3, 128), (5, 300), (2, 3, 1000), (40,), (2, 768)])
+@pytest.mark.parametrize(("codec", "top"), [(LINEAR["int8"], 127), (LINEAR["int4"], 7), (ROOTED["uint8_sqrt"], 255)])
+def test_codes_follow_the_transcript_within_half_a_step(codec: Any, top: int, shape: tuple[int, ...]) -> None:
+    x = np.random.default_rng(1).normal(size=shape) * np.logspace(-4, 2, shape[-1])
+    x = np.square(x) if codec.root else x
+    encoded = codec.encode(jnp.asarray(x, jnp.float32))
+    found = np.asarray(codec.decode(encoded, jnp.float32), np.float64)
+    expected, steps = transcript(np.asarray(jnp.asarray(x, jnp.float32), np.float64), top, codec.root)
+    root = np.sqrt if codec.root else np.asarray
+    # A number half way between two codes may fall on either side: the float32 quotient is rounded.
+    assert np.mean(np.abs(found - expected) <= 1e-6 * np.abs(expected)) > 0.999
+    lifted = root(x) < 0.5 * steps if codec.root else np.zeros(x.shape, bool)
+    off = np.abs(root(found) - root(x)) / steps
+    assert off[~lifted].max() <= 0.5 + 1e-4
+    if lifted.any():
+        assert off[lifted].max() <= 1.0 + 1e-4
+    assert encoded.codes.shape == shape
+    assert encoded.scales.shape == (*shape[:-1], blocks_of(shape[-1]))
+
+
+@pytest.mark.parametrize("codec", [*LINEAR.values(), *ROOTED.values()], ids=lambda c: f"{c!r}-{c.root}")
+def test_zeros_stay_zero_and_squares_above_zero_stay_above(codec: Any) -> None:
+    x = jnp.asarray([[0.0] * 64 + [1e-6] * 32 + [1.0] * 32, [0.0] * 128], jnp.float32)
+    found = codec.decode(codec.encode(x), jnp.float32)
+    assert found.dtype == jnp.float32
+    np.testing.assert_array_equal(found == 0, x == 0) if codec.root else np.testing.assert_array_equal(found[1], 0)
+    np.testing.assert_array_equal(found[:, :64], 0)
+    np.testing.assert_array_equal(found[0, 96:], 1.0)
+
+
+@pytest.mark.parametrize("bad", [np.nan, np.inf])
+def test_what_is_not_finite_stays_visible_in_its_block_alone(bad: float) -> None:
+    codec = LINEAR["int8"]
+    x = jnp.ones((2, 1024)).at[1, 5].set(bad)
+    found = np.asarray(codec.decode(codec.encode(x), jnp.float32))
+    assert not np.isfinite(found[1, 5])
+    np.testing.assert_array_equal(found[0], 1.0)
+    np.testing.assert_array_equal(found[1, 128:], 1.0)
+
+
+def test_a_gradient_that_is_not_finite_shows_in_the_parameters() -> None:
+    tx = gx.stored_as("int8", gx.adam(0.1), min_size=0)
+    p = jnp.ones((2, 1024))
+    after, _ = run(tx, p, [jnp.ones_like(p).at[1, 5].set(jnp.nan)])
+    assert np.isnan(after[1, 5])
+    np.testing.assert_allclose(after[0], 0.9, rtol=1e-4)
+
+
+def test_blocks_depend_on_the_length_alone_and_do_not_straddle_eight_shards() -> None:
+    for n in (512, 640, 768, 1024, 2304, 3072, 4096):
+        count = blocks_of(n)
+        assert count % 8 == 0
+        assert n % count == 0
+        assert n // count <= 128
+    assert [blocks_of(n) for n in (1, 128, 129, 50257)] == [1, 1, 2, 393]
+
+
+@pytest.mark.parametrize("codec", CODECS)
+def test_training_stays_near_that_with_exact_state(codec: str) -> None:
+    """Within what the codec's precision allows: mean distance over mean displacement after 12 steps."""
+    (found, state), (expected, _) = run(gx.stored_as(codec, ADAMW)), run(ADAMW)
+    off = np.abs(found["w"] - expected["w"]).mean() / np.abs(expected["w"] - PARAMS["w"]).mean()
+    assert 0 < off < {"bfloat16": 5e-3, "float16": 1e-3, "int8": 0.03, "int4": 0.35, "float8_e4m3": 0.08}[codec]
+    # XLA fuses differently beside encoded leaves: the last bit may differ.
+    np.testing.assert_allclose(found["b"], expected["b"], rtol=1e-6)
+    assert gx.view(state, "mu")["b"].dtype == jnp.float32
+
+
+@pytest.mark.parametrize(
+    "make", [gx.adam, gx.amsgrad, gx.adamax, gx.rmsprop, gx.radam, gx.adagrad, gx.momentum, gx.lion]
+)
+def test_every_optimizer_can_be_stored(make: Any) -> None:
+    (found, _), (expected, _) = run(gx.stored_as("int8", make(1e-2))), run(make(1e-2))
+    off = np.abs(found["w"] - expected["w"]).mean() / np.abs(expected["w"] - PARAMS["w"]).mean()
+    assert off < 0.06
+
+
+def test_adam_by_hand() -> None:
+    """Three steps in float64 with the stored moments: the update comes from them, bounds from max|g| and max|s|."""
+    p = np.asarray(PARAMS["w"], np.float64)
+    m, v = np.zeros(SHAPE), np.zeros(SHAPE)
+    width = -(-SHAPE[1] // blocks_of(SHAPE[1]))
+
+    def most(x: np.ndarray) -> np.ndarray:
+        largest = [np.broadcast_to(np.abs(b).max(-1, keepdims=True), b.shape) for b in by_blocks(x)]
+        return np.concatenate(largest, -1)
+
+    for t in (1, 2, 3):
+        g = np.asarray(GRADS[t]["w"], np.float64)
+        m_most, v_most = 0.9 * most(m) + 0.1 * most(g), 0.999 * most(v) + 0.001 * most(g) ** 2
+        m, v = 0.9 * m + 0.1 * g, 0.999 * v + 0.001 * g**2
+        m = np.round(m / (m_most / 127)) * (m_most / 127)
+        r = np.sqrt(v_most) / 255
+        v = (np.maximum(np.round(np.sqrt(v) / r), 1) * r) ** 2
+        p -= 0.01 * (m / (1 - 0.9**t)) / (np.sqrt(v / (1 - 0.999**t)) + 1e-8)
+    assert width == 100
+    found, _ = run(gx.stored_as("int8", gx.adam(0.01)), PARAMS, GRADS[1:4])
+    # A code at a tie may differ by one; such an element then moves a little further or less.
+    off = np.abs(np.asarray(found["w"], np.float64) - p)
+    assert np.mean(off < 2e-6) > 0.995
+    assert off.max() < 2e-3
+
+
+def test_codecs_by_field_by_parameter_and_by_size() -> None:
+    leaf = gx.stored_as({"nu": "uint8_sqrt"}, ADAMW).init(PARAMS).leaves["w"]["adam"]
+    assert leaf.mu.dtype == jnp.float32
+    assert isinstance(leaf.nu, Blocks)
+    assert leaf.nu.codes.dtype == jnp.uint8
+    state = gx.stored_as("bfloat16", ADAMW, gx.named("b"), min_size=300).init(PARAMS)
+    assert gx.view(state, "mu")["w"].dtype == jnp.float32
+    assert gx.view(state, "mu")["b"].dtype == jnp.bfloat16
+    assert gx.view(gx.stored_as("int8", ADAMW, min_size=7201).init(PARAMS), "mu")["w"].dtype == jnp.float32
+
+
+def test_bytes_of_gpt2_small() -> None:
+    """bfloat16 parameters, their remainder, and two moments in 8 bits with a float32 scale a block."""
+    shapes = {k: jax.ShapeDtypeStruct(s, jnp.bfloat16) for k, s in gpt2_small().items()}
+    told = gx.explain(gx.chain(gx.stored_as("int8", ADAMW), gx.round_updates("split16")), shapes)
+    assert (told.parameter_bytes + told.state_bytes) / told.parameters <= 6.1
+    plain = gx.explain(ADAMW, {k: jax.ShapeDtypeStruct(s, jnp.float32) for k, s in gpt2_small().items()})
+    assert (plain.parameter_bytes + plain.state_bytes) / plain.parameters == pytest.approx(12, rel=1e-6)
+
+
+@pytest.mark.parametrize(("codec", "share"), [("bfloat16", 0.01), ("int8", 0.25)])
+def test_no_decoded_copy_of_the_state_is_made(codec: str, share: float) -> None:
+    p = {k: jax.ShapeDtypeStruct((2048, 3072), jnp.float32) for k in "abc"}
+    tx = gx.stored_as(codec, ADAMW)
+    compiled = gx.make_step(tx).lower(p, tx.init(p), p).compile()
+    assert compiled.memory_analysis().temp_size_in_bytes <= share * 3 * 4 * 2048 * 3072
+
+
+def test_random_rounding_repeats_and_differs_by_seed_path_and_step() -> None:
+    p = {"a": jnp.zeros((16, 512)), "b": jnp.zeros((16, 512))}
+    g = jax.tree.map(lambda x: jnp.asarray(np.random.default_rng(3).normal(size=x.shape), jnp.float32), p)
+
+    def codes(seed: int, steps: int) -> Any:
+        _, state = run(gx.stored_as("int8", gx.ema(0.5), stochastic=True, seed=seed), p, [g] * steps)
+        return {k: np.asarray(s["ema"].ema.stored.codes) for k, s in state.leaves.items()}
+
+    first, again, other, later = codes(0, 1), codes(0, 1), codes(1, 1), codes(0, 2)
+    np.testing.assert_array_equal(first["a"], again["a"])
+    for x, y in ((first["a"], first["b"]), (first["a"], other["a"]), (first["a"], later["a"])):
+        assert np.mean(x != y) > 0.05
+        assert np.abs(x.astype(int) - y).max() <= (1 if y is not later["a"] else 127)
+
+
+@pytest.mark.parametrize("codec", ["int8", "bfloat16"])
+def test_random_rounding_is_right_on_average(codec: str) -> None:
+    """A mean that nearest rounding would freeze: 0.3 of a step beside the largest."""
+    x = jnp.full((64, 1024), 1.0 + 2**-9 if codec == "bfloat16" else 0.3 / 127).at[:, ::100].set(1.0)
+    encoded = LINEAR[codec].encode(x, None, (jnp.uint32(5), jnp.int32(1)))
+    found = np.asarray(LINEAR[codec].decode(encoded, jnp.float32), np.float64)
+    small = np.asarray(x)[:, 1::100].mean(), found[:, 1:100].mean()
+    unit = 2**-7 if codec == "bfloat16" else 1 / 127
+    # 6336 draws: a deviation of 1 % of a step is two standard deviations.
+    assert abs(small[0] - small[1]) < 0.02 * unit
+    assert LINEAR[codec].decode(LINEAR[codec].encode(x), jnp.float32)[0, 1] != small[0]
+
+
+def test_it_composes() -> None:
+    order = gx.offloaded(gx.stored_as("int8", ADAMW)), gx.stored_as("int8", gx.offloaded(ADAMW))
+    assert order[0] == order[1]
+    for tx in (
+        order[0],
+        gx.groups([("b", gx.sgd(0.1))], default=gx.stored_as("int8", ADAMW)),
+        gx.stored_as("int8", gx.groups([("b", gx.sgd(0.1))], default=ADAMW)),
+        gx.stored_as("int8", gx.adamw(gx.tunable(0.1))),
+        gx.chain(gx.clip_by_global_norm(1.0), gx.stored_as("int8", ADAMW), gx.ema_of_params(0.9)),
+        gx.stored_as({"mu": "int8"}, gx.stored_as({"nu": "uint8_sqrt"}, ADAMW)),
+    ):
+        _, state = run(tx, grads=GRADS[:2])
+        codes = [x for x in jax.tree.leaves(state) if x.dtype in (jnp.int8, jnp.uint8)]
+        assert [x.shape for x in codes] == [SHAPE, SHAPE]
+    with pytest.raises(TypeError, match="stored_as works on transformations made of rules; put it inside"):
+        gx.stored_as("int8", gx.measure(ADAMW, grad_norm=True))
+
+
+@pytest.mark.parametrize("mode", ["rest", "catch_up"])
+def test_rows_of_codes_move_alone(mode: str) -> None:
+    table = jnp.asarray(RNG.normal(size=(200, 256)), jnp.float32)
+    tx = gx.lazy(gx.stored_as("int8", gx.adam(0.1)), mode=mode)
+    assert mode == "catch_up" or tx == gx.stored_as("int8", gx.lazy(gx.adam(0.1)))
+    state = tx.init(table)
+    rows = gx.Rows(np.array([7, 3, 7]), np.ones((3, 256), np.float32), table.shape)
+    for _ in range(2):
+        updates, after = tx.update(rows, state, table)
+        moved = gx.apply_updates(table, updates)
+        assert set(np.flatnonzero((np.asarray(moved) != np.asarray(table)).any(axis=1))) == {3, 7}
+        codes = gx.view(after, "mu").codes
+        assert codes.dtype == jnp.int8
+        assert set(np.flatnonzero(np.asarray(codes).any(axis=1))) == {3, 7}
+        table, state = moved, after
+
+
+def test_seeds_stand_in_the_state_and_it_is_plain_arrays() -> None:
+    state = gx.stored_as("int8", ADAMW, stochastic=True).init(PARAMS)
+    assert isinstance(state.leaves["w"]["adam"].mu, Seeded)
+    assert all(isinstance(x, jax.Array) and x.dtype != jax.dtypes.prng_key for x in jax.tree.leaves(state))
+
+
+def test_it_prints_and_compares() -> None:
+    tx = gx.stored_as({"mu": "int8"}, gx.scale_by_adam(), "w", stochastic=True, seed=3)
+    assert tx == gx.stored_as({"mu": "int8"}, gx.scale_by_adam(), "w", stochastic=True, seed=3)
+    assert repr(tx).startswith("stored_as({'mu': 'int8'}, scale_by_adam(")
+    assert repr(tx).endswith("seed=3)")
+
+
+def test_wrong_codecs_are_refused() -> None:
+    with pytest.raises(ValueError, match=r"codec must be one of 'bfloat16', .*got 'int3'"):
+        gx.stored_as("int3", ADAMW)
+    with pytest.raises(ValueError, match=r"stochastic rounding is for .*got 'float16'"):
+        gx.stored_as("float16", ADAMW, stochastic=True)
+
+
+def test_complex_statistics_stay_exact() -> None:
+    p = jnp.ones((2, 256), jnp.complex64)
+    leaf = gx.stored_as("int8", gx.adam(0.1), min_size=0).init(p).leaves["adam"]
+    assert leaf.mu.dtype == jnp.complex64
+    assert isinstance(leaf.nu, Blocks)
