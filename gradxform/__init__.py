@@ -51,9 +51,11 @@ from gradxform.optimizers.adamax import adamax, adamaxw, scale_by_adamax
 from gradxform.optimizers.adan import adan, scale_by_adan
 from gradxform.optimizers.belief import adabelief, scale_by_belief
 from gradxform.optimizers.layerwise import lamb, lars
+from gradxform.optimizers.lbfgs import lbfgs, scale_by_lbfgs
 from gradxform.optimizers.lion import lion, scale_by_lion
 from gradxform.optimizers.novograd import novograd, scale_by_novograd
 from gradxform.optimizers.optimistic import optimistic_gradient_descent, scale_by_optimistic_gradient
+from gradxform.optimizers.polyak import polyak_sgd, scale_by_polyak
 from gradxform.optimizers.proximal import proximal_adagrad, proximal_sgd
 from gradxform.optimizers.radam import radam, scale_by_radam
 from gradxform.optimizers.rmsprop import rmsprop, scale_by_rms, scale_by_stddev
@@ -89,6 +91,11 @@ from gradxform.transforms.proximal import (
     proximal_nonnegative,
 )
 from gradxform.transforms.average import ema_of_params, polyak_average, pull_to_slow_weights, stochastic_weight_average
+from gradxform.transforms.schedule_free import average_schedule_free, schedule_free_eval_params
+from gradxform.optimizers.schedule_free import lookahead, schedule_free, schedule_free_adamw, schedule_free_sgd
+from gradxform.transforms.line_search import scale_by_backtracking_linesearch
+from gradxform.transforms.zoom import scale_by_zoom_linesearch
+from gradxform.transforms.objective import value_and_grad_from_state
 from gradxform.transforms.depth import layerwise_decay
 from gradxform.transforms.round import round_updates
 
@@ -122,9 +129,11 @@ from gradxform.strategies.stored import stored_as
 from gradxform.strategies.master import master_weights
 from gradxform.strategies.lazy import lazy
 from gradxform.strategies.offloaded import offloaded
+from gradxform.strategies.packed import packed, unpack
 
 from gradxform.control.tunable import hyperparams, tunable, with_hyperparams
 from gradxform.control.measure import measure, metrics
+from gradxform.control.sam import sam
 from gradxform.control.accumulate import accumulate, accumulate_gradients
 from gradxform.control.loss_scale import dynamic_loss_scale, scale_loss, static_loss_scale
 from gradxform.control.guard import apply_if_finite, guard
@@ -202,12 +211,16 @@ __all__ = [
     "scale_by_belief",
     "lamb",
     "lars",
+    "lbfgs",
+    "scale_by_lbfgs",
     "lion",
     "scale_by_lion",
     "novograd",
     "scale_by_novograd",
     "optimistic_gradient_descent",
     "scale_by_optimistic_gradient",
+    "polyak_sgd",
+    "scale_by_polyak",
     "proximal_adagrad",
     "proximal_sgd",
     "radam",
@@ -251,6 +264,15 @@ __all__ = [
     "polyak_average",
     "pull_to_slow_weights",
     "stochastic_weight_average",
+    "average_schedule_free",
+    "schedule_free_eval_params",
+    "lookahead",
+    "schedule_free",
+    "schedule_free_adamw",
+    "schedule_free_sgd",
+    "scale_by_backtracking_linesearch",
+    "scale_by_zoom_linesearch",
+    "value_and_grad_from_state",
     "layerwise_decay",
     "round_updates",
     "constant_schedule",
@@ -280,11 +302,14 @@ __all__ = [
     "master_weights",
     "lazy",
     "offloaded",
+    "packed",
+    "unpack",
     "hyperparams",
     "tunable",
     "with_hyperparams",
     "measure",
     "metrics",
+    "sam",
     "accumulate",
     "accumulate_gradients",
     "dynamic_loss_scale",

@@ -70,6 +70,30 @@ class AsExamples(Tx):
         return self.inner.update(updates, state, params, **extra)
 
 
+class Searched(Tx):
+    """A transformation with a line search, fed with an objective whose gradient at the parameters is the one given."""
+
+    inner: Child[Any]
+    name = "searched"
+
+    def _init(self, params: Any) -> Any:
+        return self.inner.init(params)
+
+    def _update(self, updates: Any, state: Any, params: Any, extra: dict[str, Any]) -> Any:
+        def objective(at: Any) -> Any:
+            def part(g: Any, p: Any, x: Any) -> Any:
+                if g is None or getattr(g, "dtype", None) == jax.dtypes.float0:
+                    return 0.0
+                g = g.dense() if isinstance(g, gx.Rows) else g
+                far = x.astype(jnp.promote_types(x.dtype, jnp.float32)) - p
+                return jnp.sum((far * g.conj()).real + jnp.abs(far) ** 2)
+
+            parts = jax.tree.map(part, updates, params, at, is_leaf=lambda x: x is None or isinstance(x, gx.Rows))
+            return sum(jax.tree.leaves(parts), jnp.zeros(()))
+
+        return self.inner.update(updates, state, params, value=0.0, grad=updates, value_fn=objective, **extra)
+
+
 def matrices(params: Any) -> Any:
     """A mask as optax's users write it."""
     return jax.tree.map(lambda x: x.ndim > 1, params)
@@ -136,6 +160,8 @@ CATALOGUE: dict[str, Callable[[], Tx]] = {
     "scale_by_belief": lambda: gx.scale_by_belief(eps=1e-8, nesterov=True),
     "lamb": lambda: gx.lamb(0.01, weight_decay=0.1),
     "lars": lambda: gx.lars(0.1, 0.01, matrices, nesterov=True),
+    "lbfgs": lambda: Searched(gx.lbfgs(memory_size=3)),
+    "scale_by_lbfgs": lambda: gx.scale_by_lbfgs(3),
     "lion": lambda: gx.lion(0.01, mu_dtype=jnp.bfloat16),
     "scale_by_lion": gx.scale_by_lion,
     "scale_by_lion smooth": lambda: gx.scale_by_lion(mode="smooth"),
@@ -144,6 +170,8 @@ CATALOGUE: dict[str, Callable[[], Tx]] = {
     "scale_by_novograd": lambda: gx.scale_by_novograd(mu_dtype=jnp.bfloat16),
     "optimistic_gradient_descent": lambda: gx.optimistic_gradient_descent(0.1, 0.7, cosine),
     "scale_by_optimistic_gradient": gx.scale_by_optimistic_gradient,
+    "polyak_sgd": lambda: gx.polyak_sgd(0.1),
+    "scale_by_polyak": lambda: gx.scale_by_polyak(f_min=-0.5, variant="sps+"),
     "proximal_adagrad": lambda: gx.proximal_adagrad(0.1, l1=0.5, l2=0.1),
     "proximal_adagrad adaptive": lambda: gx.proximal_adagrad(0.1, l1=0.5, l2=0.1, adaptive_threshold=True),
     "proximal_sgd": lambda: gx.proximal_sgd(0.1, 0.5, 0.1),
@@ -199,8 +227,19 @@ CATALOGUE: dict[str, Callable[[], Tx]] = {
     "polyak_average": lambda: gx.chain(gx.momentum(0.1), gx.polyak_average(1)),
     "stochastic_weight_average": lambda: gx.chain(gx.sgd(0.1), gx.stochastic_weight_average(2, 1)),
     "pull_to_slow_weights": lambda: gx.chain(gx.sgd(0.1), gx.pull_to_slow_weights(3, 0.5)),
+    "average_schedule_free": lambda: gx.chain(gx.sgd(0.1), gx.average_schedule_free(0.1)),
+    "lookahead": lambda: gx.lookahead(gx.momentum(0.1), 3, 0.5),
+    "lookahead restarted": lambda: gx.lookahead(gx.adam(0.1), 3, 0.5, reset_state=True),
+    "schedule_free": lambda: gx.schedule_free(gx.sgd(cosine), cosine, state_dtype=jnp.bfloat16),
+    "schedule_free_adamw": lambda: gx.schedule_free_adamw(0.1, 2, weight_decay=0.1),
+    "schedule_free_sgd": lambda: gx.schedule_free_sgd(0.1, weight_decay=0.1),
+    "scale_by_backtracking_linesearch": lambda: Searched(
+        gx.chain(gx.sgd(1.0), gx.scale_by_backtracking_linesearch(5, store_grad=True))
+    ),
+    "scale_by_zoom_linesearch": lambda: Searched(gx.chain(gx.sgd(1.0), gx.scale_by_zoom_linesearch(5))),
     "layerwise_decay": lambda: gx.layerwise_decay(0.5, [kernel, "bias"]),
     "round_updates": lambda: gx.chain(gx.sgd(0.1), gx.round_updates("split16")),
+    "sam": lambda: gx.sam(gx.momentum(0.1), gx.chain(gx.normalize_by_update_norm(), gx.sgd(0.1)), adaptive=True),
     "measure": lambda: gx.measure(
         gx.chain(gx.clip_by_global_norm(0.7), gx.adam(0.1)), grad_norm=True, update_norm=True, clip_fraction=True
     ),
@@ -271,7 +310,8 @@ class Entry(NamedTuple):
     @property
     def narrow(self) -> bool:
         """Whether a part of the state is kept in a narrower dtype on demand."""
-        return any(isinstance(rule, Stored) or "bfloat16" in dict(getattr(rule, "codecs", ())).values() for _, rule in self.rules)
+        codecs = [codec for _, rule in self.rules for _, codec in getattr(rule, "codecs", ())]
+        return any(isinstance(rule, Stored) for _, rule in self.rules) or "bfloat16" in codecs
 
     @property
     def reads_loss(self) -> bool:

@@ -17,6 +17,7 @@ P = {"kernel": jnp.ones((2, 3)), "bias": jnp.ones(3)}
 ADAM = gx.adam(gx.tunable(0.1))
 S = ADAM.init(P)
 U = {"kernel": jnp.ones((3, 2)), "bias": jnp.ones(3)}
+FREE = gx.schedule_free_sgd().init(P)
 MEASURED = gx.measure(gx.sgd(0.1), grad_norm=True)
 SCALED = gx.static_loss_scale(gx.sgd(0.1), 2.0).init(P)
 
@@ -84,6 +85,8 @@ BY_HAND: list[tuple[str, str, Any, type[Exception], str]] = [
     ("per_example_layer_norm_clip", "grads", lambda: gx.per_example_layer_norm_clip(P, 1.0), ValueError, "examples"),
     ("measure", "tx", lambda: gx.measure(3, grad_norm=True), TypeError, "tx must be .* got 3"),
     ("measure", "clip_fraction", lambda: gx.measure(ADAM, clip_fraction=True), ValueError, "clip_fraction needs"),
+    ("schedule_free_eval_params", "state", lambda: gx.schedule_free_eval_params(P, S), ValueError, "no state"),
+    ("schedule_free_eval_params", "params", lambda: gx.schedule_free_eval_params(FREE, {}), ValueError, "Dict key"),
     ("metrics", "state", lambda: gx.metrics(S), ValueError, "no metrics"),
     ("scale_loss", "state", lambda: gx.scale_loss(S, 1.0), ValueError, "one loss scale, it holds 0"),
     ("scale_loss", "loss", lambda: gx.scale_loss(SCALED, "high"), TypeError, "high"),

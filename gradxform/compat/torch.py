@@ -13,6 +13,7 @@ from gradxform.compat.kernels import is_zero, unchecked
 from gradxform.compat.torch_adam import adam, adamax, adamw, nadam, radam, sparse_adam
 from gradxform.compat.torch_checks import REFUSALS, nonnegative, number, seen
 from gradxform.compat.torch_extras import adadelta, adagrad, asgd, rmsprop, rprop
+from gradxform.compat.torch_lbfgs import lbfgs
 from gradxform.compat.torch_stages import decayed, stepped, turned
 from gradxform.core.chain import Chain, chain, lift
 from gradxform.transforms.momentum import Trace
@@ -24,6 +25,7 @@ __all__ = [
     "adamax",
     "adamw",
     "asgd",
+    "lbfgs",
     "nadam",
     "radam",
     "rmsprop",

@@ -74,12 +74,14 @@ class Accumulate(GradientTransformation):
                     leaf.memory = _plus(leaf.memory, leaf.g, w, finite)
         weight = _sum(begins, state.weight, w, finite)
         value = _sum(begins, state.value, w * figures.get("value", 0.0), finite)
-        full = jnp.where(weight > 0, weight, 1.0)
+        inverse = 1.0 / jnp.where(weight > 0, weight, 1.0)
         means = [
-            leaf.g if leaf.g is None or leaf.memory is None else leaf.memory / cast(full, real_dtype(leaf.memory.dtype))
+            leaf.g
+            if leaf.g is None or leaf.memory is None
+            else leaf.memory * cast(inverse, real_dtype(leaf.memory.dtype))
             for leaf in opened.leaves
         ]
-        given = {"weight": weight, "value": value / full}
+        given = {"weight": weight, "value": value * inverse}
         closes = state.seen + 1 >= jnp.maximum(jnp.round(evaluate(self.every, state.steps)), 1)
         ok = closes & (self._agreed(weight) > 0)
         grads = opened.structure.unflatten(means)

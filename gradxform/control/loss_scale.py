@@ -13,6 +13,9 @@ from gradxform.core.numbers import cast, compute_dtype, next_count
 from gradxform.core.transform import GradientTransformation
 from gradxform.core.value import Child
 
+LARGEST = 2.0**126
+"""The largest scale whose inverse is a normal number."""
+
 
 class LossScaleState(NamedTuple):
     """The inner state, the scale, finite steps since it last changed, and the steps skipped so far."""
@@ -50,7 +53,8 @@ class LossScale(GradientTransformation):
     def _update(
         self, updates: Any, state: LossScaleState, params: Any, extra: dict[str, Any]
     ) -> tuple[Any, LossScaleState]:
-        grads = map_gradients(lambda g: cast(g, compute_dtype(g.dtype)) / state.scale, updates)
+        inverse = 1.0 / state.scale
+        grads = map_gradients(lambda g: cast(g, compute_dtype(g.dtype)) * inverse, updates)
         finite = jnp.isfinite(tree_norm(grads, self.axis_name, self.name))
         new, inner = update_if(finite, self.inner, grads, state.inner, params, extra)
         scale, good = self.rescaled(finite, state.scale, state.good)
@@ -70,7 +74,7 @@ class LossScale(GradientTransformation):
         grown = scale * self.factor
         grows = finite & (good >= self.window)
         less = jnp.maximum(scale / self.factor, self.least)
-        scale = jnp.where(finite, jnp.where(grows & jnp.isfinite(grown), grown, scale), less)
+        scale = jnp.where(finite, jnp.where(grows & (grown <= LARGEST), grown, scale), less)
         return scale, jnp.where(finite & ~grows, good, 0)
 
 
@@ -82,6 +86,7 @@ def static_loss_scale(tx: Any, scale: float, *, axis_name: Any = None) -> LossSc
     Raises: TypeError unless scale is a number, ValueError unless it is positive.
     """
     scale = number(check.positive, scale=scale)
+    check.ordered(scale=scale, largest=LARGEST)
     return LossScale(inner_of(tx=tx), scale, axis_name=axis_or_none(axis_name))
 
 
@@ -106,6 +111,7 @@ def dynamic_loss_scale(
     """
     init, least = number(check.positive, init=init), number(check.positive, min=min)
     check.ordered(min=least, init=init)
+    check.ordered(init=init, largest=LARGEST)
     factor = number(check.positive, factor=factor)
     if factor <= 1.0:
         raise ValueError(f"factor must be greater than 1, got {factor}")

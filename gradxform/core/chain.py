@@ -133,7 +133,7 @@ class Chain(GradientTransformation):
         for name, stage in self.named(taken):
             if isinstance(stage, Split):
                 for group, branch in stage.branches.items():
-                    yield from branch.each(step._replace(prefix=f"{step.prefix}{group}/"), stage.taken)
+                    yield from branch.each(step._replace(prefix=step.prefix + stage.prefix(group)), stage.taken)
             else:
                 yield name, stage, step
 
@@ -176,6 +176,10 @@ class Split(Value):
     def reach(self) -> Reach:
         return max((branch.reach for branch in self.branches.values()), default=Reach.ELEMENT)
 
+    def prefix(self, group: str) -> str:
+        """What stands before the names of a group's hyperparameters and tree-wide memory."""
+        return f"{group}/"
+
     def after(self, used: set[str]) -> Split:
         """The same groups, their stages named apart from those before them in the chain."""
         return self.with_fields(taken=tuple(sorted(used)))
@@ -201,7 +205,7 @@ class Split(Value):
         labels = self.groups.labels(leaves, step.whole)
         for group, branch in self.branches.items():
             own = [leaf for leaf, label in zip(leaves, labels, strict=True) if label == group]
-            yield branch, own, step._replace(prefix=f"{step.prefix}{group}/")
+            yield branch, own, step._replace(prefix=step.prefix + self.prefix(group))
 
 
 def _refuse_foreign(state: Any) -> None:

@@ -152,6 +152,4 @@ def lbfgs(
     Source: Liu, Nocedal 1989; Nocedal, Wright 2006, algorithm 7.5.
     """
     step = scale(-1.0) if learning_rate is None else scale_by_learning_rate(learning_rate)
-    return chain(
-        scale_by_lbfgs(memory_size, scale_init_precond), step, *(() if linesearch is None else (linesearch,))
-    )
+    return chain(scale_by_lbfgs(memory_size, scale_init_precond), step, *(() if linesearch is None else (linesearch,)))

@@ -42,7 +42,7 @@ class ScaleByPolyak(TreeRule):
 def scale_by_polyak(f_min: Any = 0.0, max_learning_rate: Any = 1.0, eps: Any = 0.0, variant: str = "sps") -> Chain:
     """Scale by Polyak's step: `u = min((f - f_min) / (‖g‖² + eps), max_learning_rate)·g`.
 
-    `update` takes the objective's value f as `value`. A gradient of squared norm (with eps) within rounding of 0 gives 0.
+    `update` takes the objective's value f as `value`. A gradient whose squared norm is within rounding of 0 gives 0.
     f_min: a lower bound of the objective. variant: `"sps+"` takes a negative gap as 0.
     Reach: tree. State: none.
     Raises: ValueError for arguments out of range; at update if value is missing.

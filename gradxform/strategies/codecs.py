@@ -43,7 +43,7 @@ class Narrow(Cast):
             info = jnp.finfo(self.dtype)
             y = jnp.minimum(jnp.sqrt(x), float(info.max))
             return super().encode(jnp.where(x > 0, jnp.maximum(y, float(info.tiny)), y))
-        x = x if draw is None else round_randomly(x.astype(jnp.float32), random_bits(*draw, x.shape))
+        x = x if draw is None else round_randomly(x.astype(jnp.float32), random_bits(draw[0], draw[1], x.shape))
         return super().encode(x)
 
     def decode(self, x: Any, wide: Any) -> Any:
@@ -81,7 +81,7 @@ class Scaled:
         inverse = jnp.where(scales > 0, 1 / scales, 0.0)
         y = (jnp.sqrt(x) if self.root else x) * spread(inverse, x.shape)
         if jnp.issubdtype(self.dtype, jnp.integer):
-            y = jnp.round(y) if draw is None else jnp.floor(y + random_units(*draw, y.shape, y.dtype))
+            y = jnp.round(y) if draw is None else jnp.floor(y + random_units(draw[0], draw[1], y.shape, y.dtype))
         y = jnp.clip(y, 0.0 if self.root else -self.top, self.top)
         if self.root:
             least = float(jnp.finfo(self.dtype).smallest_subnormal) if jnp.issubdtype(self.dtype, jnp.floating) else 1.0

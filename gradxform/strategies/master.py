@@ -47,7 +47,8 @@ class MasterWeights(GradientTransformation):
             return steps, MasterState(inner, state.master)
         seen = _seen(params, state.master)
         steps, inner = self.inner.update(updates, state.inner, seen, **extra)
-        structure, place = jax.tree.structure(params, is_leaf=is_row_leaf), places(params)
+        structure: Any = jax.tree.structure(params, is_leaf=is_row_leaf)
+        place = places(params)
         old = place.flatten_up_to(state.master)
         moved = structure.flatten_up_to(apply_updates(seen, steps))
         new = [m if _is_kept(o) else {} for o, m in zip(old, moved, strict=True)]
@@ -78,7 +79,7 @@ def _is_kept(master: Any) -> bool:
 
 def _seen(params: Any, held: Any) -> Any:
     """The parameters with their masters in place of them."""
-    structure = jax.tree.structure(params, is_leaf=is_row_leaf)
+    structure: Any = jax.tree.structure(params, is_leaf=is_row_leaf)
     pairs = zip(structure.flatten_up_to(params), places(params).flatten_up_to(held), strict=True)
     return structure.unflatten([m if _is_kept(m) else p for p, m in pairs])
 

@@ -179,8 +179,10 @@ def stored_as(
     `{"mu": "int8", "nu": "uint8_sqrt"}`. The last four hold a scale for every block of at most 128 elements of the last
     axis, at least its largest size; second moments are then stored by their roots, in 8 bits or more, and one above 0
     stays above 0. where: for which parameters, a selector, a regular expression or `(path, leaf) -> bool`.
-    min_size: statistics of fewer elements stay exact, as do complex ones, and vectors where codes are in blocks. stochastic: round up or down by chance, from seed, path and step.
-    Reach: row at least for codes in blocks, array if stochastic. State: as without it, in place of a statistic `Blocks(codes, scales)` or a narrow array.
+    min_size: statistics of fewer elements stay exact, as do complex ones, and vectors where codes are in blocks.
+    stochastic: round up or down by chance, from seed, path and step.
+    Reach: row at least for codes in blocks, array if stochastic. State: as without it, in place of a statistic
+    `Blocks(codes, scales)` or a narrow array; `view` shows them as they are.
     Raises: ValueError for an unknown codec, TypeError if `tx` is not made of rules.
     Source: Dettmers et al. 2021, arXiv:2110.02861 (blocks); Li et al. 2023, arXiv:2309.01507 (roots, no zeros).
     """

@@ -45,9 +45,7 @@ class BacktrackingLinesearch(GradientTransformation):
         dtype = value_dtype(params)
         inf = jnp.full((), jnp.inf, dtype)
         info = BacktrackingInfo(jnp.zeros((), jnp.int32), inf)
-        return LineSearchState(
-            jnp.ones((), dtype), jnp.copy(inf), zeros(params) if self.store_grad else None, info
-        )
+        return LineSearchState(jnp.ones((), dtype), jnp.copy(inf), zeros(params) if self.store_grad else None, info)
 
     def _update(self, updates: Any, state: LineSearchState, params: Any, extra: dict[str, Any]) -> tuple[Any, Any]:
         on = line(self.name, updates, params, extra)
@@ -80,7 +78,8 @@ class BacktrackingLinesearch(GradientTransformation):
 
 def emitted(updates: Any, on: Line, step: Any) -> Any:
     """The updates times the step; 0 where the step is, whatever the update."""
-    scaled = {path: jnp.where(step == 0, 0, step.astype(u.real.dtype) * u) for path, u in zip(on.paths, on.us, strict=True)}
+    pairs = zip(on.paths, on.us, strict=True)
+    scaled = {path: jnp.where(step == 0, 0, step.astype(u.real.dtype) * u) for path, u in pairs}
     paths = open_tree(updates)[0]
     leaves, structure = jax.tree.flatten(updates, is_leaf=is_row_leaf)
     return structure.unflatten([scaled.get(path, u) for path, u in zip(paths, leaves, strict=True)])

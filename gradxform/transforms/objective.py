@@ -161,7 +161,7 @@ def value_and_grad_from_state(value_fn: Any, *, has_aux: bool = False) -> Callab
     Call it as `f(params, *args, state=state, **kwargs)`, inside `jit` too. For an objective that does not change from
     step to step: the last point of the search is where the next step starts. Gradients in float32 or wider.
     has_aux: value_fn returns `(value, aux)`, and so does f in place of the value; aux is computed afresh.
-    Raises: ValueError if the state holds no gradient of a line search, or several; TypeError if value_fn is no function.
+    Raises: ValueError if the state holds no gradient of one line search; TypeError if value_fn is no function.
     """
     if not callable(value_fn):
         raise TypeError(f"value_fn must be a function, got {value_fn!r} of type {type(value_fn).__name__}")

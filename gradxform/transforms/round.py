@@ -24,8 +24,8 @@ class Rounding(Rule):
     real_only = True
 
     def __repr__(self) -> str:
-        seed = f", seed={self.seed}" if getattr(self, "seed", 0) else ""
-        return f"round_updates({self.mode!r}{seed})"
+        seed = getattr(self, "seed", 0)
+        return f"round_updates({self.mode!r}{f', seed={seed}' if seed else ''})"
 
     def for_leaf(self, path: str, p: Any) -> Rule:
         return self if p.dtype == jnp.bfloat16 else AsItIs()
@@ -127,7 +127,7 @@ def round_updates(mode: str, *, seed: int = 0) -> Chain:
     `"kahan"`: what rounding lost is added to the next step. `"split16"`: 16 more bits of each parameter are kept, and
     parameter and remainder together are the float32 master. The stages before see the bfloat16 parameters
     (`master_weights` shows them the master). Parameters of other dtypes are left alone.
-    Reach: element, array if stochastic. State: seed, uint32 scalar | compensation, bfloat16 | remainder, int16, shaped like p.
+    Reach: element, array if stochastic. State: seed, uint32 scalar | compensation, bfloat16 | remainder, int16.
     Raises: ValueError for another mode, for a complex parameter, or if params are missing.
     Source: Zamirai et al. 2020, arXiv:2010.06192, algorithms 2 and 3 (stochastic, kahan).
     """

@@ -177,7 +177,7 @@ def scale_by_zoom_linesearch(
     initial_guess_strategy: str = "keep",
     verbose: bool = False,
 ) -> Chain:
-    """Scale u by a step η that satisfies the strong Wolfe conditions: `f(p + ηu) <= f + c₁η⟨∇f, u⟩`, `|f'(η)| <= c₂|f'(0)|`.
+    """Scale u by a step η of the strong Wolfe conditions: `f(p + ηu) <= f + c₁η⟨∇f, u⟩`, `|f'(η)| <= c₂|f'(0)|`.
 
     Last in the chain, behind the sign: `chain(sgd(1.0), scale_by_zoom_linesearch(15))`. `update` takes `value`, `grad`
     and `value_fn`, and what value_fn takes beside the parameters by name; value_fn returns the value, or (value, aux).

@@ -27,6 +27,7 @@ FUNCTIONS = {
     "Rprop": compat.rprop,
     "ASGD": compat.asgd,
     "SparseAdam": compat.sparse_adam,
+    "LBFGS": compat.lbfgs,
 }
 NO_NUMBER = {"foreach", "fused", "capturable", "differentiable", "last_epoch", "verbose"}
 """Options that choose a kernel, or print, and change no number."""
@@ -108,6 +109,8 @@ NAMES: dict[str, dict[str, str]] = {
 def state(config: Any, state: Any, params: Any) -> dict[str, Any]:
     """The final state as a case records it: `{"state_name/leaf": array}`."""
     found = {}
+    if config["optimizer"] == "LBFGS":
+        return found
     for leaf, memory in state.leaves.items():
         for stage, held in memory.items():
             for name, field in NAMES[stage].items():

@@ -126,13 +126,20 @@ def run(arrays: Mapping[str, Any], config: dict[str, Any], tx: Any) -> tuple[lis
 
     @jax.jit
     def step(params: Any, state: Any, grads: Any) -> Any:
-        updates, state = tx.update(grads, state, params)
+        updates, state = tx.update(grads, state, params, **closure(arrays))
         return gx.apply_updates(params, updates), state
 
     for t in range(1, config["n_steps"] + 1):
         params, state = step(params, state, gradients(arrays, config, t))
         after.append(params)
     return after, BUILDERS[config["framework"]].state(config, state, params)
+
+
+def closure(arrays: Mapping[str, Any]) -> dict[str, Any]:
+    """The objective, where a case records one: `½ x·A·x - b·x`."""
+    if "const/A" not in arrays:
+        return {}
+    return {"value_fn": lambda w: 0.5 * w["x"] @ arrays["const/A"] @ w["x"] - arrays["const/b"] @ w["x"]}
 
 
 def gradients(arrays: Mapping[str, Any], config: dict[str, Any], t: int) -> dict[str, Any]:

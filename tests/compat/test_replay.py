@@ -25,7 +25,7 @@ DECIDED_OTHERWISE = {
 """Defects of kernels that are not reproduced; the page "Optimizers of other frameworks" says why, one by one."""
 
 NOT_BUILT = {
-    "torch": {"Adafactor", "LBFGS", "Muon"},
+    "torch": {"Adafactor", "Muon"},
     "mindspore": set(),
     "paddle": set(),
 }

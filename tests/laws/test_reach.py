@@ -37,10 +37,11 @@ def keep_some_columns(x: Any) -> Any:
 
 
 def in_kernel(change: Callable[[Any], Any], tree: Any) -> Any:
-    """A change of every array in the kernel's place that has the kernel's shape."""
+    """A change of every array in the kernel's place that has the kernel's shape, or its rows where those change."""
+    by_rows = change in (permute_rows, keep_some_rows)
 
     def at(x: Any) -> Any:
-        return change(np.asarray(x)) if x.shape == (ROWS, COLUMNS) else x
+        return change(np.asarray(x)) if x.shape == (ROWS, COLUMNS) or (by_rows and x.shape[:1] == (ROWS,)) else x
 
     return tree | {"dense": tree["dense"] | {"kernel": jax.tree.map(at, tree["dense"]["kernel"])}}
 

@@ -1,0 +1,150 @@
+"""Sharpness-aware minimization: the gradient of the worst point nearby."""
+
+from __future__ import annotations
+
+from typing import Any, NamedTuple
+
+import jax
+import jax.numpy as jnp
+
+from gradxform.core import check
+from gradxform.core.chain import Chain, stages_of
+from gradxform.core.numbers import compute_dtype
+from gradxform.core.rows import Rows, is_row_leaf
+from gradxform.core.transform import GradientTransformation, apply_updates
+from gradxform.core.tree import is_trained
+from gradxform.core.value import Child
+
+
+class SamState(NamedTuple):
+    """Steps since the last outer one, both states, and the parameters of the last outer step (None in opaque mode)."""
+
+    steps_since_sync: Any
+    inner: Any
+    adversary: Any
+    cache: Any
+
+
+class Sam(GradientTransformation):
+    inner: Child[GradientTransformation]
+    adversary: Child[GradientTransformation]
+    sync_period: int = 2
+    reset_state: bool = True
+    opaque_mode: bool = False
+    batch_axis_name: Any = None
+    adaptive: bool = False
+    name = "sam"
+
+    def _init(self, params: Any) -> SamState:
+        cache = None if self.opaque_mode else jax.tree.map(_copy, params)
+        return SamState(jnp.zeros((), jnp.int32), self.inner.init(params), self.adversary.init(params), cache)
+
+    def _update(self, updates: Any, state: SamState, params: Any, extra: dict[str, Any]) -> tuple[Any, SamState]:
+        if params is None:
+            raise ValueError("sam needs the parameters: call update(updates, state, params)")
+        extra = dict(extra)
+        grad_fn = extra.pop("grad_fn", None)
+        if not self.opaque_mode:
+            return self._step(updates, state, params, extra)
+        if grad_fn is None:
+            raise ValueError("sam in opaque mode needs 'grad_fn': call update(updates, state, params, grad_fn=...)")
+        return self._loop(updates, state, params, extra, grad_fn)
+
+    def _step(self, updates: Any, state: SamState, params: Any, extra: dict[str, Any]) -> tuple[Any, SamState]:
+        """One call, one step: a step uphill, or after sync_period - 1 of them the outer step from where they began."""
+        first, last = state.steps_since_sync == 0, state.steps_since_sync == self.sync_period - 1
+        cache = _pick(first, jax.tree.map(_copy, params), state.cache)
+        up, adversary = self._uphill(updates, state.adversary, params)
+        out, inner = self.inner.update(updates, state.inner, cache, **extra)
+        out = _map(_from, out, params, cache)
+        start = self.adversary.init(params) if self.reset_state else state.adversary
+        held = _pick(last, inner, state.inner), _pick(last, start, adversary)
+        steps = (state.steps_since_sync + 1) % self.sync_period
+        return _map(lambda a, b: jnp.where(last, a, b), out, up), SamState(steps, *held, cache)
+
+    def _loop(
+        self, updates: Any, state: SamState, params: Any, extra: dict[str, Any], grad_fn: Any
+    ) -> tuple[Any, SamState]:
+        """The steps uphill inside one call, with gradients from grad_fn; then the outer step."""
+        at, grads, adversary = params, updates, state.adversary
+        for i in range(self.sync_period - 1):
+            up, adversary = self._uphill(grads, adversary, at)
+            at = apply_updates(at, up)
+            grads = grad_fn(at, i)
+            if self.batch_axis_name is not None:
+                grads = jax.lax.pmean(grads, self.batch_axis_name)
+            grads = _map(lambda g, new: new, updates, grads)
+        start = self.adversary.init(params) if self.reset_state else adversary
+        out, inner = self.inner.update(grads, state.inner, params, **extra)
+        return out, SamState(state.steps_since_sync, inner, start, None)
+
+    def _uphill(self, grads: Any, state: Any, params: Any) -> tuple[Any, Any]:
+        """The adversary's step, turned uphill; in units of |p| where it is adaptive."""
+        grads = _map(self._in_units, grads, params)
+        down, state = self.adversary.update(grads, state, params)
+        return _map(lambda u, p: -self._in_units(u, p), down, params), state
+
+    def _in_units(self, x: Any, p: Any) -> Any:
+        x = x.dense() if isinstance(x, Rows) else x
+        return x * jnp.abs(p).astype(compute_dtype(p.dtype)) if self.adaptive and is_trained(p) else x
+
+    def _evaluate(self, state: SamState, params: Any) -> Any:
+        """Between outer steps the parameters are an adversary's; the ones to evaluate with wait in the cache."""
+        if not self.opaque_mode:
+            params = jax.tree.map(lambda p, c: jnp.where(state.steps_since_sync == 0, p, c), params, state.cache)
+        return self.inner._evaluate(state.inner, params)
+
+
+def _copy(p: Any) -> Any:
+    return p if isinstance(p, jax.ShapeDtypeStruct) else jnp.array(p, copy=True)
+
+
+def _from(u: Any, p: Any, c: Any) -> Any:
+    """The update from p that lands where `c + u` does."""
+    u = u.dense() if isinstance(u, Rows) else u
+    wide = compute_dtype(u.dtype)
+    return (c.astype(wide) - p.astype(wide)) + u.astype(wide)
+
+
+def _pick(condition: Any, yes: Any, no: Any) -> Any:
+    return jax.tree.map(lambda y, n: jnp.where(condition, y, n), yes, no)
+
+
+def _map(f: Any, updates: Any, *rest: Any) -> Any:
+    """Leaf by leaf, None where there is no update."""
+
+    def at(u: Any, *others: Any) -> Any:
+        return None if u is None or getattr(u, "dtype", None) == jax.dtypes.float0 else f(u, *others)
+
+    return jax.tree.map(at, updates, *rest, is_leaf=is_row_leaf)
+
+
+def sam(
+    optimizer: Any,
+    adv_optimizer: Any,
+    sync_period: int = 2,
+    reset_state: bool = True,
+    opaque_mode: bool = False,
+    batch_axis_name: Any = None,
+    *,
+    adaptive: bool = False,
+) -> Sam:
+    """Minimize the worst loss nearby: `sync_period - 1` adversary's steps uphill, then the optimizer's from the start.
+
+    Foret's SAM: `sam(sgd(lr), chain(normalize_by_update_norm(eps=0.0), sgd(rho)))`. Each `update` is one step,
+    and the parameters visit the adversary's points; `eval_params` gives the true ones. opaque_mode: each `update` is
+    the whole round, with gradients from the extra argument `grad_fn(params, i)`, averaged over batch_axis_name.
+    adaptive: ASAM: gradients and steps of adv_optimizer in units of |p|, `ε = ρ·|p|²g / ‖|p|g‖`.
+    State: both inner ones; in the transparent mode cache, the parameters of the last outer step.
+    Raises: ValueError if sync_period < 1; at update if params, or in opaque mode grad_fn, are missing.
+    Source: Foret et al. 2020, arXiv:2010.01412, algorithm 1; Kwon et al. 2021, arXiv:2102.11600, equation 4.
+    """
+    inner, adversary = (
+        tx if isinstance(tx, GradientTransformation) else Chain(stages_of(tx, what))
+        for tx, what in ((optimizer, "optimizer"), (adv_optimizer, "adv_optimizer"))
+    )
+    check.integer(1, sync_period=sync_period)
+    check.boolean(reset_state=reset_state, opaque_mode=opaque_mode, adaptive=adaptive)
+    if batch_axis_name is not None:
+        check.axis(batch_axis_name=batch_axis_name)
+    return Sam(inner, adversary, int(sync_period), reset_state, opaque_mode, batch_axis_name, adaptive)

@@ -1,0 +1,270 @@
+"""Many small leaves as one array: one kernel and one pair of buffers where there were hundreds."""
+
+from __future__ import annotations
+
+import functools
+import math
+from collections.abc import Sequence
+from typing import Any, NamedTuple
+
+import jax
+import jax.numpy as jnp
+
+from gradxform.core import check
+from gradxform.core.chain import Chain, Split, stages_of
+from gradxform.core.lift import Freeze, Lifted, Step, choose, freeze_leaves
+from gradxform.core.numbers import varying_axes
+from gradxform.core.rows import Rows, is_row_leaf
+from gradxform.core.rule import Reach
+from gradxform.core.state import State
+from gradxform.core.tree import Leaf, is_trained, open_together
+from gradxform.core.value import Value, is_hashable
+from gradxform.core.walk import flush
+
+
+class Place(NamedTuple):
+    """Where a packed leaf begins in its buffer, in elements."""
+
+    start: Any
+
+
+class Whole(Value):
+    """One group of all leaves."""
+
+    def labels(self, leaves: Sequence[Leaf], tree: Any) -> list[str | None]:
+        return [""] * len(leaves)
+
+    def label(self, path: str, leaf: Any) -> str | None:
+        return ""
+
+    def shown(self, branches: dict[str, Chain]) -> str:
+        return repr(branches[""])
+
+
+class Among(Value):
+    """Leaves by path, as another selector chose them."""
+
+    paths: frozenset[str]
+
+    def select(self, leaves: Sequence[Leaf], tree: Any) -> list[bool]:
+        return [leaf.path in self.paths for leaf in leaves]
+
+    def matches(self, path: str, leaf: Any) -> bool:
+        return path in self.paths
+
+
+class Assigned(Value):
+    """Groups by path, as another set of groups assigned them."""
+
+    table: dict[str, str | None]
+
+    def labels(self, leaves: Sequence[Leaf], tree: Any) -> list[str | None]:
+        return [self.table[leaf.path] for leaf in leaves]
+
+    def label(self, path: str, leaf: Any) -> str | None:
+        return self.table[path]
+
+    def shown(self, branches: dict[str, Chain]) -> str:
+        return repr(branches)
+
+
+class Packing(Split):
+    """A stage: the inner chain on the large leaves and on buffers of the small ones.
+
+    A buffer goes under the path of its first leaf: what a selector says of that one it says of all.
+    """
+
+    max_size: int = 16384
+
+    def __hash__(self) -> int:
+        return hash((super().__hash__(), self.max_size))
+
+    def __repr__(self) -> str:
+        size = "" if self.max_size == type(self).max_size else f", max_size={self.max_size}"
+        return f"packed({self.branches['']!r}{size})"
+
+    @property
+    def name(self) -> str:
+        return "packed"
+
+    def prefix(self, group: str) -> str:
+        return ""
+
+    def init(self, name: str, leaves: list[Leaf], step: Step) -> None:
+        branch, alone, packs = self._plan(leaves, step)
+        buffers = [Leaf(pack[0].path, None, _joined([leaf.p for leaf in pack]), {}) for pack in packs]
+        branch.init_stages(alone + buffers, step, self.taken)
+        for pack, buffer in zip(packs, buffers, strict=True):
+            _keep(step, name, buffer)
+            start = 0
+            for leaf in pack:
+                leaf.memory[name] = Place(jnp.asarray(start, jnp.int32))
+                start += leaf.p.size
+
+    def update(self, name: str, leaves: list[Leaf], step: Step) -> None:
+        branch, alone, packs = self._plan(leaves, step)
+        flush([leaf for pack in packs for leaf in pack])
+        buffers = [_buffer(step, name, pack) for pack in packs]
+        branch.update_stages(alone + buffers, step, self.taken)
+        flush(buffers)
+        for pack, buffer in zip(packs, buffers, strict=True):
+            _keep(step, name, buffer)
+            for leaf in pack if buffer.g is not None else []:
+                leaf.g = _part(buffer.g, leaf.memory[name], leaf.g.shape)
+
+    def evaluate(self, name: str, leaves: list[Leaf], step: Step) -> None:
+        branch, alone, packs = self._plan(leaves, step)
+        buffers = [_buffer(step, name, pack) for pack in packs]
+        branch.evaluate_stages(alone + buffers, step, self.taken)
+        for pack, buffer in zip(packs, buffers, strict=True):
+            for leaf in pack:
+                leaf.p = _part(buffer.p, leaf.memory[name], leaf.p.shape)
+
+    def unpack(self, name: str, leaves: list[Leaf], step: Step) -> None:
+        """Move the memory of buffers to the leaves that share them."""
+        for pack in self._plan(leaves, step)[2]:
+            held = step.tree.pop(f"{step.prefix}{name}/{pack[0].path}", {})
+            size = sum(leaf.p.size for leaf in pack)
+            for leaf in pack:
+                memory = dict(leaf.memory)
+                cut = functools.partial(_cut, size=size, place=memory.pop(name), shape=leaf.p.shape)
+                leaf.memory = {**memory, **jax.tree.map(cut, held)}
+
+    def _plan(self, leaves: list[Leaf], step: Step) -> tuple[Chain, list[Leaf], list[list[Leaf]]]:
+        """The inner chain with its selectors answered, the leaves that stay alone, and those that share a buffer."""
+        traits: dict[str, list[Any]] = {leaf.path: [] for leaf in leaves}
+        branch = _answered(self.branches[""], leaves, step.whole, traits)
+        freeze_leaves(branch.stages, leaves, step.whole)
+        packs: dict[Any, list[Leaf]] = {}
+        for leaf in leaves:
+            if self._fits(leaf):
+                packs.setdefault((leaf.array.dtype, *traits[leaf.path]), []).append(leaf)
+        shared = [pack for pack in packs.values() if len(pack) > 1]
+        known = {id(leaf) for pack in shared for leaf in pack}
+        for pack in shared:
+            _refuse_far(branch, pack[0])
+        return branch, [leaf for leaf in leaves if id(leaf) not in known], shared
+
+    def _fits(self, leaf: Leaf) -> bool:
+        x = leaf.array
+        return not leaf.frozen and is_trained(x) and x.size <= self.max_size and not _is_split(x)
+
+
+def packed(tx: Any, max_size: int = 16384) -> Chain:
+    """Join leaves of at most `max_size` elements into shared buffers, one per dtype and combination of rules.
+
+    Their memory lives in the buffers too (`State.tree`; `unpack` takes it out), so that a step moves and compiles hundreds
+    of arrays less: from about a hundred small leaves on. Elementwise results are the same bit for bit; a global norm
+    adds up in another order. All gradients of a buffer must be there, or none. Leaves sharded by type stay alone.
+    Reach: element, or tree. State: at a packed leaf, its place in the buffer; else as without it.
+    Raises: ValueError where a stage looks at rows or arrays, TypeError if `tx` is not made of rules.
+    """
+    check.integer(1, max_size=max_size)
+    inner = Chain(stages_of(tx, "tx"))
+    return Chain((Packing(Whole(), {"": inner}, max_size=max_size),))
+
+
+def unpack(tx: Any, state: State, params: Any) -> State:
+    """The state that `tx` would have without `packed`: every statistic at its parameter's place.
+
+    For `view`, for a checkpoint that other code reads, or to go on without packing.
+    Raises: TypeError unless `tx` is a chain, ValueError if the state does not fit the parameters.
+    """
+    if not isinstance(tx, Chain):
+        raise TypeError(f"unpack takes a chain with packed(...) in it, got {tx!r}")
+    nothing = jax.tree.map(lambda p: None, params, is_leaf=is_row_leaf)
+    opened = open_together(nothing, params, state.leaves)
+    step = Step(state.count, None, dict(state.tree), state.hyper, {}, params)
+    for name, stage in tx.named():
+        if isinstance(stage, Packing):
+            stage.unpack(name, opened.leaves, step)
+    return state._replace(leaves=opened.close_memories(), tree=step.tree)
+
+
+def _answered(chain: Chain, leaves: list[Leaf], tree: Any, traits: dict[str, list[Any]]) -> Chain:
+    """The chain with its selectors asked about these leaves; each answer is a trait of the leaf."""
+    return Chain(tuple(_answer(stage, leaves, tree, traits) for stage in chain.stages))
+
+
+def _answer(stage: Any, leaves: list[Leaf], tree: Any, traits: dict[str, list[Any]]) -> Any:
+    if isinstance(stage, Split):
+        table = dict(zip([leaf.path for leaf in leaves], stage.groups.labels(leaves, tree), strict=True))
+        for path, label in table.items():
+            traits[path].append(label)
+        branches = {
+            name: _answered(branch, [leaf for leaf in leaves if table[leaf.path] == name], tree, traits)
+            for name, branch in stage.branches.items()
+        }
+        return stage.with_fields(groups=Assigned(table), branches=branches)
+    if not isinstance(stage, Lifted | Freeze):
+        raise TypeError(f"packed works on transformations made of rules; put it inside {stage!r}, not around it")
+    chosen = choose(stage.where, leaves, tree)
+    paths = frozenset(leaf.path for leaf in chosen)
+    for leaf in leaves:
+        traits[leaf.path].append(leaf.path in paths)
+    if isinstance(stage, Lifted):
+        for leaf in chosen:
+            own = stage.rule.for_leaf(leaf.path, leaf.array)
+            traits[leaf.path].append(own if is_hashable(own) else own is stage.rule)
+    return stage.with_fields(where=None if stage.where is None else Among(paths))
+
+
+def _refuse_far(chain: Chain, leaf: Leaf) -> None:
+    """Refuse to join leaves where a rule looks at more than one element of an array, or minds its size."""
+    for stage in chain.stages:
+        if isinstance(stage, Split):
+            label = stage.groups.label(leaf.path, leaf.array)
+            if label is not None:
+                _refuse_far(stage.branches[label], leaf)
+        elif isinstance(stage, Lifted) and (stage.where is None or stage.where.matches(leaf.path, leaf.array)):
+            if stage.rule.reach in (Reach.ROW, Reach.ARRAY):
+                raise ValueError(
+                    f"packed cannot join {leaf.path!r} with others: {stage.name} looks at more than one of its "
+                    f"elements; leave that stage outside: chain({stage.name}(...), packed(...))"
+                )
+            own = stage.rule.for_leaf(leaf.path, leaf.array)
+            large = jax.ShapeDtypeStruct((1 << 30,), leaf.array.dtype)
+            if own != stage.rule.for_leaf(leaf.path, large):
+                raise ValueError(
+                    f"packed cannot join {leaf.path!r} with others: {stage.rule!r} treats small leaves otherwise than "
+                    "large ones; give it min_size=1, or a smaller max_size here"
+                )
+
+
+def _is_split(x: Any) -> bool:
+    """Whether the type says that an array is spread over devices."""
+    sharding = getattr(jax.typeof(x) if isinstance(x, jax.Array) else None, "sharding", None)
+    return bool(varying_axes(x)) or any(axis is not None for axis in getattr(sharding, "spec", None) or ())
+
+
+def _joined(arrays: Sequence[Any]) -> Any:
+    if any(isinstance(x, jax.ShapeDtypeStruct) for x in arrays):
+        return jax.ShapeDtypeStruct((sum(x.size for x in arrays),), arrays[0].dtype)
+    return jnp.concatenate([jnp.reshape(x.dense() if isinstance(x, Rows) else x, (x.size,)) for x in arrays])
+
+
+def _buffer(step: Step, name: str, pack: list[Leaf]) -> Leaf:
+    missing = [leaf.path for leaf in pack if leaf.g is None]
+    if missing and len(missing) < len(pack):
+        raise ValueError(
+            f"packed needs a gradient for every leaf of a buffer or for none, and {missing[0]!r} has none while "
+            f"{next(leaf.path for leaf in pack if leaf.g is not None)!r} has one"
+        )
+    key = f"{step.prefix}{name}/{pack[0].path}"
+    g = None if missing else _joined([leaf.g for leaf in pack])
+    p = None if pack[0].p is None else _joined([leaf.p for leaf in pack])
+    return Leaf(pack[0].path, g, p, step.tree.get(key, {}))
+
+
+def _keep(step: Step, name: str, buffer: Leaf) -> None:
+    if buffer.memory:
+        step.tree[f"{step.prefix}{name}/{buffer.path}"] = buffer.memory
+
+
+def _cut(x: Any, size: int, place: Place, shape: tuple[int, ...]) -> Any:
+    return _part(x, place, shape) if x.shape == (size,) else x
+
+
+def _part(buffer: Any, place: Place, shape: tuple[int, ...]) -> Any:
+    """A leaf out of its buffer. The offset is data: with constants XLA would compile a kernel for every leaf."""
+    return jax.lax.dynamic_slice(buffer, (place.start,), (math.prod(shape),)).reshape(shape)

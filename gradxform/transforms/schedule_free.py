@@ -1,0 +1,89 @@
+"""Schedule-free averaging at the station "land": gradients are taken between the iterate and its average."""
+
+from __future__ import annotations
+
+from typing import Any, NamedTuple
+
+import jax
+import jax.numpy as jnp
+
+from gradxform.core import check
+from gradxform.core.chain import Chain, lift
+from gradxform.core.codec import stored_in
+from gradxform.core.hyper import Beta, Hyper
+from gradxform.core.numbers import compute_dtype, real_dtype
+from gradxform.core.rows import is_row_leaf
+from gradxform.core.rule import Rule
+from gradxform.core.state import view
+
+
+class ScheduleFree(NamedTuple):
+    z: Any
+    weight_sum: Any
+    max_lr: Any
+    b1: Any
+
+
+class AverageScheduleFree(Rule):
+    learning_rate: Hyper
+    b1: Beta = 0.9
+    weight_lr_power: Hyper = 2.0
+    needs_params = True
+
+    def check(self) -> None:
+        check.nonnegative(learning_rate=self.learning_rate, weight_lr_power=self.weight_lr_power)
+        check.fraction(b1=self.b1)
+        check.positive(b1=self.b1)
+
+    def init(self, p: Any) -> ScheduleFree:
+        zero = jnp.zeros((), real_dtype(p.dtype))
+        return ScheduleFree(p, zero, jnp.copy(zero), zero + self.b1 * 1.0)
+
+    def update(self, g: Any, s: ScheduleFree, p: Any, k: Any) -> tuple[Any, ScheduleFree]:
+        max_lr = jnp.maximum(s.max_lr, self.learning_rate)
+        weight = max_lr**self.weight_lr_power
+        total = s.weight_sum + weight
+        c = jnp.where(total > 0.0, weight / jnp.where(total > 0.0, total, 1.0), 0.0)
+        z = s.z + g
+        x = averaged(p, s.z, s.b1)
+        x = x + c * (z - x)
+        return self.b1 * x + (1 - self.b1) * z - p, ScheduleFree(z, total, max_lr, self.b1 * jnp.ones_like(s.b1))
+
+    def evaluate(self, p: Any, s: ScheduleFree, t: Any) -> Any:
+        return averaged(p, s.z, s.b1)
+
+
+def averaged(y: Any, z: Any, b1: Any) -> Any:
+    """x from `y = b1·x + (1 - b1)·z`, exactly z where y is z."""
+    return z + (y - z) / b1
+
+
+def average_schedule_free(
+    learning_rate: Any, b1: Any = 0.9, weight_lr_power: Any = 2.0, *, state_dtype: Any = None
+) -> Chain:
+    """Average the iterates z instead of lowering the rate: `z <- z + u`, `x <- x + c·(z - x)`, `y = b1·x + (1-b1)·z`.
+
+    Last in the chain, behind a step without momentum. The parameters are y, where gradients are taken; `eval_params`
+    gives x. `c = w / Σw`, `w = (the largest rate so far)^weight_lr_power`: 1/t for a constant rate.
+    learning_rate: that of the step, warmup included. b1: in (0, 1). state_dtype: store z in it instead of float32.
+    Reach: element. State: z, shaped like p, float32 or wider; weight_sum, max_lr, b1, scalars for each parameter.
+    Raises: ValueError if b1 is not in (0, 1), learning_rate < 0 or params are missing.
+    Source: Defazio et al. 2024, arXiv:2405.15682, equations 3 to 5 and algorithm 1.
+    """
+    check.floating(state_dtype=state_dtype)
+    return lift(stored_in(AverageScheduleFree(learning_rate, b1, weight_lr_power), z=state_dtype))
+
+
+def schedule_free_eval_params(state: Any, params: Any) -> Any:
+    """The averages x from the state of a schedule-free optimizer, without the optimizer; else as `eval_params`.
+
+    Raises: ValueError if no parameter is averaged so.
+    """
+
+    def average(p: Any, z: Any, b1: Any) -> Any:
+        if z is None:
+            return p
+        wide = compute_dtype(p.dtype)
+        return averaged(p.astype(wide), z.astype(wide), b1).astype(p.dtype)
+
+    return jax.tree.map(average, params, view(state, "z"), view(state, "b1"), is_leaf=is_row_leaf)
