@@ -221,6 +221,7 @@ CATALOGUE: dict[str, Callable[[], Tx]] = {
     "master_weights": lambda: gx.master_weights(gx.adamw(0.01)),
     "lazy": lambda: gx.lazy(gx.adamw(0.01, weight_decay=0.1)),
     "lazy catching up": lambda: gx.lazy(gx.adam(0.01), mode="catch_up"),
+    "packed": lambda: gx.packed(gx.adamw(0.01, mask=kernel)),
     "offloaded": lambda: gx.offloaded(gx.momentum(0.1), fields="trace"),
     "ema_of_params": lambda: gx.chain(gx.sgd(0.1), gx.ema_of_params(0.9)),
     "ema_of_params plain": lambda: gx.chain(gx.sgd(0.1), gx.ema_of_params(0.9, debias=False)),

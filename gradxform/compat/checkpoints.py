@@ -35,8 +35,7 @@ def rules_of(tx: Any, path: str, leaf: Any) -> Iterator[Rule]:
         if isinstance(stage, Lifted):
             yield innermost(stage.rule)
         elif isinstance(stage, Split):
-            label = stage.groups.label(path, leaf)
-            yield from rules_of(stage.branches.get(label), path, leaf)
+            yield from rules_of(stage.branches.get(stage.groups.label(path, leaf) or ""), path, leaf)
 
 
 def spellings(path: str, names: Mapping[str, str] | None) -> list[str]:

@@ -19,9 +19,7 @@ def fixed_loss_scale_update_cell(tx: Any, loss_scale_value: float) -> LossScale:
     return static_loss_scale(tx, loss_scale_value)
 
 
-def dynamic_loss_scale_update_cell(
-    tx: Any, loss_scale_value: float, scale_factor: int, scale_window: int
-) -> LossScale:
+def dynamic_loss_scale_update_cell(tx: Any, loss_scale_value: float, scale_factor: int, scale_window: int) -> LossScale:
     """`mindspore.nn.DynamicLossScaleUpdateCell` around an optimizer.
 
     `scale <- max(scale/scale_factor, 1)` on overflow, `scale <- scale·scale_factor` after scale_window finite steps.

@@ -98,7 +98,7 @@ class Packing(Split):
             _keep(step, name, buffer)
             start = 0
             for leaf in pack:
-                leaf.memory[name] = Place(jnp.asarray(start, jnp.int32))
+                leaf.memory[name] = _place(start, leaf.p)
                 start += leaf.p.size
 
     def update(self, name: str, leaves: list[Leaf], step: Step) -> None:
@@ -153,9 +153,9 @@ class Packing(Split):
 def packed(tx: Any, max_size: int = 16384) -> Chain:
     """Join leaves of at most `max_size` elements into shared buffers, one per dtype and combination of rules.
 
-    Their memory lives in the buffers too (`State.tree`; `unpack` takes it out), so that a step moves and compiles hundreds
-    of arrays less: from about a hundred small leaves on. Elementwise results are the same bit for bit; a global norm
-    adds up in another order. All gradients of a buffer must be there, or none. Leaves sharded by type stay alone.
+    Their memory lives in the buffers too (`State.tree`; `unpack` takes it out), so that a step moves and compiles
+    hundreds of arrays less: from about a hundred small leaves on. Elementwise results are the same bit for bit; a
+    global norm adds up in another order. All gradients of a buffer must be there, or none. Leaves sharded by type stay alone.
     Reach: element, or tree. State: at a packed leaf, its place in the buffer; else as without it.
     Raises: ValueError where a stage looks at rows or arrays, TypeError if `tx` is not made of rules.
     """
@@ -229,6 +229,15 @@ def _refuse_far(chain: Chain, leaf: Leaf) -> None:
                     f"packed cannot join {leaf.path!r} with others: {stage.rule!r} treats small leaves otherwise than "
                     "large ones; give it min_size=1, or a smaller max_size here"
                 )
+
+
+def _place(start: int, p: Any) -> Place:
+    """On every device where the parameter is, for shapes that say so."""
+    sharding = getattr(p, "sharding", None) if isinstance(p, jax.ShapeDtypeStruct) else None
+    if isinstance(sharding, jax.sharding.NamedSharding):
+        everywhere = jax.sharding.NamedSharding(sharding.mesh, jax.sharding.PartitionSpec())
+        return Place(jax.ShapeDtypeStruct((), jnp.int32, sharding=everywhere))
+    return Place(jnp.asarray(start, jnp.int32))
 
 
 def _is_split(x: Any) -> bool:

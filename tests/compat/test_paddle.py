@@ -1,4 +1,4 @@
-"""paddle's Momentum against a transcript of what it executes, in float64 NumPy; recorded runs are in `test_replay.py`."""
+"""paddle's Momentum against a transcript of what it executes, in float64 NumPy; `test_replay.py` has recorded runs."""
 
 from __future__ import annotations
 
