@@ -20,7 +20,10 @@ from typing import Any
 from benchmarks import optimizers
 
 OUTPUT = Path(__file__).parent / "output"
-PEERS = {"gpt2-small": ["optax", "torch-fused", "torch-foreach"], "lora-1000": ["optax", "torch-foreach"]}
+PEERS = {
+    "gpt2-small": ["optax", "torch-fused", "torch-foreach"],
+    "lora-1000": ["gradxform-packed", "optax", "torch-foreach"],
+}
 HEADLINES = [("gpt2-small", "clip+adamw"), ("resnet50", "clip+adamw"), ("lora-1000", "clip+adamw")]
 HEADLINES += [("embedding", "adamw")]
 
@@ -104,17 +107,10 @@ def _sizes(ours: int, theirs: int | None) -> str:
 def rows_of(figures: dict[str, Any]) -> list[list[str]]:
     rows = []
     for key, found in figures["trees"].items():
-        ours = found["gradxform"]
-        for peer in found:
-            if peer == "gradxform":
-                continue
-            theirs = found[peer]
-            row = [
-                key,
-                peer,
-                f"{1e3 * statistics.median(ours['step']):.1f}",
-                f"{1e3 * statistics.median(theirs['step']):.1f}",
-            ]
+        for name, peer in pairs(found):
+            ours, theirs = found[name], found[peer]
+            row = [f"{key}{name.removeprefix('gradxform').replace('-', ', ')}", peer]
+            row += [f"{1e3 * statistics.median(side['step']):.1f}" for side in (ours, theirs)]
             for what in ("step", "trace", "compile", "unjitted"):
                 if ours.get(what) and theirs.get(what):
                     row.append("{:.2f} ({:.2f}-{:.2f})".format(*ratio(ours[what], theirs[what])))
@@ -123,6 +119,12 @@ def rows_of(figures: dict[str, Any]) -> list[list[str]]:
             row += [_sizes(ours[what], theirs.get(what)) for what in ("temp_bytes", "state_bytes")]
             rows.append(row)
     return rows
+
+
+def pairs(found: dict[str, Any]) -> list[tuple[str, str]]:
+    """Every way of ours beside every peer."""
+    ours = [name for name in found if name.startswith("gradxform")]
+    return [(name, peer) for name in ours for peer in found if peer not in ours]
 
 
 HEAD = ["tree, optimizer", "peer", "ours ms", "peer ms", "step", "trace", "compile", "un-jitted"]
@@ -162,9 +164,9 @@ def picture(figures: dict[str, Any], path: Path) -> None:
 
     names, middles, low, high = [], [], [], []
     for key, found in figures["trees"].items():
-        for peer in (p for p in found if p != "gradxform"):
-            middle, least, most = ratio(found["gradxform"]["step"], found[peer]["step"])
-            names.append(f"{key} / {peer}")
+        for name, peer in pairs(found):
+            middle, least, most = ratio(found[name]["step"], found[peer]["step"])
+            names.append(f"{key}{name.removeprefix('gradxform')} / {peer}")
             middles.append(middle)
             low.append(middle - least)
             high.append(most - middle)

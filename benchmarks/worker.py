@@ -1,6 +1,6 @@
 """One library in one process: answers a line of JSON with a line of JSON.
 
-`python -m benchmarks.worker gradxform|optax|torch-fused|torch-foreach`; the driver is `benchmarks.run`.
+`python -m benchmarks.worker gradxform|gradxform-packed|optax|torch-fused|torch-foreach`; the driver is `benchmarks.run`.
 """
 
 from __future__ import annotations
@@ -28,7 +28,8 @@ class JaxWorker:
     def __init__(self, name: str) -> None:
         import jax
 
-        self.jax, self.library = jax, importlib.import_module(name)
+        self.jax, self.library = jax, importlib.import_module(name.removesuffix("-packed"))
+        self.packed = name.endswith("-packed")
 
     def device(self) -> str:
         return str(self.jax.devices()[0].device_kind)
@@ -42,6 +43,8 @@ class JaxWorker:
         self.params = {k: jax.device_put(0.02 * v) for k, v in found.items()}
         self.grads = {k: jax.device_put(0.01 * v) for k, v in found.items()}
         self.tx = optimizers.jax_chain(self.library, optimizer)
+        if self.packed:
+            self.tx = self.library.packed(self.tx)
         self.state = self.tx.init(self.params)
         return {"state_bytes": sum(x.nbytes for x in jax.tree.leaves(self.state))}
 

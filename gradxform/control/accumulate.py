@@ -66,21 +66,16 @@ class Accumulate(GradientTransformation):
         w = figures.get("weight", 1.0)
         begins = state.seen == 0
         opened = open_together(updates, params, state.total)
-        for leaf in opened.leaves:
-            if leaf.memory is not None:
-                leaf.memory = jnp.where(begins, 0, leaf.memory)
-                if leaf.g is not None:
-                    _refuse_other_shape(leaf)
-                    leaf.memory = _plus(leaf.memory, leaf.g, w, finite)
+        means = []
         weight = _sum(begins, state.weight, w, finite)
-        value = _sum(begins, state.value, w * figures.get("value", 0.0), finite)
         inverse = 1.0 / jnp.where(weight > 0, weight, 1.0)
-        means = [
-            leaf.g
-            if leaf.g is None or leaf.memory is None
-            else leaf.memory * cast(inverse, real_dtype(leaf.memory.dtype))
-            for leaf in opened.leaves
-        ]
+        for leaf in opened.leaves:
+            total: Any = leaf.memory
+            if total is not None:
+                total = jnp.where(begins, 0, total)
+                leaf.memory = total if leaf.g is None else _plus(leaf, total, w, finite)
+            means.append(leaf.g if leaf.g is None or total is None else _times(leaf.memory, inverse))
+        value = _sum(begins, state.value, w * figures.get("value", 0.0), finite)
         given = {"weight": weight, "value": value * inverse}
         closes = state.seen + 1 >= jnp.maximum(jnp.round(evaluate(self.every, state.steps)), 1)
         ok = closes & (self._agreed(weight) > 0)
@@ -106,11 +101,6 @@ class Accumulate(GradientTransformation):
         return x if self.axis_name is None else mean_over(x, self.axis_name)
 
 
-def _refuse_other_shape(leaf: Leaf) -> None:
-    if leaf.g.shape != leaf.memory.shape:
-        raise ValueError(f"the gradient of {leaf.path!r} has shape {leaf.g.shape}, its sum {leaf.memory.shape}")
-
-
 def _scalar(name: str, x: Any) -> Any:
     x = jnp.asarray(x, jnp.float32)
     if x.shape != ():
@@ -122,10 +112,16 @@ def _sum(begins: Any, total: Any, x: Any, finite: Any) -> Any:
     return jnp.where(begins, 0.0, total) + jnp.where(finite, x, 0.0)
 
 
-def _plus(total: Any, g: Any, w: Any, finite: Any) -> Any:
+def _plus(leaf: Leaf, total: Any, w: Any, finite: Any) -> Any:
     """total + w·g in total's dtype, without g where it is not finite."""
-    weighted = map_gradients(lambda x: jnp.where(finite, x.astype(total.dtype) * w, 0), g)
+    if leaf.g.shape != total.shape:
+        raise ValueError(f"the gradient of {leaf.path!r} has shape {leaf.g.shape}, its sum {total.shape}")
+    weighted = map_gradients(lambda x: jnp.where(finite, x.astype(total.dtype) * w, 0), leaf.g)
     return (total + weighted).astype(total.dtype)
+
+
+def _times(total: Any, inverse: Any) -> Any:
+    return total * cast(inverse, real_dtype(total.dtype))
 
 
 def accumulate(tx: Any, every: Any, *, axis_name: Any = None) -> Accumulate:

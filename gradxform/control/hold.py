@@ -71,7 +71,8 @@ def update_if(
     """
     closed, shapes = jax.make_jaxpr(lambda s: inner.update(updates, s, params, **extra), return_shape=True)(state)
     held = jax.tree.leaves(state)
-    structure, after = map(jax.tree.structure, shapes)
+    structure: Any = jax.tree.structure(shapes[0])
+    after: Any = jax.tree.structure(shapes[1])
     us, ss = _run_held(ok, closed, held, structure.num_leaves)
     # -0.0 leaves every parameter as it is, -0.0 too.
     zeroed = map_gradients(lambda u: jnp.where(ok, u, -0.0), structure.unflatten(us))
@@ -96,7 +97,8 @@ def _run_held(ok: Any, closed: Any, held: list[Any], n: int) -> tuple[list[Any],
             known[v] = _choose(ok, x, old[v]) if v in old else x
 
     def read(v: Any) -> Any:
-        return jnp.asarray(v.val, v.aval.dtype) if isinstance(v, Literal) else known[v]
+        kind: Any = v.aval
+        return jnp.asarray(v.val, kind.dtype) if isinstance(v, Literal) else known[v]
 
     def settle(v: Any, own: Any, x: Any) -> Any:
         chosen = v is own or (not isinstance(v, Literal) and old.get(v) is x)

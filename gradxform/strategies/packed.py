@@ -155,7 +155,8 @@ def packed(tx: Any, max_size: int = 16384) -> Chain:
 
     Their memory lives in the buffers too (`State.tree`; `unpack` takes it out), so that a step moves and compiles
     hundreds of arrays less: from about a hundred small leaves on. Elementwise results are the same bit for bit; a
-    global norm adds up in another order. All gradients of a buffer must be there, or none. Leaves sharded by type stay alone.
+    global norm adds up in another order. All gradients of a buffer must be there, or none. Leaves sharded by type
+    stay alone.
     Reach: element, or tree. State: at a packed leaf, its place in the buffer; else as without it.
     Raises: ValueError where a stage looks at rows or arrays, TypeError if `tx` is not made of rules.
     """

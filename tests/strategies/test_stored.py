@@ -173,10 +173,10 @@ def test_bytes_of_gpt2_small() -> None:
 
 @pytest.mark.parametrize(("codec", "share"), [("bfloat16", 0.01), ("int8", 0.25)])
 def test_no_decoded_copy_of_the_state_is_made(codec: str, share: float) -> None:
-    p = {k: jax.ShapeDtypeStruct((2048, 3072), jnp.float32) for k in "abc"}
+    p = {k: jax.ShapeDtypeStruct((512, 3072), jnp.float32) for k in "abcdefgh"}
     tx = gx.stored_as(codec, ADAMW)
     compiled = gx.make_step(tx).lower(p, tx.init(p), p).compile()
-    assert compiled.memory_analysis().temp_size_in_bytes <= share * 3 * 4 * 2048 * 3072
+    assert compiled.memory_analysis().temp_size_in_bytes <= share * 8 * 4 * 512 * 3072
 
 
 def test_random_rounding_repeats_and_differs_by_seed_path_and_step() -> None:
