@@ -1,8 +1,8 @@
 """How near AdamW comes to the memory traffic that it cannot avoid.
 
-`python -m benchmarks.traffic`: the floor for Adam is 4 reads and 3 writes of each element (p, g, mu, nu; p, mu, nu), and
-one more read of g where the global norm must be known first. The bandwidth is that of `x + 1` in place and of
-`a + s·b` into a, the better of the two, on arrays of the same total size in the same run.
+`python -m benchmarks.traffic`: the floor for Adam is 4 reads and 3 writes of each element (p, g, mu, nu; p, mu, nu),
+and one more read of g where the global norm must be known first. The bandwidth is that of `x + 1` in place and of
+`a + s·b` into a, the better of the two, on arrays as large as the parameters, in the same run.
 """
 
 from __future__ import annotations

@@ -1,6 +1,7 @@
 """One library in one process: answers a line of JSON with a line of JSON.
 
-`python -m benchmarks.worker gradxform|gradxform-packed|optax|torch-fused|torch-foreach`; the driver is `benchmarks.run`.
+`python -m benchmarks.worker NAME`, NAME one of gradxform, gradxform-packed, optax, torch-fused, torch-foreach;
+the driver is `benchmarks.run`.
 """
 
 from __future__ import annotations
