@@ -217,6 +217,10 @@ OVERRIDES: dict[str, dict[str, Kind]] = {
         "default": Kind(None, (3, "sgd")),
     },
     "lbfgs": {"learning_rate": rate._replace(wrong=("fast", {})), "linesearch": Kind(None, (3, gx.sgd))},
+    **{
+        name: {"warmup_steps": Kind(1, (1.5, "1", True), (0, -1))}
+        for name in ("schedule_free_adamw", "schedule_free_sgd")
+    },
     "lookahead": {"fast_optimizer": transformation},
     "sam": {"optimizer": transformation, "adv_optimizer": transformation, "adaptive": flag},
     "schedule_free": {"base_optimizer": transformation},
@@ -238,6 +242,7 @@ OVERRIDES: dict[str, dict[str, Kind]] = {
     },
     "master_weights": {"tx": transformation},
     "round_updates": {"mode": choice("kahan"), "seed": index},
+    "packed": {"tx": transformation, "max_size": count},
     "lazy": {"tx": transformation, "mode": choice("rest")},
     "offloaded": {
         "tx": transformation,

@@ -19,6 +19,7 @@ S = ADAM.init(P)
 U = {"kernel": jnp.ones((3, 2)), "bias": jnp.ones(3)}
 FREE = gx.schedule_free_sgd().init(P)
 MEASURED = gx.measure(gx.sgd(0.1), grad_norm=True)
+PACKED = gx.packed(gx.adam(0.1))
 SCALED = gx.static_loss_scale(gx.sgd(0.1), 2.0).init(P)
 
 ROWS = gx.Rows([0, 1], jnp.ones((2, 3)), (4, 3))
@@ -86,7 +87,7 @@ BY_HAND: list[tuple[str, str, Any, type[Exception], str]] = [
     ("measure", "tx", lambda: gx.measure(3, grad_norm=True), TypeError, "tx must be .* got 3"),
     ("measure", "clip_fraction", lambda: gx.measure(ADAM, clip_fraction=True), ValueError, "clip_fraction needs"),
     ("schedule_free_eval_params", "state", lambda: gx.schedule_free_eval_params(P, S), ValueError, "no state"),
-    ("schedule_free_eval_params", "params", lambda: gx.schedule_free_eval_params(FREE, {}), ValueError, "Dict key"),
+    ("schedule_free_eval_params", "params", lambda: gx.schedule_free_eval_params(FREE, {}), ValueError, "kernel"),
     ("metrics", "state", lambda: gx.metrics(S), ValueError, "no metrics"),
     ("scale_loss", "state", lambda: gx.scale_loss(S, 1.0), ValueError, "one loss scale, it holds 0"),
     ("scale_loss", "loss", lambda: gx.scale_loss(SCALED, "high"), TypeError, "high"),
@@ -98,6 +99,9 @@ BY_HAND: list[tuple[str, str, Any, type[Exception], str]] = [
         ValueError,
         r"batch\['x'\] has shape \(5, 2\)",
     ),
+    ("unpack", "tx", lambda: gx.unpack(3, S, P), TypeError, "got 3"),
+    ("unpack", "state", lambda: gx.unpack(gx.packed(gx.adam(0.1)), 3, P), TypeError, "state must be"),
+    ("unpack", "params", lambda: gx.unpack(PACKED, PACKED.init(P), {}), ValueError, "packed/bias"),
     ("explain", "tx", lambda: gx.explain(3, P), TypeError, "tx must be .* got 3"),
     ("explain", "params", lambda: gx.explain(gx.sgd(0.1), {"a": "text"}), TypeError, "'text'"),
 ]

@@ -54,7 +54,7 @@ def assembled(
 ) -> Chain:
     """What all of these optimizers share, around `body(scaled, **own)`, which makes the direction and scales it.
 
-    coefficient: what a decay's coefficient becomes in the framework. decoupled: the body sees to `weight_decay`.
+    coefficient: what an L2 decay's coefficient becomes in the framework. decoupled: the body sees to `weight_decay`.
     rate_inside: the learning rate is a part of `scaled`, instead of the last stage of all.
     """
     rate, attributes = lift(_rate(learning_rate)), _exclusive(read_attributes(param_attr))
@@ -114,10 +114,9 @@ def _regularized(decay: Regularizer | None, attributes: Attributes, coefficient:
 def _decay(decay: Regularizer | None, where: Selector | None, coefficient: Callable[[float], float]) -> Chain:
     if decay is None or decay.coeff == 0.0:
         return chain()
-    by = coefficient(decay.coeff)
     if isinstance(decay, L1Decay):
-        return lift(unchecked(AddL1(0.0), l1=by), where)
-    return lift(unchecked(AddDecayedWeights(0.0), weight_decay=by), where)
+        return lift(unchecked(AddL1(0.0), l1=decay.coeff), where)
+    return lift(unchecked(AddDecayedWeights(0.0), weight_decay=coefficient(decay.coeff)), where)
 
 
 def _factors(factor: Any, attributes: Attributes) -> Chain:

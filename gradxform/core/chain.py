@@ -13,11 +13,10 @@ from gradxform.core.hyper import hyper_fields
 from gradxform.core.lift import Freeze, Lifted, Step, Where, freeze_leaves
 from gradxform.core.numbers import next_count
 from gradxform.core.opaque import Foreign, Opaque
-from gradxform.core.rows import is_row_leaf
 from gradxform.core.rule import Reach, Rule
 from gradxform.core.state import State
 from gradxform.core.transform import GradientTransformation
-from gradxform.core.tree import Leaf, open_together, open_tree, parameter, places
+from gradxform.core.tree import Leaf, open_memories, open_together, open_tree, parameter, places
 from gradxform.core.value import Child, Value
 from gradxform.core.walk import flush
 
@@ -84,8 +83,7 @@ class Chain(GradientTransformation):
 
     def _evaluate(self, state: State, params: Any) -> Any:
         _refuse_foreign(state)
-        nothing = jax.tree.map(lambda p: None, params, is_leaf=is_row_leaf)
-        opened = open_together(nothing, params, state.leaves)
+        opened = open_memories(state.leaves, params)
         self.evaluate_stages(opened.leaves, Step(state.count, state.count, state.tree, state.hyper, {}, params))
         return opened.structure.unflatten([leaf.p for leaf in opened.leaves])
 

@@ -117,7 +117,7 @@ def open_together(updates: Any, params: Any, memories: Any, per_example: bool = 
         else:
             p_paths, found, p_structure = open_tree(params)
             ps = _by_path(paths, dict(zip(p_paths, found, strict=True)))
-    held_structure, held_paths, held = _open_memories(memories, p_structure, p_paths)
+    held_structure, held_paths, held = _places_of(memories, p_structure, p_paths)
     by_path = dict(zip(held_paths, held, strict=True))
     leaves = []
     for path, g, p in zip(paths, gs, ps, strict=True):
@@ -128,6 +128,11 @@ def open_together(updates: Any, params: Any, memories: Any, per_example: bool = 
         p = parameter(path, p)
         leaves.append(Leaf(path, _gradient(path, g, p, per_example), p, by_path[path]))
     return Opened(leaves, structure, held_structure, held_paths, held)
+
+
+def open_memories(memories: Any, params: Any) -> Opened:
+    """Pair every parameter with its memory, at a time when there are no gradients."""
+    return open_together(jax.tree.map(lambda p: None, params, is_leaf=is_row_leaf), params, memories)
 
 
 def _by_path(paths: list[str], params: dict[str, Any]) -> list[Any]:
@@ -141,7 +146,7 @@ def _by_path(paths: list[str], params: dict[str, Any]) -> list[Any]:
     return [params[path] for path in paths]
 
 
-def _open_memories(memories: Any, structure: Any, paths: list[str]) -> tuple[Any, list[str], list[Any]]:
+def _places_of(memories: Any, structure: Any, paths: list[str]) -> tuple[Any, list[str], list[Any]]:
     """By the parameters' structure where the memories have it, else by path (other containers, same names)."""
     try:
         return structure, paths, structure.flatten_up_to(memories)

@@ -8,7 +8,7 @@ import jax
 import jax.numpy as jnp
 
 from gradxform.core import check
-from gradxform.core.chain import Chain, chain
+from gradxform.core.chain import Chain, chain, stages_of
 from gradxform.core.numbers import compute_dtype, next_count
 from gradxform.core.transform import GradientTransformation
 from gradxform.core.tree import is_trained, open_tree
@@ -152,4 +152,5 @@ def lbfgs(
     Source: Liu, Nocedal 1989; Nocedal, Wright 2006, algorithm 7.5.
     """
     step = scale(-1.0) if learning_rate is None else scale_by_learning_rate(learning_rate)
-    return chain(scale_by_lbfgs(memory_size, scale_init_precond), step, *(() if linesearch is None else (linesearch,)))
+    search = chain() if linesearch is None else Chain(stages_of(linesearch, "linesearch"))
+    return chain(scale_by_lbfgs(memory_size, scale_init_precond), step, search)

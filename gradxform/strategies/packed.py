@@ -14,10 +14,10 @@ from gradxform.core import check
 from gradxform.core.chain import Chain, Split, stages_of
 from gradxform.core.lift import Freeze, Lifted, Step, choose, freeze_leaves
 from gradxform.core.numbers import varying_axes
-from gradxform.core.rows import Rows, is_row_leaf
+from gradxform.core.rows import Rows
 from gradxform.core.rule import Reach
 from gradxform.core.state import State
-from gradxform.core.tree import Leaf, is_trained, open_together
+from gradxform.core.tree import Leaf, is_trained, open_memories
 from gradxform.core.value import Value, is_hashable
 from gradxform.core.walk import flush
 
@@ -173,12 +173,16 @@ def unpack(tx: Any, state: State, params: Any) -> State:
     """
     if not isinstance(tx, Chain):
         raise TypeError(f"unpack takes a chain with packed(...) in it, got {tx!r}")
-    nothing = jax.tree.map(lambda p: None, params, is_leaf=is_row_leaf)
-    opened = open_together(nothing, params, state.leaves)
+    if not isinstance(state, State):
+        raise TypeError(f"state must be what init returns, a State, got {type(state).__name__}")
+    opened = open_memories(state.leaves, params)
     step = Step(state.count, None, dict(state.tree), state.hyper, {}, params)
     for name, stage in tx.named():
         if isinstance(stage, Packing):
             stage.unpack(name, opened.leaves, step)
+            for key in step.tree:
+                if key.startswith(f"{name}/"):
+                    raise ValueError(f"the state has a buffer {key!r}, and the parameters no leaf to take it")
     return state._replace(leaves=opened.close_memories(), tree=step.tree)
 
 

@@ -1,0 +1,137 @@
+from __future__ import annotations
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import optax
+import pytest
+import scipy.optimize
+
+import gradxform as gx
+from tests.trajectories import double, near
+
+START = np.array([-1.2, 1.0, -0.5, 0.8])
+
+
+def rosenbrock(p, scale=100.0):
+    x = jnp.concatenate([p["head"], p["tail"]])
+    return jnp.sum(scale * (x[1:] - x[:-1] ** 2) ** 2 + (1 - x[:-1]) ** 2)
+
+
+def run(library, tx, steps, stored=True):
+    p = {"head": jnp.asarray(START[:1]), "tail": jnp.asarray(START[1:])}
+    fetch = library.value_and_grad_from_state(rosenbrock)
+    traced = []
+
+    @jax.jit
+    def step(p, state):
+        traced.append(1)
+        value, grad = fetch(p, state=state) if stored else jax.value_and_grad(rosenbrock)(p)
+        updates, state = tx.update(grad, state, p, value=value, grad=grad, value_fn=rosenbrock)
+        return library.apply_updates(p, updates), state, value
+
+    state, after = tx.init(p), []
+    for _ in range(steps):
+        p, state, value = step(p, state)
+        after.append({"x": np.concatenate([p["head"], p["tail"]]), "value": np.asarray(value)})
+    assert len(traced) == 1 or library is optax
+    return jax.tree.map(lambda *x: np.stack(x), *after)
+
+
+SOLVERS = {
+    "default": lambda lib: lib.lbfgs(),
+    "short memory": lambda lib: lib.lbfgs(memory_size=2, scale_init_precond=False),
+    "kept guess": lambda lib: lib.chain(
+        lib.sgd(0.01), lib.scale_by_zoom_linesearch(15, 2.0, curv_rtol=0.3, approx_dec_rtol=None)
+    ),
+    "few steps": lambda lib: lib.chain(lib.sgd(1.0), lib.scale_by_zoom_linesearch(3)),
+    "backtracking": lambda lib: lib.chain(lib.sgd(0.1), lib.scale_by_backtracking_linesearch(20, store_grad=True)),
+}
+
+
+@pytest.mark.parametrize("make", SOLVERS.values(), ids=SOLVERS)
+def test_each_step_is_optaxs(make):
+    with double():
+        # From a rounding apart, the quotients of the search part further.
+        near(run(gx, make(gx), 25), run(optax, make(optax), 25), 1e-8)
+
+
+def test_it_reaches_scipys_minimum_in_about_as_many_steps():
+    with double():
+        after = run(gx, gx.lbfgs(), 60)
+    found = scipy.optimize.minimize(
+        lambda x: float(scipy.optimize.rosen(x)), START, jac=scipy.optimize.rosen_der, method="L-BFGS-B", tol=1e-12
+    )
+    reached = int(np.argmax(after["value"] < 1e-12))
+    np.testing.assert_allclose(after["x"][-1], found.x, atol=1e-5)
+    assert 0 < reached <= 1.5 * found.nit
+
+
+def test_a_quadratic_is_solved_in_as_many_steps_as_it_has_eigenvalues():
+    """With exact line searches L-BFGS makes the steps of conjugate gradients: two eigenvalues, two steps."""
+    with double():
+        tx = gx.chain(gx.scale_by_lbfgs(5), gx.scale(-1.0))
+        h, w = jnp.asarray([1.0, 1.0, 7.0]), jnp.asarray([1.0, 2.0, -1.0])
+        state = tx.init(w)
+        for _ in range(2):
+            g = h * w
+            d, state = tx.update(g, state, w)
+            w = w - (g @ d) / (d @ (h * d)) * d
+        np.testing.assert_allclose(w, np.zeros(3), atol=1e-14)
+
+
+def test_negative_curvature_leaves_the_direction_uphill():
+    tx = gx.scale_by_lbfgs(3)
+    w = jnp.asarray([0.1, 0.2])
+    state = tx.init(w)
+    for _ in range(5):
+        g = -w
+        u, state = tx.update(g, state, w)
+        assert float(u @ g) > 0.0
+        w = w - 0.1 * u
+    assert int(state.tree["lbfgs"].pairs) == 0
+
+
+def test_arguments_of_the_objective_and_auxiliary_data():
+    def objective(p, x, y=0.0):
+        return jnp.sum((x * p["w"] - y) ** 2), {"seen": x}
+
+    tx = gx.chain(gx.freeze("b"), gx.lbfgs())
+    p = {"w": jnp.asarray([1.0, 2.0]), "b": jnp.asarray([5.0])}
+    state = tx.init(p)
+    fetch = gx.value_and_grad_from_state(objective, has_aux=True)
+
+    @jax.jit
+    def step(p, state, x):
+        (value, aux), grad = fetch(p, x, state=state)
+        updates, state = tx.update(grad, state, p, value=value, grad=grad, value_fn=objective, x=x, loss=value)
+        return gx.apply_updates(p, updates), state, aux["seen"]
+
+    for _ in range(6):
+        p, state, seen = step(p, state, jnp.asarray(3.0))
+    np.testing.assert_allclose(p["w"], [0.0, 0.0], atol=1e-4)
+    np.testing.assert_array_equal(p["b"], [5.0])
+    assert float(seen) == 3.0
+
+
+@pytest.mark.parametrize("missing", ["value", "grad", "value_fn", "x"])
+def test_a_missing_extra_is_named(missing):
+    w = jnp.ones(2)
+    tx = gx.chain(gx.sgd(1.0), gx.scale_by_zoom_linesearch(5))
+    extra = {"value": 1.0, "grad": w, "value_fn": lambda w, x: jnp.sum(x * w), "x": 1.0}
+    del extra[missing]
+    with pytest.raises(ValueError, match=f"'{missing}'"):
+        tx.update(w, tx.init(w), w, **extra)
+
+
+@pytest.mark.parametrize("variant", ["sps", "sps+"])
+def test_polyak_sgd_is_optaxs(variant):
+    with double():
+        ours, theirs = (lib.polyak_sgd(0.8, 0.5, 0.2, 1e-3, variant) for lib in (gx, optax))
+        w = v = jnp.asarray([1.0, -2.0])
+        state, other = ours.init(w), theirs.init(v)
+        for _ in range(8):
+            u, state = ours.update(2 * w, state, w, value=jnp.sum(w**2))
+            d, other = theirs.update(2 * v, other, v, value=jnp.sum(v**2))
+            w, v = w + u, v + d
+            np.testing.assert_allclose(w, v, rtol=1e-12)

@@ -1,0 +1,99 @@
+from __future__ import annotations
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import optax.contrib
+import pytest
+
+import gradxform as gx
+from tests.trajectories import double, gradients, near, parameters
+
+
+def transcript(x, gs, rates, b1=0.9, power=2.0, decay=0.0):
+    """Defazio et al. 2024, algorithm 1 for SGD: z, x and y kept apart; the rates are the ones used, warmup included."""
+    y, z, total, ys, xs = x, x, 0.0, [], []
+    for g, rate in zip(gs, rates, strict=True):
+        z = z - rate * (g + decay * y)
+        weight = rate**power
+        total += weight
+        c = weight / total if total else 0.0
+        x = (1 - c) * x + c * z
+        y = (1 - b1) * z + b1 * x
+        ys.append(y)
+        xs.append(x)
+    return np.stack(ys), np.stack(xs)
+
+
+def walked(tx, dtype):
+    params, grads = (jax.tree.map(lambda x: jnp.asarray(x, dtype), t) for t in (parameters(), gradients()))
+
+    def step(carry, g):
+        p, state = carry
+        updates, state = tx.update(g, state, p)
+        p = gx.apply_updates(p, updates)
+        return (p, state), (p, gx.eval_params(tx, state, p), gx.schedule_free_eval_params(state, p))
+
+    run = jax.jit(lambda p, gs: jax.lax.scan(step, (p, tx.init(p)), gs)[1])
+    return jax.tree.map(lambda x: np.asarray(x, np.float64), run(params, grads))
+
+
+CONSTANT, WARMED = np.full(50, 0.1), 0.1 * np.minimum(np.arange(50) / 5, 1.0)
+CASES = [
+    (lambda: gx.schedule_free_sgd(0.1), {"rates": CONSTANT}),
+    (lambda: gx.schedule_free_sgd(0.1, 5, 0.95, 0.01), {"rates": WARMED, "b1": 0.95, "decay": 0.01}),
+    (lambda: gx.schedule_free(gx.sgd(0.1), 0.1, 0.8, 0.0), {"rates": CONSTANT, "b1": 0.8, "power": 0.0}),
+    (lambda: gx.schedule_free(gx.sgd(gx.tunable(0.1)), gx.tunable(0.1)), {"rates": CONSTANT}),
+]
+
+
+@pytest.mark.parametrize(("make", "kwargs"), CASES)
+def test_schedule_free_sgd_is_the_papers(make, kwargs):
+    params, grads = parameters(), gradients()
+    paths = {k: transcript(params[k], grads[k], **kwargs) for k in params}
+    # x is read back from y and z: (y - z) / b1 keeps the rounding of y.
+    with double():
+        ys, xs, read = walked(make(), jnp.float64)
+    near(ys, {k: p[0] for k, p in paths.items()}, 1e-12)
+    near(xs, {k: p[1] for k, p in paths.items()}, 1e-12)
+    near(read, {k: p[1] for k, p in paths.items()}, 1e-12)
+    near(walked(make(), jnp.float32)[1], {k: p[1] for k, p in paths.items()}, 5e-6)
+
+
+@pytest.mark.parametrize("name", ["schedule_free_sgd", "schedule_free_adamw"])
+def test_optax_agrees_for_a_constant_rate(name):
+    kwargs = {"learning_rate": 0.05, "b1": 0.9, "weight_decay": 0.01}
+    with double():
+        ours, theirs = getattr(gx, name)(**kwargs), getattr(optax.contrib, name)(**kwargs)
+        p = q = jax.tree.map(jnp.asarray, parameters())
+        state, other, grads = ours.init(p), theirs.init(q), gradients(steps=10)
+        for t in range(10):
+            g = {k: jnp.asarray(x[t]) for k, x in grads.items()}
+            u, state = ours.update(g, state, p)
+            v, other = theirs.update(g, other, q)
+            p, q = gx.apply_updates(p, u), optax.apply_updates(q, v)
+        x, y = gx.eval_params(ours, state, p), optax.contrib.schedule_free_eval_params(other, q)
+        jax.tree.map(lambda a, b: np.testing.assert_allclose(a, b, rtol=1e-10), (p, x), (q, y))
+
+
+@pytest.mark.parametrize("reset", [False, True])
+def test_lookahead_is_optaxs_with_the_slow_weights_in_the_state(reset):
+    with double():
+        fast = (gx.momentum(0.1), optax.sgd(0.1, 0.9))
+        ours, theirs = gx.lookahead(fast[0], 3, 0.4, reset), optax.lookahead(fast[1], 3, 0.4, reset)
+        p = jax.tree.map(jnp.asarray, parameters())
+        q = optax.LookaheadParams.init_synced(p)
+        state, other, grads = ours.init(p), theirs.init(q), gradients(steps=10)
+        for t in range(10):
+            g = {k: jnp.asarray(x[t]) for k, x in grads.items()}
+            u, state = ours.update(g, state, p)
+            v, other = theirs.update(g, other, q)
+            p, q = gx.apply_updates(p, u), optax.apply_updates(q, v)
+            slow = gx.eval_params(ours, state, p)
+            jax.tree.map(lambda a, b: np.testing.assert_allclose(a, b, rtol=1e-12), (p, slow), (q.fast, q.slow))
+
+
+def test_before_the_first_step_the_average_is_the_parameters():
+    p = {"w": jnp.asarray([0.1, 0.3])}
+    tx = gx.schedule_free_adamw(0.1, 10)
+    np.testing.assert_array_equal(gx.eval_params(tx, tx.init(p), p)["w"], p["w"])
