@@ -6,7 +6,6 @@ import functools
 from collections.abc import Iterator, Sequence
 from typing import Any, Protocol
 
-import jax
 import jax.numpy as jnp
 
 from gradxform.core.hyper import hyper_fields
