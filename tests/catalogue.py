@@ -22,6 +22,7 @@ from gradxform.control.guard import Guard
 from gradxform.core.chain import Chain, Split
 from gradxform.core.codec import Stored
 from gradxform.core.lift import Lifted
+from gradxform.core.opaque import Opaque
 from gradxform.core.state import find_state
 from gradxform.core.value import Child
 from gradxform.optimizers.adam import ScaleByAdam
@@ -91,7 +92,8 @@ class Searched(Tx):
             parts = jax.tree.map(part, updates, params, at, is_leaf=lambda x: x is None or isinstance(x, gx.Rows))
             return sum(jax.tree.leaves(parts), jnp.zeros(()))
 
-        return self.inner.update(updates, state, params, value=0.0, grad=updates, value_fn=objective, **extra)
+        extra = {**extra, "value": 0.0, "grad": updates, "value_fn": objective, "grad_fn": lambda p, i: updates}
+        return self.inner.update(updates, state, params, **extra)
 
 
 def matrices(params: Any) -> Any:
@@ -240,7 +242,9 @@ CATALOGUE: dict[str, Callable[[], Tx]] = {
     "scale_by_zoom_linesearch": lambda: Searched(gx.chain(gx.sgd(1.0), gx.scale_by_zoom_linesearch(5))),
     "layerwise_decay": lambda: gx.layerwise_decay(0.5, [kernel, "bias"]),
     "round_updates": lambda: gx.chain(gx.sgd(0.1), gx.round_updates("split16")),
-    "sam": lambda: gx.sam(gx.momentum(0.1), gx.chain(gx.normalize_by_update_norm(), gx.sgd(0.1)), adaptive=True),
+    "sam": lambda: Searched(
+        gx.sam(gx.momentum(0.1), gx.chain(gx.normalize_by_update_norm(), gx.sgd(0.1)), opaque_mode=True, adaptive=True)
+    ),
     "measure": lambda: gx.measure(
         gx.chain(gx.clip_by_global_norm(0.7), gx.adam(0.1)), grad_norm=True, update_norm=True, clip_fraction=True
     ),
@@ -291,7 +295,7 @@ class Entry(NamedTuple):
     @property
     def needing_params(self) -> list[str]:
         """The stages that need parameters, by name."""
-        return [name for name, rule in self.rules if rule.needs_params]
+        return _demanding(self.tx) + [name for name, rule in self.rules if rule.needs_params]
 
     @property
     def real_only(self) -> list[str]:
@@ -353,9 +357,21 @@ def _compiled(name: str) -> Any:
     return jax.jit(Entry(name, CATALOGUE[name]).update)
 
 
+def _demanding(tx: Any) -> list[str]:
+    """The transformations not made of rules that need parameters, by name."""
+    found = [tx.name] if tx.needs_params else []
+    inner = [s.inner for s in tx.stages if isinstance(s, Opaque)] if isinstance(tx, Chain) else [tx.inner]
+    return found + [name for t in inner for name in (_demanding(t) if _opens(t) else [t.name] * t.needs_params)]
+
+
+def _opens(tx: Any) -> bool:
+    return isinstance(tx, Chain) or hasattr(tx, "inner")
+
+
 def _rules(tx: Any) -> Iterator[tuple[str, gx.Rule]]:
     if not isinstance(tx, Chain):
-        yield from _rules(tx.inner)
+        if _opens(tx):
+            yield from _rules(tx.inner)
         return
     for name, stage in tx.named():
         if isinstance(stage, Lifted):

@@ -45,7 +45,7 @@ def strong_wolfe(on: Any, t: Any, size: Any, f: Any, g: Any, slope: Any, most: A
             low, high = s.b.t + 0.01 * (s.b.t - s.a.t), s.b.t * 10
             return s._replace(a=s.b, b=at(_cubic(s.a, s.b, low, high)), n=s.n + 1)
 
-        return jax.lax.cond(found, lambda: s._replace(bracketed=found, done=good), further)
+        return jax.lax.cond(found, lambda: s._replace(bracketed=found, done=good), further)  # type: ignore[no-any-return]
 
     s = Search(start, at(t), zero, no, no, no)
     s = jax.lax.while_loop(lambda s: ~s.bracketed & (s.n < most), outwards, s)

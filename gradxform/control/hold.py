@@ -7,7 +7,6 @@ from typing import Any
 
 import jax
 import jax.numpy as jnp
-from jax.extend.core import ClosedJaxpr, Literal, jaxpr_as_fun
 
 from gradxform.core import check
 from gradxform.core.chain import Chain, stages_of
@@ -81,10 +80,12 @@ def update_if(
 
 def _run_held(ok: Any, closed: Any, held: list[Any], n: int) -> tuple[list[Any], list[Any]]:
     """Run a program `state -> updates, state`; `n` of its results are updates."""
+    from jax.extend.core import ClosedJaxpr, jaxpr_as_fun  # slow to import, and few programs hold anything
+
     jaxpr = closed.jaxpr
     slots = list(zip(jaxpr.outvars[n:], jaxpr.invars, held, strict=True))
     made = {v for eqn in jaxpr.eqns for v in eqn.outvars}
-    old = {v: x for v, _, x in slots if not isinstance(v, Literal) and v in made}
+    old = {v: x for v, _, x in slots if not _is_literal(v) and v in made}
     wanted = set(_variables(v for eqn in jaxpr.eqns for v in eqn.invars)) | set(_variables(jaxpr.outvars))
     known = dict(zip([*jaxpr.constvars, *jaxpr.invars], [*closed.consts, *held], strict=True))
     for part in _parts(jaxpr.eqns, old):
@@ -98,17 +99,21 @@ def _run_held(ok: Any, closed: Any, held: list[Any], n: int) -> tuple[list[Any],
 
     def read(v: Any) -> Any:
         kind: Any = v.aval
-        return jnp.asarray(v.val, kind.dtype) if isinstance(v, Literal) else known[v]
+        return jnp.asarray(v.val, kind.dtype) if _is_literal(v) else known[v]
 
     def settle(v: Any, own: Any, x: Any) -> Any:
-        chosen = v is own or (not isinstance(v, Literal) and old.get(v) is x)
+        chosen = v is own or (not _is_literal(v) and old.get(v) is x)
         return (read(v) if chosen else _choose(ok, read(v), x)).astype(x.dtype)
 
     return [read(v) for v in jaxpr.outvars[:n]], [settle(*slot) for slot in slots]
 
 
+def _is_literal(v: Any) -> bool:
+    return hasattr(v, "val")
+
+
 def _variables(atoms: Any) -> Iterator[Any]:
-    return (v for v in atoms if not isinstance(v, Literal))
+    return (v for v in atoms if not _is_literal(v))
 
 
 def _parts(eqns: list[Any], old: dict[Any, Any]) -> Iterator[list[Any]]:

@@ -12,7 +12,7 @@ from gradxform.core.chain import Chain, stages_of
 from gradxform.core.numbers import compute_dtype
 from gradxform.core.rows import Rows, is_row_leaf
 from gradxform.core.transform import GradientTransformation, apply_updates
-from gradxform.core.tree import is_trained
+from gradxform.core.tree import is_trained, open_together, parameter
 from gradxform.core.value import Child
 
 
@@ -34,14 +34,16 @@ class Sam(GradientTransformation):
     batch_axis_name: Any = None
     adaptive: bool = False
     name = "sam"
+    needs_params = True
 
     def _init(self, params: Any) -> SamState:
-        cache = None if self.opaque_mode else jax.tree.map(_copy, params)
+        cache = None if self.opaque_mode else jax.tree.map(_kept, params)
         return SamState(jnp.zeros((), jnp.int32), self.inner.init(params), self.adversary.init(params), cache)
 
     def _update(self, updates: Any, state: SamState, params: Any, extra: dict[str, Any]) -> tuple[Any, SamState]:
         if params is None:
             raise ValueError("sam needs the parameters: call update(updates, state, params)")
+        open_together(updates, params, params)
         extra = dict(extra)
         grad_fn = extra.pop("grad_fn", None)
         if not self.opaque_mode:
@@ -53,10 +55,11 @@ class Sam(GradientTransformation):
     def _step(self, updates: Any, state: SamState, params: Any, extra: dict[str, Any]) -> tuple[Any, SamState]:
         """One call, one step: a step uphill, or after sync_period - 1 of them the outer step from where they began."""
         first, last = state.steps_since_sync == 0, state.steps_since_sync == self.sync_period - 1
-        cache = _pick(first, jax.tree.map(_copy, params), state.cache)
+        cache = _pick(first, jax.tree.map(_kept, params), state.cache)
+        begun = jax.tree.map(lambda p, c: p if c is None else c, params, cache)
         up, adversary = self._uphill(updates, state.adversary, params)
-        out, inner = self.inner.update(updates, state.inner, cache, **extra)
-        out = _map(_from, out, params, cache)
+        out, inner = self.inner.update(updates, state.inner, begun, **extra)
+        out = _map(_from, out, params, begun)
         start = self.adversary.init(params) if self.reset_state else state.adversary
         held = _pick(last, inner, state.inner), _pick(last, start, adversary)
         steps = (state.steps_since_sync + 1) % self.sync_period
@@ -91,12 +94,17 @@ class Sam(GradientTransformation):
     def _evaluate(self, state: SamState, params: Any) -> Any:
         """Between outer steps the parameters are an adversary's; the ones to evaluate with wait in the cache."""
         if not self.opaque_mode:
-            params = jax.tree.map(lambda p, c: jnp.where(state.steps_since_sync == 0, p, c), params, state.cache)
+            params = jax.tree.map(
+                lambda p, c: p if c is None else jnp.where(state.steps_since_sync == 0, p, c), params, state.cache
+            )
         return self.inner._evaluate(state.inner, params)
 
 
-def _copy(p: Any) -> Any:
-    return p if isinstance(p, jax.ShapeDtypeStruct) else jnp.array(p, copy=True)
+def _kept(p: Any) -> Any:
+    """A copy of a parameter; None for one that never moves."""
+    if not is_trained(p := parameter("", p)):
+        return None
+    return p if isinstance(p, jax.ShapeDtypeStruct) else jnp.array(p, dtype=p.dtype, copy=True)
 
 
 def _from(u: Any, p: Any, c: Any) -> Any:

@@ -25,6 +25,7 @@ class GradientTransformation(Value):
     """
 
     name: ClassVar[str] = "transformation"
+    needs_params: ClassVar[bool] = False
     sees_whole: ClassVar[bool] = False
     """As a stage it is handed the parameters of all leaves too, as `whole`: it evaluates the objective itself."""
 

@@ -34,6 +34,7 @@ class ScaleByLbfgs(GradientTransformation):
     memory_size: int = 10
     scale_init_precond: bool = True
     name = "lbfgs"
+    needs_params = True
 
     def _init(self, params: Any) -> LbfgsState:
         dtype, many = value_dtype(params), self.memory_size

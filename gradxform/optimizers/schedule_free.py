@@ -33,13 +33,14 @@ class Restarted(GradientTransformation):
     inner: Child[GradientTransformation]
     period: int
     name = "restarted"
+    needs_params = True
 
     def _init(self, params: Any) -> RestartState:
         return RestartState(jnp.zeros((), jnp.int32), self.inner.init(params))
 
     def _update(self, updates: Any, state: RestartState, params: Any, extra: dict[str, Any]) -> tuple[Any, Any]:
         if params is None:
-            raise ValueError("lookahead needs the parameters: call update(updates, state, params)")
+            raise ValueError("restarted needs the parameters: call update(updates, state, params)")
         new, inner = self.inner.update(updates, state.inner, params, **extra)
         steps = (state.steps + 1) % self.period
         fresh = self.inner.init(params)

@@ -11,7 +11,6 @@ import jax.numpy as jnp
 
 from gradxform.core import check
 from gradxform.core.chain import Chain, chain
-from gradxform.core.rows import is_row_leaf
 from gradxform.core.transform import GradientTransformation
 from gradxform.core.tree import open_tree
 from gradxform.transforms.objective import Line, LineSearchState, line, refilled, value_dtype, zeros
@@ -36,6 +35,7 @@ class BacktrackingLinesearch(GradientTransformation):
     verbose: bool = False
     name = "backtracking_linesearch"
     sees_whole = True
+    needs_params = True
 
     @classmethod
     def public_name(cls) -> str:
@@ -80,8 +80,7 @@ def emitted(updates: Any, on: Line, step: Any) -> Any:
     """The updates times the step; 0 where the step is, whatever the update."""
     pairs = zip(on.paths, on.us, strict=True)
     scaled = {path: jnp.where(step == 0, 0, step.astype(u.real.dtype) * u) for path, u in pairs}
-    paths = open_tree(updates)[0]
-    leaves, structure = jax.tree.flatten(updates, is_leaf=is_row_leaf)
+    paths, leaves, structure = open_tree(updates)
     return structure.unflatten([scaled.get(path, u) for path, u in zip(paths, leaves, strict=True)])
 
 

@@ -192,7 +192,7 @@ def _searched(state: Any) -> LineSearchState:
     def is_search(x: Any) -> bool:
         return isinstance(x, LineSearchState)
 
-    found = [x for x in jax.tree.leaves(state, is_leaf=is_search) if is_search(x)]
+    found: list[LineSearchState] = [x for x in jax.tree.leaves(state, is_leaf=is_search) if is_search(x)]
     if len(found) != 1:
         raise ValueError(f"the state holds {len(found)} line searches; value_and_grad_from_state reads exactly one")
     if found[0].grad is None:

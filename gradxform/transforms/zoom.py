@@ -59,6 +59,7 @@ class ZoomLinesearch(GradientTransformation):
     verbose: bool = False
     name = "zoom_linesearch"
     sees_whole = True
+    needs_params = True
 
     @classmethod
     def public_name(cls) -> str:
