@@ -93,7 +93,7 @@ def coerce(name: str, x: Any) -> Any:
 
 def coerce_fields(value: Value) -> None:
     """Coerce the hyperparameter fields of a value under construction, in place."""
-    for f in dataclasses.fields(value):  # type: ignore[arg-type]
+    for f in dataclasses.fields(value):
         x = getattr(value, f.name)
         if kind(f) not in ("hyper", "beta") or (x is None and f.default is None):
             continue
@@ -106,7 +106,7 @@ def coerce_fields(value: Value) -> None:
 def hyper_fields(value: Value) -> dict[str, Any]:
     """Field -> stored hyperparameter, those of an inner rule included (a strategy keeps its rule's names)."""
     found: dict[str, Any] = {}
-    for f in dataclasses.fields(value):  # type: ignore[arg-type]
+    for f in dataclasses.fields(value):
         x = getattr(value, f.name)
         if kind(f) in ("hyper", "beta"):
             if x is not None:
@@ -131,7 +131,7 @@ def replace_hyper(value: Any, new: Mapping[str, Any]) -> Any:
 def rule_fields(value: Value) -> tuple[str, ...]:
     """All fields that a user wrote, those of an inner rule included."""
     found: tuple[str, ...] = ()
-    for f in dataclasses.fields(value):  # type: ignore[arg-type]
+    for f in dataclasses.fields(value):
         x = getattr(value, f.name)
         found += rule_fields(x) if kind(f) == "child" and isinstance(x, Value) else (f.name,)
     return found
@@ -150,7 +150,7 @@ def rebuild(value: Any, new: Mapping[str, Any]) -> Any:
 
 
 def is_beta(value: Value, name: str) -> bool:
-    for f in dataclasses.fields(value):  # type: ignore[arg-type]
+    for f in dataclasses.fields(value):
         x = getattr(value, f.name)
         if f.name == name and kind(f) in ("hyper", "beta"):
             return kind(f) == "beta"

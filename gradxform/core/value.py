@@ -52,21 +52,32 @@ class _Signature:
         return inspect.Signature([parameter(name, kind, default=default) for name, default in fields])
 
 
+class _Fields:
+    """Makes a class a dataclass when its fields are first asked for.
+
+    What dataclass would generate stands in `Value` once: to generate it for every class is most of the import time.
+    """
+
+    def __get__(self, value: Any, owner: type) -> Any:
+        dataclasses.dataclass(init=False, repr=False, eq=False, match_args=False)(owner)
+        return owner.__dict__["__dataclass_fields__"]
+
+
 @dataclass_transform(frozen_default=True)
 class Value:
     """Base of rules, schedules, selectors, stages and transformations."""
 
     __signature__: ClassVar[Any] = _Signature()
+    __dataclass_fields__: ClassVar[Any]
 
     def __init_subclass__(cls, **kwargs: Any) -> None:
         super().__init_subclass__(**kwargs)
-        # What dataclass would generate stands here once: generating it for every class is most of the import time.
         cls.__doc__ = cls.__doc__ or f"What `{cls.public_name()}` makes."
-        dataclasses.dataclass(init=False, repr=False, eq=False, match_args=False)(cls)
+        cls.__dataclass_fields__ = _Fields()
         jax.tree_util.register_pytree_with_keys(cls, _flatten_with_keys, _unflattener(cls), _flatten)
 
     def __init__(self, *args: Any, **kwargs: Any) -> None:
-        fields, what = dataclasses.fields(self), self.public_name()  # type: ignore[arg-type]
+        fields, what = dataclasses.fields(self), self.public_name()
         if len(args) > len(fields):
             raise TypeError(f"{what} takes {len(fields)} arguments, got {len(args)}")
         given = {f.name: x for f, x in zip(fields, args, strict=False)}
@@ -94,11 +105,7 @@ class Value:
         return hash((type(self), *_contents(self)))
 
     def __repr__(self) -> str:
-        shown = ", ".join(
-            f"{f.name}={getattr(self, f.name)!r}"
-            for f in dataclasses.fields(self)  # type: ignore[arg-type]
-            if f.repr
-        )
+        shown = ", ".join(f"{f.name}={getattr(self, f.name)!r}" for f in dataclasses.fields(self) if f.repr)
         return f"{self.public_name()}({shown})"
 
     @classmethod
@@ -109,14 +116,14 @@ class Value:
     def with_fields(self, **fields: Any) -> Self:
         """The same value with some fields exchanged, and nothing checked or coerced again."""
         new = object.__new__(type(self))
-        for f in dataclasses.fields(self):  # type: ignore[arg-type]
+        for f in dataclasses.fields(self):
             object.__setattr__(new, f.name, fields.get(f.name, getattr(self, f.name)))
         return new
 
 
 def kind(field: dataclasses.Field[Any]) -> str:
     """`"hyper"`, `"beta"`, `"child"` or `"static"`, read from the annotation."""
-    return _kind(field.type)  # type: ignore[arg-type]
+    return _kind(field.type)
 
 
 @functools.cache

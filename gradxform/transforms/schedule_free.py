@@ -47,7 +47,7 @@ class AverageScheduleFree(Rule):
         z = s.z + g
         x = averaged(p, s.z, s.b1)
         x = x + c * (z - x)
-        return self.b1 * x + (1 - self.b1) * z - p, ScheduleFree(z, total, max_lr, self.b1 * jnp.ones_like(s.b1))
+        return (z - p) + self.b1 * (x - z), ScheduleFree(z, total, max_lr, self.b1 * jnp.ones_like(s.b1))
 
     def evaluate(self, p: Any, s: ScheduleFree, t: Any) -> Any:
         return averaged(p, s.z, s.b1)
