@@ -123,7 +123,7 @@ class Value:
 
 def kind(field: dataclasses.Field[Any]) -> str:
     """`"hyper"`, `"beta"`, `"child"` or `"static"`, read from the annotation."""
-    return _kind(field.type)
+    return _kind(field.type)  # type: ignore[arg-type]
 
 
 @functools.cache
