@@ -130,6 +130,8 @@ from gradxform.strategies.master import master_weights
 from gradxform.strategies.lazy import lazy
 from gradxform.strategies.offloaded import offloaded
 from gradxform.strategies.packed import packed, unpack
+from gradxform.strategies.sharded import sharded
+from gradxform.strategies.shardings import state_shardings
 
 from gradxform.control.tunable import hyperparams, tunable, with_hyperparams
 from gradxform.control.measure import measure, metrics
@@ -304,6 +306,8 @@ __all__ = [
     "offloaded",
     "packed",
     "unpack",
+    "sharded",
+    "state_shardings",
     "hyperparams",
     "tunable",
     "with_hyperparams",

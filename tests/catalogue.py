@@ -319,6 +319,11 @@ class Entry(NamedTuple):
         return any(isinstance(rule, Stored) for _, rule in self.rules) or "bfloat16" in codecs
 
     @property
+    def packs(self) -> bool:
+        """Whether the state's form depends on where the leaves lie: what is split over devices shares no buffer."""
+        return self.function == "packed"
+
+    @property
     def reads_loss(self) -> bool:
         """Whether it takes the loss into account where one is given."""
         return isinstance(self.tx, Guard | Accumulate)

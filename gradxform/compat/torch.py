@@ -15,6 +15,7 @@ from gradxform.compat.torch_checks import REFUSALS, nonnegative, number, seen
 from gradxform.compat.torch_extras import adadelta, adagrad, asgd, rmsprop, rprop
 from gradxform.compat.torch_lbfgs import lbfgs
 from gradxform.compat.torch_stages import decayed, stepped, turned
+from gradxform.compat.torch_state import load_state, save_state
 from gradxform.core.chain import Chain, chain, lift
 from gradxform.transforms.momentum import Trace
 
@@ -26,10 +27,12 @@ __all__ = [
     "adamw",
     "asgd",
     "lbfgs",
+    "load_state",
     "nadam",
     "radam",
     "rmsprop",
     "rprop",
+    "save_state",
     "sgd",
     "sparse_adam",
 ]

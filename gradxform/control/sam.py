@@ -17,7 +17,7 @@ from gradxform.core.value import Child
 
 
 class SamState(NamedTuple):
-    """Steps since the last outer one, both states, and the parameters of the last outer step (None in opaque mode)."""
+    """Steps since the last outer one, both states, and the parameters of the last outer step (empty in opaque mode)."""
 
     steps_since_sync: Any
     inner: Any
@@ -37,7 +37,7 @@ class Sam(GradientTransformation):
     needs_params = True
 
     def _init(self, params: Any) -> SamState:
-        cache = None if self.opaque_mode else jax.tree.map(_kept, params)
+        cache = () if self.opaque_mode else jax.tree.map(_kept, params)
         return SamState(jnp.zeros((), jnp.int32), self.inner.init(params), self.adversary.init(params), cache)
 
     def _update(self, updates: Any, state: SamState, params: Any, extra: dict[str, Any]) -> tuple[Any, SamState]:
@@ -79,7 +79,7 @@ class Sam(GradientTransformation):
             grads = _map(lambda g, new: new, updates, grads)
         start = self.adversary.init(params) if self.reset_state else adversary
         out, inner = self.inner.update(grads, state.inner, params, **extra)
-        return out, SamState(state.steps_since_sync, inner, start, None)
+        return out, SamState(state.steps_since_sync, inner, start, ())
 
     def _uphill(self, grads: Any, state: Any, params: Any) -> tuple[Any, Any]:
         """The adversary's step, turned uphill; in units of |p| where it is adaptive."""

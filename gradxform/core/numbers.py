@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import inspect
 import math
 from collections.abc import Sequence
 from typing import Any
@@ -95,6 +96,18 @@ def mean_over(x: Any, axis_name: Any) -> Any:
     """x, averaged over the devices along `axis_name` where they may differ."""
     axes = _axes_of(x, axis_names(axis_name))
     return jax.lax.pmean(x, axes) if axes else x
+
+
+def gathered(x: Any, axis_name: Any, dimension: int = 0) -> Any:
+    """What all devices hold, one after another, and where `shard_map` keeps account of it, known to be equal on all."""
+    here = jax.lax.axis_index(axis_name)
+    if not varying_axes(here):
+        return jax.lax.all_gather(x, axis_name, axis=dimension, tiled=True)
+    if "to" in inspect.signature(jax.lax.all_gather).parameters:
+        return jax.lax.all_gather(x, axis_name, axis=dimension, tiled=True, to="invarying")
+    alone = jnp.zeros((jax.lax.psum(1, axis_name), *x.shape), x.dtype).at[here].set(x)
+    side = jnp.moveaxis(jax.lax.psum(alone, axis_name), 0, dimension)
+    return side.reshape(*x.shape[:dimension], -1, *x.shape[dimension + 1 :])
 
 
 def _is_float0(x: Any) -> bool:

@@ -174,4 +174,4 @@ def _step(tx: GradientTransformation) -> Any:
         updates, state = tx.update(grads, state, params, **extra)
         return apply_updates(params, updates), state
 
-    return jax.jit(step, donate_argnums=(0, 1))
+    return jax.jit(step, donate_argnums=(0, 1), keep_unused=True)

@@ -37,6 +37,7 @@ class ScaleByLbfgs(GradientTransformation):
     needs_params = True
 
     def _init(self, params: Any) -> LbfgsState:
+        refuse_parts(self.name, of_path(params))
         dtype, many = value_dtype(params), self.memory_size
         count = jnp.zeros((), jnp.int32)
         return LbfgsState(

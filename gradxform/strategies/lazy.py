@@ -51,12 +51,18 @@ class Dated(NamedTuple):
 class CatchUp(Wrapper):
     """A rule that first brings memory up to date: as many updates with a zero gradient as were missed, in one."""
 
+    @property
+    def reach(self) -> Reach:  # type: ignore[override]
+        return max(Reach.ROW, self.rule.reach)
+
     def __repr__(self) -> str:
         return f"catch_up({self.rule!r})"
 
     def init(self, p: Any) -> Any:
         s = self.rule.init(p)
-        return s if s is None or p.ndim == 0 else Dated(s, jnp.zeros(p.shape[:1], jnp.int32))
+        if s is None or p.ndim == 0:
+            return s
+        return Dated(s, jnp.zeros_like(p, jnp.int32).sum(axis=tuple(range(1, p.ndim))))
 
     def scalars(self, t: Any, **extra: Any) -> Any:
         return self.rule.scalars(t, **extra), t

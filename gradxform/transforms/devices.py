@@ -2,15 +2,13 @@
 
 from __future__ import annotations
 
-import inspect
 from typing import Any
 
 import jax
-import jax.numpy as jnp
 
 from gradxform.core import check
 from gradxform.core.chain import Chain, lift
-from gradxform.core.numbers import varying_axes
+from gradxform.core.numbers import gathered, varying_axes
 from gradxform.core.rows import Rows
 from gradxform.core.rule import Rule
 
@@ -33,19 +31,8 @@ class MeanAcross(Rule):
         return jax.lax.pmean(g, self.axis_name), s
 
     def update_rows(self, g: Rows, s: Any, p: Any, k: Any) -> tuple[Rows, Any]:
-        indices, values = (_gathered(x, self.axis_name) for x in (g.places(), g.values))
+        indices, values = (gathered(x, self.axis_name) for x in (g.places(), g.values))
         return Rows(indices, values / jax.lax.psum(1, self.axis_name), g.shape), s
-
-
-def _gathered(x: Any, axis_name: Any) -> Any:
-    """What all devices hold, one after another, and where `shard_map` keeps account of it, known to be equal on all."""
-    here = jax.lax.axis_index(axis_name)
-    if not varying_axes(here):
-        return jax.lax.all_gather(x, axis_name, tiled=True)
-    if "to" in inspect.signature(jax.lax.all_gather).parameters:
-        return jax.lax.all_gather(x, axis_name, tiled=True, to="invarying")
-    alone = jnp.zeros((jax.lax.psum(1, axis_name), *x.shape), x.dtype).at[here].set(x)
-    return jax.lax.psum(alone, axis_name).reshape(-1, *x.shape[1:])
 
 
 def mean_across(axis_name: Any) -> Chain:

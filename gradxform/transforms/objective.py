@@ -134,7 +134,7 @@ def zeros(params: Any, *axes: int) -> Any:
         shape, dtype = (*axes, *p.shape), compute_dtype(p.dtype)
         if isinstance(p, jax.ShapeDtypeStruct):
             return jax.ShapeDtypeStruct(shape, dtype, **({} if axes else {"sharding": p.sharding}))
-        return jnp.zeros(shape, dtype) if axes else jnp.zeros_like(p, dtype)
+        return jnp.broadcast_to(jnp.zeros_like(p, dtype), shape)
 
     return jax.tree.map(zero, params, is_leaf=is_row_leaf)
 
@@ -150,8 +150,9 @@ def refuse_parts(name: str, arrays: dict[str, Any]) -> None:
     for path, x in arrays.items():
         if axes := varying_axes(x):
             raise ValueError(
-                f"{name} sees one device's part of {path!r} inside shard_map (it varies over "
-                f"{', '.join(sorted(axes))}); run it under jit, or on averaged gradients (mean_across)"
+                f"{name} looks at more than one element of {path!r}, and inside shard_map it would see one device's "
+                f"part of it only (it varies over {', '.join(sorted(axes))}); run it under jit, or on replicated "
+                "parameters and averaged gradients (mean_across)"
             )
 
 

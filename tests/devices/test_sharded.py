@@ -42,6 +42,8 @@ def assert_state_lies_with(params: Any, state: Any) -> None:
 @kinds
 @entries(lambda e: e.axis is None)
 def test_every_transformation_as_on_one_device(entry: Entry, kind: AxisType) -> None:
+    if entry.packs and kind == AxisType.Explicit:
+        pytest.skip("leaves that are sharded by type stay alone, and the state has another form")
     with at_hand(kind):
         params, grads = laid_out(parameters(), kind), laid_out(gradients(), kind, STACKED)
         state = entry.tx.init(params)

@@ -33,6 +33,8 @@ def ulps_of(entry: Entry) -> float:
 
     JAX 0.7 fuses Adam, corrected decay and rate into one product with one more rounding (2.2 measured).
     """
+    if "schedule_free" in entry.name:
+        return 16  # x is read back from y and z, which multiplies the rounding of y by 1 / b1, step after step
     if entry.reach != gx.Reach.ELEMENT:
         return 4
     return 3 if jax.__version_info__ < (0, 8) else 2

@@ -1,0 +1,157 @@
+"""How arrays lie over a mesh: the dimension that an axis splits, and what a statistic has of its parameter's layout."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any, NamedTuple
+
+import jax
+from jax.sharding import NamedSharding, PartitionSpec
+
+from gradxform.core.numbers import axis_names
+from gradxform.core.state import State
+from gradxform.core.tree import open_memories, open_tree
+
+
+class Layout(NamedTuple):
+    """One parameter's layout: its shape, its own spec, the spec of its state, and the dimension split for that."""
+
+    shape: tuple[int, ...]
+    own: tuple[Any, ...]
+    state: tuple[Any, ...]
+    split: int | None
+
+
+def laid_out(shape: Sequence[int], own: Any, mesh: Any, axis: Any) -> Layout:
+    """Split the largest dimension that no axis has taken and that divides evenly; none where there is none."""
+    entries = tuple(own) + (None,) * (len(shape) - len(own))
+    taken = [name for entry in entries for name in axis_names(entry)]
+    parts = ways(mesh, axis)
+    free = [d for d, n in enumerate(shape) if entries[d] is None and n and n % parts == 0]
+    if parts == 1 or not free or any(name in taken for name in axis_names(axis)):
+        return Layout(tuple(shape), entries, entries, None)
+    split = max(free, key=lambda d: shape[d])
+    return Layout(tuple(shape), entries, (*entries[:split], axis, *entries[split + 1 :]), split)
+
+
+def ways(mesh: Any, axis: Any) -> int:
+    """Into how many parts axes split a dimension."""
+    return math.prod(mesh.shape[name] for name in axis_names(axis))
+
+
+def of_statistic(shape: Sequence[int], like: Sequence[int], spec: Sequence[Any], mesh: Any, last: bool = False) -> Any:
+    """The layout of a statistic whose parameter has shape `like` and layout `spec`; None where it has nothing of it.
+
+    The same dimensions have the same layout; blocks of a dimension share it where they divide; a sum over dimensions
+    has what is left. last: which of equal dimensions are left, the last ones instead of the first.
+    """
+    n, m = len(shape), len(like)
+    if n > m:
+        return (None,) * (n - m) + tuple(spec) if m and tuple(shape[n - m :]) == tuple(like) else None
+    if n == m and all(a and b % a == 0 for a, b in zip(shape, like, strict=True)):
+        return tuple(e if a % ways(mesh, e) == 0 else None for a, e in zip(shape, spec, strict=True))
+    turn = -1 if last else 1
+    left, found = list(range(n))[::turn], [None] * n
+    for d in list(range(m))[::turn]:
+        if left and like[d] == shape[left[0]]:
+            found[left.pop(0)] = spec[d]
+    return None if left or not n else tuple(found)
+
+
+def spec_of(path: str, shape: Sequence[int], layouts: Mapping[str, Layout], mesh: Any, axis: Any) -> PartitionSpec:
+    """The layout of an array somewhere in a state: of the parameter whose path its own ends with, if the shape fits.
+
+    axis: what splits state. An array of one dimension that belongs to no parameter is then split as it can be.
+    """
+    layout = _owner(path, layouts) or _owner(path.removesuffix("/value"), layouts)
+    if layout is not None:
+        entries = of_statistic(shape, layout.shape, layout.state, mesh, "col" in path)
+        if entries is not None or not shape:
+            return PartitionSpec(*entries or ())
+    if axis is not None and len(shape) == 1:
+        return PartitionSpec(*laid_out(shape, (), mesh, axis).state)
+    return PartitionSpec()
+
+
+def _owner(path: str, layouts: Mapping[str, Layout]) -> Layout | None:
+    ends = [p for p in layouts if p in ("", path) or path.endswith(f"/{p}")]
+    return layouts[max(ends, key=len)] if ends else None
+
+
+def lay_state(state: Any, params: Any, of: Callable[..., Any], put: Callable[..., Any], names: tuple[str, ...]) -> Any:
+    """Any state with `put(x, spec)` in place of each array x.
+
+    of: the names on the way to an array -> the layouts of parameters for it by path, the mesh, and what splits state.
+    """
+
+    def lay(keys: Any, x: Any) -> Any:
+        path = (*names, *map(_name, keys))
+        if isinstance(x, State):
+            return _lay_ours(x, params, of, put, path)
+        return put(x, spec_of("/".join(path), x.shape, *of(path)))
+
+    return jax.tree_util.tree_map_with_path(lay, state, is_leaf=lambda x: isinstance(x, State))
+
+
+def _lay_ours(state: State, params: Any, of: Callable[..., Any], put: Callable[..., Any], names: Any) -> State:
+    opened = open_memories(state.leaves, params)
+    for leaf in opened.leaves:
+        if isinstance(leaf.memory, dict):
+            layouts = {name: of((*names, name)) for name in leaf.memory}
+            leaf.memory = {
+                name: lay_memory(m, layouts[name][0].get(leaf.path), layouts[name][1], put)
+                for name, m in leaf.memory.items()
+            }
+    tree = {key: lay_state(held, params, of, put, (*names, *key.split("/"))) for key, held in state.tree.items()}
+    count, hyper = jax.tree.map(lambda x: put(x, PartitionSpec()), (state.count, state.hyper))
+    return State(count, opened.close_memories(), tree, hyper)
+
+
+def lay_memory(memory: Any, layout: Layout | None, mesh: Any, put: Callable[..., Any]) -> Any:
+    """One parameter's memory with `put(x, spec)` in place of each array x."""
+
+    def lay(keys: Any, x: Any) -> Any:
+        last = "col" in str(keys[-1])
+        entries = layout and of_statistic(x.shape, layout.shape, layout.state, mesh, last)
+        return put(x, PartitionSpec(*entries or ()))
+
+    return jax.tree_util.tree_map_with_path(lay, memory)
+
+
+def _name(key: Any) -> str:
+    return str(next((getattr(key, a) for a in ("key", "name", "idx") if hasattr(key, a)), key))
+
+
+def specs_by_path(shardings: Any, what: str) -> dict[str, PartitionSpec]:
+    """Layouts of parameters, or of whole subtrees of them, by path."""
+    return {p: _spec(p, x, what) for p, x in zip(*open_tree(shardings)[:2], strict=True) if x is not None}
+
+
+def _spec(path: str, x: Any, what: str) -> PartitionSpec:
+    if isinstance(x, PartitionSpec):
+        return x
+    if isinstance(x, NamedSharding):
+        return x.spec
+    raise TypeError(f"{what} must hold NamedSharding or PartitionSpec, got {x!r} at {path!r}")
+
+
+def of_parameter(path: str, shape: Sequence[int], specs: Mapping[str, PartitionSpec]) -> PartitionSpec:
+    """The layout of one parameter: its own, or that of the nearest subtree that has one; the same everywhere else."""
+    names = path.split("/")
+    upwards = ["/".join(names[:n]) for n in range(len(names), 0, -1)] + [""]
+    spec = next((specs[p] for p in upwards if p in specs), PartitionSpec())
+    if len(spec) > len(shape):
+        raise ValueError(f"{spec} is no layout for the parameter {path!r} of shape {tuple(shape)}")
+    return spec
+
+
+def in_host_memory(x: Any) -> bool:
+    """Whether an array, or its type, is in host memory."""
+    kind = x if hasattr(x, "memory_space") else jax.typeof(x)
+    return "Host" in str(getattr(kind, "memory_space", ""))
+
+
+def sharding(mesh: Any, spec: Any, x: Any) -> NamedSharding:
+    """A layout in the kind of memory that x is in."""
+    return NamedSharding(mesh, spec, memory_kind="pinned_host") if in_host_memory(x) else NamedSharding(mesh, spec)

@@ -1,0 +1,92 @@
+"""How a state lies over devices, before there is one."""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Iterator
+from typing import Any
+
+import jax
+from jax.sharding import NamedSharding, PartitionSpec
+
+from gradxform.core import check
+from gradxform.core.chain import stages_of
+from gradxform.core.numbers import axis_names
+from gradxform.core.transform import GradientTransformation
+from gradxform.core.tree import open_tree, parameter
+from gradxform.core.value import Value
+from gradxform.strategies.layout import Layout, laid_out, lay_state, of_parameter, sharding, specs_by_path
+from gradxform.strategies.sharded import Sharding
+
+
+class _Plan:
+    """The layouts of parameters, and which stages keep state that is split."""
+
+    def __init__(self, tx: Any, params: Any, specs: dict[str, PartitionSpec], mesh: Any, axis: Any) -> None:
+        self.mesh, self.axis = mesh, axis
+        shapes = {
+            path: parameter(path, x).shape for path, x in zip(*open_tree(params)[:2], strict=True) if x is not None
+        }
+        own = {path: of_parameter(path, shape, specs) for path, shape in shapes.items()}
+
+        def split_over(axis: Any) -> dict[str, Layout]:
+            return {path: laid_out(shape, own[path], mesh, axis) for path, shape in shapes.items()}
+
+        self.everywhere = split_over(axis or ())
+        self.stages = {
+            name: (split_over(stage.axis), mesh, stage.axis) for stage in _sharded(tx) for name in stage.inner_names()
+        }
+
+    def of(self, names: Any) -> tuple[dict[str, Layout], Any, Any]:
+        """The layouts for memory under these names, the mesh, and the axis that splits it."""
+        if self.axis is None:
+            for name in names:
+                if name in self.stages:
+                    return self.stages[name]
+        return self.everywhere, self.mesh, self.axis
+
+
+def _sharded(tx: Any) -> Iterator[Sharding]:
+    """Every `sharded` inside a transformation."""
+    if isinstance(tx, Sharding):
+        yield tx
+    elif isinstance(tx, Value):
+        for f in dataclasses.fields(tx):
+            yield from _sharded(getattr(tx, f.name))
+    elif isinstance(tx, tuple | list):
+        for x in tx:
+            yield from _sharded(x)
+    elif isinstance(tx, dict):
+        for x in tx.values():
+            yield from _sharded(x)
+
+
+def state_shardings(tx: Any, params: Any, param_shardings: Any, mesh: Any = None, axis: Any = None) -> Any:
+    """How the state of `tx` lies, given how parameters lie: a tree of shardings shaped like `tx.init(params)`.
+
+    For `jax.jit(tx.init, out_shardings=...)`, `in_shardings` and checkpoints; params may be `ShapeDtypeStruct`. What
+    has a parameter's shape lies where it lies, a statistic by rows or columns by what it keeps of it, blocks of codes
+    where they divide, the rest is the same everywhere; so it is for other libraries' pairs, whose statistics are known
+    by the path of their parameter. What `sharded` keeps is split as it splits it.
+    param_shardings: a tree of `NamedSharding` or specs, or one for a whole subtree; specs need `mesh`.
+    axis: split all state over this axis too, along the largest dimension that divides evenly and is not taken; what
+    cannot be split stays as it is.
+    Raises: ValueError without a mesh or for an unknown axis, TypeError for another kind of sharding.
+    """
+    specs = specs_by_path(param_shardings, "param_shardings")
+    given = [x.mesh for x in jax.tree.leaves(param_shardings) if isinstance(x, NamedSharding)]
+    inside = [stage.mesh for stage in _sharded(tx)]
+    mesh = next(iter([mesh] if mesh is not None else given + inside), None)
+    if mesh is None:
+        raise ValueError("state_shardings needs a mesh: give mesh=, or NamedSharding in param_shardings")
+    if axis is not None:
+        check.axis(axis=axis)
+        if not axis_names(axis) or any(name not in mesh.shape for name in axis_names(axis)):
+            raise ValueError(f"axis must be of the mesh, which has {', '.join(mesh.axis_names)}; got {axis!r}")
+    if not isinstance(tx, GradientTransformation):
+        stages_of(tx, "tx")
+    traced, shapes = jax.make_jaxpr(tx[0] if isinstance(tx, tuple) else tx.init, return_shape=True)(params)
+    structure: Any = jax.tree.structure(shapes)
+    types = structure.unflatten(traced.out_avals)
+    plan = _Plan(tx, params, specs, mesh, axis)
+    return lay_state(types, params, plan.of, lambda x, spec: sharding(mesh, spec, x), ())

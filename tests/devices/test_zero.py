@@ -1,0 +1,328 @@
+"""`sharded`: each device has its part of the state alone, and the step is the one of whole state."""
+
+from __future__ import annotations
+
+import re
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import optax
+import orbax.checkpoint as ocp
+import pytest
+from jax.sharding import AxisType, NamedSharding
+
+import gradxform as gx
+from tests.devices.layout import P, assert_same, walk
+
+SHAPES = {"embed": (96, 64), "dense": {"kernel": (64, 128), "bias": (128,)}, "norm": (6,), "scale": ()}
+"""All but 7 numbers of 14,471 divide by 8."""
+SPECS = {"embed": P("model"), "dense": {"kernel": P(None, "model"), "bias": P("model")}, "norm": P(), "scale": P()}
+kinds = pytest.mark.parametrize("kind", [AxisType.Auto, AxisType.Explicit], ids=["auto", "explicit"])
+
+
+def line(kind: AxisType = AxisType.Auto) -> Any:
+    return jax.make_mesh((8,), ("data",), axis_types=(kind,))
+
+
+def plane(kind: AxisType = AxisType.Auto) -> Any:
+    return jax.make_mesh((4, 2), ("data", "model"), axis_types=(kind, kind))
+
+
+def at_hand(mesh: Any) -> Any:
+    return (jax.set_mesh if hasattr(jax, "set_mesh") else jax.sharding.use_mesh)(mesh)
+
+
+def numbers(seed: int, *front: int) -> Any:
+    draw = np.random.default_rng(seed).standard_normal
+    return jax.tree.map(
+        lambda shape: draw((*front, *shape)).astype(np.float32), SHAPES, is_leaf=lambda x: isinstance(x, tuple)
+    )
+
+
+def put(tree: Any, mesh: Any, specs: Any = P()) -> Any:
+    return jax.device_put(tree, jax.tree.map(lambda s: NamedSharding(mesh, s), specs))
+
+
+def stacked(specs: Any) -> Any:
+    return jax.tree.map(lambda s: P(None, *s), specs)
+
+
+def bytes_here(tree: Any) -> int:
+    """Bytes on the first device."""
+    return sum(s.data.nbytes for x in jax.tree.leaves(tree) for s in x.addressable_shards if s.device.id == 0)
+
+
+def assert_lies(tree: Any, shardings: Any) -> None:
+    def lies(x: Any, wanted: Any) -> None:
+        assert x.sharding.is_equivalent_to(wanted, x.ndim), (x.shape, x.sharding, wanted)
+
+    jax.tree.map(lies, tree, shardings)
+
+
+def gathers(program: str) -> list[int]:
+    """The number of elements that each all-gather of a compiled program makes."""
+    shapes = re.findall(r"= \(?\w+\[([\d,]*)\][^=]* all-gather(?:-start)?\(", program)
+    return [int(np.prod([int(n) for n in shape.split(",")])) for shape in shapes]
+
+
+TRANSFORMATIONS = {
+    "adamw": gx.adamw(0.1),
+    "clipped": gx.chain(gx.clip_by_global_norm(0.7), gx.adamw(0.1)),
+    "lamb": gx.lamb(0.1),
+    "novograd": gx.novograd(0.1),
+    "groups": gx.groups([(gx.named("bias"), gx.momentum(0.1))], default=gx.adam(gx.tunable(0.1))),
+    "codes": gx.stored_as("bfloat16", gx.adam(0.1), min_size=0),
+    "average": gx.chain(gx.sgd(0.1), gx.ema_of_params(0.9)),
+    "measured": gx.measure(gx.adam(0.1), grad_norm=True),
+    "optax": gx.chain(optax.adam(0.1)),
+}
+
+
+@kinds
+@pytest.mark.parametrize("name", TRANSFORMATIONS)
+def test_the_walk_is_that_of_whole_state(name: str, kind: AxisType) -> None:
+    tx, mesh = TRANSFORMATIONS[name], line(kind)
+    sharded = gx.sharded(tx, mesh)
+    with at_hand(mesh):
+        params, grads = put(numbers(0), mesh), put(numbers(1, 3), mesh)
+        state = jax.jit(sharded.init)(params)
+        after, state = jax.jit(lambda p, s, g: walk(sharded, p, s, g))(params, state, grads)
+        assert_lies(state, gx.state_shardings(sharded, params, P()))
+        found = gx.eval_params(sharded, state, after)
+        assert_lies(after, jax.tree.map(lambda x: x.sharding, params))
+    expected, whole = jax.jit(lambda p, g: walk(gx.chain(tx), p, gx.chain(tx).init(p), g))(numbers(0), numbers(1, 3))
+    assert_same((after, state), (expected, whole), narrow=name == "codes")
+    assert_same(found, gx.eval_params(gx.chain(tx), whole, expected))
+
+
+@kinds
+@pytest.mark.parametrize("told", [True, False])
+def test_parameters_that_lie_over_another_axis(kind: AxisType, told: bool) -> None:
+    """State is split over both axes; parameters and updates stay as they are."""
+    mesh, whole = plane(kind), numbers(0)
+    tx = gx.sharded(gx.adamw(0.1), mesh, param_shardings=SPECS if told else None)
+    with at_hand(mesh):
+        params, grads = put(whole, mesh, SPECS), put(numbers(1, 3), mesh, stacked(SPECS))
+        state = jax.jit(tx.init)(params)
+        after, state = jax.jit(lambda p, s, g: walk(tx, p, s, g))(params, state, grads)
+    assert_lies(after, jax.tree.map(lambda x: x.sharding, params))
+    if told or kind == AxisType.Explicit:
+        mu = gx.view(state, "mu")
+        assert mu["embed"].sharding.spec == P("model", "data")
+        assert mu["dense"]["kernel"].sharding.spec == P("data", "model")
+        assert mu["dense"]["bias"].sharding.is_equivalent_to(NamedSharding(mesh, P("model")), 1)
+        assert_lies(state, gx.state_shardings(tx, params, SPECS))
+    plain = gx.adamw(0.1)
+    assert_same((after, state), jax.jit(lambda p, g: walk(plain, p, plain.init(p), g))(whole, numbers(1, 3)))
+
+
+def test_a_layout_that_would_be_lost_is_asked_for() -> None:
+    mesh = plane()
+    with pytest.raises(ValueError, match=r"sharded sees 'dense/bias' laid out as .*model.*give param_shardings"):
+        gx.sharded(gx.adam(0.1), mesh).init(put(numbers(0), mesh, SPECS))
+
+
+@kinds
+def test_bytes_and_gathers_of_a_step(kind: AxisType) -> None:
+    """An eighth of the state on each device, with 2 % for what does not divide; only updates are gathered, once each."""
+    mesh, whole = line(kind), numbers(0)
+    tx, plain = gx.sharded(gx.adamw(0.1), mesh), gx.adamw(0.1)
+    replicated = sum(x.nbytes for x in jax.tree.leaves(plain.init(whole)))
+    with at_hand(mesh):
+        params = put(whole, mesh)
+        for state in (jax.jit(tx.init)(params), tx.init(params)):
+            assert_lies(state.leaves, gx.state_shardings(tx, params, P()).leaves)
+            assert bytes_here(state) <= (1 / 8 + 0.02) * replicated
+        compiled = gx.make_step(tx).lower(params, state, params).compile()
+        lies = jax.tree.map(lambda x: x.sharding, (params, state))
+        after = gx.make_step(tx)(params, state, put(numbers(1), mesh))
+    assert_lies(after, lies)
+    assert sorted(gathers(compiled.as_text())) == [128, 6144, 8192]
+    memory = compiled.memory_analysis()
+    assert memory.temp_size_in_bytes <= 2 * sum(x.nbytes for x in jax.tree.leaves(whole))
+
+
+@kinds
+def test_no_device_ever_holds_the_whole_state(kind: AxisType) -> None:
+    """The program of `init` makes parts, and nothing else: results of an eighth, and no temporaries."""
+    mesh, whole = line(kind), numbers(0)
+    tx = gx.sharded(gx.adamw(0.1), mesh)
+    with at_hand(mesh):
+        params = put(whole, mesh)
+        program = jax.jit(tx.init).lower(params).compile()
+    memory, replicated = program.memory_analysis(), 2 * sum(x.nbytes for x in jax.tree.leaves(whole))
+    assert memory.output_size_in_bytes <= (1 / 8 + 0.02) * replicated
+    assert memory.temp_size_in_bytes <= 0.02 * replicated
+    assert not re.search(r"f32\[(96,64|64,128)\]\S* (broadcast|all-gather)", program.as_text())
+
+
+def device_walk(tx: Any, mesh: Any, grads_spec: Any, **kwargs: Any) -> Any:
+    specs = jax.tree.map(lambda s: s.spec, gx.state_shardings(tx, numbers(0), P(), mesh, "data"))
+
+    def device(params: Any, grads: Any) -> Any:
+        grads = jax.tree.map(lambda g: g[0], grads) if grads_spec != P() else grads
+        return walk(tx, params, tx.init(params), grads)
+
+    return jax.shard_map(device, mesh=mesh, in_specs=(P(), grads_spec), out_specs=(P(), specs), **kwargs)
+
+
+@pytest.mark.parametrize("check", [True, False], ids=["checked", "unchecked"])
+@pytest.mark.parametrize("own", [True, False], ids=["own gradients", "averaged"])
+def test_shard_map(own: bool, check: bool) -> None:
+    """Multiples of one gradient whose mean is exactly the whole, or the whole itself on every device."""
+    mesh, tx, plain = line(), gx.sharded(gx.adamw(0.1), line()), gx.adamw(0.1)
+    grads = numbers(1, 3)
+    weights = np.array([0.5, 1.5, 0.25, 1.75, 1.0, 1.0, 2.0, 0.0], np.float32)
+    seen = jax.tree.map(lambda g: weights.reshape(8, *(1,) * g.ndim) * g, grads) if own else grads
+    run = jax.jit(device_walk(tx, mesh, P("data") if own else P(), check_vma=check))
+    after, state = run(numbers(0), seen)
+    assert bytes_here(state) <= (1 / 8 + 0.02) * sum(x.nbytes for x in jax.tree.leaves(state))
+    assert_same((after, state), jax.jit(lambda p, g: walk(plain, p, plain.init(p), g))(numbers(0), grads))
+
+
+def test_shard_map_gathers_updates_alone() -> None:
+    tx, mesh = gx.sharded(gx.adamw(0.1), line()), line()
+    specs = jax.tree.map(lambda s: s.spec, gx.state_shardings(tx, numbers(0), P()))
+    run = jax.shard_map(
+        lambda g, s, p: tx.update(g, s, p), mesh=mesh, in_specs=(P(), specs, P()), out_specs=(P(), specs)
+    )
+    state = jax.eval_shape(tx.init, numbers(0))
+    program = jax.jit(run).lower(numbers(1), state, numbers(0)).compile().as_text()
+    assert sorted(gathers(program)) == [128, 6144, 8192]
+
+
+@pytest.mark.parametrize(
+    ("tx", "stage"), [(gx.lamb(0.1), "trust_ratio"), (gx.clip_by_global_norm(1.0), "clip_by_global_norm")]
+)
+@pytest.mark.parametrize("check", [True, False], ids=["checked", "unchecked"])
+def test_what_looks_farther_is_refused_inside_shard_map(tx: Any, stage: str, check: bool) -> None:
+    words = rf"sharded cannot split 'dense/bias' inside shard_map: {stage} looks at .*run it under jit, or leave"
+    with pytest.raises(ValueError, match=words):
+        jax.eval_shape(device_walk(gx.sharded(tx, line()), line(), P(), check_vma=check), numbers(0), numbers(1, 3))
+
+
+def test_a_norm_before_it_and_rows() -> None:
+    tx = gx.chain(gx.clip_by_global_norm(0.7), gx.sharded(gx.adamw(0.1), line()))
+    after, _ = jax.jit(device_walk(tx, line(), P()))(numbers(0), numbers(1, 3))
+    plain = gx.chain(gx.clip_by_global_norm(0.7), gx.adamw(0.1))
+    assert_same(after, jax.jit(lambda p, g: walk(plain, p, plain.init(p), g)[0])(numbers(0), numbers(1, 3)))
+
+
+def test_orbax_takes_it_to_another_number_of_devices(tmp_path: Any) -> None:
+    """Saved from eight devices, restored to two in their layout, and the walk goes on as one."""
+    mesh, few = line(), jax.make_mesh((2,), ("data",), axis_types=(AxisType.Auto,), devices=jax.devices()[:2])
+    tx, plain = gx.sharded(gx.adamw(0.1), mesh), gx.adamw(0.1)
+    grads = numbers(1, 4)
+    half = [jax.tree.map(lambda g, part=part: g[part], grads) for part in (slice(2), slice(2, 4))]
+    first = jax.jit(lambda p, g: walk(tx, p, tx.init(p), g))(put(numbers(0), mesh), put(half[0], mesh))
+    again = gx.sharded(gx.adamw(0.1), few)
+    lies = (NamedSharding(few, P()), gx.state_shardings(again, numbers(0), P()))
+    lies = (jax.tree.map(lambda x: lies[0], numbers(0)), lies[1])
+    wanted = jax.tree.map(lambda x, s: jax.ShapeDtypeStruct(x.shape, x.dtype, sharding=s), first, lies)
+    with ocp.StandardCheckpointer() as checkpoints:
+        checkpoints.save(tmp_path / "saved", first)
+        checkpoints.wait_until_finished()
+        held = checkpoints.restore(tmp_path / "saved", wanted)
+    assert_lies(held, lies)
+    found = jax.jit(lambda p, s, g: walk(again, p, s, g))(*held, put(half[1], few))
+    assert_same(found, jax.jit(lambda p, g: walk(plain, p, plain.init(p), g))(numbers(0), grads))
+
+
+def test_strategies_outside_and_inside() -> None:
+    mesh = line()
+    grads = numbers(1, 3)
+    makes = {
+        "packed": lambda tx: gx.packed(gx.sharded(tx, mesh), max_size=200),
+        "codes inside": lambda tx: gx.sharded(gx.stored_as("int8", tx, min_size=0), mesh),
+        "codes outside": lambda tx: gx.stored_as("int8", gx.sharded(tx, mesh), min_size=0),
+        "accumulated": lambda tx: gx.accumulate(gx.sharded(tx, mesh), every=2),
+        "host": lambda tx: gx.sharded(gx.offloaded(tx), mesh),
+    }
+    for name, make in makes.items():
+        tx = make(gx.adam(0.1))
+        shapes, lies = jax.eval_shape(tx.init, numbers(0)), gx.state_shardings(tx, numbers(0), P(), mesh)
+        assert jax.tree.structure(shapes) == jax.tree.structure(lies)
+        state = jax.jit(tx.init, out_shardings=lies)(put(numbers(0), mesh))
+        assert_lies(jax.jit(tx.init)(put(numbers(0), mesh)), lies)
+        after = jax.jit(lambda p, s, g, tx=tx: walk(tx, p, s, g))(put(numbers(0), mesh), state, put(grads, mesh))
+        assert_lies(after[1], lies)
+        if name not in ("codes inside", "codes outside"):
+            plain = gx.accumulate(gx.adam(0.1), every=2) if name == "accumulated" else gx.adam(0.1)
+            assert_same(after[0], jax.jit(lambda p, g, tx=plain: walk(tx, p, tx.init(p), g)[0])(numbers(0), grads))
+    with pytest.raises(ValueError, match=r"write packed\(sharded\(\.\.\.\)\)"):
+        gx.sharded(gx.packed(gx.adam(0.1)), mesh)
+    with pytest.raises(ValueError, match="is sharded already"):
+        gx.sharded(gx.sharded(gx.adam(0.1), mesh), mesh)
+
+
+FOREIGN = {
+    "adam": optax.adam(0.1),
+    "masked": optax.masked(optax.adam(0.1), {"embed": True, "dense": False, "norm": True, "scale": False}),
+    "multi": optax.multi_steps(optax.adam(0.1), 2) if hasattr(optax, "multi_steps") else optax.chain(optax.trace(0.9)),
+    "adafactor": optax.adafactor(0.1, min_dim_size_to_factor=32),
+}
+
+
+@pytest.mark.parametrize("name", FOREIGN)
+def test_the_state_of_another_library(name: str) -> None:
+    tx, mesh = FOREIGN[name], line()
+    shapes = jax.eval_shape(tx.init, numbers(0))
+    lies = gx.state_shardings(tuple(tx), jax.eval_shape(lambda: numbers(0)), P(), mesh, "data")
+    assert jax.tree.structure(shapes) == jax.tree.structure(lies)
+    state = jax.jit(tx.init, out_shardings=lies)(put(numbers(0), mesh))
+    whole = sum(x.nbytes for x in jax.tree.leaves(state))
+    assert bytes_here(state) <= (1 / 8 + 0.02) * whole
+
+
+def test_layouts_follow_the_parameters() -> None:
+    """Without an axis: the parameter's own layout, what is left of it for rows and columns, blocks where they divide."""
+    mesh = plane()
+    structs = jax.eval_shape(lambda: numbers(0))
+    found = gx.state_shardings(gx.adam(gx.tunable(0.1)), structs, SPECS, mesh)
+    assert jax.tree.map(lambda s: s.spec, gx.view(found, "mu")) == SPECS
+    assert (found.count.spec, found.hyper["learning_rate"].spec) == (P(), P())
+    factored = gx.state_shardings(tuple(optax.adafactor(0.1, min_dim_size_to_factor=32)), structs, SPECS, mesh)
+    by_rows = factored[0]
+    assert by_rows.v_row["embed"].spec in (P("model"), P(None))
+    assert {by_rows.v_row["dense"]["kernel"].spec, by_rows.v_col["dense"]["kernel"].spec} == {P(None), P("model")}
+    codes = gx.view(gx.state_shardings(gx.stored_as("int8", gx.adam(0.1), min_size=0), structs, SPECS, mesh), "mu")
+    assert codes["dense"]["kernel"].codes.spec == codes["dense"]["kernel"].scales.spec == P(None, "model")
+    split = gx.view(gx.state_shardings(gx.adam(0.1), structs, SPECS, mesh, "data"), "mu")
+    assert split == jax.tree.map(
+        lambda s: NamedSharding(mesh, s),
+        {
+            "embed": P("model", "data"),
+            "dense": {"kernel": P("data", "model"), "bias": P("model")},
+            "norm": P(None),
+            "scale": P(),
+        },
+    )
+    by_prefix = gx.state_shardings(gx.adam(0.1), structs, {"embed": P("model"), "dense": P(), "norm": P(), "scale": P()}, mesh)
+    assert gx.view(by_prefix, "nu")["dense"]["kernel"].spec == P(None, None)
+
+
+def test_bad_arguments() -> None:
+    mesh, params = line(), numbers(0)
+    with pytest.raises(TypeError, match=r"mesh must be a jax.sharding.Mesh, got 'data'"):
+        gx.sharded(gx.adam(0.1), "data")
+    with pytest.raises(ValueError, match=r"axis must be of the mesh, which has data; got 'model'"):
+        gx.sharded(gx.adam(0.1), mesh, "model")
+    with pytest.raises(ValueError, match="state_shardings needs a mesh"):
+        gx.state_shardings(gx.adam(0.1), params, P())
+    with pytest.raises(ValueError, match=r"axis must be of the mesh"):
+        gx.state_shardings(gx.adam(0.1), params, P(), mesh, "model")
+    with pytest.raises(TypeError, match="param_shardings must hold NamedSharding or PartitionSpec, got 3 at 'embed'"):
+        gx.state_shardings(gx.adam(0.1), params, {"embed": 3}, mesh)
+    with pytest.raises(ValueError, match=r"is no layout for the parameter 'dense/bias' of shape \(128,\)"):
+        gx.state_shardings(gx.adam(0.1), params, P(None, "data"), mesh)
+    with pytest.raises(TypeError, match="tx must be a gradient transformation"):
+        gx.state_shardings(3, params, P(), mesh)
+
+
+def test_it_is_a_value() -> None:
+    tx = gx.sharded(gx.adam(0.1), line())
+    assert tx == gx.sharded(gx.adam(0.1), line()) != gx.sharded(gx.adam(0.1), plane())
+    assert hash(tx) == hash(gx.sharded(gx.adam(0.1), line()))
+    assert repr(tx) == "sharded(adam(0.1), mesh(data=8), 'data')" or "mesh(data=8), 'data')" in repr(tx)
