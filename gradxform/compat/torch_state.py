@@ -97,7 +97,7 @@ def save_state(state: Any, params: Any, names: Names = None) -> dict[str, Any]:
 def _parts(x: Any) -> tuple[Mapping[Any, Any], Sequence[Mapping[str, Any]] | None]:
     """The entries by parameter, and the groups where there are any."""
     if not isinstance(x, Mapping) or not isinstance(x.get("state"), Mapping):
-        raise TypeError(f"optimizer_state_dict must be a dict with 'state' in it, got {x!r} of type {type(x).__name__}")
+        raise TypeError(f"optimizer_state_dict must be a dict with 'state' in it, got {type(x).__name__}")
     groups = x.get("param_groups")
     if groups is not None and not all(isinstance(group, Mapping) and "params" in group for group in groups):
         raise ValueError(f"param_groups must be dicts with 'params' in each, got {groups!r}")
@@ -111,10 +111,10 @@ def _where(names: Names, params: Any, known: Sequence[Any] | None) -> dict[Any, 
         raise TypeError(f"names must map indices to paths, or list paths, got {names!r}")
     if names is None and known is not None and len(known) != len(paths):
         raise ValueError(f"param_groups have {len(known)} parameters, params {len(paths)}: {paths}; give names")
-    if isinstance(names, Mapping):
-        found = dict(names)
+    if names is None:
+        found = dict(zip(known or range(len(paths)), paths, strict=True))
     else:
-        found = dict(zip(known, paths, strict=True)) if names is None and known else dict(enumerate(names or paths))
+        found = dict(names) if isinstance(names, Mapping) else dict(enumerate(names))
     for key, path in found.items():
         if path not in paths:
             raise ValueError(f"names must lead to parameters, and {key!r} leads to {path!r}; there are {paths}")
