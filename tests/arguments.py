@@ -9,12 +9,14 @@ import inspect
 import math
 from typing import Any, NamedTuple
 
+import jax
 import jax.numpy as jnp
 
 import gradxform as gx
 from gradxform.optimizers.adam import ScaleByAdam
 
 NAN, INF = math.nan, math.inf
+MESH = jax.make_mesh((1,), ("data",), devices=jax.devices()[:1])
 CYCLE = {"init_value": 0.0, "peak_value": 0.1, "warmup_steps": 1, "decay_steps": 5}
 
 
@@ -249,6 +251,19 @@ OVERRIDES: dict[str, dict[str, Kind]] = {
         "where": Kind(None, ()),
         "fields": Kind(None, (3, [3])),
         "memory_kind": choice("pinned_host"),
+    },
+    "sharded": {
+        "tx": transformation,
+        "mesh": Kind(MESH, (3, "data", None)),
+        "axis": Kind("data", (1.5, ("data", 1)), ("model", ())),
+        "param_shardings": Kind(None, (3, {"kernel": 3})),
+    },
+    "state_shardings": {
+        "tx": transformation,
+        "params": Kind({}, ()),
+        "param_shardings": Kind(jax.NamedSharding(MESH, jax.P()), (3, {"kernel": 3})),
+        "mesh": Kind(None, (3, "data")),
+        "axis": Kind(None, (1.5, ("data", 1)), ("model", ())),
     },
     "value_and_grad_rows": {"loss": Kind(jnp.sum, (3, "loss", None)), "has_aux": flag},
     "optimistic_gradient_descent": {"alpha": finite, "beta": finite},

@@ -29,12 +29,12 @@ def assembled(
     optimizer: str,
     direction: Chain,
     *,
-    lr: Any = None,
     weight_decay: Any = 0.0,
     maximize: Any = False,
     decoupled: Any = False,
+    **rate: Any,
 ) -> Chain:
     """An optimizer for dense gradients around its direction; without `lr` the direction is the step."""
     decay = decayed(weight_decay)
     stages = (direction, decay) if decoupled else (decay, direction)
-    return chain(lift(TakesDense(optimizer)), turned(maximize), *stages, chain() if lr is None else stepped(lr))
+    return chain(lift(TakesDense(optimizer)), turned(maximize), *stages, stepped(**rate) if rate else chain())

@@ -9,6 +9,7 @@ from typing import Any, NamedTuple
 import jax
 from jax.sharding import NamedSharding, PartitionSpec
 
+from gradxform.core import check
 from gradxform.core.numbers import axis_names
 from gradxform.core.state import State
 from gradxform.core.tree import open_memories, open_tree
@@ -155,3 +156,13 @@ def in_host_memory(x: Any) -> bool:
 def sharding(mesh: Any, spec: Any, x: Any) -> NamedSharding:
     """A layout in the kind of memory that x is in."""
     return NamedSharding(mesh, spec, memory_kind="pinned_host") if in_host_memory(x) else NamedSharding(mesh, spec)
+
+
+def check_mesh(mesh: Any, axis: Any) -> None:
+    """Refuse what is no mesh, and an axis that it does not have."""
+    if not isinstance(mesh, jax.sharding.Mesh | jax.sharding.AbstractMesh):
+        raise TypeError(f"mesh must be a jax.sharding.Mesh, got {mesh!r}")
+    if axis is not None:
+        check.axis(axis=axis)
+        if not axis_names(axis) or any(name not in mesh.shape for name in axis_names(axis)):
+            raise ValueError(f"axis must be of the mesh, which has {', '.join(mesh.axis_names)}; got {axis!r}")

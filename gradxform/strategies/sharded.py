@@ -5,9 +5,8 @@ from __future__ import annotations
 from typing import Any
 
 import jax
-from jax.sharding import Mesh, PartitionSpec
+from jax.sharding import PartitionSpec
 
-from gradxform.core import check
 from gradxform.core.chain import Chain, Split, stages_of
 from gradxform.core.lift import Lifted, Step, freeze_leaves
 from gradxform.core.numbers import axis_names, varying_axes
@@ -16,7 +15,7 @@ from gradxform.core.rows import Rows
 from gradxform.core.rule import Reach
 from gradxform.core.tree import Leaf
 from gradxform.core.walk import flush
-from gradxform.strategies.layout import Layout, laid_out, of_parameter, specs_by_path, ways
+from gradxform.strategies.layout import Layout, check_mesh, laid_out, of_parameter, specs_by_path, ways
 from gradxform.strategies.packed import Packing, Whole
 from gradxform.strategies.parts import ByCompiler, ByHand, is_explicit, is_manual, spec_at_hand
 
@@ -220,12 +219,7 @@ def sharded(tx: Any, mesh: Any, axis: Any = "data", *, param_shardings: Any = No
     Raises: TypeError for no mesh or transformation, ValueError for an unknown axis, or a stage that cannot be split.
     Source: Rajbhandari et al. 2020, arXiv:1910.02054, section 5.1.
     """
-    if not isinstance(mesh, Mesh):
-        raise TypeError(f"mesh must be a jax.sharding.Mesh, got {mesh!r}")
-    check.axis(axis=axis)
-    missing = [name for name in axis_names(axis) if name not in mesh.shape]
-    if missing or not axis_names(axis):
-        raise ValueError(f"axis must be of the mesh, which has {', '.join(mesh.axis_names)}; got {axis!r}")
+    check_mesh(mesh, axis)
     inner = Chain(stages_of(tx, "tx"))
     _refuse_inside(inner)
     told = None

@@ -9,13 +9,11 @@ from typing import Any
 import jax
 from jax.sharding import NamedSharding, PartitionSpec
 
-from gradxform.core import check
 from gradxform.core.chain import stages_of
-from gradxform.core.numbers import axis_names
 from gradxform.core.transform import GradientTransformation
 from gradxform.core.tree import open_tree, parameter
 from gradxform.core.value import Value
-from gradxform.strategies.layout import Layout, laid_out, lay_state, of_parameter, sharding, specs_by_path
+from gradxform.strategies.layout import Layout, check_mesh, laid_out, lay_state, of_parameter, sharding, specs_by_path
 from gradxform.strategies.sharded import Sharding
 
 
@@ -73,16 +71,15 @@ def state_shardings(tx: Any, params: Any, param_shardings: Any, mesh: Any = None
     cannot be split stays as it is.
     Raises: ValueError without a mesh or for an unknown axis, TypeError for another kind of sharding.
     """
+    if param_shardings is None:
+        raise TypeError("param_shardings must hold NamedSharding or PartitionSpec, got None")
     specs = specs_by_path(param_shardings, "param_shardings")
     given = [x.mesh for x in jax.tree.leaves(param_shardings) if isinstance(x, NamedSharding)]
     inside = [stage.mesh for stage in _sharded(tx)]
     mesh = next(iter([mesh] if mesh is not None else given + inside), None)
     if mesh is None:
         raise ValueError("state_shardings needs a mesh: give mesh=, or NamedSharding in param_shardings")
-    if axis is not None:
-        check.axis(axis=axis)
-        if not axis_names(axis) or any(name not in mesh.shape for name in axis_names(axis)):
-            raise ValueError(f"axis must be of the mesh, which has {', '.join(mesh.axis_names)}; got {axis!r}")
+    check_mesh(mesh, axis)
     if not isinstance(tx, GradientTransformation):
         stages_of(tx, "tx")
     traced, shapes = jax.make_jaxpr(tx[0] if isinstance(tx, tuple) else tx.init, return_shape=True)(params)

@@ -8,9 +8,10 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
-from sklearn.datasets import load_digits
 
 import gradxform as gx
+
+load_digits = pytest.importorskip("sklearn.datasets").load_digits
 
 STEPS = 400
 INJECTED = {100: np.inf, 200: np.nan, 300: 100.0}
