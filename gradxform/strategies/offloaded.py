@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+import inspect
+from collections.abc import Callable
 from typing import Any
 
 import jax
+from jax.experimental.compute_on import compute_on
 
 from gradxform.core import check
 from gradxform.core.chain import Chain, map_rules
@@ -19,11 +22,13 @@ class Offloaded(Wrapper):
 
     where: Where | None = None
     fields: tuple[str, ...] | None = None
+    on_host: bool = False
 
     def __repr__(self) -> str:
         where = "" if self.where is None else f", {self.where!r}"
         fields = "" if self.fields is None else f", fields={self.fields!r}"
-        return f"offloaded({self.rule!r}{where}{fields})"
+        on_host = ", compute_on='host'" if self.on_host else ""
+        return f"offloaded({self.rule!r}{where}{fields}{on_host})"
 
     @property
     def wheres(self) -> tuple[Where, ...]:
@@ -38,36 +43,63 @@ class Offloaded(Wrapper):
         return self._placed(self.rule.init(p), "Host")
 
     def update(self, g: Any, s: Any, p: Any, k: Any) -> tuple[Any, Any]:
-        u, s = self.rule.update(g, self._placed(s, "Device"), p, k)
-        return u, self._placed(s, "Host")
+        return self._updated("update", g, s, p, k)
 
     def update_rows(self, g: Rows, s: Any, p: Any, k: Any) -> tuple[Any, Any]:
-        u, s = self.rule.update_rows(g, self._placed(s, "Device"), p, k)
-        return u, self._placed(s, "Host")
+        return self._updated("update_rows", g, s, p, k)
+
+    def _updated(self, method: str, g: Any, s: Any, p: Any, k: Any) -> tuple[Any, Any]:
+        if not self.on_host or s is None:
+            u, s = getattr(self.rule, method)(g, self._placed(s, "Device"), p, k)
+            return u, self._placed(s, "Host")
+        rule, *given = _moved((self.rule, g, s, p, k), "Host")
+        u, s = _on_host(getattr(rule, method), *given)
+        kept = {f: x if self._keeps(f) else _moved(x, "Device") for f, x in zip(s._fields, s, strict=True)}
+        return _moved(u, "Device"), s._replace(**kept)
 
     def evaluate(self, p: Any, s: Any, t: Any) -> Any:
         return self.rule.evaluate(p, self._placed(s, "Device"), t)
 
+    def _keeps(self, field: str) -> bool:
+        return self.fields is None or field in self.fields
+
     def _placed(self, s: Any, space: str) -> Any:
+        """The memory with the chosen fields in host memory, or on the device."""
         if s is None:
             return None
-        chosen = s._fields if self.fields is None else [f for f in s._fields if f in self.fields]
-        to = jax.memory.Space[space]
-        return s._replace(**{f: jax.tree.map(lambda x: jax.device_put(x, to), getattr(s, f)) for f in chosen})
+        return s._replace(**{f: _moved(getattr(s, f), space) for f in s._fields if self._keeps(f)})
 
 
-def offloaded(tx: Any, where: Any = None, *, fields: Any = None, memory_kind: str = "pinned_host") -> Chain:
+def _moved(tree: Any, space: str) -> Any:
+    to = jax.memory.Space[space]
+    return jax.tree.map(lambda x: jax.device_put(x, to) if isinstance(x, jax.Array) else x, tree)
+
+
+def _on_host(f: Callable[..., Any], *args: Any) -> Any:
+    """`f(*args)`, computed by the host's processor, from host memory to host memory; JAX spells it in two ways."""
+    if "out_memory_spaces" not in inspect.signature(compute_on).parameters:
+        with compute_on("device_host"):
+            return f(*args)
+    host = jax.memory.Space.Host
+    return compute_on(lambda: f(*args), compute_type="device_host", out_memory_spaces=host)()  # type: ignore[call-arg]
+
+
+def offloaded(
+    tx: Any, where: Any = None, *, fields: Any = None, memory_kind: str = "pinned_host", compute_on: str = "device"
+) -> Chain:
     """Keep the memory of the rules in host memory between steps; results are those without it.
 
     Under `jit` each array is fetched for its update and sent back; an array that is there already does not move. Donate
     parameters and state together (`make_step`), not the state alone: XLA may then give the state's host buffer to an
     update of the same shape. where: for which parameters, a selector, a regular expression or a function
     `(path, leaf) -> bool`. fields: which statistics, such as `("nu",)`; None takes all.
-    memory_kind: `"pinned_host"`, or `"device"` for none of this.
+    memory_kind: `"pinned_host"`, or `"device"` for none of this. compute_on: `"host"` computes the update there too:
+    gradients go over and updates come back, instead of the memory twice.
     Reach: that of the stages. State: as without it, with memory kind `pinned_host`.
     Raises: TypeError if `tx` is not made of rules, ValueError if a name in `where` matches nothing.
     """
     check.choice("pinned_host", "device", memory_kind=memory_kind)
+    check.choice("device", "host", compute_on=compute_on)
     if fields is not None:
         check.names(fields=fields)
     chosen = None if where is None else selector(where)
@@ -75,6 +107,6 @@ def offloaded(tx: Any, where: Any = None, *, fields: Any = None, memory_kind: st
 
     def offload(rule: Rule) -> Rule:
         stays = memory_kind == "device" or rule.keeps_zero or isinstance(rule, TreeRule)
-        return rule if stays else Offloaded(rule, chosen, names)
+        return rule if stays else Offloaded(rule, chosen, names, compute_on == "host")
 
     return map_rules(tx, offload, "offloaded")  # type: ignore[no-any-return]
