@@ -251,6 +251,7 @@ OVERRIDES: dict[str, dict[str, Kind]] = {
         "where": Kind(None, ()),
         "fields": Kind(None, (3, [3])),
         "memory_kind": choice("pinned_host"),
+        "compute_on": choice("host"),
     },
     "sharded": {
         "tx": transformation,

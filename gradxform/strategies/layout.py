@@ -149,7 +149,7 @@ def of_parameter(path: str, shape: Sequence[int], specs: Mapping[str, PartitionS
 
 def in_host_memory(x: Any) -> bool:
     """Whether an array, or its type, is in host memory."""
-    kind = x if hasattr(x, "memory_space") else jax.typeof(x)
+    kind = jax.typeof(x) if isinstance(x, jax.Array) else x
     return "Host" in str(getattr(kind, "memory_space", ""))
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import inspect
+import re
 from collections.abc import Callable
 from typing import Any
 
@@ -53,7 +54,15 @@ class Offloaded(Wrapper):
             u, s = getattr(self.rule, method)(g, self._placed(s, "Device"), p, k)
             return u, self._placed(s, "Host")
         rule, *given = _moved((self.rule, g, s, p, k), "Host")
-        u, s = _on_host(getattr(rule, method), *given)
+        try:
+            u, s = _on_host(getattr(rule, method), *given)
+        except (TypeError, ValueError) as error:
+            if not re.search("memory_space|<host>", str(error)):
+                raise
+            raise ValueError(
+                f"{self.name} cannot be computed on the host: JAX does not let its arrays there meet constants of the "
+                "rule; leave compute_on='device'"
+            ) from error
         kept = {f: x if self._keeps(f) else _moved(x, "Device") for f, x in zip(s._fields, s, strict=True)}
         return _moved(u, "Device"), s._replace(**kept)
 
@@ -77,11 +86,12 @@ def _moved(tree: Any, space: str) -> Any:
 
 def _on_host(f: Callable[..., Any], *args: Any) -> Any:
     """`f(*args)`, computed by the host's processor, from host memory to host memory; JAX spells it in two ways."""
-    if "out_memory_spaces" not in inspect.signature(compute_on).parameters:
-        with compute_on("device_host"):
-            return f(*args)
-    host = jax.memory.Space.Host
-    return compute_on(lambda: f(*args), compute_type="device_host", out_memory_spaces=host)()  # type: ignore[call-arg]
+    on: Any = compute_on
+    if "out_memory_spaces" in inspect.signature(on).parameters:
+        run = on(lambda: f(*args), compute_type="device_host", out_memory_spaces=jax.memory.Space.Host)
+        return run()
+    with on("device_host"):
+        return f(*args)
 
 
 def offloaded(
@@ -96,7 +106,8 @@ def offloaded(
     memory_kind: `"pinned_host"`, or `"device"` for none of this. compute_on: `"host"` computes the update there too:
     gradients go over and updates come back, instead of the memory twice.
     Reach: that of the stages. State: as without it, with memory kind `pinned_host`.
-    Raises: TypeError if `tx` is not made of rules, ValueError if a name in `where` matches nothing.
+    Raises: TypeError if `tx` is not made of rules, ValueError if a name in `where` matches nothing, or at the first
+    update if JAX cannot compute a rule on the host: one that chooses between an array and a constant.
     """
     check.choice("pinned_host", "device", memory_kind=memory_kind)
     check.choice("device", "host", compute_on=compute_on)

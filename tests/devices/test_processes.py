@@ -11,6 +11,8 @@ from pathlib import Path
 
 import pytest
 
+pytest.importorskip("orbax.checkpoint")
+
 EXAMPLE = Path(__file__).parents[2] / "examples" / "train_processes.py"
 SAID = re.compile(r"^step (\d+) on (\d+) devices: (\S+)$", re.MULTILINE)
 
@@ -51,7 +53,6 @@ def left(run: subprocess.Popen[str]) -> bool:
 
 def test_a_lost_process_and_another_number_of_devices(tmp_path: Path) -> None:
     """2 x 2 devices to step 7 of 14, then 2 x 1 to step 11, then 1 x 8, against 2 x 2 all the way."""
-    pytest.importorskip("orbax.checkpoint")
     unbroken = start(tmp_path / "unbroken", "--steps", "14", "--every", "14")
     try:
         status, first, text = finish(start(tmp_path / "broken", "--steps", "14", "--every", "5", "--lose-after", "7"))

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import inspect
 import re
 from typing import Any
 
@@ -19,6 +20,9 @@ SHAPES = {"embed": (96, 64), "dense": {"kernel": (64, 128), "bias": (128,)}, "no
 """All but 7 numbers of 14,471 divide by 8."""
 SPECS = {"embed": P("model"), "dense": {"kernel": P(None, "model"), "bias": P("model")}, "norm": P(), "scale": P()}
 kinds = pytest.mark.parametrize("kind", [AxisType.Auto, AxisType.Explicit], ids=["auto", "explicit"])
+
+
+GATHERS = "to" in inspect.signature(jax.lax.all_gather).parameters
 
 
 def line(kind: AxisType = AxisType.Auto) -> Any:
@@ -191,7 +195,8 @@ def test_shard_map_gathers_updates_alone() -> None:
     )
     state = jax.eval_shape(tx.init, numbers(0))
     program = jax.jit(run).lower(numbers(1), state, numbers(0)).compile().as_text()
-    assert sorted(gathers(program)) == [128, 6144, 8192]
+    # Older JAX has no gather whose result is known to be the same everywhere: a sum stands for it.
+    assert sorted(gathers(program)) == ([128, 6144, 8192] if GATHERS else [])
 
 
 @pytest.mark.parametrize(
@@ -204,11 +209,43 @@ def test_what_looks_farther_is_refused_inside_shard_map(tx: Any, stage: str, che
         jax.eval_shape(device_walk(gx.sharded(tx, line()), line(), P(), check_vma=check), numbers(0), numbers(1, 3))
 
 
-def test_a_norm_before_it_and_rows() -> None:
+def test_a_norm_before_it() -> None:
     tx = gx.chain(gx.clip_by_global_norm(0.7), gx.sharded(gx.adamw(0.1), line()))
     after, _ = jax.jit(device_walk(tx, line(), P()))(numbers(0), numbers(1, 3))
     plain = gx.chain(gx.clip_by_global_norm(0.7), gx.adamw(0.1))
     assert_same(after, jax.jit(lambda p, g: walk(plain, p, plain.init(p), g)[0])(numbers(0), numbers(1, 3)))
+
+
+def test_sparse_rows() -> None:
+    """Under `jit` they stay rows; by hand a part of the table would need a part of the rows."""
+    mesh, tx, plain = line(), gx.sharded(gx.lazy(gx.adam(0.1)), line()), gx.lazy(gx.adam(0.1))
+    table = np.ones((64, 3), np.float32)
+    rows = gx.Rows(np.array([3, 7, 3]), np.ones((3, 3), np.float32), table.shape)
+    updates, state = jax.jit(tx.update)(put(rows, mesh), jax.jit(tx.init)(put(table, mesh)), put(table, mesh))
+    assert isinstance(updates, gx.Rows)
+    assert_lies(state, gx.state_shardings(tx, table, P()))
+    assert_same((updates, state), plain.update(rows, plain.init(table), table))
+    specs = jax.tree.map(lambda s: s.spec, gx.state_shardings(tx, table, P()))
+    run = jax.shard_map(tx.update, mesh=mesh, in_specs=(P(), specs, P()), out_specs=(P(), specs))
+    with pytest.raises(ValueError, match=r"sharded takes dense gradients inside shard_map, and '' has Rows"):
+        jax.eval_shape(run, rows, jax.eval_shape(tx.init, table), table)
+
+
+def test_parameters_that_are_parts_already() -> None:
+    """Inside `shard_map`, split over the same axis: told so they stay as they are, otherwise it is asked."""
+    mesh, specs = line(), {"w": P("data")}
+    params, grads = ({"w": x} for x in np.random.default_rng(0).normal(size=(2, 64, 8)).astype(np.float32))
+
+    def run(tx: Any) -> Any:
+        def device(p: Any, g: Any) -> Any:
+            return tx.update(g, tx.init(p), p)[0]
+
+        return jax.shard_map(device, mesh=mesh, in_specs=(specs, specs), out_specs=specs)
+
+    with pytest.raises(ValueError, match="cannot split 'w', which is split over 'data' already; give param_shardings"):
+        jax.eval_shape(run(gx.sharded(gx.adam(0.1), mesh)), params, grads)
+    found = jax.jit(run(gx.sharded(gx.adam(0.1), mesh, param_shardings=specs)))(params, grads)
+    assert_same(found, gx.adam(0.1).update(grads, gx.adam(0.1).init(params))[0])
 
 
 def test_orbax_takes_it_to_another_number_of_devices(tmp_path: Any) -> None:
@@ -239,8 +276,9 @@ def test_strategies_outside_and_inside() -> None:
         "codes inside": lambda tx: gx.sharded(gx.stored_as("int8", tx, min_size=0), mesh),
         "codes outside": lambda tx: gx.stored_as("int8", gx.sharded(tx, mesh), min_size=0),
         "accumulated": lambda tx: gx.sharded(gx.accumulate(tx, every=2), mesh),
-        "host": lambda tx: gx.sharded(gx.offloaded(tx), mesh),
     }
+    if jax.jit(lambda: jax.device_put(1.0, jax.memory.Space.Host))().sharding.memory_kind == "pinned_host":
+        makes["host"] = lambda tx: gx.sharded(gx.offloaded(tx), mesh)
     for name, make in makes.items():
         tx = make(gx.adam(0.1))
         shapes, lies = jax.eval_shape(tx.init, numbers(0)), gx.state_shardings(tx, numbers(0), P(), mesh)

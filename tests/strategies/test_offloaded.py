@@ -27,6 +27,8 @@ def same(kind: str, tree: Any) -> Any:
 
 
 HERE = jnp.ones(()).sharding.memory_kind
+HOST = jax.jit(lambda: jax.device_put(jnp.ones(()), jax.memory.Space.Host))().sharding.memory_kind
+pytestmark = pytest.mark.skipif(HOST != "pinned_host", reason="this JAX has one memory on CPU")
 TRANSFORMATIONS = {
     "adam": gx.adam(0.1),
     "momentum": gx.momentum(0.1),
@@ -37,10 +39,12 @@ TRANSFORMATIONS = {
 }
 
 
-@pytest.mark.parametrize("donating", [True, False])
+@pytest.mark.parametrize(("donating", "compute_on"), [(True, "device"), (False, "device"), (True, "host")])
 @pytest.mark.parametrize("tx", TRANSFORMATIONS.values(), ids=TRANSFORMATIONS)
-def test_memory_stays_on_the_host_and_numbers_stay_equal(tx: Any, donating: bool) -> None:
-    host = gx.offloaded(tx)
+def test_memory_stays_on_the_host_and_numbers_stay_equal(tx: Any, donating: bool, compute_on: str) -> None:
+    if compute_on == "host":
+        tx = {TRANSFORMATIONS["groups"]: gx.lamb(0.1)}.get(tx, tx)
+    host = gx.offloaded(tx, compute_on=compute_on)
 
     def step(host: Any, p: Any, s: Any, g: Any) -> Any:
         if donating:
@@ -73,6 +77,26 @@ def test_the_program_takes_and_gives_host_memory() -> None:
     for side in (arguments, results):
         assert side.count("f32[64,64]{1,0:S(5)}") == 2
     assert compiled.memory_analysis().temp_size_in_bytes <= 1024
+
+
+def test_the_host_computes() -> None:
+    """The update's arithmetic is marked for the host's processor, and nothing that the device computes with is."""
+    params = {"w": jnp.ones((64, 64))}
+    for compute_on in ("device", "host"):
+        tx = gx.offloaded(gx.adam(0.1), compute_on=compute_on)
+        text = jax.jit(tx.update).lower(params, tx.init(params), params).as_text()
+        assert ('_xla_compute_type = "host"' in text) == (compute_on == "host")
+    some = gx.offloaded(gx.adam(0.1), fields="nu", compute_on="host")
+    updates, state = jax.jit(some.update)(params, some.init(params), params)
+    assert kinds(state.leaves["w"]["adam"]) == (HERE, "pinned_host")
+    assert kinds(updates) == same(HERE, updates)
+
+
+def test_what_the_host_cannot_compute_is_refused() -> None:
+    """A choice between an array in host memory and a constant, which JAX makes on the device."""
+    tx = gx.offloaded(gx.adagrad(0.1), compute_on="host")
+    with pytest.raises(ValueError, match=r"rss cannot be computed on the host: .*leave compute_on='device'"):
+        tx.update(gradients(0), tx.init(PARAMS), PARAMS)
 
 
 def test_some_parameters_and_some_statistics() -> None:
@@ -140,6 +164,8 @@ def test_bad_arguments() -> None:
         gx.offloaded(gx.adam(0.1), gx.named("x")).init(PARAMS)
     with pytest.raises(ValueError, match="memory_kind must be one of"):
         gx.offloaded(gx.adam(0.1), memory_kind="disk")
+    with pytest.raises(ValueError, match="compute_on must be one of"):
+        gx.offloaded(gx.adam(0.1), compute_on="disk")
     with pytest.raises(TypeError, match="a selector, a regular expression"):
         gx.offloaded(gx.adam(0.1), 3)
     assert gx.offloaded(gx.adam(0.1), memory_kind="device") == gx.adam(0.1)
