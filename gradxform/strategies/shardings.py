@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from typing import Any
 
 import jax
 from jax.sharding import NamedSharding, PartitionSpec
 
-from gradxform.core.chain import stages_of
+from gradxform.core.chain import Chain, Split, stages_of
+from gradxform.core.opaque import Opaque
 from gradxform.core.transform import GradientTransformation
 from gradxform.core.tree import open_tree, parameter
 from gradxform.core.value import Value
@@ -44,19 +45,20 @@ class _Plan:
         return self.everywhere, self.mesh, self.axis
 
 
-def _sharded(tx: Any) -> Iterator[Sharding]:
-    """Every `sharded` inside a transformation."""
-    if isinstance(tx, Sharding):
-        yield tx
+def _sharded(tx: Any, taken: Sequence[str] = ()) -> Iterator[Sharding]:
+    """Every `sharded` inside a transformation, its stages named as they are in the state."""
+    if isinstance(tx, Chain):
+        for _, stage in tx.named(taken):
+            if isinstance(stage, Sharding):
+                yield stage
+            elif isinstance(stage, Split):
+                for branch in stage.branches.values():
+                    yield from _sharded(branch, stage.taken)
+            elif isinstance(stage, Opaque):
+                yield from _sharded(stage.inner)
     elif isinstance(tx, Value):
         for f in dataclasses.fields(tx):
             yield from _sharded(getattr(tx, f.name))
-    elif isinstance(tx, tuple | list):
-        for x in tx:
-            yield from _sharded(x)
-    elif isinstance(tx, dict):
-        for x in tx.values():
-            yield from _sharded(x)
 
 
 def state_shardings(tx: Any, params: Any, param_shardings: Any, mesh: Any = None, axis: Any = None) -> Any:

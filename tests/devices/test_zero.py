@@ -296,6 +296,16 @@ def test_strategies_outside_and_inside() -> None:
         gx.sharded(gx.sharded(gx.adam(0.1), mesh), mesh)
 
 
+def test_one_stage_of_two_with_one_name() -> None:
+    """What stands outside is not split, in the state or in what is told of it."""
+    mesh = line()
+    tx = gx.chain(gx.trace(0.9), gx.groups([("bias", gx.sharded(gx.trace(0.5), mesh))], default=gx.sgd(0.1)))
+    lies = gx.state_shardings(tx, numbers(0), P())
+    assert_lies(jax.jit(tx.init)(put(numbers(0), mesh)).leaves["dense"], lies.leaves["dense"])
+    bias = lies.leaves["dense"]["bias"]
+    assert (bias["trace"].trace.spec, bias["trace_2"].trace.spec) == (P(None), P("data"))
+
+
 FOREIGN = {
     "adam": optax.adam(0.1),
     "masked": optax.masked(optax.adam(0.1), {"embed": True, "dense": False, "norm": True, "scale": False}),
