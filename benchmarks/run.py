@@ -80,9 +80,9 @@ def measure(tree: str, optimizer: str, libraries: list[str], rounds: int, builds
     return found
 
 
-def import_times(repeat: int = 5) -> dict[str, list[float]]:
-    """Seconds that a library's import takes beyond JAX's."""
-    code = "import jax, time; t = time.perf_counter(); import {}; print(time.perf_counter() - t)"
+def import_times(then: str = "pass", repeat: int = 9) -> dict[str, list[float]]:
+    """Seconds that a library's import, and a statement with it as `x`, take beyond JAX's import."""
+    code = "import jax, time; t = time.perf_counter(); import {} as x; " + then + "; print(time.perf_counter() - t)"
     times: dict[str, list[float]] = {"gradxform": [], "optax": []}
     environment = {k: v for k, v in os.environ.items() if k != "PYTHONDONTWRITEBYTECODE"}
     for turn in range(repeat + 1):
@@ -139,8 +139,11 @@ def table(figures: dict[str, Any]) -> str:
         "|" + "---|" * len(HEAD),
         *("| " + " | ".join(row) + " |" for row in rows_of(figures)),
         "",
-        "Import beyond JAX's own: {:.2f} ({:.2f}-{:.2f}) x optax.".format(
-            *ratio(figures["import"]["gradxform"], figures["import"]["optax"])
+        *(
+            "{} beyond JAX's own: {:.2f} ({:.2f}-{:.2f}) x optax.".format(
+                what, *ratio(times["gradxform"], times["optax"])
+            )
+            for what, times in figures["import"].items()
         ),
     ]
     steps = [
@@ -200,7 +203,14 @@ def main() -> None:
     if options.compare:
         compare(*options.compare)
         return
-    figures: dict[str, Any] = {"trees": {}, "import": import_times()}
+    figures: dict[str, Any] = {
+        "trees": {},
+        "import": {
+            "Import": import_times(),
+            "Import and a first `adamw`": import_times("x.adamw(1e-3)"),
+            "Import of every name": import_times("[getattr(x, name) for name in dir(x)]"),
+        },
+    }
     jobs = HEADLINES + [("resnet50", name) for name in optimizers.BOTH]
     for tree, optimizer in jobs:
         key = f"{tree}, {optimizer}"

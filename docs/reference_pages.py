@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import ast
 import importlib
 import inspect
 import re
@@ -19,11 +18,8 @@ FACTS = ("Reach", "State", "Raises", "Source")
 
 
 def public_names() -> dict[str, str]:
-    """Public name -> the module that it is imported from, in the order of the imports."""
-    tree = ast.parse(Path(gx.__file__).read_text())
-    imports = [node for node in ast.walk(tree) if isinstance(node, ast.ImportFrom) and node.module]
-    homes = {alias.asname or alias.name: str(node.module) for node in imports for alias in node.names}
-    return {name: module for name, module in homes.items() if name in gx.__all__}
+    """Public name -> the module that it is imported from, in the order of `gx.__all__`."""
+    return {name: f"gradxform.{gx._HOMES[name]}" for name in gx.__all__}
 
 
 def write(folder: Path) -> None:

@@ -2,6 +2,11 @@
 
 from __future__ import annotations
 
+import ast
+import subprocess
+import sys
+from pathlib import Path
+
 import jax
 import pytest
 
@@ -17,6 +22,23 @@ def test_public_names_are_those_of_the_package():
     assert [name for name in gx.__all__ if not hasattr(gx, name)] == []
     assert len(set(gx.__all__)) == len(gx.__all__)
     assert public_transformations() <= set(gx.__all__)
+    assert {*gx.__all__} <= {*dir(gx)}
+
+
+def test_type_checkers_see_the_public_names():
+    """The stub imports each name from where the package finds it, and the subpackages."""
+    tree = ast.parse(Path(gx.__file__).with_suffix(".pyi").read_text())
+    seen = [(alias.name, node.module) for node in tree.body if isinstance(node, ast.ImportFrom) for alias in node.names]
+    names = [(name, f"gradxform.{gx._HOMES[name]}") for name in gx.__all__]
+    assert sorted(seen) == sorted([*names, *((package, "gradxform") for package in gx._PACKAGES)])
+
+
+def test_only_what_is_used_is_imported():
+    code = "import sys, gradxform as gx; gx.sgd(0.1); print(*sorted(m for m in sys.modules if 'gradxform.' in m))"
+    run = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert "gradxform.optimizers.sgd" in run.stdout
+    assert "gradxform.optimizers.lbfgs" not in run.stdout
+    assert "gradxform.strategies" not in run.stdout
 
 
 @pytest.mark.parametrize("reach", list(gx.Reach))

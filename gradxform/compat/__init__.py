@@ -3,7 +3,10 @@
 from __future__ import annotations
 
 import importlib
-from typing import Any
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from gradxform.compat import mindspore, mindspore_schedules, optax, paddle, paddle_schedules, torch, torch_schedules
 
 __all__ = ["mindspore", "mindspore_schedules", "optax", "paddle", "paddle_schedules", "torch", "torch_schedules"]
 
