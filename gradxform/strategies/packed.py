@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import functools
+import itertools
 import math
 from collections.abc import Sequence
-from typing import Any, NamedTuple
+from typing import Any
 
 import jax
 import jax.numpy as jnp
@@ -20,12 +21,6 @@ from gradxform.core.state import State
 from gradxform.core.tree import Leaf, is_trained, open_memories
 from gradxform.core.value import Value, is_hashable
 from gradxform.core.walk import flush
-
-
-class Place(NamedTuple):
-    """Where a packed leaf begins in its buffer, in elements."""
-
-    start: Any
 
 
 class Whole(Value):
@@ -94,12 +89,8 @@ class Packing(Split):
         branch, alone, packs = self._plan(leaves, step)
         buffers = [Leaf(pack[0].path, None, _joined([leaf.p for leaf in pack]), {}) for pack in packs]
         branch.init_stages(alone + buffers, step, self.taken)
-        for pack, buffer in zip(packs, buffers, strict=True):
+        for buffer in buffers:
             _keep(step, name, buffer)
-            start = 0
-            for leaf in pack:
-                leaf.memory[name] = _place(start, leaf.p)
-                start += leaf.p.size
 
     def update(self, name: str, leaves: list[Leaf], step: Step) -> None:
         branch, alone, packs = self._plan(leaves, step)
@@ -109,26 +100,26 @@ class Packing(Split):
         flush(buffers)
         for pack, buffer in zip(packs, buffers, strict=True):
             _keep(step, name, buffer)
-            for leaf in pack if buffer.g is not None else []:
-                leaf.g = _part(buffer.g, leaf.memory[name], leaf.g.shape)
+            if buffer.g is not None:
+                for leaf, start in zip(pack, _starts(pack, step.count), strict=True):
+                    leaf.g = _part(buffer.g, start, leaf.g.shape)
 
     def evaluate(self, name: str, leaves: list[Leaf], step: Step) -> None:
         branch, alone, packs = self._plan(leaves, step)
         buffers = [_buffer(step, name, pack) for pack in packs]
         branch.evaluate_stages(alone + buffers, step, self.taken)
         for pack, buffer in zip(packs, buffers, strict=True):
-            for leaf in pack:
-                leaf.p = _part(buffer.p, leaf.memory[name], leaf.p.shape)
+            for leaf, start in zip(pack, _starts(pack, step.count), strict=True):
+                leaf.p = _part(buffer.p, start, leaf.p.shape)
 
     def unpack(self, name: str, leaves: list[Leaf], step: Step) -> None:
         """Move the memory of buffers to the leaves that share them."""
         for pack in self._plan(leaves, step)[2]:
             held = step.tree.pop(f"{step.prefix}{name}/{pack[0].path}", {})
-            size = sum(leaf.p.size for leaf in pack)
-            for leaf in pack:
-                memory = dict(leaf.memory)
-                cut = functools.partial(_cut, size=size, place=memory.pop(name), shape=leaf.p.shape)
-                leaf.memory = {**memory, **jax.tree.map(cut, held)}
+            *starts, size = itertools.accumulate([leaf.p.size for leaf in pack], initial=0)
+            for leaf, start in zip(pack, starts, strict=True):
+                cut = functools.partial(_cut, size=size, start=start, shape=leaf.p.shape)
+                leaf.memory = {**leaf.memory, **jax.tree.map(cut, held)}
 
     def _plan(self, leaves: list[Leaf], step: Step) -> tuple[Chain, list[Leaf], list[list[Leaf]]]:
         """The inner chain with its selectors answered, the leaves that stay alone, and those that share a buffer."""
@@ -157,7 +148,7 @@ def packed(tx: Any, max_size: int = 16384) -> Chain:
     hundreds of arrays less: from about a hundred small leaves on. Elementwise results are the same bit for bit; a
     global norm adds up in another order. All gradients of a buffer must be there, or none. Leaves sharded by type
     stay alone.
-    Reach: element, or tree. State: at a packed leaf, its place in the buffer; else as without it.
+    Reach: element, or tree. State: buffers in place of the packed leaves' memory, else as without it.
     Raises: ValueError where a stage looks at rows or arrays, TypeError if `tx` is not made of rules.
     """
     check.integer(1, max_size=max_size)
@@ -236,15 +227,6 @@ def _refuse_far(chain: Chain, leaf: Leaf) -> None:
                 )
 
 
-def _place(start: int, p: Any) -> Place:
-    """On every device where the parameter is, for shapes that say so."""
-    sharding = getattr(p, "sharding", None) if isinstance(p, jax.ShapeDtypeStruct) else None
-    if isinstance(sharding, jax.sharding.NamedSharding):
-        everywhere = jax.sharding.NamedSharding(sharding.mesh, jax.sharding.PartitionSpec())
-        return Place(jax.ShapeDtypeStruct((), jnp.int32, sharding=everywhere))
-    return Place(jnp.asarray(start, jnp.int32))
-
-
 def _is_split(x: Any) -> bool:
     """Whether the type says that an array is spread over devices."""
     sharding = getattr(jax.typeof(x) if isinstance(x, jax.Array) else None, "sharding", None)
@@ -275,10 +257,31 @@ def _keep(step: Step, name: str, buffer: Leaf) -> None:
         step.tree[f"{step.prefix}{name}/{buffer.path}"] = buffer.memory
 
 
-def _cut(x: Any, size: int, place: Place, shape: tuple[int, ...]) -> Any:
-    return _part(x, place, shape) if x.shape == (size,) else x
+def _cut(x: Any, size: int, start: int, shape: tuple[int, ...]) -> Any:
+    return _part(x, start, shape) if x.shape == (size,) else x
 
 
-def _part(buffer: Any, place: Place, shape: tuple[int, ...]) -> Any:
-    """A leaf out of its buffer. The offset is data: with constants XLA would compile a kernel for every leaf."""
-    return jax.lax.dynamic_slice(buffer, (place.start,), (math.prod(shape),)).reshape(shape)
+def _part(buffer: Any, start: Any, shape: tuple[int, ...]) -> Any:
+    return jax.lax.dynamic_slice(buffer, (start,), (math.prod(shape),)).reshape(shape)
+
+
+def _starts(pack: list[Leaf], count: Any) -> list[Any]:
+    """Where the leaves of a buffer begin in it.
+
+    For constants XLA would compile a kernel for every leaf on CPU: there they are what a loop counts to, which runs
+    once, and the compiler cannot know that.
+    """
+    starts = list(itertools.accumulate([leaf.array.size for leaf in pack[:-1]], initial=0))
+
+    def constants(_: Any) -> list[Any]:
+        return [jnp.int32(start) for start in starts]
+
+    def counted(zero: Any) -> list[Any]:
+        begin = zero, [jnp.int32(start - 1) for start in starts]
+        return jax.lax.while_loop(lambda carry: carry[0] < 1, lambda carry: jax.tree.map(_next, carry), begin)[1]
+
+    return jax.lax.platform_dependent(jnp.minimum(count, 0), cpu=counted, default=constants)  # type: ignore[no-any-return]
+
+
+def _next(i: Any) -> Any:
+    return i + 1

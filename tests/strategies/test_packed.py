@@ -79,7 +79,7 @@ def test_memory_lives_in_one_buffer_for_each_combination_of_rules():
         "packed/layer0/bias": (20,),
         "packed/layer0/kernel": (160,),
     }
-    assert int(state.leaves["layer2"]["kernel"]["packed"].start) == 64
+    assert state.leaves["layer2"]["kernel"] == {}
     assert state.leaves["large"]["adam"].mu.shape == (300, 4)
     together = gx.packed(gx.adam(0.1), max_size=100).init(params())
     assert {k: v["adam"].mu.shape for k, v in together.tree.items()} == {"packed/layer0/bias": (180,)}
@@ -144,4 +144,4 @@ def test_one_kernel_for_all_leaves_of_a_shape():
     state = tx.init(p)
     step = jax.jit(lambda g, s, p: tx.update(g, s, p)).lower(p, state, p)
     assert "dynamic_slice" in step.as_text()
-    assert len(jax.tree.leaves(state)) == 100 + 3
+    assert len(jax.tree.leaves(state)) == 3
