@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import enum
+import functools
+import operator
 from typing import Any, ClassVar
 
 from gradxform.core.hyper import coerce_fields
@@ -64,8 +66,19 @@ class Rule(Value):
 
     def update(self, g: Any, s: Any, p: Any, k: Any) -> tuple[Any, Any]:
         """Gradient, memory, parameter and the step's scalars -> update and new memory."""
+        factor = self.factor(k)
+        if factor is not None:
+            return g * factor, s
         s = self.remember(g, s, p, k)
         return self.emit(g, s, p, k), s
+
+    def factor(self, k: Any) -> Any:
+        """The number that `update` multiplies by, for rules that do no more; None for the others."""
+        return None
+
+    def update_scaled(self, g: Any, factors: list[Any], s: Any, p: Any, k: Any) -> tuple[Any, Any]:
+        """`update` for `g` times each factor; overridden where the product should not be made before."""
+        return self.update(scaled(g, factors), s, p, k)
 
     def remember(self, g: Any, s: Any, p: Any, k: Any) -> Any:
         """The new memory: the first half of `update`, for rules whose update follows from what they now remember."""
@@ -78,7 +91,7 @@ class Rule(Value):
     @property
     def in_halves(self) -> bool:
         """Whether `update` is `remember` and `emit`: then it may be computed from the memory as it is stored."""
-        return type(self).update is Rule.update
+        return type(self).update is Rule.update and type(self).remember is not Rule.remember
 
     def evaluate(self, p: Any, s: Any, t: Any) -> Any:
         """The parameter to evaluate with after t steps: p itself, unless the rule keeps a better one."""
@@ -99,6 +112,10 @@ class Rule(Value):
             return self.update(g.dense(), s, p, k)
         rows = g.summed()
         return rows.with_values(self.update(rows.values, s, None, k)[0]), s
+
+
+def scaled(g: Any, factors: list[Any]) -> Any:
+    return functools.reduce(operator.mul, factors, g)
 
 
 class TreeRule(Rule):

@@ -12,7 +12,7 @@ import numpy as np
 
 from gradxform.core.numbers import compute_dtype, real_dtype
 from gradxform.core.rows import Rows
-from gradxform.core.rule import Rule
+from gradxform.core.rule import Rule, scaled
 from gradxform.core.tree import Leaf
 from gradxform.core.value import is_hashable
 
@@ -74,15 +74,22 @@ def _walk(
     stages = treedef.unflatten([s if d is None else scalar(d) for s, d in zip(static, data, strict=True)])
     wide = p.astype(dtype) if p is not None and any(rule.needs_params for rule, _ in stages) else None
     shape, memory, g = g.shape[int(stages[0][0].per_example) :], dict(memory), g.astype(dtype)
+    factors: list[Any] = []
     for name, (rule, k) in zip(names, stages, strict=True):
-        s = memory.get(name)
-        step = rule.update_rows if isinstance(g, Rows) else rule.update
-        g, s_new = step(g, s, p if rule.stored_params else wide, k)
+        s, seen = memory.get(name), p if rule.stored_params else wide
+        if isinstance(g, Rows):
+            g, s_new = rule.update_rows(g, s, seen, k)
+        elif (factor := rule.factor(k)) is not None:
+            factors.append(factor)
+            continue
+        else:
+            g, s_new = rule.update_scaled(g, factors, s, seen, k)
+            factors = []
         if g is not None and g.shape != shape:
             raise ValueError(f"{name} turned an update of shape {shape} into one of shape {g.shape}")
         if s is not None:
             memory[name] = like(s_new, s, name)
-    return g, memory
+    return scaled(g, factors), memory
 
 
 def like(new: Any, old: Any, name: str = "") -> Any:

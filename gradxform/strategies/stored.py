@@ -14,10 +14,11 @@ from gradxform.core.codec import Stored
 from gradxform.core.dither import folded, path_word
 from gradxform.core.lift import Where
 from gradxform.core.numbers import real_dtype
-from gradxform.core.rule import Reach, Rule, TreeRule, Wrapper
+from gradxform.core.rule import Reach, Rule, TreeRule, Wrapper, scaled
 from gradxform.core.value import Child
 from gradxform.params.select import selector
 from gradxform.strategies.codecs import NAMES, NARROW, WITH_DRAW, Blocks, Scaled, Seeded, block_max, codec_for
+from gradxform.strategies.packed import Member
 
 
 class StoredAs(Wrapper):
@@ -29,15 +30,20 @@ class StoredAs(Wrapper):
     min_size: int = 4096
     seed: int | None = None
     path: Child[Any] = 0
+    exact: bool = False
+    """Whether `init` stores nothing: for leaves that are exact alone, and so in a buffer with others."""
 
     def __repr__(self) -> str:
-        codecs = repr(self.codecs[0][1] if self.codecs[0][0] == "" else dict(self.codecs))
+        named = dict(self.codecs)
+        codecs = repr(named.get("", named))
         where = "" if self.where is None else f", {self.where!r}"
         seed = "" if self.seed is None else f", seed={self.seed}"
         return f"stored_as({codecs}, {self.rule!r}{where}{seed})"
 
     @property
     def reach(self) -> Reach:  # type: ignore[override]
+        if self.exact:
+            return self.rule.reach
         own = Reach.ELEMENT if self.seed is None else Reach.ARRAY
         if any(name not in NARROW for _, name in self.codecs):
             own = max(own, Reach.ROW)
@@ -49,14 +55,16 @@ class StoredAs(Wrapper):
 
     def for_leaf(self, path: str, p: Any) -> Rule:
         if self.where is not None and not self.where.matches(path, p):
-            return self.rule.for_leaf(path, p)
+            return self.with_fields(rule=self.rule.for_leaf(path, p), codecs=(), seed=None)
         inner = super().for_leaf(path, p)
+        if isinstance(p, Member) and (p.size < self.min_size or p.ndim < self._least_ndim()):
+            return inner.with_fields(exact=True)
         return inner if self.seed is None else inner.with_fields(path=path_word(path))
 
     def init(self, p: Any) -> Any:
         s = self.rule.init(p)
-        if s is None:
-            return None
+        if s is None or self.exact:
+            return s
         bounds = self.rule.init(block_max(p)) if p.ndim and self.rule.reach == Reach.ELEMENT else s
         found = {}
         for i, (field, codec) in enumerate(self._chosen(s)):
@@ -73,29 +81,37 @@ class StoredAs(Wrapper):
         return self.rule.scalars(t, **extra), t
 
     def update(self, g: Any, s: Any, p: Any, k: Any) -> tuple[Any, Any]:
+        return self.update_scaled(g, [], s, p, k)
+
+    def update_scaled(self, g: Any, factors: list[Any], s: Any, p: Any, k: Any) -> tuple[Any, Any]:
         k, t = k
         wide = real_dtype(g.dtype)
         held = self._held(s)
         if not held:
-            return self.rule.update(g, s, p, k)
+            return self.rule.update_scaled(g, factors, s, p, k)
         for f, codec in held.items():
             kept = codec.shape(_stored(getattr(s, f)))
             if kept != g.shape:
                 raise ValueError(f"the memory {f} has shape {kept}, the gradient {g.shape}")
         if not self.rule.in_halves or self.rule.reach != Reach.ELEMENT or self.rule.needs_params:
-            u, new = self.rule.update(g, self._decoded(s, wide), p, k)
+            u, new = self.rule.update_scaled(g, factors, self._decoded(s, wide), p, k)
             return u, self._encoded(new, s, t)
 
-        def remembered(g: Any, s: Any) -> Any:
-            new = self.rule.remember(g, self._decoded(s, wide), None, k)
-            bounds = self.rule.remember(block_max(g), self._largest(s, wide), None, k)
+        def remembered(given: Any, s: Any) -> Any:
+            g, factors = given
+            new = self.rule.remember(scaled(g, factors), self._decoded(s, wide), None, k)
+            largest = jnp.abs(scaled(block_max(g), factors))
+            bounds = self.rule.remember(largest, self._largest(s, wide), None, k)
             return self._encoded(new, s, t, bounds)
 
-        s = _once(remembered, t, jax.lax.stop_gradient(g), s)
-        return self.rule.emit(g, self._decoded(s, wide), p, k), s
+        s = _once(remembered, t, jax.lax.stop_gradient((g, factors)), s)
+        return self.rule.emit(scaled(g, factors), self._decoded(s, wide), p, k), s
 
     def evaluate(self, p: Any, s: Any, t: Any) -> Any:
         return self.rule.evaluate(p, self._decoded(s, real_dtype(p.dtype)), t)
+
+    def _least_ndim(self) -> int:
+        return 1 if any(name in NARROW for _, name in self.codecs) else 2
 
     def _chosen(self, s: Any) -> list[tuple[str, Any]]:
         """The fields that codecs are for, floating ones, each with its codec."""
@@ -141,7 +157,9 @@ def _is_real(x: Any) -> bool:
 
 def _is_encoded(x: Any, codec: Any) -> bool:
     x = _stored(x)
-    return isinstance(x, Blocks) if isinstance(codec, Scaled) else x.dtype == codec.dtype
+    if isinstance(codec, Scaled) or isinstance(x, Blocks):
+        return isinstance(codec, Scaled) and isinstance(x, Blocks)
+    return bool(x.dtype == codec.dtype)
 
 
 def _stored(x: Any) -> Any:

@@ -64,8 +64,8 @@ class ClipByGlobalNorm(TreeRule):
     def measure(self, gs: list[Any], s: Any, t: Any) -> tuple[Any, Any]:
         return jnp.minimum(1.0, self.max_norm / global_norm(gs, axis_name=self.axis_name)), s
 
-    def update(self, g: Any, s: Any, p: Any, k: Any) -> tuple[Any, Any]:
-        return g * k, s
+    def factor(self, k: Any) -> Any:
+        return k
 
 
 class AdaptiveGradClip(Rule):
@@ -127,8 +127,8 @@ class ClipByPercentile(TreeRule):
         bound = low + (place - below) * (high - low)
         return jnp.minimum(1.0, bound / jnp.where(norm > 0, norm, 1.0)), Norms(norms, seen)
 
-    def update(self, g: Any, s: Any, p: Any, k: Any) -> tuple[Any, Any]:
-        return g * k, s
+    def factor(self, k: Any) -> Any:
+        return k
 
 
 class ZeroNans(Rule):

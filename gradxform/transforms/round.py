@@ -78,7 +78,7 @@ class RoundKahan(Rounding):
     name, mode = "round_updates", "kahan"
 
     def init(self, p: Any) -> Compensation:
-        return Compensation(jnp.zeros(p.shape, jnp.bfloat16))
+        return Compensation(jnp.zeros_like(p, jnp.bfloat16))
 
     def update(self, g: Any, s: Compensation, p: Any, k: Any) -> tuple[Any, Compensation]:
         p = p.astype(jnp.float32)
@@ -96,7 +96,7 @@ class RoundSplit(Rounding):
     name, mode = "round_updates", "split16"
 
     def init(self, p: Any) -> Remainder:
-        return Remainder(jnp.zeros(p.shape, jnp.int16))
+        return Remainder(jnp.zeros_like(p, jnp.int16))
 
     def update(self, g: Any, s: Remainder, p: Any, k: Any) -> tuple[Any, Remainder]:
         p = p.astype(jnp.float32)

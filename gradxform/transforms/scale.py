@@ -20,8 +20,8 @@ class Scale(Rule):
     def check(self) -> None:
         check.finite(step_size=self.step_size)
 
-    def update(self, g: Any, s: Any, p: Any, k: Any) -> tuple[Any, Any]:
-        return self.step_size * g, s
+    def factor(self, k: Any) -> Any:
+        return self.step_size
 
 
 class ScaleBySchedule(Scale):
@@ -37,8 +37,8 @@ class ScaleByLearningRate(Rule):
         check.nonnegative(learning_rate=self.learning_rate)
         check.boolean(flip_sign=self.flip_sign)
 
-    def update(self, g: Any, s: Any, p: Any, k: Any) -> tuple[Any, Any]:
-        return (-self.learning_rate if self.flip_sign else self.learning_rate) * g, s
+    def factor(self, k: Any) -> Any:
+        return -self.learning_rate if self.flip_sign else self.learning_rate
 
 
 class Unscale(Rule):
@@ -51,8 +51,8 @@ class Unscale(Rule):
     def scalars(self, t: Any) -> Any:
         return jnp.asarray(1.0, float) / self.loss_scale
 
-    def update(self, g: Any, s: Any, p: Any, k: Any) -> tuple[Any, Any]:
-        return g * k, s
+    def factor(self, k: Any) -> Any:
+        return k
 
 
 class ScaleBySign(Rule):
