@@ -139,8 +139,3 @@ def unchecked(rule: Rule, **fields: Any) -> Rule:
     new = rule.with_fields(**fields)
     coerce_fields(new)
     return new
-
-
-def is_zero(x: Any) -> bool:
-    """Whether a hyperparameter is the number 0, and not a schedule that passes through it."""
-    return isinstance(x, float) and x == 0.0

@@ -7,13 +7,14 @@ from typing import Any
 import jax
 import numpy as np
 
-from gradxform.compat.kernels import is_zero, own_clock, unchecked
+from gradxform.compat.kernels import own_clock, unchecked
 from gradxform.compat.mindspore_checks import in_float32
 from gradxform.compat.moments import EpsilonHatRadam, WarmedNadam
 from gradxform.compat.paddle_assembly import assembled
 from gradxform.compat.paddle_checks import at_least_zero, fractions, given, number
 from gradxform.compat.paddle_rules import ByParameter, InItsDtype, PoweredAdam, PoweredAdamax
 from gradxform.core.chain import Chain, chain, lift
+from gradxform.core.numbers import is_zero
 from gradxform.core.rule import Rule
 from gradxform.params.select import Selector
 from gradxform.strategies.lazy import lazy

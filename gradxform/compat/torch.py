@@ -9,7 +9,7 @@ from __future__ import annotations
 from typing import Any
 
 from gradxform.compat.groups import grouped
-from gradxform.compat.kernels import is_zero, unchecked
+from gradxform.compat.kernels import unchecked
 from gradxform.compat.torch_adam import adam, adamax, adamw, nadam, radam, sparse_adam
 from gradxform.compat.torch_checks import REFUSALS, nonnegative, number, seen
 from gradxform.compat.torch_extras import adadelta, adagrad, asgd, rmsprop, rprop
@@ -17,6 +17,7 @@ from gradxform.compat.torch_lbfgs import lbfgs
 from gradxform.compat.torch_stages import decayed, stepped, turned
 from gradxform.compat.torch_state import load_state, save_state
 from gradxform.core.chain import Chain, chain, lift
+from gradxform.core.numbers import is_zero
 from gradxform.transforms.momentum import Trace
 
 __all__ = [

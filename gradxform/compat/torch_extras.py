@@ -5,15 +5,15 @@ from __future__ import annotations
 from typing import Any
 
 from gradxform.compat.groups import grouped
-from gradxform.compat.kernels import is_zero, own_clock, unchecked
+from gradxform.compat.kernels import own_clock, unchecked
 from gradxform.compat.moments import EpsilonBesideRss
 from gradxform.compat.torch_checks import REFUSALS, nonnegative, number, pair, seen
-from gradxform.compat.torch_rules import Asgd
+from gradxform.compat.torch_rules import Asgd, TorchRprop
 from gradxform.compat.torch_stages import assembled, decayed, stepped, turned
 from gradxform.core.chain import Chain, chain, lift
+from gradxform.core.numbers import is_zero
 from gradxform.optimizers.adadelta import ScaleByAdadelta
 from gradxform.optimizers.rmsprop import ScaleByRms, ScaleByStddev
-from gradxform.optimizers.rprop import ScaleByRprop
 from gradxform.transforms.momentum import Trace
 from gradxform.transforms.scale import Scale
 
@@ -132,7 +132,7 @@ def rprop(
 def _rprop(lr: Any, etas: Any, step_sizes: Any, maximize: Any) -> Chain:
     (minus, plus), (least, most) = pair("etas", etas), pair("step_sizes", step_sizes)
     numbers = {"eta_minus": minus, "eta_plus": plus, "min_step_size": least, "max_step_size": most}
-    rule = unchecked(ScaleByRprop(0.0), learning_rate=number("lr", lr), **numbers)
+    rule = unchecked(TorchRprop(0.0), learning_rate=number("lr", lr), **numbers)
     return assembled("rprop", chain(own_clock(rule), lift(Scale(-1.0))), maximize=maximize)
 
 

@@ -10,6 +10,7 @@ from gradxform.compat.moments import NadamMoments, WarmedNadam
 from gradxform.core.hyper import Hyper
 from gradxform.core.numbers import next_count, real_dtype
 from gradxform.core.rule import Rule
+from gradxform.optimizers.rprop import ScaleByRprop, StepSizes
 
 
 class TorchNadam(WarmedNadam):
@@ -19,6 +20,19 @@ class TorchNadam(WarmedNadam):
 
     def init(self, p: Any) -> NadamMoments:
         return super().init(p)._replace(mu_product=jnp.ones((), jnp.float32))
+
+
+class TorchRprop(ScaleByRprop):
+    """Rprop whose steps start from the rate at the first gradient that their parameter has."""
+
+    name = "rprop"
+
+    def scalars(self, t: Any) -> Any:
+        return t == 1
+
+    def update(self, g: Any, s: StepSizes, p: Any, k: Any) -> tuple[Any, StepSizes]:
+        first = jnp.asarray(self.learning_rate, s.step_size.dtype)
+        return super().update(g, s._replace(step_size=jnp.where(k, first, s.step_size)), p, None)
 
 
 class AveragedDescent(NamedTuple):
@@ -44,7 +58,8 @@ class Asgd(Rule):
 
     def update(self, g: Any, s: AveragedDescent, p: Any, k: Any) -> tuple[Any, AveragedDescent]:
         dtype, count = real_dtype(g.dtype), next_count(s.count)
-        eta, mu = s.eta.astype(dtype), s.mu.astype(dtype)
+        first = jnp.asarray(self.learning_rate, jnp.float32)
+        eta, mu = jnp.where(count == 1, first, s.eta).astype(dtype), s.mu.astype(dtype)
         u = -(self.lambd * eta) * p - eta * g
         ax = jnp.where(s.mu == 1.0, p + u, s.ax + (p + u - s.ax) * mu)
         eta = self.learning_rate / (1 + self.lambd * self.learning_rate * count) ** self.alpha

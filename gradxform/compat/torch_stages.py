@@ -4,9 +4,10 @@ from __future__ import annotations
 
 from typing import Any
 
-from gradxform.compat.kernels import TakesDense, is_zero, unchecked
+from gradxform.compat.kernels import TakesDense, unchecked
 from gradxform.compat.torch_checks import number
 from gradxform.core.chain import Chain, chain, lift
+from gradxform.core.numbers import is_zero
 from gradxform.transforms.decay import AddDecayedWeights
 from gradxform.transforms.scale import Scale, ScaleByLearningRate
 

@@ -7,9 +7,10 @@ from typing import Any
 import jax.numpy as jnp
 import numpy as np
 
-from gradxform import GradientTransformation, Hyper, Schedule
+from gradxform import GradientTransformation, Hyper
 from gradxform.compat import mindspore, mindspore_schedules
 from gradxform.compat.mindspore_state import save_state
+from gradxform.core.hyper import Table
 
 FUNCTIONS = {
     "Momentum": mindspore.momentum,
@@ -29,6 +30,7 @@ SCALERS = {
     "FixedLossScaleUpdateCell": mindspore.fixed_loss_scale_update_cell,
     "DynamicLossScaleUpdateCell": mindspore.dynamic_loss_scale_update_cell,
     "DynamicLossScaler": mindspore.dynamic_loss_scaler,
+    "StaticLossScaler": lambda tx, scale_value: mindspore.fixed_loss_scale_update_cell(tx, scale_value),
 }
 
 
@@ -52,34 +54,43 @@ def build(config: Any) -> GradientTransformation | None:
     make = FUNCTIONS.get(config["optimizer"])
     if make is None:
         return None
-    try:
-        groups = config["groups"] and [value(group) for group in config["groups"]]
-        return make(**value(config["kwargs"]), **({"groups": groups} if groups else {}))
-    except NotImplementedError:
-        return None
+    given = {key: value(x, recorded(config, key)) for key, x in config["kwargs"].items()}
+    groups = []
+    for group in config.get("groups") or []:
+        leaf = (group.get("params") or [None])[0]
+        groups.append({key: value(x, recorded(config, key, leaf)) for key, x in group.items()})
+    return make(**given, **({"groups": groups} if groups else {}))
 
 
-def value(x: Any) -> Any:
-    """An argument from what stands for it in a config."""
+def recorded(config: Any, key: str, leaf: str | None = None) -> list[float] | None:
+    """The numbers that the framework used, step by step, where a leaf's rate or decay was recorded."""
+    name = {"learning_rate": "lr_per_step", "lr": "lr_per_step", "weight_decay": "weight_decay_per_step"}.get(key)
+    steps = config.get(name) or [None]
+    found = [x.get(leaf) if isinstance(x, dict) else x for x in steps]
+    return None if None in found else found
+
+
+def value(x: Any, numbers: list[float] | None = None) -> Any:
+    """An argument from what stands for it in a config; for a user's own function, the numbers that it gave."""
     if not isinstance(x, dict):
         return x
-    if "type" not in x:
-        return {key: value(part) for key, part in x.items()}
     kind = x["type"]
     rest = {key: value(part) for key, part in x.items() if key != "type"}
     values = rest.get("values", rest.get("value"))
-    if kind in ("list", "tuple"):
-        return list(values)
     if kind in ("generator", "iterator"):
         return iter(values)
-    if kind in ("ndarray", "array", "numpy", "Tensor", "Parameter"):
+    if kind in ("ndarray", "array", "numpy.ndarray", "Tensor", "Parameter"):
         return np.asarray(values, np.float32)
+    if values is not None:
+        return values
     if kind.startswith("linear_in_step"):
-        return LinearInStep(**rest)
+        return LinearInStep(**{key: float(part) for key, part in rest.items()})
     found = getattr(mindspore_schedules, kind, None)
-    if not (isinstance(found, type) and issubclass(found, Schedule)):
+    if kind.endswith(("LR", "_lr")) and found is not None:
+        return found(**rest)
+    if numbers is None:
         raise NotImplementedError(kind)
-    return found(**rest)
+    return Table(tuple(numbers))
 
 
 def state(config: Any, state: Any, params: Any) -> dict[str, Any]:

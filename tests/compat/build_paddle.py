@@ -52,12 +52,22 @@ def value(config: Any, key: str, x: Any) -> Any:
         return predicate(x)
     if not isinstance(x, dict) or "type" not in x:
         return x
+    if key == "learning_rate" and is_text(x):
+        return coerce(key, [rates if isinstance(rates, float) else rates[0] for rates in config["lr_per_step"]])
     kind = getattr(compat, x["type"], None) or getattr(paddle_schedules, x["type"])
     fields = {name: value(config, name, part) for name, part in x.items() if name != "type"}
     known = inspect.signature(kind).parameters
-    if any(isinstance(fields.get(name), str) for name in ("lr_lambda", "scale_fn")):
-        return coerce(key, [rates if isinstance(rates, float) else rates[0] for rates in config["lr_per_step"]])
     return kind(**{name: part for name, part in fields.items() if name not in NO_NUMBER or name in known})
+
+
+def is_text(x: Any) -> bool:
+    """Whether only the recorded rates tell what a scheduler gives: a function stands in it as a text, or a metric."""
+    if not isinstance(x, dict):
+        return False
+    unknown = not hasattr(paddle_schedules, x["type"])
+    return unknown or any(
+        isinstance(part, str) if name in ("lr_lambda", "scale_fn") else is_text(part) for name, part in x.items()
+    )
 
 
 def predicate(text: str) -> Callable[[Any], bool]:

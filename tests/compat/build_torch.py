@@ -11,7 +11,7 @@ import numpy as np
 from gradxform import GradientTransformation, Schedule
 from gradxform.compat import torch as compat
 from gradxform.compat import torch_schedules
-from gradxform.compat.torch_schedules import CyclicLR, OneCycleLR, TorchSchedule
+from gradxform.compat.torch_schedules import CyclicLR, OneCycleLR, SequentialLR, TorchSchedule
 from gradxform.core.hyper import coerce
 
 FUNCTIONS = {
@@ -41,14 +41,16 @@ def build(config: Any) -> GradientTransformation | None:
     kwargs = {key: value(x) for key, x in config["kwargs"].items() if key not in NO_NUMBER}
     groups = [{key: value(x) for key, x in group.items()} for group in config.get("groups") or []]
     if config.get("lr_schedule"):
-        defaults = {name: p.default for name, p in inspect.signature(make).parameters.items()}
-        kwargs |= scheduled(config, {**defaults, **kwargs}, 0)
-        groups = [{**group, **scheduled(config, {**defaults, **kwargs, **group}, i)} for i, group in enumerate(groups)]
+        own = {name: p.default for name, p in inspect.signature(make).parameters.items()} | kwargs
+        groups = [{**group, **scheduled(config, own | group, i)} for i, group in enumerate(groups)]
+        kwargs |= scheduled(config, own, 0)
     return make(**kwargs, groups=groups or None)
 
 
 def value(x: Any) -> Any:
     """An argument from what stands for it in a config: `"Tensor(0.1, float32)"` is an array without axes."""
+    if isinstance(x, list):
+        return [value(part) for part in x]
     tensor = re.fullmatch(r"[Tt]ensor\((.*?)(?:, *(?:torch\.)?(\w+))?\)", x) if isinstance(x, str) else None
     if tensor:
         return np.asarray(float(tensor[1].strip("[]")), tensor[2] or "float32")
@@ -71,7 +73,7 @@ def scheduled(config: Any, options: dict[str, Any], group: int) -> dict[str, Any
 def scheduler(x: Any, lr: Any, group: int) -> Any:
     """A scheduler from `{"type": ..., ...}`, or from the list of those that it combines.
 
-    Raises: NotImplementedError where a function stands as a text.
+    Raises: NotImplementedError where a function stands as a text, or one scheduler of a sequence sets the others' rate.
     """
     kind = getattr(torch_schedules, x["type"], None)
     if not (isinstance(kind, type) and issubclass(kind, TorchSchedule)):
@@ -81,6 +83,8 @@ def scheduler(x: Any, lr: Any, group: int) -> Any:
         fields["schedulers"] = [scheduler(part, lr, group) for part in fields["schedulers"]]
     elif not issubclass(kind, OneCycleLR | CyclicLR):
         fields["lr"] = lr
+    if kind is SequentialLR and any(isinstance(part, OneCycleLR | CyclicLR) for part in fields["schedulers"]):
+        raise NotImplementedError(x["type"])
     for key, part in fields.items():
         if key in ("lr_lambda", "scale_fn") and part is not None:
             raise NotImplementedError(f"{key} is a text: {part}")

@@ -319,6 +319,15 @@ def test_trees_of_parameters(optimizer: str) -> None:
         assert jax.tree.structure(updates) == jax.tree.structure(params)
 
 
+@pytest.mark.parametrize("optimizer", THREE)
+def test_centralisation_acts(optimizer: str) -> None:
+    """RuntimeError there on the CPU, which lacks the kernel; here equal elements of a row become 0 and rest."""
+    params = {"a": jnp.ones((3, 16))}
+    tx = THREE[optimizer](groups=[{"params": ["a"], "grad_centralization": True}])
+    updates, _ = tx.update(params, tx.init(params), params)
+    np.testing.assert_array_equal(updates["a"], jnp.zeros((3, 16)))
+
+
 def test_accum_0_and_a_gradient_of_0() -> None:
     """NaN there (0/√0); here the element rests."""
     tx = mindspore.proximal_adagrad(accum=0.0, learning_rate=0.1)

@@ -18,8 +18,9 @@ from gradxform.schedules import join_schedules
 class SequentialLR(TorchSchedule):
     """Follow one scheduler after the other, each counting from the milestone at which it begins.
 
-    Raises: TypeError or ValueError if there is not one milestone fewer than schedulers, or a scheduler has no closed
-    form there: a nested combination, or `MultiplicativeLR` in another than the first place.
+    Each has the rate that it was given; torch has one for all, that of the last `OneCycleLR` if there is one.
+    Raises: TypeError or ValueError if there is not one milestone fewer than schedulers, a scheduler cycles the
+    momentum, or it has no closed form there: a combination, or `MultiplicativeLR` in another than the first place.
     """
 
     schedulers: Child[Iterable[Schedule]]
@@ -36,6 +37,8 @@ class SequentialLR(TorchSchedule):
                 i > 0 and isinstance(scheduler, MultiplicativeLR)
             ):
                 raise ValueError(f"schedulers[{i}] must have a closed form in a sequence, got {scheduler!r}")
+            if scheduler.momentum is not None:
+                raise ValueError(f"schedulers[{i}] must have cycle_momentum=False in a sequence, got {scheduler!r}")
         object.__setattr__(self, "schedulers", schedulers)
         object.__setattr__(self, "milestones", milestones)
 

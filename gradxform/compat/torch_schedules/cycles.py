@@ -15,8 +15,9 @@ from gradxform.compat.schedules import (
 )
 from gradxform.compat.torch_schedules.decays import TorchSchedule
 from gradxform.core import check
-from gradxform.core.hyper import Beta, Hyper, Schedule
+from gradxform.core.hyper import Beta, Hyper, Schedule, coerce
 from gradxform.schedules import cosine_restarts_schedule
+from gradxform.schedules.timed import check_number
 
 
 class CosineAnnealingLR(TorchSchedule):
@@ -67,8 +68,8 @@ class CyclicLR(TorchSchedule):
 
     base_lr: Hyper
     max_lr: Hyper
-    step_size_up: int = 2000
-    step_size_down: int | None = None
+    step_size_up: Any = 2000
+    step_size_down: Any = None
     mode: str = "triangular"
     gamma: Beta = 1.0
     scale_fn: Callable[[Any], Any] | None = None
@@ -78,9 +79,9 @@ class CyclicLR(TorchSchedule):
     max_momentum: Hyper = 0.9
 
     def check(self) -> None:
-        check.integer(1, step_size_up=self.step_size_up)
+        object.__setattr__(self, "step_size_up", _length("step_size_up", self.step_size_up))
         if self.step_size_down is not None:
-            check.integer(1, step_size_down=self.step_size_down)
+            object.__setattr__(self, "step_size_down", _length("step_size_down", self.step_size_down))
         check_triangles(self.mode, self.gamma, self.scale_fn, self.scale_mode, "gamma")
         check.boolean(cycle_momentum=self.cycle_momentum)
         if self.scale_fn is not None:
@@ -100,6 +101,14 @@ class CyclicLR(TorchSchedule):
         return Triangles(low, high, self.step_size_up, down, self.mode, self.gamma, scale_fn, self.scale_mode)
 
 
+def _length(name: str, x: Any) -> int | float:
+    """A number of steps, which need not be whole."""
+    x = coerce(name, x)
+    check_number(name, x)
+    check.at_least(1, **{name: x})
+    return int(x) if x.is_integer() else float(x)
+
+
 class OneCycleLR(TorchSchedule):
     """One cycle: from `max_lr / div_factor` up to `max_lr`, then down to `max_lr / div_factor / final_div_factor`.
 
@@ -107,8 +116,8 @@ class OneCycleLR(TorchSchedule):
     where torch raises, the last rate stays.
 
     three_phase: come back to the first rate in as many steps as it took to go up, then go on down
-    Raises: TypeError or ValueError without `total_steps` or `epochs` and `steps_per_epoch`, or if `pct_start` is
-    no float in [0, 1] or makes the way up last no step.
+    Raises: ValueError without `total_steps` or `epochs` and `steps_per_epoch`, or if one is no positive integer, or
+    `pct_start` no float in [0, 1] or such that the way up lasts no step; TypeError or ValueError for the others.
     Source: Smith & Topin 2018, arXiv 1708.07120.
     """
 
@@ -116,7 +125,7 @@ class OneCycleLR(TorchSchedule):
     total_steps: int | None = None
     epochs: int | None = None
     steps_per_epoch: int | None = None
-    pct_start: float = 0.3
+    pct_start: Any = 0.3
     anneal_strategy: str = "cos"
     cycle_momentum: bool = True
     base_momentum: Hyper = 0.85
@@ -127,15 +136,16 @@ class OneCycleLR(TorchSchedule):
 
     def check(self) -> None:
         if self.total_steps is not None:
-            check.integer(1, total_steps=self.total_steps)
+            _whole(total_steps=self.total_steps)
         elif self.epochs is None or self.steps_per_epoch is None:
             raise ValueError(
                 "total_steps, or both epochs and steps_per_epoch, must be given, "
                 f"got {self.total_steps}, {self.epochs} and {self.steps_per_epoch}"
             )
         else:
-            check.integer(1, epochs=self.epochs, steps_per_epoch=self.steps_per_epoch)
-        check.unit(pct_start=self.pct_start)
+            _whole(epochs=self.epochs, steps_per_epoch=self.steps_per_epoch)
+        if not isinstance(self.pct_start, float) or not 0.0 <= self.pct_start <= 1.0:
+            raise ValueError(f"pct_start must be a float in [0, 1], got {self.pct_start!r}")
         check_one_cycle(self._steps(), self.pct_start, "pct_start")
         check.choice("cos", "linear", anneal_strategy=self.anneal_strategy)
         check.boolean(cycle_momentum=self.cycle_momentum, three_phase=self.three_phase)
@@ -158,3 +168,10 @@ class OneCycleLR(TorchSchedule):
     def _cycle(self, *rates: Any) -> Schedule:
         shape = "cosine" if self.anneal_strategy == "cos" else "linear"
         return one_cycle(self._steps(), self.pct_start, rates, shape, self.three_phase)
+
+
+def _whole(**named: Any) -> None:
+    """Refuse what is no positive integer with a ValueError, where `check.integer` has a TypeError for other kinds."""
+    for name, x in named.items():
+        if not isinstance(x, int) or isinstance(x, bool) or x <= 0:
+            raise ValueError(f"{name} must be a positive integer, got {x!r}")
