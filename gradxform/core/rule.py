@@ -39,6 +39,8 @@ class Rule(Value):
     """Zero in gives zero out, element by element, without memory or parameter: sparse rows may stay rows."""
     decays: ClassVar[tuple[str, ...] | None] = None
     """The rates by whose n-th power n updates with a zero gradient are one; None where the memory does otherwise."""
+    grows: ClassVar[bool] = False
+    """What `remember` gives for the largest sizes of gradient and memory in a block bounds what it gives inside it."""
     stored_params: ClassVar[bool] = False
     """`update` wants `p` in the dtype that it is stored in (the rule asks where the step will land)."""
     per_example: ClassVar[bool] = False

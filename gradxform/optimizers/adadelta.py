@@ -33,10 +33,15 @@ class ScaleByAdadelta(Rule):
     def init(self, p: Any) -> SquaredMeans:
         return SquaredMeans(e_g=jnp.zeros_like(p.real), e_x=jnp.zeros_like(p.real))
 
-    def update(self, g: Any, s: SquaredMeans, p: Any, k: Any) -> tuple[Any, SquaredMeans]:
+    def remember(self, g: Any, s: SquaredMeans, p: Any, k: Any) -> SquaredMeans:
         e_g = self.rho * s.e_g + (1 - self.rho) * abs_sq(g)
-        u = jnp.sqrt(s.e_x + self.eps) / jnp.sqrt(e_g + self.eps) * g
-        return u, SquaredMeans(e_g, self.rho * s.e_x + (1 - self.rho) * abs_sq(u))
+        size = (s.e_x + self.eps) * (abs_sq(g) / (e_g + self.eps))
+        return SquaredMeans(e_g, self.rho * s.e_x + (1 - self.rho) * size)
+
+    def emit(self, g: Any, s: SquaredMeans, p: Any, k: Any) -> Any:
+        """From the new means alone: nothing cancels, and the old x needs no copy."""
+        below = self.rho * (s.e_g + self.eps) + (1 - self.rho) * abs_sq(g)
+        return g * jnp.sqrt((s.e_x + self.rho * self.eps) / jnp.where(below > 0, below, 1.0))
 
 
 def scale_by_adadelta(rho: Any = 0.9, eps: Any = 1e-6) -> Chain:

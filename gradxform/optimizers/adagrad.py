@@ -23,6 +23,7 @@ class ScaleByRss(Rule):
     initial_accumulator_value: Hyper = 0.1
     eps: Hyper = 1e-7
     decays = ()
+    grows = True
 
     def check(self) -> None:
         check.nonnegative(initial_accumulator_value=self.initial_accumulator_value, eps=self.eps)

@@ -10,7 +10,7 @@ from gradxform.core import check
 from gradxform.core.chain import Chain, chain, lift
 from gradxform.core.codec import stored_in
 from gradxform.core.hyper import Beta, Hyper
-from gradxform.core.numbers import abs_sq, debias, is_zero
+from gradxform.core.numbers import abs_sq, debias, is_zero, quotient
 from gradxform.core.rule import Rule
 from gradxform.transforms.decay import add_decayed_weights
 from gradxform.transforms.scale import scale_by_learning_rate
@@ -28,6 +28,7 @@ class ScaleByAdam(Rule):
     eps_root: Hyper = 0.0
     nesterov: bool = False
     decays = ("b1", "b2")
+    grows = True
 
     def check(self) -> None:
         check.fraction(b1=self.b1, b2=self.b2)
@@ -47,7 +48,8 @@ class ScaleByAdam(Rule):
     def emit(self, g: Any, s: Moments, p: Any, k: Any) -> Any:
         now, ahead, eps_root, eps = k
         m_hat = self.b1 * ahead * s.mu + (1 - self.b1) * now * g if self.nesterov else now * s.mu
-        return m_hat / (jnp.sqrt(s.nu if is_zero(self.eps_root) else s.nu + eps_root) + eps)
+        root = jnp.sqrt(s.nu if is_zero(self.eps_root) else s.nu + eps_root)
+        return quotient(m_hat, root + eps, self.eps)
 
 
 class MaxMoments(NamedTuple):
@@ -64,6 +66,7 @@ class ScaleByAmsgrad(Rule):
     bias_correction_mu: bool = True
     bias_correction_nu: bool = True
     decays = ("b1", "b2")
+    grows = True
 
     def check(self) -> None:
         check.fraction(b1=self.b1, b2=self.b2)
@@ -82,7 +85,7 @@ class ScaleByAmsgrad(Rule):
         return MaxMoments(self.b1 * s.mu + (1 - self.b1) * g, nu, jnp.maximum(s.nu_max, nu / k[1]))
 
     def emit(self, g: Any, s: MaxMoments, p: Any, k: Any) -> Any:
-        return (s.mu / k[0]) / (jnp.sqrt(s.nu_max + self.eps_root) + self.eps)
+        return quotient(s.mu / k[0], jnp.sqrt(s.nu_max + self.eps_root) + self.eps, self.eps)
 
 
 def scale_by_adam(

@@ -25,6 +25,7 @@ class ScaleByAdamax(Rule):
     b2: Beta = 0.999
     eps: Hyper = 1e-8
     decays = ("b1", "b2")
+    grows = True
 
     def check(self) -> None:
         check.fraction(b1=self.b1, b2=self.b2)

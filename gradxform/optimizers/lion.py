@@ -26,6 +26,7 @@ class ScaleByLion(Rule):
     smooth_beta: Hyper = 1.0
     real_only = True
     decays = ("b2",)
+    grows = True
 
     def check(self) -> None:
         check.fraction(b1=self.b1, b2=self.b2)
@@ -35,13 +36,26 @@ class ScaleByLion(Rule):
     def init(self, p: Any) -> Momentum:
         return Momentum(mu=jnp.zeros_like(p))
 
+    @property
+    def in_halves(self) -> bool:
+        """Where nothing cancels, u follows from the new m, and the old one needs no copy: x·b2 = b1·m + (b2-b1)·g."""
+        return isinstance(self.b1, float) and isinstance(self.b2, float) and 0 < self.b2 >= self.b1
+
+    def remember(self, g: Any, s: Momentum, p: Any, k: Any) -> Momentum:
+        return Momentum(self.b2 * s.mu + (1 - self.b2) * g)
+
+    def emit(self, g: Any, s: Momentum, p: Any, k: Any) -> Any:
+        return self.bounded((self.b1 * s.mu + (self.b2 - self.b1) * g) / self.b2)
+
     def update(self, g: Any, s: Momentum, p: Any, k: Any) -> tuple[Any, Momentum]:
-        x = self.b1 * s.mu + (1 - self.b1) * g
+        if self.in_halves:
+            return super().update(g, s, p, k)
+        return self.bounded(self.b1 * s.mu + (1 - self.b1) * g), self.remember(g, s, p, k)
+
+    def bounded(self, x: Any) -> Any:
         if self.mode == "smooth":
-            u = jnp.tanh(self.smooth_beta * x)
-        else:
-            u = jnp.sign(x) if self.mode == "hard" else jnp.clip(x, -1.0, 1.0)
-        return u, Momentum(self.b2 * s.mu + (1 - self.b2) * g)
+            return jnp.tanh(self.smooth_beta * x)
+        return jnp.sign(x) if self.mode == "hard" else jnp.clip(x, -1.0, 1.0)
 
 
 def scale_by_lion(

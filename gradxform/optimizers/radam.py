@@ -23,6 +23,7 @@ class ScaleByRadam(Rule):
     threshold: Hyper = 5.0
     nesterov: bool = False
     decays = ("b1", "b2")
+    grows = True
 
     def check(self) -> None:
         check.fraction(b1=self.b1, b2=self.b2)

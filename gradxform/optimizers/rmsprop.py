@@ -10,7 +10,7 @@ from jax import lax
 from gradxform.core import check
 from gradxform.core.chain import Chain, chain, lift
 from gradxform.core.hyper import Beta, Hyper
-from gradxform.core.numbers import abs_sq, debias
+from gradxform.core.numbers import abs_sq, debias, is_zero, quotient
 from gradxform.core.rule import Rule
 from gradxform.transforms.momentum import trace
 from gradxform.transforms.scale import scale_by_learning_rate
@@ -27,6 +27,7 @@ class ScaleByRms(Rule):
     eps_in_sqrt: bool = True
     bias_correction: bool = False
     decays = ("decay",)
+    grows = True
 
     def check(self) -> None:
         check.fraction(decay=self.decay)
@@ -46,7 +47,9 @@ class ScaleByRms(Rule):
         return g * self.inverse_root(s.nu / k)
 
     def inverse_root(self, nu: Any) -> Any:
-        return lax.rsqrt(nu + self.eps) if self.eps_in_sqrt else 1 / (jnp.sqrt(nu) + self.eps)
+        if self.eps_in_sqrt and not is_zero(self.eps):
+            return lax.rsqrt(nu + self.eps)
+        return quotient(1.0, jnp.sqrt(nu) + self.eps, self.eps)
 
 
 class MeanAndSquare(NamedTuple):

@@ -89,6 +89,8 @@ class StoredAs(Wrapper):
         held = self._held(s)
         if not held:
             return self.rule.update_scaled(g, factors, s, p, k)
+        if isinstance(self.rule, StoredAs) and not self.rule._held(self._decoded(s, wide)):
+            return self.with_fields(rule=self.rule.rule).update_scaled(g, factors, s, p, (k[0], t))
         for f, codec in held.items():
             kept = codec.shape(_stored(getattr(s, f)))
             if kept != g.shape:
@@ -100,9 +102,10 @@ class StoredAs(Wrapper):
         def remembered(given: Any, s: Any) -> Any:
             g, factors = given
             new = self.rule.remember(scaled(g, factors), self._decoded(s, wide), None, k)
+            if not self.rule.grows:
+                return self._encoded(new, s, t)
             largest = jnp.abs(scaled(block_max(g), factors))
-            bounds = self.rule.remember(largest, self._largest(s, wide), None, k)
-            return self._encoded(new, s, t, bounds)
+            return self._encoded(new, s, t, self.rule.remember(largest, self._largest(s, wide), None, k))
 
         s = _once(remembered, t, jax.lax.stop_gradient((g, factors)), s)
         return self.rule.emit(scaled(g, factors), self._decoded(s, wide), p, k), s

@@ -29,6 +29,7 @@ class Trace(Rule):
     dampening: Hyper = 0.0
     first: str = "zero"
     decays = ("decay",)
+    grows = True
 
     def check(self) -> None:
         check.nonnegative(decay=self.decay)
@@ -60,6 +61,7 @@ class Ema(Rule):
     decay: Beta
     debias: bool = True
     decays = ("decay",)
+    grows = True
 
     def check(self) -> None:
         check.fraction(decay=self.decay)

@@ -9,7 +9,7 @@ import pytest
 
 import gradxform as gx
 from benchmarks.shapes import gpt2_small
-from gradxform.strategies.codecs import LINEAR, ROOTED, Blocks, Seeded, blocks_of
+from gradxform.strategies.codecs import LINEAR, ROOTED, Blocks, Seeded, blocks_of, codec_for
 
 SHAPE = (24, 300)
 RNG = np.random.default_rng(0)
@@ -125,6 +125,45 @@ def test_every_optimizer_can_be_stored(make: Any) -> None:
     assert off < 0.06
 
 
+@pytest.mark.parametrize(
+    "make",
+    [gx.adam, gx.amsgrad, gx.adamax, gx.adadelta, gx.adabelief, gx.yogi, gx.adan, gx.lion, gx.radam, gx.adagrad],
+)
+def test_no_code_is_cut_off(make: Any) -> None:
+    """A block's scale bounds what the block holds, also where sizes cancel: the same signs in gradient and mean."""
+    p = jnp.asarray(np.random.default_rng(0).uniform(0.5, 1.5, (2, 256)), jnp.float32)
+    grads = [p * size * jnp.where(jnp.arange(256) % 3 == 0, sign, 1.0) for size, sign in [(1, 1), (2, -1), (0.1, -1)]]
+    coarse = gx.stored_as("int8", make(1e-2), min_size=0)
+    state = coarse.init(p)
+    for g in grads:
+        exact = decoded(state)
+        state = coarse.update(g, state, p)[1]
+        _, expected = make(1e-2).update(g, exact, p)
+        for stage, memory in state.leaves.items():
+            for field, x in memory._asdict().items():
+                wanted, codec = getattr(expected.leaves[stage], field), codec_for("int8", field)
+                off = jnp.abs(root(codec.decode(x, jnp.float32), codec) - root(wanted, codec))
+                steps = jnp.maximum(jnp.repeat(x.scales, 256 // x.scales.shape[-1], axis=-1), 1e-30)
+                # Half a step, and a whole one for a small square that is lifted above zero.
+                assert float((off / steps).max()) <= (1.0 if codec.root else 0.5) + 1e-3
+
+
+def decoded(state: Any) -> Any:
+    """The state with every encoded statistic in float32."""
+    return state._replace(
+        leaves={
+            stage: memory._replace(
+                **{f: codec_for("int8", f).decode(x, jnp.float32) for f, x in memory._asdict().items()}
+            )
+            for stage, memory in state.leaves.items()
+        }
+    )
+
+
+def root(x: Any, codec: Any) -> Any:
+    return jnp.sqrt(x) if codec.root else x
+
+
 def test_adam_by_hand() -> None:
     """Three steps in float64 with the stored moments: the update comes from them, bounds from max|g| and max|s|."""
     p = np.asarray(PARAMS["w"], np.float64)
@@ -160,6 +199,15 @@ def test_codecs_by_field_by_parameter_and_by_size() -> None:
     assert gx.view(state, "mu")["w"].dtype == jnp.float32
     assert gx.view(state, "mu")["b"].dtype == jnp.bfloat16
     assert gx.view(gx.stored_as("int8", ADAMW, min_size=7201).init(PARAMS), "mu")["w"].dtype == jnp.float32
+
+
+@pytest.mark.parametrize("stochastic", [False, True])
+def test_parameters_that_are_not_chosen_train_as_without_it(stochastic: bool) -> None:
+    plain, tx = gx.adamw(0.1), gx.stored_as("int8", gx.adamw(0.1), gx.named("w"), min_size=0, stochastic=stochastic)
+    (expected, _), (found, state) = run(plain, grads=GRADS[:3]), run(tx, grads=GRADS[:3])
+    np.testing.assert_array_equal(found["b"], expected["b"])
+    assert state.leaves["b"]["adam"].mu.dtype == jnp.float32
+    assert not np.array_equal(found["w"], expected["w"])
 
 
 def test_bytes_of_gpt2_small() -> None:
