@@ -130,7 +130,7 @@ def in_blocks(x: Any) -> Any:
 
 def block_max(x: Any) -> Any:
     """The largest size in each block, in two reductions: |x| between would be written to memory on CPU."""
-    x = in_blocks(x)
+    x = in_blocks(jnp.abs(x) if jnp.iscomplexobj(x) else x)
     return jnp.maximum(jnp.max(x, -1), -jnp.min(x, -1))
 
 

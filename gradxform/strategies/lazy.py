@@ -14,6 +14,7 @@ from gradxform.core.numbers import power, real_dtype
 from gradxform.core.rows import Rows, put_rows, take_rows
 from gradxform.core.rule import Reach, Rule, Wrapper
 from gradxform.core.value import Pair
+from gradxform.strategies.offloaded import Offloaded
 
 
 class Lazy(Wrapper):
@@ -109,6 +110,8 @@ def lazy(tx: Any, *, mode: str = "rest") -> Chain:
 def _lazy_rule(rule: Rule, catch_up: bool) -> Rule:
     if rule.keeps_zero or isinstance(rule, Lazy):
         return rule
+    if isinstance(rule, Offloaded):
+        return rule.with_fields(rule=_lazy_rule(rule.rule, catch_up))
     if rule.reach > Reach.ROW:
         raise ValueError(
             f"lazy moves rows alone, and {rule.name} looks at more than a row ({rule!r}); leave that stage out for "

@@ -16,11 +16,15 @@ from gradxform.core.chain import Chain, Split, stages_of
 from gradxform.core.lift import Freeze, Lifted, Step, choose, freeze_leaves
 from gradxform.core.numbers import varying_axes
 from gradxform.core.rows import Rows
-from gradxform.core.rule import Reach
+from gradxform.core.rule import Reach, Rule, TreeRule, Wrapper
 from gradxform.core.state import State
 from gradxform.core.tree import Leaf, is_trained, open_memories
 from gradxform.core.value import Value, is_hashable
 from gradxform.core.walk import flush
+from gradxform.strategies.lazy import Lazy
+
+ALONE = "alone"
+"""The trait of a leaf that shares with none."""
 
 
 class Whole(Value):
@@ -61,6 +65,19 @@ class Assigned(Value):
 
     def shown(self, branches: dict[str, Chain]) -> str:
         return repr(branches)
+
+
+class Member(jax.ShapeDtypeStruct):
+    """A leaf that may share a buffer: what a rule says of it, it says of the buffer."""
+
+
+class AsMembers(Wrapper):
+    """A rule that treats a buffer as it would each leaf in it."""
+
+    members: dict[str, Any]
+
+    def for_leaf(self, path: str, p: Any) -> Rule:
+        return self.rule.for_leaf(path, self.members.get(path, p))
 
 
 class Packing(Split):
@@ -128,12 +145,12 @@ class Packing(Split):
         freeze_leaves(branch.stages, leaves, step.whole)
         packs: dict[Any, list[Leaf]] = {}
         for leaf in leaves:
-            if self._fits(leaf):
+            if self._fits(leaf) and ALONE not in traits[leaf.path]:
                 packs.setdefault((leaf.array.dtype, *traits[leaf.path]), []).append(leaf)
         shared = [pack for pack in packs.values() if len(pack) > 1]
         known = {id(leaf) for pack in shared for leaf in pack}
-        for pack in shared:
-            _refuse_far(branch, pack[0])
+        for leaf in (leaf for pack in shared for leaf in pack):
+            _refuse_far(branch, leaf)
         return branch, [leaf for leaf in leaves if id(leaf) not in known], shared
 
     def _fits(self, leaf: Leaf) -> bool:
@@ -147,7 +164,7 @@ def packed(tx: Any, max_size: int = 16384) -> Chain:
     Their memory lives in the buffers too (`State.tree`; `unpack` takes it out), so that a step moves and compiles
     hundreds of arrays less: from about a hundred small leaves on. Elementwise results are the same bit for bit; a
     global norm adds up in another order. All gradients of a buffer must be there, or none. Leaves sharded by type
-    stay alone.
+    stay alone, and those whose memory a strategy keeps by rows or blocks, or rounds by chance.
     Reach: element, or tree. State: buffers in place of the packed leaves' memory, else as without it.
     Raises: ValueError where a stage looks at rows or arrays, TypeError if `tx` is not made of rules.
     """
@@ -198,32 +215,47 @@ def _answer(stage: Any, leaves: list[Leaf], tree: Any, traits: dict[str, list[An
     paths = frozenset(leaf.path for leaf in chosen)
     for leaf in leaves:
         traits[leaf.path].append(leaf.path in paths)
-    if isinstance(stage, Lifted):
-        for leaf in chosen:
-            own = stage.rule.for_leaf(leaf.path, leaf.array)
-            traits[leaf.path].append(own if is_hashable(own) else own is stage.rule)
-    return stage.with_fields(where=None if stage.where is None else Among(paths))
+    answered = stage.with_fields(where=None if stage.where is None else Among(paths))
+    if isinstance(stage, Freeze) or isinstance(stage.rule, TreeRule):
+        return answered
+    arrays = {leaf.path: leaf.array for leaf in chosen if leaf.array is not None}
+    members: dict[str, Any] = {path: Member(x.shape, x.dtype) for path, x in arrays.items()}  # type: ignore[no-untyped-call]
+    owns = {path: stage.rule.for_leaf(path, member) for path, member in members.items()}
+    for path, own in owns.items():
+        traits[path] += [own if is_hashable(own) else own is stage.rule, *([ALONE] if _codes_far(own) else [])]
+    if all(own is stage.rule for own in owns.values()):
+        return answered
+    return answered.with_fields(rule=AsMembers(stage.rule, members))
+
+
+def _codes_far(rule: Rule) -> bool:
+    """Whether what is around an elementwise rule looks farther: codes in blocks, rows with dates."""
+    return _layers(rule)[-1].reach == Reach.ELEMENT < rule.reach
+
+
+def _layers(rule: Rule) -> list[Rule]:
+    """A rule, and the rules inside it."""
+    return [rule, *_layers(rule.rule)] if isinstance(rule, Wrapper) else [rule]
 
 
 def _refuse_far(chain: Chain, leaf: Leaf) -> None:
-    """Refuse to join leaves where a rule looks at more than one element of an array, or minds its size."""
+    """Refuse to join a leaf where a rule looks at more than one element of it, or at some of its rows."""
     for stage in chain.stages:
         if isinstance(stage, Split):
             label = stage.groups.label(leaf.path, leaf.array)
             if label is not None:
                 _refuse_far(stage.branches[label], leaf)
         elif isinstance(stage, Lifted) and (stage.where is None or stage.where.matches(leaf.path, leaf.array)):
-            if stage.rule.reach in (Reach.ROW, Reach.ARRAY):
+            own = stage.rule.for_leaf(leaf.path, leaf.array)
+            if own.reach in (Reach.ROW, Reach.ARRAY):
                 raise ValueError(
                     f"packed cannot join {leaf.path!r} with others: {stage.name} looks at more than one of its "
                     f"elements; leave that stage outside: chain({stage.name}(...), packed(...))"
                 )
-            own = stage.rule.for_leaf(leaf.path, leaf.array)
-            large = jax.ShapeDtypeStruct((1 << 30,), leaf.array.dtype)
-            if own != stage.rule.for_leaf(leaf.path, large):
+            if isinstance(leaf.g, Rows) and any(isinstance(layer, Lazy) for layer in _layers(own)):
                 raise ValueError(
-                    f"packed cannot join {leaf.path!r} with others: {stage.rule!r} treats small leaves otherwise than "
-                    "large ones; give it min_size=1, or a smaller max_size here"
+                    f"packed cannot join {leaf.path!r} with others: lazy lets rows of it rest; give packed a max_size "
+                    f"below its {leaf.g.size} elements"
                 )
 
 
@@ -268,20 +300,15 @@ def _part(buffer: Any, start: Any, shape: tuple[int, ...]) -> Any:
 def _starts(pack: list[Leaf], count: Any) -> list[Any]:
     """Where the leaves of a buffer begin in it.
 
-    For constants XLA would compile a kernel for every leaf on CPU: there they are what a loop counts to, which runs
-    once, and the compiler cannot know that.
+    For constants XLA would compile a kernel for every leaf on CPU: there they come out of a loop that adds 0 once,
+    and the compiler can know neither.
     """
-    starts = list(itertools.accumulate([leaf.array.size for leaf in pack[:-1]], initial=0))
+    starts = [jnp.int32(n) for n in itertools.accumulate([leaf.array.size for leaf in pack[:-1]], initial=0)]
+    if varying_axes(count):
+        return starts
 
-    def constants(_: Any) -> list[Any]:
-        return [jnp.int32(start) for start in starts]
+    def added(zero: Any) -> Any:
+        return jax.lax.fori_loop(zero, zero + 1, lambda i, xs: [x + i for x in xs], starts)
 
-    def counted(zero: Any) -> list[Any]:
-        begin = zero, [jnp.int32(start - 1) for start in starts]
-        return jax.lax.while_loop(lambda carry: carry[0] < 1, lambda carry: jax.tree.map(_next, carry), begin)[1]
-
-    return jax.lax.platform_dependent(jnp.minimum(count, 0), cpu=counted, default=constants)  # type: ignore[no-any-return]
-
-
-def _next(i: Any) -> Any:
-    return i + 1
+    held: list[Any] = jax.lax.platform_dependent(jnp.minimum(count, 0), cpu=added, default=lambda _: starts)
+    return held

@@ -8,7 +8,7 @@ import jax
 from jax.sharding import AxisType, NamedSharding, PartitionSpec
 
 from gradxform.core.numbers import axis_names, gathered, mean_over, varying_axes
-from gradxform.core.rows import is_row_leaf
+from gradxform.core.rows import Rows
 from gradxform.core.tree import Leaf
 from gradxform.strategies.layout import Layout, lay_memory, lay_state, sharding, ways
 
@@ -30,7 +30,7 @@ class ByCompiler(NamedTuple):
         return self.gradient(x, layout)
 
     def gradient(self, x: Any, layout: Layout) -> Any:
-        return self._placed(x, layout.state, layout.split)
+        return x if isinstance(x, Rows) else self._placed(x, layout.state, layout.split)
 
     def whole(self, x: Any, layout: Layout) -> Any:
         return self._placed(x, layout.own, layout.split)
@@ -47,14 +47,16 @@ class ByCompiler(NamedTuple):
         return lay_state(memory, params, of, lambda x, spec: self._placed(x, spec, None), (key,))
 
     def _placed(self, x: Any, entries: Any, split: int | None) -> Any:
-        if is_row_leaf(x) or not x.ndim:
+        if isinstance(x, Rows):
+            return x.with_values(self._placed(x.values, (None, *entries[1:]), split))
+        if x is None or not x.ndim:
             return x
         if isinstance(x, jax.ShapeDtypeStruct):
             return jax.ShapeDtypeStruct(x.shape, x.dtype, sharding=NamedSharding(self.mesh, PartitionSpec(*entries)))
         here = jax.sharding.get_abstract_mesh()
         mesh = here if set(axis_names(self.axis)) <= set(here.axis_names) else self.mesh
         if is_explicit(self.mesh, self.axis):
-            return jax.sharding.reshard(x, sharding(mesh, PartitionSpec(*entries), x))
+            return jax.sharding.reshard(x, NamedSharding(mesh, PartitionSpec(*entries)))
         if not self.known:
             entries = (*entries, *(None,) * (x.ndim - len(entries)))
             entries = [FREE if e is None and d != split else e for d, e in enumerate(entries)]

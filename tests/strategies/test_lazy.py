@@ -239,6 +239,12 @@ def test_a_statistic_that_is_not_by_rows_is_refused() -> None:
         tx.update(rows(0), tx.init(p), p)
 
 
+def test_rows_of_memory_on_the_host() -> None:
+    """It is fetched before its rows are taken, whichever is the outer one."""
+    for mode in ("rest", "catch_up"):
+        assert gx.lazy(gx.offloaded(gx.adam(0.1)), mode=mode) == gx.offloaded(gx.lazy(gx.adam(0.1), mode=mode))
+
+
 def test_it_is_a_value_and_lazy_twice_is_lazy() -> None:
     assert gx.lazy(gx.adam(0.1)) == gx.lazy(gx.lazy(gx.adam(0.1))) == gx.lazy(gx.adam(0.1))
     assert repr(gx.lazy(gx.sgd(0.1, 0.9))).startswith("chain(lazy(trace(")

@@ -67,15 +67,16 @@ def test_memory_stays_on_the_host_and_numbers_stay_equal(tx: Any, donating: bool
 
 
 def test_the_program_takes_and_gives_host_memory() -> None:
-    """`S(5)` is host memory in XLA's entry layout: the state's arguments and results are there."""
+    """`S(5)` is host memory in XLA's entry layout: the state is there, and no copy of it in the device's memory."""
     tx = gx.offloaded(gx.adam(0.1))
     params = {"w": jnp.ones((64, 64))}
     state = tx.init(params)
     compiled = gx.make_step(tx).lower(params, state, params).compile()
     layout = compiled.as_text().split("entry_computation_layout=", 1)[1].split("}, allow_spmd", 1)[0]
     arguments, results = layout.split("->")
-    for side in (arguments, results):
+    for side, on_device in ((arguments, 2), (results, 1)):
         assert side.count("f32[64,64]{1,0:S(5)}") == 2
+        assert side.count("f32[64,64]") == 2 + on_device
     assert compiled.memory_analysis().temp_size_in_bytes <= 1024
 
 

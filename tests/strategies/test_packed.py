@@ -145,3 +145,25 @@ def test_one_kernel_for_all_leaves_of_a_shape():
     step = jax.jit(lambda g, s, p: tx.update(g, s, p)).lower(p, state, p)
     assert "dynamic_slice" in step.as_text()
     assert len(jax.tree.leaves(state)) == 3
+
+
+@pytest.mark.parametrize("codec", ["bfloat16", "int8"])
+def test_leaves_too_small_for_codes_stay_exact_in_their_buffer(codec: str):
+    """Together they have more elements than `min_size`, and codes in blocks keep their leaf to themselves."""
+    tx = gx.stored_as(codec, gx.adamw(0.1), min_size=64)
+    assert gx.packed(tx, 2000) == gx.stored_as(codec, gx.packed(gx.adamw(0.1), 2000), min_size=64)
+    (p, state), (q, packed_state) = run(tx), run(gx.packed(tx, 2000))
+    jax.tree.map(np.testing.assert_array_equal, q, p)
+    assert {k: (v["adam"].mu.shape, str(v["adam"].mu.dtype)) for k, v in packed_state.tree.items()} == {
+        "packed/layer0/bias": ((180,), "float32")
+    }
+    jax.tree.map(np.testing.assert_array_equal, packed_state.leaves["large"], state.leaves["large"])
+    assert any(x.dtype in (jnp.bfloat16, jnp.int8) for x in jax.tree.leaves(packed_state.leaves["large"]))
+
+
+def test_rows_of_a_table_in_a_buffer_are_refused():
+    """The rows that `lazy` lets rest would move there."""
+    tx, p = gx.packed(gx.lazy(gx.adam(0.1)), max_size=100), {"table": jnp.ones((8, 4)), "b": jnp.ones(4)}
+    rows = gx.Rows(jnp.array([3]), jnp.ones((1, 4)), (8, 4))
+    with pytest.raises(ValueError, match=r"cannot join 'table' with others: lazy .* a max_size below its 32 elements"):
+        tx.update({"table": rows, "b": jnp.ones(4)}, tx.init(p), p)
