@@ -128,8 +128,9 @@ def accumulate(tx: Any, every: Any, *, axis_name: Any = None) -> Accumulate:
     """Step once for `every` micro-batches, on their mean gradient: `u = tx(Σ w·g / Σ w)`, and 0 between.
 
     The sum is kept in float32 or wider; the inner state stands still between. A micro-batch whose gradients (or weight,
-    or value) are not finite is left out and counted; a window of nothing else takes no step. `weight=` at update, such
-    as the number of tokens, weighs each micro-batch (1 without it); a `value=` is averaged as the gradients are.
+    or value) are not finite is left out and counted; a window of nothing else takes no step. A leaf whose gradient is
+    None in the last micro-batch takes no part in the step. `weight=` at update, such as the number of tokens, weighs
+    each micro-batch (1 without it); a `value=` is averaged as the gradients are.
     every: a number, or a schedule of the steps taken so far. axis_name: device axes to decide over.
     State: the inner one; total, a tree like the parameters; weight and value (float32), seen, steps, left_out (int32).
     Raises: TypeError or ValueError unless every is an integer, at least 1, or a schedule.

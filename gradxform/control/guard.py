@@ -13,6 +13,9 @@ from gradxform.core.numbers import mean_over, next_count
 from gradxform.core.transform import GradientTransformation
 from gradxform.core.value import Child
 
+ROUNDING = 1e-5
+"""Equal figures may differ by so much, relatively; norms of clipped gradients have next to no variance."""
+
 
 class Running(NamedTuple):
     """Mean and variance over the steps taken, and how many of them."""
@@ -114,8 +117,8 @@ class Guard(GradientTransformation):
 
 
 def finite_and_above(x: Any, held: Running, deviations: float | None, warmup: int) -> Any:
-    """Whether a finite figure is a spike: further above the mean than so many standard deviations."""
-    bound = held.mean + (deviations or 0.0) * jnp.sqrt(held.var)
+    """Whether a finite figure is a spike: above the mean by so many standard deviations, and by more than rounding."""
+    bound = held.mean + jnp.maximum((deviations or 0.0) * jnp.sqrt(held.var), ROUNDING * jnp.abs(held.mean))
     return jnp.isfinite(x) & (held.seen >= warmup) & (x > bound)
 
 

@@ -39,20 +39,23 @@ def axis_or_none(axis_name: Any) -> Any:
 
 def tree_norm(tree: Any, axis_name: Any, what: str) -> Any:
     """The norm over all floating leaves, the same reduction that clipping makes."""
-    leaves = [x for x in open_tree(tree)[1] if _counts(x)]
+    leaves = [x if hasattr(x, "dtype") or x is None else jnp.asarray(x) for x in open_tree(tree)[1]]
+    leaves = [x for x in leaves if _counts(x)]
     if axis_name is None and any(varying_axes(x) for x in leaves):
         raise ValueError(f"{what} sees one device's part of a leaf inside shard_map: give axis_name")
     return global_norm(leaves, axis_name=axis_name)
 
 
 def _counts(x: Any) -> bool:
-    return x is not None and is_inexact(jnp.asarray(x) if isinstance(x, float | complex | int) else x) and x.size > 0
+    return x is not None and is_inexact(x) and x.size > 0
 
 
 def map_gradients(f: Callable[[Any], Any], grads: Any) -> Any:
     """`f` of every floating gradient, of the values of sparse rows; None, float0 and integers as they are."""
 
     def at(g: Any) -> Any:
+        if isinstance(g, int | float | complex):
+            g = jnp.asarray(g)
         if g is None or not hasattr(g, "dtype") or not is_inexact(g):
             return g
         return g.with_values(f(g.values)) if isinstance(g, Rows) else f(jnp.asarray(g))

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from dataclasses import fields
 from typing import Any, NamedTuple
 
@@ -14,7 +15,7 @@ from gradxform.core import check
 from gradxform.core.chain import Chain
 from gradxform.core.lift import Lifted, Step
 from gradxform.core.rule import TreeRule
-from gradxform.core.state import State
+from gradxform.core.state import State, unused
 from gradxform.core.transform import GradientTransformation
 from gradxform.core.tree import is_inexact, open_tree
 from gradxform.core.value import Child
@@ -148,13 +149,20 @@ def measure(
 def metrics(state: Any) -> dict[str, Any]:
     """The figures of the last step, flat by name, from any state that `measure` made, wrapped or not.
 
+    Outermost first; where several hold a figure of one name, the second is `grad_norm_2`, and so on.
     Raises: ValueError if there is none.
     """
-    found = [x for x in jax.tree.leaves(state, is_leaf=_is_measured) if _is_measured(x)]
-    if not found:
+    measured = [*_measured(state)]
+    if not measured:
         raise ValueError("the state holds no metrics; wrap the transformation in measure(...)")
-    return dict(found[0].metrics)
+    found: dict[str, Any] = {}
+    for held in measured:
+        found |= {unused(name, found): x for name, x in held.metrics.items()}
+    return found
 
 
-def _is_measured(x: Any) -> bool:
-    return isinstance(x, MeasureState)
+def _measured(state: Any) -> Iterator[MeasureState]:
+    for x in jax.tree.leaves(state, is_leaf=lambda x: isinstance(x, MeasureState)):
+        if isinstance(x, MeasureState):
+            yield x
+            yield from _measured(x.inner)

@@ -11,6 +11,7 @@ from gradxform.core import check
 from gradxform.core.chain import Chain, stages_of
 from gradxform.core.numbers import compute_dtype
 from gradxform.core.rows import Rows, is_row_leaf
+from gradxform.core.state import renewed
 from gradxform.core.transform import GradientTransformation, apply_updates
 from gradxform.core.tree import is_trained, open_together, parameter
 from gradxform.core.value import Child
@@ -60,7 +61,7 @@ class Sam(GradientTransformation):
         up, adversary = self._uphill(updates, state.adversary, params)
         out, inner = self.inner.update(updates, state.inner, begun, **extra)
         out = _map(_from, out, params, begun)
-        start = self.adversary.init(params) if self.reset_state else state.adversary
+        start = renewed(self.adversary.init(params), state.adversary) if self.reset_state else state.adversary
         held = _pick(last, inner, state.inner), _pick(last, start, adversary)
         steps = (state.steps_since_sync + 1) % self.sync_period
         return _map(lambda a, b: jnp.where(last, a, b), out, up), SamState(steps, *held, cache)
@@ -77,7 +78,7 @@ class Sam(GradientTransformation):
             if self.batch_axis_name is not None:
                 grads = jax.lax.pmean(grads, self.batch_axis_name)
             grads = _map(lambda g, new: new, updates, grads)
-        start = self.adversary.init(params) if self.reset_state else adversary
+        start = renewed(self.adversary.init(params), adversary) if self.reset_state else adversary
         out, inner = self.inner.update(grads, state.inner, params, **extra)
         return out, SamState(state.steps_since_sync, inner, start, ())
 

@@ -15,7 +15,7 @@ from gradxform.core.hyper import Tunable, coerce, hyper_fields, is_beta, rebuild
 from gradxform.core.lift import Lifted, Step
 from gradxform.core.opaque import Opaque
 from gradxform.core.rule import Rule
-from gradxform.core.state import State, find_state, find_states
+from gradxform.core.state import State, find_state, find_states, unused
 from gradxform.core.transform import refuse_stranger
 from gradxform.core.value import Pair
 
@@ -34,14 +34,18 @@ def tunable(value: Any) -> Any:
 def hyperparams(tx: Any, state: Any) -> dict[str, Any]:
     """All numeric hyperparameters as the next update will use them: `{"adam/b1": 0.9, "learning_rate": ...}`.
 
-    Names are `[group/]stage/field`. Constants are floats, schedules and tunables scalar arrays. Works inside `jit`.
+    Names are `[group/]stage/field`, also of what stands inside a wrapper; the second of one name gets `_2`. Constants
+    are floats, schedules and tunables scalar arrays. Works inside `jit`.
     state: that of `tx`, also inside the tuples and dicts of wrappers.
     Raises: ValueError if the state holds none of ours.
     """
     refuse_stranger(tx)
     found: dict[str, Any] = {}
-    for step, name, rule, field in _fields(tx, state):
-        x, held = hyper_fields(rule)[field], step.hyper.get(name)
+    owner: dict[str, Any] = {}
+    for step, key, name, rule, field in _fields(tx, state):
+        name = unused(name, [n for n, hyper in owner.items() if hyper is not step.hyper])
+        owner[name] = step.hyper
+        x, held = hyper_fields(rule)[field], step.hyper.get(key)
         x = x.initial if isinstance(x, Tunable) and held is None else x
         value = resolve(x, step.count, held, is_beta(rule, field))
         found[name] = value.value if isinstance(value, Pair) else value
@@ -53,19 +57,25 @@ def hyperparams_at(tx: Any, count: Any) -> dict[str, Any]:
     return hyperparams(tx, State(count, {}, {}, {}))
 
 
-def _fields(tx: Any, state: Any) -> Iterator[tuple[Step, str, Rule, str]]:
-    """Each hyperparameter of each rule, wrappers' rules included: the step it is read at, its name, rule and field."""
+def _fields(tx: Any, state: Any, prefix: str = "") -> Iterator[tuple[Step, str, str, Rule, str]]:
+    """Each hyperparameter of each rule, wrappers' rules included: step to read it at, key, name, rule and field."""
     if not isinstance(tx, Chain):
         if hasattr(tx, "inner"):
-            yield from _fields(tx.inner, getattr(state, "inner", state))
+            yield from _fields(tx.inner, getattr(state, "inner", state), prefix)
         return
     held = find_state(state)
     for name, stage, step in tx.each(Step(held.count, None, held.tree, held.hyper, {}, None)):
         if isinstance(stage, Opaque):
-            yield from _fields(stage.inner, held.tree.get(step.prefix + name, held._replace(hyper={})))
+            at = step.prefix + name
+            yield from _fields(stage.inner, held.tree.get(at, held._replace(hyper={})), prefix + group_of(at))
         elif isinstance(stage, Lifted):
             for field, key in stage.names(name, step).items():
-                yield step, key, stage.rule, field
+                yield step, key, prefix + key, stage.rule, field
+
+
+def group_of(key: str) -> str:
+    """What stands before the names inside a wrapper that `State.tree` keeps under this key: `group/`, or nothing."""
+    return key[: key.rfind("/") + 1]
 
 
 def with_hyperparams(state: Any, *, tx: Any = None, **values: Any) -> Any:
@@ -77,7 +87,7 @@ def with_hyperparams(state: Any, *, tx: Any = None, **values: Any) -> Any:
     Raises: ValueError for an unknown or ambiguous name (the names are listed), a value that is no scalar, or one out
     of range; TypeError for a value that is no number.
     """
-    known = [key for held in _all_states(state) for key in held.hyper]
+    known = [prefix + key for prefix, held in _all_states(state) for key in held.hyper]
     new: dict[str, Any] = {}
     for name, value in values.items():
         new[_full_name(name, known)] = _number(name, value)
@@ -85,20 +95,25 @@ def with_hyperparams(state: Any, *, tx: Any = None, **values: Any) -> Any:
         refuse_stranger(tx)
         _check_ranges(tx, new)
 
+    return _replaced(state, "", new)
+
+
+def _replaced(state: Any, prefix: str, new: dict[str, Any]) -> Any:
     def replace(node: Any) -> Any:
         if not isinstance(node, State):
             return node
-        inner = jax.tree.map(replace, node.tree, is_leaf=lambda x: isinstance(x, State))
-        hyper = {key: _set(held, new[key]) if key in new else held for key, held in node.hyper.items()}
+        hyper = {k: _set(held, new[prefix + k]) if prefix + k in new else held for k, held in node.hyper.items()}
+        inner = {k: _replaced(x, prefix + group_of(k), new) for k, x in node.tree.items()}
         return node._replace(hyper=hyper, tree=inner)
 
     return jax.tree.map(replace, state, is_leaf=lambda x: isinstance(x, State))
 
 
-def _all_states(state: Any) -> Iterator[State]:
+def _all_states(state: Any, prefix: str = "") -> Iterator[tuple[str, State]]:
     for held in find_states(state):
-        yield held
-        yield from _all_states(held.tree)
+        yield prefix, held
+        for key, inner in held.tree.items():
+            yield from _all_states(inner, prefix + group_of(key))
 
 
 def _full_name(name: str, known: list[str]) -> str:
@@ -134,14 +149,16 @@ def _set(held: Any, value: Any) -> Any:
 
 
 def _like(held: Any, value: Any) -> Any:
-    """The value as an array of the held one's dtype, on its devices if it is bound to any.
+    """The value as an array of the held one's dtype and shape, on its devices if it is bound to any.
 
     Where the held one is a variable (flax's nnx), in such a variable.
     """
 
     def like(held: Any) -> Any:
-        new = jnp.asarray(value, held.dtype)
-        if isinstance(held, jax.core.Tracer) or isinstance(new, jax.core.Tracer) or not held.committed:
+        new = jnp.broadcast_to(jnp.asarray(value, held.dtype), held.shape)
+        if isinstance(held, jax.core.Tracer | np.ndarray | np.generic) or isinstance(new, jax.core.Tracer):
+            return new
+        if not held.committed:
             return new
         return jax.device_put(new, held.sharding)
 
@@ -149,7 +166,7 @@ def _like(held: Any, value: Any) -> Any:
 
 
 def _check_ranges(tx: Any, new: dict[str, Any]) -> None:
-    for _, key, rule, field in _fields(tx, State(0, {}, {}, {})):
+    for _, _, key, rule, field in _fields(tx, State(0, {}, {}, {})):
         if isinstance(new.get(key), float):
             try:
                 rebuild(rule, {field: new[key]})

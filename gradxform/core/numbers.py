@@ -37,6 +37,14 @@ def real_dtype(dtype: Any) -> Any:
     return jnp.finfo(dtype).dtype
 
 
+def quotient(x: Any, size: Any, eps: Any) -> Any:
+    """x / size, where size has eps in it; 0 where size is, which an eps of the plain number 0 allows."""
+    if not is_zero(eps):
+        return x / size
+    nothing = size == 0
+    return jnp.where(nothing, 0, x / jnp.where(nothing, 1, size))
+
+
 def abs_sq(x: Any) -> Any:
     """|x|², real for complex x."""
     return (x * x.conj()).real if jnp.iscomplexobj(x) else x * x

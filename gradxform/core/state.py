@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+import itertools
+from collections.abc import Container, Iterator
 from typing import Any, NamedTuple
 
 import jax
@@ -81,3 +82,17 @@ def find_states(state: Any) -> list[State]:
     """All of our states inside tuples, dicts and wrappers, outermost first."""
     nodes = jax.tree.leaves(state, is_leaf=lambda x: isinstance(x, State))
     return [x for x in nodes if isinstance(x, State)]
+
+
+def renewed(fresh: Any, old: Any) -> Any:
+    """A fresh state with the tunable hyperparameters as they are set in the old one."""
+
+    def keep(new: Any, held: Any) -> Any:
+        return new._replace(hyper=held.hyper, tree=renewed(new.tree, held.tree)) if isinstance(new, State) else new
+
+    return jax.tree.map(keep, fresh, old, is_leaf=lambda x: isinstance(x, State))
+
+
+def unused(name: str, taken: Container[str]) -> str:
+    """The name, or with the first suffix that makes it a new one: `name_2`, `name_3`, ..."""
+    return next(n for i in itertools.count(1) if (n := name if i == 1 else f"{name}_{i}") not in taken)

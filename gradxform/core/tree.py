@@ -132,7 +132,10 @@ def open_together(updates: Any, params: Any, memories: Any, per_example: bool = 
 
 def open_memories(memories: Any, params: Any) -> Opened:
     """Pair every parameter with its memory, at a time when there are no gradients."""
-    return open_together(jax.tree.map(lambda p: None, params, is_leaf=is_row_leaf), params, memories)
+    opened = open_together(jax.tree.map(lambda p: None, params, is_leaf=is_row_leaf), params, memories)
+    for leaf in opened.leaves:
+        leaf.memory = leaf.memory or {}
+    return opened
 
 
 def _by_path(paths: list[str], params: dict[str, Any]) -> list[Any]:

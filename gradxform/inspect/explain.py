@@ -3,15 +3,18 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Iterator
 from typing import Any, NamedTuple
 
 import jax
 import jax.numpy as jnp
 import numpy as np
 
-from gradxform.control.tunable import hyperparams_at
+from gradxform.control.tunable import group_of, hyperparams_at
 from gradxform.core.chain import Chain, Split
-from gradxform.core.lift import Freeze, Lifted, choose
+from gradxform.core.lift import Freeze, Lifted, Step, choose
+from gradxform.core.opaque import Opaque
+from gradxform.core.state import find_state
 from gradxform.core.transform import GradientTransformation, refuse_stranger
 from gradxform.core.tree import Leaf, open_tree, places
 
@@ -68,12 +71,11 @@ def explain(tx: GradientTransformation, params: Any) -> Explanation:
     inner = _inner(tx)
     routes: dict[str, list[tuple[str, str]]] = {path: [] for path in paths}
     _route(inner, leaves, shapes, "", (), routes)
-    held = state if inner is tx else inner.init(shapes)
-    memories = places(shapes).flatten_up_to(held.leaves) if isinstance(inner, Chain) else [None] * len(ps)
+    kept = [places(shapes).flatten_up_to(memories) for memories in _memories(inner, state)]
     values = hyperparams_at(inner, 0)
     rows = [
-        _row(leaf, routes[leaf.path], memory, values)
-        for leaf, memory in zip(leaves, memories, strict=True)
+        _row(leaf, routes[leaf.path], [memories[i] for memories in kept], values)
+        for i, leaf in enumerate(leaves)
         if leaf.p is not None
     ]
     count = sum(math.prod(row.shape) for row in rows)
@@ -89,6 +91,16 @@ def _inner(tx: Any) -> Any:
     while not isinstance(tx, Chain) and hasattr(tx, "inner"):
         tx = tx.inner
     return tx
+
+
+def _memories(tx: Any, state: Any) -> Iterator[Any]:
+    """What chains keep for each parameter, those inside wrappers included: trees like the parameters."""
+    if isinstance(tx, Chain):
+        held = find_state(state)
+        yield held.leaves
+        for name, stage, step in tx.each(Step(held.count, None, held.tree, held.hyper, {}, None)):
+            if isinstance(stage, Opaque):
+                yield from _memories(_inner(stage.inner), held.tree[step.prefix + name])
 
 
 def _route(
@@ -110,9 +122,10 @@ def _route(
         elif isinstance(stage, Lifted):
             for leaf in choose(stage.where, live, tree):
                 routes[leaf.path].append((group, name))
-        elif not isinstance(stage, Freeze):
+        elif isinstance(stage, Opaque):
             for leaf in live:
                 routes[leaf.path].append((group, name))
+            _route(_inner(stage.inner), live, tree, group_of(group + name), (), routes)
 
 
 def _row(leaf: Leaf, route: list[tuple[str, str]], memory: Any, values: dict[str, Any]) -> Row:

@@ -48,8 +48,7 @@ class ScaleByAdam(Rule):
     def emit(self, g: Any, s: Moments, p: Any, k: Any) -> Any:
         now, ahead, eps_root, eps = k
         m_hat = self.b1 * ahead * s.mu + (1 - self.b1) * now * g if self.nesterov else now * s.mu
-        root = jnp.sqrt(s.nu if is_zero(self.eps_root) else s.nu + eps_root)
-        return quotient(m_hat, root + eps, self.eps)
+        return quotient(m_hat, jnp.sqrt(s.nu if is_zero(self.eps_root) else s.nu + eps_root) + eps, self.eps)
 
 
 class MaxMoments(NamedTuple):
@@ -145,9 +144,8 @@ def adam(
 
     Source: Kingma, Ba 2014, arXiv:1412.6980.
     """
-    return chain(
-        scale_by_adam(b1, b2, eps, eps_root, mu_dtype, nesterov=nesterov), scale_by_learning_rate(learning_rate)
-    )
+    direction = scale_by_adam(b1, b2, eps, eps_root, mu_dtype, nesterov=nesterov)
+    return chain(direction, scale_by_learning_rate(learning_rate))
 
 
 def adamw(

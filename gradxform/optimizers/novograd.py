@@ -10,7 +10,7 @@ from gradxform.core import check
 from gradxform.core.chain import Chain, chain, lift
 from gradxform.core.codec import stored_in
 from gradxform.core.hyper import Beta, Hyper
-from gradxform.core.numbers import abs_sq
+from gradxform.core.numbers import abs_sq, quotient
 from gradxform.core.rule import Reach, Rule
 from gradxform.transforms.scale import scale_by_learning_rate
 
@@ -42,7 +42,8 @@ class ScaleByNovograd(Rule):
     def remember(self, g: Any, s: NormMoments, p: Any, k: Any) -> NormMoments:
         square = jnp.sum(abs_sq(g))
         nu = jnp.where(k, square, self.b2 * s.nu + (1 - self.b2) * square)
-        return NormMoments(self.b1 * s.mu + g / (jnp.sqrt(nu + self.eps_root) + self.eps) + self.weight_decay * p, nu)
+        unit = quotient(g, jnp.sqrt(nu + self.eps_root) + self.eps, self.eps)
+        return NormMoments(self.b1 * s.mu + unit + self.weight_decay * p, nu)
 
     def emit(self, g: Any, s: NormMoments, p: Any, k: Any) -> Any:
         return s.mu

@@ -9,6 +9,7 @@ import jax.numpy as jnp
 
 from gradxform.core import check
 from gradxform.core.chain import Chain, chain, stages_of
+from gradxform.core.state import renewed
 from gradxform.core.transform import GradientTransformation
 from gradxform.core.value import Child
 from gradxform.optimizers.rmsprop import scale_by_rms
@@ -28,7 +29,7 @@ class RestartState(NamedTuple):
 
 
 class Restarted(GradientTransformation):
-    """The inner transformation, its state made anew after every so many steps."""
+    """The inner transformation, its state made anew after every so many steps; what is tunable stays as it is set."""
 
     inner: Child[GradientTransformation]
     period: int
@@ -43,7 +44,7 @@ class Restarted(GradientTransformation):
             raise ValueError("restarted needs the parameters: call update(updates, state, params)")
         new, inner = self.inner.update(updates, state.inner, params, **extra)
         steps = (state.steps + 1) % self.period
-        fresh = self.inner.init(params)
+        fresh = renewed(self.inner.init(params), inner)
         return new, RestartState(steps, jax.tree.map(lambda a, b: jnp.where(steps == 0, a, b), fresh, inner))
 
     def _evaluate(self, state: RestartState, params: Any) -> Any:

@@ -10,7 +10,7 @@ import jax
 from gradxform.core import check
 from gradxform.core.chain import Chain, Split, stages_of
 from gradxform.core.hyper import rebuild, rule_fields
-from gradxform.core.lift import Lifted
+from gradxform.core.lift import Freeze, Lifted
 from gradxform.core.tree import Leaf, open_tree
 from gradxform.core.value import Value
 from gradxform.params.select import Selector, mask_selector, selector
@@ -169,8 +169,10 @@ def override(tx: Any, fields: Mapping[str, Any]) -> Chain:
         fits = [(stage, field) for stage, field in fields_of if key in (field, f"{stage}/{field}")]
         exact = [(stage, field) for stage, field in fits if stage == field]
         if not fits:
-            known = ", ".join(f"{stage}/{field}" for stage, field in fields_of)
-            raise ValueError(f"no stage has a hyperparameter {key!r}; there are: {known}")
+            known = ", ".join(f"{stage}/{field}" for stage, field in fields_of) or "none"
+            closed = [name for name, stage in chain.named() if not isinstance(stage, Lifted | Freeze)]
+            hint = f"; {', '.join(closed)} must stand around groups, not inside the default" if closed else ""
+            raise ValueError(f"no stage has a hyperparameter {key!r}; there are: {known}{hint}")
         if len(fits) > 1 and not exact:
             raise ValueError(f"{key!r} is ambiguous: {', '.join(f'{stage}/{field}' for stage, field in fits)}")
         for stage, field in fits:

@@ -155,3 +155,19 @@ def test_a_step_of_many_parts_is_held_back_part_by_part():
     updates, state = tx.update(jnp.asarray([np.nan]), state)
     held = state.inner.tree["foreign"]
     assert [float(held[name][0]) for name in ("now", "before", "last", "still")] == [2.0, 1.0, 5.0, 1.0]
+
+
+@pytest.mark.parametrize("wrap", [{}, {"nonfinite": "zero"}, {"max_consecutive": 2, "then": "zero"}], ids=repr)
+def test_gradients_may_be_plain_numbers(wrap):
+    tx = gx.guard(gx.accumulate(gx.sgd(0.5), 1), **wrap)
+    with jax.disable_jit():
+        updates, _ = tx.update({"a": 2.0}, tx.init({"a": 1.0}), {"a": 1.0})
+    assert float(updates["a"]) == -1.0
+
+
+def test_rounding_is_no_spike():
+    tx = gx.guard(gx.sgd(1.0), spike=3.0, warmup=2)
+    state = tx.init(jnp.zeros(1))
+    for norm, spikes in ((1.0, 0), (1.0, 0), (1.0, 0), (1.0 + 1e-6, 0), (1.0 + 1e-6, 0), (1.001, 1)):
+        _, state = tx.update(jnp.asarray([norm]), state)
+        assert int(state.spikes) == spikes

@@ -131,3 +131,10 @@ def test_the_choice_takes_at_most_one_gradient_tree(make):
     assert temporaries(gx.dynamic_loss_scale(inner), p) <= temporaries(inner, p) + tree + 1000
     assert temporaries(gx.guard(inner, spike=6.0), p) <= temporaries(inner, p) + tree + 1000
     assert temporaries(gx.guard(gx.sgd(0.1, 0.9)), p) <= 1000
+
+
+def test_a_gradient_that_is_a_plain_number_is_divided_too():
+    tx = gx.static_loss_scale(gx.sgd(0.5), 1024.0)
+    state = tx.init({"a": 1.0})
+    updates, _ = jax.jit(lambda state: tx.update({"a": 512.0}, state))(state)
+    assert float(updates["a"]) == -0.25

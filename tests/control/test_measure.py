@@ -180,5 +180,13 @@ def test_inside_shard_map():
 
 def test_it_prints_as_it_is_written():
     tx = gx.measure(gx.chain(gx.clip_by_global_norm(1.0), gx.sgd(0.1)), grad_norm=True, update_ratio="global")
-    assert eval(repr(tx), vars(gx)) == tx
+    assert eval(repr(tx), {name: getattr(gx, name) for name in gx.__all__}) == tx
     assert repr(tx).endswith("grad_norm=True, update_ratio='global')")
+
+
+def test_of_several_none_is_left_out():
+    tx = gx.measure(gx.guard(gx.measure(gx.sgd(0.5), grad_norm=True, update_norm=True)), grad_norm=True)
+    _, state = tx.update({"a": jnp.asarray([3.0, 4.0])}, tx.init({"a": jnp.zeros(2)}))
+    assert {k: float(x) for k, x in gx.metrics(state).items()} == {
+        "grad_norm": 5.0, "grad_norm_2": 5.0, "update_norm": 2.5,
+    }  # fmt: skip

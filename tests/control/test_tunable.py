@@ -187,7 +187,7 @@ def test_one_rate_in_two_stages_is_one_slot_and_two_rates_are_two():
 def test_a_table_prints_as_it_is_written():
     tx = gx.sgd(gx.tunable(np.array([0.5, 0.25])))
     assert "learning_rate=tunable([0.5, 0.25])" in repr(tx)
-    assert eval(repr(tx), vars(gx)) == tx
+    assert eval(repr(tx), {name: getattr(gx, name) for name in gx.__all__}) == tx
 
 
 # Names, shapes and ranges
@@ -261,3 +261,62 @@ def test_without_tunables():
 def test_only_hyperparameters_are_tunable(x):
     with pytest.raises(TypeError, match="tunable must be a number"):
         gx.tunable(x)
+
+
+# Wrappers inside groups, and states of other kinds
+
+GUARDED = gx.groups(
+    [("^enc", gx.guard(gx.adam(gx.tunable(0.1))), "encoder")], default=gx.guard(gx.sgd(gx.tunable(0.2)))
+)
+
+
+def test_wrappers_inside_groups_have_the_groups_names():
+    state = GUARDED.init(P)
+    rates = {k: v for k, v in gx.hyperparams(GUARDED, state).items() if k.endswith("learning_rate")}
+    assert rates == {"encoder/learning_rate": np.float32(0.1), "default/learning_rate": np.float32(0.2)}
+    state = gx.with_hyperparams(state, tx=GUARDED, **{"encoder/learning_rate": 0.5})
+    now = gx.hyperparams(GUARDED, state)
+    assert (float(now["encoder/learning_rate"]), float(now["default/learning_rate"])) == (0.5, np.float32(0.2))
+    with pytest.raises(ValueError, match="ambiguous: encoder/learning_rate, default/learning_rate"):
+        gx.with_hyperparams(state, learning_rate=0.5)
+    with pytest.raises(ValueError, match="encoder/learning_rate is out of range"):
+        gx.with_hyperparams(state, tx=GUARDED, **{"encoder/learning_rate": -1.0})
+
+
+def test_a_name_that_comes_twice_hides_nothing():
+    tx = gx.chain(gx.guard(gx.trace(0.9)), gx.guard(gx.trace(0.5)))
+    found = gx.hyperparams(tx, tx.init(P))
+    assert (found["trace/decay"], found["trace/decay_2"]) == (0.9, 0.5)
+
+
+def test_a_rate_that_two_stages_share_is_shown_once():
+    tx = gx.chain(gx.guard(gx.schedule_free_sgd(gx.tunable(0.1))), gx.guard(gx.schedule_free_sgd(0.2)))
+    found = gx.hyperparams(tx, tx.init(P))
+    assert [name for name in found if "rate" in name] == ["learning_rate", "learning_rate_2"]
+    assert (found["learning_rate"], found["learning_rate_2"]) == (np.float32(0.1), 0.2)
+
+
+def test_a_state_of_numpy_arrays_can_be_set():
+    tx = gx.adam(gx.tunable(0.1), b1=gx.tunable(0.9))
+    state = jax.tree.map(np.asarray, tx.init(P))
+    state = gx.with_hyperparams(state, learning_rate=0.25, b1=0.5)
+    now = gx.hyperparams(tx, state)
+    assert (float(now["learning_rate"]), float(now["adam/b1"])) == (0.25, 0.5)
+
+
+def test_a_state_with_an_axis_in_front_keeps_it():
+    tx = gx.sgd(gx.tunable(0.5))
+    ps = jax.tree.map(lambda p: jnp.stack([p] * 3), P)
+    state = gx.with_hyperparams(jax.vmap(tx.init)(ps), learning_rate=0.25)
+    np.testing.assert_array_equal(state.hyper["learning_rate"], [0.25] * 3)
+    updates, _ = jax.vmap(tx.update)(ps, state, ps)
+    same(updates, jax.tree.map(lambda p: -0.25 * p, ps))
+
+
+def test_a_restart_keeps_what_was_set():
+    lookahead = gx.lookahead(gx.guard(gx.sgd(gx.tunable(0.5), momentum=0.9)), 2, 0.5, reset_state=True)
+    _, state = steps(lookahead, 5, set_at=1, learning_rate=0.25)
+    assert float(gx.hyperparams(lookahead, state)["learning_rate"]) == 0.25
+    sam = gx.sam(gx.sgd(0.1), gx.sgd(gx.tunable(0.5)))
+    _, state = steps(sam, 4, set_at=1, learning_rate=0.25)
+    assert float(state.adversary.hyper["learning_rate"]) == 0.25

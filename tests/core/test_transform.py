@@ -147,3 +147,23 @@ def test_a_zero_half_gradient_gives_no_nan(dtype):
     for tx in (gx.adam(0.1), gx.rmsprop(0.1), gx.adagrad(0.1, 0.0), gx.lamb(0.1), gx.clip_by_global_norm(1.0)):
         updates, _ = tx.update(jnp.zeros(3, dtype), tx.init(p), p)
         assert np.all(np.isfinite(np.asarray(updates, np.float32)))
+
+
+@pytest.mark.parametrize(
+    "tx",
+    [
+        gx.adam(0.1),
+        gx.guard(gx.chain(gx.clip_by_global_norm(1.0), gx.adam(0.1), gx.ema_of_params(0.9))),
+        gx.groups([("a", gx.schedule_free_sgd(0.1))], default=gx.sgd(0.1)),
+        gx.lookahead(gx.sgd(0.1), 2, 0.5, reset_state=True),
+        gx.sam(gx.sgd(0.1), gx.sgd(0.1)),
+        gx.packed(gx.adam(0.1)),
+    ],
+    ids=repr,
+)
+def test_eval_params_of_a_tree_with_none(tx):
+    p = {"a": jnp.ones(2), "none": None, "empty": jnp.zeros((0, 3)), "ints": jnp.arange(2)}
+    _, state = tx.update({**p, "ints": None}, tx.init(p), p)
+    found = gx.eval_params(tx, state, p)
+    assert jax.tree.structure(found) == jax.tree.structure(p)
+    np.testing.assert_array_equal(found["ints"], [0, 1])

@@ -146,3 +146,15 @@ def test_numbers_numpy_and_integers():
 def test_what_init_refuses_is_refused():
     with pytest.raises(ValueError, match=r"matching\('decoder'\) matches no parameter"):
         gx.explain(gx.groups([("decoder", gx.sgd(0.1))], default=gx.sgd(0.1)), lora())
+
+
+def test_wrappers_inside_a_chain_are_opened():
+    p = {"enc": jnp.ones((2, 3)), "head": jnp.ones(3)}
+    tx = gx.chain(
+        gx.clip_by_global_norm(1.0),
+        gx.groups([("enc", gx.guard(gx.adamw(0.1, weight_decay=0.3)))], default=gx.guard(gx.sgd(0.2, momentum=0.9))),
+    )
+    enc, head = gx.explain(tx, p).rows
+    assert (enc.group, enc.learning_rate, enc.weight_decay, enc.state_bytes) == ("enc", "0.1", "0.3", 2 * 4 * 6)
+    assert enc.rules == ("clip_by_global_norm", "guard", "adam", "weight_decay", "learning_rate")
+    assert (head.group, head.learning_rate, head.weight_decay, head.state_bytes) == ("default", "0.2", "-", 4 * 3)

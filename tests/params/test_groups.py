@@ -70,6 +70,11 @@ def test_bad_overrides_are_refused(member, words):
         gx.groups([("head", member)], default=gx.chain(gx.trace(0.9), gx.ema(0.5)))
 
 
+def test_overrides_do_not_reach_into_a_wrapper():
+    with pytest.raises(ValueError, match="there are: none; guard must stand around groups, not inside the default"):
+        gx.groups([("head", {"learning_rate": 0.1})], default=gx.guard(gx.sgd(0.2)))
+
+
 def test_tree_wide_members_see_their_group_alone():
     tx = gx.groups([("^enc", gx.clip_by_global_norm(1.0))], default=gx.clip_by_global_norm(1.0))
     updates, _ = tx.update(G, tx.init(P), P)

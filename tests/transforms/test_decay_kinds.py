@@ -162,4 +162,4 @@ def test_they_print_as_they_are_written(kind, cautious):
     peak = 0.5 if kind == "corrected" else None
     rate = gx.linear_schedule(0.5, 0.0, 9)
     tx = gx.with_weight_decay(gx.adam(rate), 0.1, kind, cautious=cautious, max_learning_rate=peak)
-    assert eval(repr(tx), vars(gx)) == tx
+    assert eval(repr(tx), {name: getattr(gx, name) for name in gx.__all__}) == tx
