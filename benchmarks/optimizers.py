@@ -25,6 +25,12 @@ BOTH: dict[str, tuple[str, tuple[Any, ...], dict[str, Any]]] = {
     "lars": ("lars", (1e-3,), {}),
     "sign_sgd": ("sign_sgd", (1e-3,), {}),
     "signum": ("signum", (1e-3,), {}),
+    "adabelief": ("adabelief", (1e-3,), {}),
+    "adan": ("adan", (1e-3,), {}),
+    "novograd": ("novograd", (1e-3,), {}),
+    "optimistic": ("optimistic_gradient_descent", (1e-3,), {}),
+    "radam": ("radam", (1e-3,), {}),
+    "yogi": ("yogi", (1e-3,), {}),
 }
 
 
