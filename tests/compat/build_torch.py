@@ -12,6 +12,7 @@ from gradxform import GradientTransformation, Schedule
 from gradxform.compat import torch as compat
 from gradxform.compat import torch_schedules
 from gradxform.compat.torch_schedules import CyclicLR, OneCycleLR, SequentialLR, TorchSchedule
+from gradxform.compat.torch_state import ENTRIES
 from gradxform.core.hyper import coerce
 
 FUNCTIONS = {
@@ -94,22 +95,6 @@ def scheduler(x: Any, lr: Any, group: int) -> Any:
     return found
 
 
-NAMES: dict[str, dict[str, str]] = {
-    "trace": {"momentum_buffer": "trace"},
-    "adam": {"exp_avg": "mu", "exp_avg_sq": "nu", "step": "count"},
-    "amsgrad": {"exp_avg": "mu", "exp_avg_sq": "nu", "max_exp_avg_sq": "nu_max", "step": "count"},
-    "adamax": {"exp_avg": "mu", "exp_inf": "nu", "step": "count"},
-    "nadam": {"exp_avg": "mu", "exp_avg_sq": "nu", "mu_product": "mu_product", "step": "count"},
-    "radam": {"exp_avg": "mu", "exp_avg_sq": "nu", "step": "count"},
-    "rms": {"square_avg": "nu", "step": "count"},
-    "stddev": {"square_avg": "nu", "grad_avg": "mu", "step": "count"},
-    "rss": {"sum": "sum_of_squares", "step": "count"},
-    "adadelta": {"square_avg": "e_g", "acc_delta": "e_x", "step": "count"},
-    "rprop": {"prev": "prev", "step_size": "step_size", "step": "count"},
-    "asgd": {"ax": "ax", "eta": "eta", "mu": "mu", "step": "count"},
-}
-
-
 def state(config: Any, state: Any, params: Any) -> dict[str, Any]:
     """The final state as a case records it: `{"state_name/leaf": array}`."""
     found = {}
@@ -117,6 +102,6 @@ def state(config: Any, state: Any, params: Any) -> dict[str, Any]:
         return found
     for leaf, memory in state.leaves.items():
         for stage, held in memory.items():
-            for name, field in NAMES[stage].items():
+            for name, field in ENTRIES[stage].items():
                 found[f"{name}/{leaf}"] = getattr(held, field)
     return found

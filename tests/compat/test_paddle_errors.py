@@ -16,10 +16,8 @@ import pytest
 import gradxform as gx
 from gradxform.compat import paddle
 from gradxform.compat.paddle_schedules import StepDecay
+from tests.compat.one_step import GRADS, PARAMS, stepped
 from tests.trajectories import double
-
-PARAMS = {"a": jnp.ones((3, 5)), "b": jnp.ones(3)}
-GRADS = jax.tree.map(jnp.ones_like, PARAMS)
 
 REFUSED: list[tuple[str, str, Any, type[Exception]]] = [
     ("momentum", "learning_rate", 1, TypeError),
@@ -115,12 +113,6 @@ REFUSED_PARTS: list[tuple[str, Callable[[], Any], type[Exception], str]] = [
 
 def make(optimizer: str, **kwargs: Any) -> gx.GradientTransformation:
     return getattr(paddle, optimizer)(**{"learning_rate": 0.1, **kwargs})
-
-
-def stepped(tx: gx.GradientTransformation, grads: Any = GRADS, params: Any = PARAMS) -> Any:
-    """The parameters after one step."""
-    updates, _ = tx.update(grads, tx.init(params), params)
-    return gx.apply_updates(params, updates)
 
 
 def shown(x: Any) -> str:

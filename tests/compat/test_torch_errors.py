@@ -14,10 +14,9 @@ import pytest
 
 import gradxform as gx
 from gradxform.compat import torch as compat
+from tests.compat.one_step import GRADS, PARAMS, stepped
 from tests.trajectories import double
 
-PARAMS = {"a": jnp.ones((3, 5)), "b": jnp.ones(3)}
-GRADS = jax.tree.map(jnp.ones_like, PARAMS)
 ROWS = gx.Rows(jnp.array([0]), jnp.ones((1, 5)), (3, 5))
 
 REFUSED: list[tuple[str, dict[str, Any], type[Exception], str]] = [
@@ -87,12 +86,6 @@ ACCEPTED_GROUPS: dict[str, tuple[Any, float]] = {
 
 def make(optimizer: str, **kwargs: Any) -> gx.GradientTransformation:
     return getattr(compat, optimizer)(**{"lr": 0.1, **kwargs})
-
-
-def stepped(tx: gx.GradientTransformation, grads: Any = GRADS, params: Any = PARAMS) -> Any:
-    """The parameters after one step."""
-    updates, _ = tx.update(grads, tx.init(params), params)
-    return gx.apply_updates(params, updates)
 
 
 def shown(x: Any) -> str:
