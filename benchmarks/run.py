@@ -27,6 +27,9 @@ PEERS = {
 HEADLINES = [("gpt2-small", "clip+adamw"), ("resnet50", "clip+adamw"), ("lora-1000", "clip+adamw")]
 HEADLINES += [("embedding", "adamw")]
 
+ROUND = 0.2
+"""Seconds that a round of one library takes where steps are short."""
+
 
 class Process:
     """A library in a process of its own."""
@@ -66,11 +69,10 @@ def measure(tree: str, optimizer: str, libraries: list[str], rounds: int, builds
                     if key in built:
                         found[name][key].append(built[key])
                 found[name]["temp_bytes"] = built.get("temp_bytes")
-        for worker in workers.values():
-            worker("step", 3)
+        slowest = max(statistics.median(worker("step", 3)["step"]) for worker in workers.values())
         for _ in range(rounds):
             for name, worker in workers.items():
-                found[name]["step"] += worker("step", 2)["step"]
+                found[name]["step"] += worker("step", max(2, int(ROUND / slowest)))["step"]
         if tree == "lora-1000":
             for name in ("gradxform", "optax"):
                 found[name]["unjitted"] = workers[name]("unjitted", 5)["unjitted"]
@@ -195,7 +197,7 @@ def compare(first: Path, second: Path) -> None:
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--only", default="", help="measure what contains this text, e.g. lora or resnet50,adam")
-    parser.add_argument("--rounds", type=int, default=10, help="rounds of 2 steps each")
+    parser.add_argument("--rounds", type=int, default=10, help="rounds of at least 2 steps each")
     parser.add_argument("--builds", type=int, default=5, help="times each program is traced and compiled")
     parser.add_argument("--json", type=Path, help="also write the raw figures here")
     parser.add_argument("--compare", nargs=2, type=Path, metavar=("A", "B"), help="compare two such files and stop")

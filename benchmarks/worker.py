@@ -6,10 +6,13 @@ the driver is `benchmarks.run`.
 
 from __future__ import annotations
 
+import contextlib
+import gc
 import importlib
 import json
 import sys
 import time
+from collections.abc import Iterator
 from typing import Any
 
 import numpy as np
@@ -21,6 +24,15 @@ def seconds(f: Any, *args: Any) -> tuple[float, Any]:
     start = time.perf_counter()
     result = f(*args)
     return time.perf_counter() - start, result
+
+
+@contextlib.contextmanager
+def collected() -> Iterator[None]:
+    """Python's collector runs before what is measured, not during it, as with `timeit`."""
+    gc.collect()
+    gc.disable()
+    yield
+    gc.enable()
 
 
 class JaxWorker:
@@ -64,9 +76,10 @@ class JaxWorker:
 
     def step(self, repeat: int) -> dict[str, Any]:
         times = []
-        for _ in range(repeat):
-            taken, (self.params, self.state) = seconds(self._run)
-            times.append(taken)
+        with collected():
+            for _ in range(repeat):
+                taken, (self.params, self.state) = seconds(self._run)
+                times.append(taken)
         return {"step": times}
 
     def _run(self) -> Any:
@@ -77,7 +90,8 @@ class JaxWorker:
             return self.jax.block_until_ready(self.tx.update(self.grads, self.state, self.params))
 
         update()
-        return {"unjitted": [seconds(update)[0] for _ in range(repeat)]}
+        with collected():
+            return {"unjitted": [seconds(update)[0] for _ in range(repeat)]}
 
 
 class TorchWorker:
@@ -110,7 +124,8 @@ class TorchWorker:
         return {}
 
     def step(self, repeat: int) -> dict[str, Any]:
-        return {"step": [seconds(self._run)[0] for _ in range(repeat)]}
+        with collected():
+            return {"step": [seconds(self._run)[0] for _ in range(repeat)]}
 
     def _run(self) -> None:
         if self.clip:

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import functools
 import inspect
 import math
+import operator
 from collections.abc import Sequence
 from typing import Any
 
@@ -15,7 +17,10 @@ from gradxform.core.rows import Rows, is_row_leaf
 from gradxform.core.value import Pair
 
 SMALL = 16384
-"""Leaves of one shape with at most so many elements are reduced together: one kernel to compile instead of many."""
+"""Leaves of one type with at most so many elements are reduced together: one kernel to compile instead of many."""
+
+TOGETHER = 32
+"""So many at a time."""
 
 
 def compute_dtype(dtype: Any) -> Any:
@@ -127,9 +132,16 @@ def sum_of_squares(arrays: Sequence[Any]) -> Any:
     alike: dict[Any, list[Any]] = {}
     for i, x in enumerate(map(_dense, arrays)):
         if x.size:
-            alike.setdefault(jax.typeof(x) if x.size <= SMALL else i, []).append(cast(x, compute_dtype(x.dtype)))
-    joined = [x for xs in alike.values() for x in ([jnp.stack(xs)] if len(xs) > 4 else xs)]
-    return jnp.stack([jnp.sum(abs_sq(x)) for x in joined]).sum() if joined else jnp.zeros((), jnp.float32)
+            alike.setdefault(jax.typeof(x) if x.size <= SMALL else i, []).append(x)
+    sums = [_summed_squares(*xs[i : i + TOGETHER]) for xs in alike.values() for i in range(0, len(xs), TOGETHER)]
+    return jnp.stack(sums).sum() if sums else jnp.zeros((), jnp.float32)
+
+
+@functools.partial(jax.jit, inline=True)
+def _summed_squares(*xs: Any) -> Any:
+    """Added element by element first: one kernel that reads them all and writes nothing of their size."""
+    squares = [abs_sq(cast(x, compute_dtype(x.dtype))) for x in xs]
+    return jnp.sum(functools.reduce(operator.add, squares))
 
 
 def _dense(x: Any) -> Any:

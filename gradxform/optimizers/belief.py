@@ -39,7 +39,8 @@ class ScaleByBelief(Rule):
 
     def remember(self, g: Any, s: Belief, p: Any, k: Any) -> Belief:
         mu = self.b1 * s.mu + (1 - self.b1) * g
-        return Belief(mu, self.b2 * s.nu + (1 - self.b2) * abs_sq(g - mu) + self.eps_root)
+        # A last sum of two arrays: adding eps_root last, the compiler would add again from a copy of the old memory.
+        return Belief(mu, self.b2 * s.nu + ((1 - self.b2) * abs_sq(g - mu) + self.eps_root))
 
     def emit(self, g: Any, s: Belief, p: Any, k: Any) -> Any:
         c1, c1_next, c2 = k
