@@ -102,6 +102,11 @@ def ratio(ours: list[float], theirs: list[float]) -> tuple[float, float, float]:
     return statistics.median(ratios), min(ratios), max(ratios)
 
 
+def spread(ours: list[float], theirs: list[float]) -> str:
+    middle, least, most = ratio(ours, theirs)
+    return f"{middle:.2f} ({least:.2f}-{most:.2f})" if len(ours) > 1 else f"{middle:.2f}"
+
+
 def _sizes(ours: int, theirs: int | None) -> str:
     return "" if theirs is None else f"{ours / 1e6:.1f} / {theirs / 1e6:.1f}"
 
@@ -114,10 +119,7 @@ def rows_of(figures: dict[str, Any]) -> list[list[str]]:
             row = [f"{key}{name.removeprefix('gradxform').replace('-', ', ')}", peer]
             row += [f"{1e3 * statistics.median(side['step']):.1f}" for side in (ours, theirs)]
             for what in ("step", "trace", "compile", "unjitted"):
-                if ours.get(what) and theirs.get(what):
-                    row.append("{:.2f} ({:.2f}-{:.2f})".format(*ratio(ours[what], theirs[what])))
-                else:
-                    row.append("")
+                row.append(spread(ours[what], theirs[what]) if ours.get(what) and theirs.get(what) else "")
             row += [_sizes(ours[what], theirs.get(what)) for what in ("temp_bytes", "state_bytes")]
             rows.append(row)
     return rows
@@ -142,9 +144,7 @@ def table(figures: dict[str, Any]) -> str:
         *("| " + " | ".join(row) + " |" for row in rows_of(figures)),
         "",
         *(
-            "{} beyond JAX's own: {:.2f} ({:.2f}-{:.2f}) x optax.".format(
-                what, *ratio(times["gradxform"], times["optax"])
-            )
+            f"{what} beyond JAX's own: {spread(times['gradxform'], times['optax'])} x optax."
             for what, times in figures["import"].items()
         ),
     ]

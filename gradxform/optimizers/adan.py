@@ -9,7 +9,7 @@ import jax.numpy as jnp
 from gradxform.core import check
 from gradxform.core.chain import Chain, chain, lift
 from gradxform.core.hyper import Beta, Hyper
-from gradxform.core.numbers import abs_sq, debias
+from gradxform.core.numbers import abs_sq, debias, quotient
 from gradxform.core.rule import Rule
 from gradxform.transforms.decay import add_decayed_weights
 from gradxform.transforms.scale import scale_by_learning_rate
@@ -50,7 +50,7 @@ class ScaleByAdan(Rule):
 
     def emit(self, g: Any, s: AdanMoments, p: Any, k: Any) -> Any:
         direction = s.m / k[0] + self.b2 * (s.v / k[1])
-        return direction / (jnp.sqrt(s.n / k[2] + self.eps_root) + self.eps)
+        return quotient(direction, jnp.sqrt(s.n / k[2] + self.eps_root) + self.eps, self.eps)
 
 
 def scale_by_adan(b1: Any = 0.98, b2: Any = 0.92, b3: Any = 0.99, eps: Any = 1e-8, eps_root: Any = 0.0) -> Chain:

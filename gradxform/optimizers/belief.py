@@ -9,7 +9,7 @@ import jax.numpy as jnp
 from gradxform.core import check
 from gradxform.core.chain import Chain, chain, lift
 from gradxform.core.hyper import Beta, Hyper
-from gradxform.core.numbers import abs_sq, debias
+from gradxform.core.numbers import abs_sq, debias, quotient
 from gradxform.core.rule import Rule
 from gradxform.transforms.scale import scale_by_learning_rate
 
@@ -45,7 +45,7 @@ class ScaleByBelief(Rule):
     def emit(self, g: Any, s: Belief, p: Any, k: Any) -> Any:
         c1, c1_next, c2 = k
         m_hat = self.b1 * (s.mu / c1_next) + (1 - self.b1) * (g / c1) if self.nesterov else s.mu / c1
-        return m_hat / (jnp.sqrt(s.nu / c2) + self.eps)
+        return quotient(m_hat, jnp.sqrt(s.nu / c2) + self.eps, self.eps)
 
 
 def scale_by_belief(

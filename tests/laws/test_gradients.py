@@ -43,6 +43,8 @@ WITHOUT_EPS = {
     "centred": lambda lib: lib.rmsprop(0.1, eps=0.0, centered=True),
     "eps_outside": lambda lib: lib.rmsprop(0.1, eps=0.0, eps_in_sqrt=False),
     "adagrad": lambda lib: lib.adagrad(0.1, 0.0, 0.0),
+    "adabelief": lambda lib: lib.adabelief(0.1, eps=0.0, eps_root=0.0),
+    "adan": lambda lib: lib.adan(0.1, eps=0.0, eps_root=0.0),
     "novograd": lambda lib: lib.novograd(0.1, eps=0.0),
     "yogi": lambda lib: lib.yogi(0.1, 0.9, 0.999, 0.0),
     "normalized": lambda lib: lib.normalize_by_update_norm(eps=0.0),
@@ -59,7 +61,7 @@ def test_without_eps_zero_gradients_give_no_nan_and_what_is_not_finite_passes(na
     assert np.isnan(updates["w"]).all()
 
 
-@pytest.mark.parametrize("name", sorted(set(WITHOUT_EPS) - {"centred", "yogi"}))
+@pytest.mark.parametrize("name", sorted(set(WITHOUT_EPS) - {"adan", "centred", "yogi"}))
 def test_without_eps_optax_agrees_where_gradients_are_not_zero(name: str):
     p, g = {"w": jnp.ones(3)}, {"w": jnp.asarray([1e-6, -3.0, 0.5])}
     ours, theirs = WITHOUT_EPS[name](gx), WITHOUT_EPS[name](optax)

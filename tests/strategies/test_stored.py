@@ -48,6 +48,21 @@ def transcript(x: np.ndarray, top: int, root: bool) -> tuple[np.ndarray, np.ndar
     return np.concatenate(decoded, -1), np.concatenate(steps, -1)
 
 
+def test_float8_codes_are_the_nearest_ones_of_all() -> None:
+    """Every code, every middle of two neighbours and what lies just beside it, against the dtype's own rounding."""
+    codec = LINEAR["float8_e4m3"]
+    values = np.arange(256, dtype=np.uint8).view(codec.dtype).astype(np.float32)
+    order = np.unique(values[np.isfinite(values)])
+    middles = (order[1:] + order[:-1]) / 2
+    beside = [np.nextafter(middles, np.float32(end)) for end in (-np.inf, np.inf)]
+    x = np.concatenate([values, middles, *beside, [-0.0]]).astype(np.float32)[:, None]
+    found = codec.encode(jnp.asarray(x), bound=jnp.full(x.shape, codec.top))
+    np.testing.assert_array_equal(np.asarray(found.codes).view(np.uint8), x.astype(codec.dtype).view(np.uint8))
+    np.testing.assert_array_equal(codec.decode(found, jnp.float32), x.astype(codec.dtype).astype(np.float32))
+    finite = found._replace(codes=found.codes[np.isfinite(x)][None], scales=jnp.ones((1, 1)))
+    assert codec.largest_in_blocks(finite, jnp.float32).max() == codec.top
+
+
 @pytest.mark.parametrize("shape", [(3, 128), (5, 300), (2, 3, 1000), (40,), (2, 768)])
 @pytest.mark.parametrize(("codec", "top"), [(LINEAR["int8"], 127), (LINEAR["int4"], 7), (ROOTED["uint8_sqrt"], 255)])
 def test_codes_follow_the_transcript_within_half_a_step(codec: Any, top: int, shape: tuple[int, ...]) -> None:
