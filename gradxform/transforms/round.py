@@ -75,6 +75,8 @@ class Compensation(NamedTuple):
 
 
 class RoundKahan(Rounding):
+    """The update is the step less what is kept of it: computed from that, it needs no copy of the old memory."""
+
     name, mode = "round_updates", "kahan"
 
     def init(self, p: Any) -> Compensation:
@@ -83,9 +85,10 @@ class RoundKahan(Rounding):
     def update(self, g: Any, s: Compensation, p: Any, k: Any) -> tuple[Any, Compensation]:
         p = p.astype(jnp.float32)
         step = g + s.compensation.astype(jnp.float32)
-        u, landed = step_to(rounded(p + step, jnp.bfloat16), p)
+        landed = step_to(rounded(p + step, jnp.bfloat16), p)[1]
         left = step - (landed - p)
-        return u, Compensation(jnp.where(jnp.isfinite(left), left, 0.0).astype(jnp.bfloat16))
+        kept = jnp.where(jnp.isfinite(left), left, 0.0).astype(jnp.bfloat16)
+        return step - kept.astype(jnp.float32), Compensation(kept)
 
 
 class Remainder(NamedTuple):
@@ -93,6 +96,8 @@ class Remainder(NamedTuple):
 
 
 class RoundSplit(Rounding):
+    """The update comes from what is kept, as above; the master's own place in it keeps the compiler from redoing it."""
+
     name, mode = "round_updates", "split16"
 
     def init(self, p: Any) -> Remainder:
@@ -102,14 +107,15 @@ class RoundSplit(Rounding):
         p = p.astype(jnp.float32)
         master = joined(p, s.remainder) + g
         high, low = split(master)
-        u, landed = step_to(high, p)
-        return u, Remainder(jnp.where(landed == high, low, 0).astype(jnp.int16))
+        kept = jnp.where(step_to(high, p)[1] == high, low, 0).astype(jnp.int16)
+        high = joined(master, -kept.astype(jnp.int32))
+        return jnp.where(jnp.isfinite(p) & jnp.isfinite(master), high - p, master), Remainder(kept)
 
 
 def joined(high: Any, low: Any) -> Any:
-    """The float32 number whose bits are those of a bfloat16 number and a signed remainder of 16 bits behind it."""
+    """The float32 number that lies so many of the smallest steps above the size of `high`."""
     bits = jax.lax.bitcast_convert_type(high, jnp.int32) + low.astype(jnp.int32)
-    return jnp.where(jnp.isnan(high), high, jax.lax.bitcast_convert_type(bits, jnp.float32))
+    return jax.lax.bitcast_convert_type(bits, jnp.float32)
 
 
 def split(x: Any) -> tuple[Any, Any]:

@@ -54,6 +54,31 @@ def test_kahan_keeps_what_rounding_loses() -> None:
     assert np.abs(np.asarray(naive, np.float64) - exact).mean() > 20 * np.abs(both - exact).mean()
 
 
+@pytest.mark.parametrize("mode", ["kahan", "split16"])
+def test_steps_of_every_size_land_on_the_nearest_number_and_lose_nothing_of_it(mode: str) -> None:
+    rng = np.random.default_rng(4)
+    p = (rng.choice([-1, 1], 20000) * np.exp2(rng.uniform(-20, 20, 20000))).astype(ml_dtypes.bfloat16)
+    half = np.exp2(np.floor(np.log2(np.abs(p.astype(np.float64)))) - 8)  # ties: half a step of p
+    sizes = np.where(rng.random(20000) < 0.2, half, np.abs(p.astype(np.float64)) * np.exp2(rng.uniform(-30, 4, 20000)))
+    u = (rng.choice([-1, 1], 20000) * sizes).astype(np.float32)
+    total = p.astype(np.float32) + u
+    after, state = follow(gx.round_updates(mode), jnp.asarray(p), [u])
+    nearest = total.astype(ml_dtypes.bfloat16)
+    ties = np.abs(total - nearest.astype(np.float32)) == np.abs(
+        total - (2 * total - nearest.astype(np.float32)).astype(ml_dtypes.bfloat16).astype(np.float32)
+    )
+    assert ties.sum() > 1000
+    landed = np.asarray(after)
+    np.testing.assert_array_equal(landed[~ties], nearest[~ties])
+    if mode == "kahan":
+        np.testing.assert_array_equal(landed, nearest)
+        left = u.astype(np.float64) - (landed.astype(np.float64) - p.astype(np.float64))
+        kept = np.asarray(gx.view(state, "compensation"), np.float64)
+        assert np.all(np.abs(kept - left) <= 2.0**-8 * np.abs(left) + 2.0**-24 * np.abs(u))
+    else:
+        np.testing.assert_array_equal(master(after, state), total)
+
+
 def test_random_rounding_is_right_on_average_and_next_to_the_sum() -> None:
     p = jnp.ones((64, 512), BF16)
     u = np.full(p.shape, 0.2 * 2.0**-7, np.float32)
