@@ -16,11 +16,11 @@ from gradxform.core import check
 from gradxform.core.rows import Rows, is_row_leaf
 from gradxform.core.value import Pair
 
-SMALL = 16384
-"""Leaves of one type with at most so many elements are reduced together: one kernel to compile instead of many."""
+TINY, SMALL = 2048, 16384
+"""Leaves of one type with at most so many elements are reduced together: fewer kernels to compile. Tiny ones are copied
+side by side; small ones are added element by element, TOGETHER at a time, without a copy."""
 
 TOGETHER = 32
-"""So many at a time."""
 
 
 def compute_dtype(dtype: Any) -> Any:
@@ -133,13 +133,21 @@ def sum_of_squares(arrays: Sequence[Any]) -> Any:
     for i, x in enumerate(map(_dense, arrays)):
         if x.size:
             alike.setdefault(jax.typeof(x) if x.size <= SMALL else i, []).append(x)
-    sums = [_summed_squares(*xs[i : i + TOGETHER]) for xs in alike.values() for i in range(0, len(xs), TOGETHER)]
+    sums = [_summed_squares(*part) for xs in alike.values() for part in _parts(xs)]
     return jnp.stack(sums).sum() if sums else jnp.zeros((), jnp.float32)
+
+
+def _parts(xs: list[Any]) -> list[list[Any]]:
+    """Arrays of one type, as they are reduced together."""
+    if len(xs) <= 4:
+        return [[x] for x in xs]
+    if xs[0].size <= TINY:
+        return [[jnp.stack(xs)]]
+    return [xs[i : i + TOGETHER] for i in range(0, len(xs), TOGETHER)]
 
 
 @functools.partial(jax.jit, inline=True)
 def _summed_squares(*xs: Any) -> Any:
-    """Added element by element first: one kernel that reads them all and writes nothing of their size."""
     squares = [abs_sq(cast(x, compute_dtype(x.dtype))) for x in xs]
     return jnp.sum(functools.reduce(operator.add, squares))
 
