@@ -70,9 +70,10 @@ def measure(tree: str, optimizer: str, libraries: list[str], rounds: int, builds
                         found[name][key].append(built[key])
                 found[name]["temp_bytes"] = built.get("temp_bytes")
         slowest = max(statistics.median(worker("step", 3)["step"]) for worker in workers.values())
+        repeat = max(2, int(ROUND / slowest))
         for _ in range(rounds):
             for name, worker in workers.items():
-                found[name]["step"] += worker("step", max(2, int(ROUND / slowest)))["step"]
+                found[name]["step"] += worker("step", repeat)["step"]
         if tree == "lora-1000":
             for name in ("gradxform", "optax"):
                 found[name]["unjitted"] = workers[name]("unjitted", 5)["unjitted"]

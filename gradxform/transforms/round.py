@@ -36,13 +36,14 @@ class AsItIs(Rule):
         return g, s
 
 
-def step_to(target: Any, p: Any) -> tuple[Any, Any]:
-    """u such that `apply_updates` lands on a bfloat16 number, and where it lands.
+def step_to(target: Any, p: Any) -> Any:
+    """u such that `apply_updates` lands on a bfloat16 number."""
+    return jnp.where(jnp.isfinite(p) & jnp.isfinite(target), target - p, target)
 
-    The two differ only where no float32 u leads there: a step that cancels all but 2⁻¹⁶ of p.
-    """
-    u = jnp.where(jnp.isfinite(p) & jnp.isfinite(target), target - p, target)
-    return u, rounded(p + u, jnp.bfloat16)
+
+def landing(target: Any, p: Any) -> Any:
+    """Where that step lands: beside `target` only where no float32 u leads there, as it cancels all but 2⁻¹⁶ of p."""
+    return rounded(p + step_to(target, p), jnp.bfloat16)
 
 
 class Seed(NamedTuple):
@@ -67,7 +68,7 @@ class RoundRandomly(Rounding):
 
     def update(self, g: Any, s: Seed, p: Any, k: Any) -> tuple[Any, Seed]:
         p = p.astype(jnp.float32)
-        return step_to(round_randomly(p + g, random_bits(s.seed, k, p.shape)), p)[0], s
+        return step_to(round_randomly(p + g, random_bits(s.seed, k, p.shape)), p), s
 
 
 class Compensation(NamedTuple):
@@ -85,8 +86,7 @@ class RoundKahan(Rounding):
     def update(self, g: Any, s: Compensation, p: Any, k: Any) -> tuple[Any, Compensation]:
         p = p.astype(jnp.float32)
         step = g + s.compensation.astype(jnp.float32)
-        landed = step_to(rounded(p + step, jnp.bfloat16), p)[1]
-        left = step - (landed - p)
+        left = step - (landing(rounded(p + step, jnp.bfloat16), p) - p)
         kept = jnp.where(jnp.isfinite(left), left, 0.0).astype(jnp.bfloat16)
         return step - kept.astype(jnp.float32), Compensation(kept)
 
@@ -107,7 +107,7 @@ class RoundSplit(Rounding):
         p = p.astype(jnp.float32)
         master = joined(p, s.remainder) + g
         high, low = split(master)
-        kept = jnp.where(step_to(high, p)[1] == high, low, 0).astype(jnp.int16)
+        kept = jnp.where(landing(high, p) == high, low, 0).astype(jnp.int16)
         high = joined(master, -kept.astype(jnp.int32))
         return jnp.where(jnp.isfinite(p) & jnp.isfinite(master), high - p, master), Remainder(kept)
 
