@@ -87,10 +87,10 @@ class Scaled:
         if self.root:
             least = float(jnp.finfo(self.dtype).smallest_subnormal) if jnp.issubdtype(self.dtype, jnp.floating) else 1.0
             y = jnp.where(x > 0, jnp.maximum(y, least), y)
-        return Blocks(_narrowed(y, self.dtype), scales.astype(jnp.promote_types(jnp.float32, scales.dtype)))
+        return Blocks(self.narrowed(y), scales.astype(jnp.promote_types(jnp.float32, scales.dtype)))
 
     def decode(self, x: Blocks, wide: Any) -> Any:
-        y = _widened(x.codes, wide) * spread(x.scales.astype(wide), x.codes.shape)
+        y = self.widened(x.codes, wide) * spread(x.scales.astype(wide), x.codes.shape)
         return y * y if self.root else y
 
     def shape(self, x: Blocks) -> tuple[int, ...]:
@@ -98,39 +98,46 @@ class Scaled:
 
     def largest_in_blocks(self, x: Blocks, wide: Any) -> Any:
         """The largest size in each block, from the codes."""
-        codes = in_blocks(x.codes)
-        if self.dtype == FLOAT8:
-            sizes = jnp.max(jax.lax.bitcast_convert_type(codes, jnp.uint8) & 0x7F, -1)
-            largest = _widened(jax.lax.bitcast_convert_type(sizes, FLOAT8), wide)
-        else:
-            largest = jnp.max(codes, -1).astype(wide)
-            if not self.root:
-                largest = jnp.maximum(largest, -jnp.min(codes, -1).astype(wide))
-        y = largest * x.scales.astype(wide)
+        y = self.largest_code(in_blocks(x.codes), wide) * x.scales.astype(wide)
         return y * y if self.root else y
 
+    def narrowed(self, y: Any) -> Any:
+        return y.astype(self.dtype)
 
-def _narrowed(y: Any, dtype: Any) -> Any:
-    """y in the dtype of codes. Processors without numbers of 8 bits convert slowly: these are made from the bits."""
-    if dtype != FLOAT8:
-        return y.astype(dtype)
-    bits = jax.lax.bitcast_convert_type(y.astype(jnp.float32), jnp.int32)
-    size = bits & 0x7FFFFFFF
-    nearest = size + 0x7FFFF + (size >> 20 & 1)  # of 23 digits 3 stay: to nearest, ties to even
-    steps = jnp.round(jnp.abs(y) * 2.0**9).astype(jnp.int32)
-    code = jnp.where(jnp.abs(y) < 2.0**-6, steps, (nearest >> 20) - (120 << 3))
-    code = jnp.where(jnp.isnan(y), 0x7F, code) | (bits >> 24 & 0x80)
-    return jax.lax.bitcast_convert_type(code.astype(jnp.uint8), dtype)
-
-
-def _widened(codes: Any, wide: Any) -> Any:
-    if codes.dtype != FLOAT8:
+    def widened(self, codes: Any, wide: Any) -> Any:
         return codes.astype(wide)
-    code = jax.lax.bitcast_convert_type(codes, jnp.uint8).astype(jnp.int32)
-    size = code & 0x7F
-    y = jax.lax.bitcast_convert_type((size + (120 << 3)) << 20, jnp.float32)
-    y = jnp.where(size < 8, size.astype(jnp.float32) * 2.0**-9, jnp.where(size == 0x7F, jnp.nan, y))
-    return jnp.where(code < 0x80, y, -y).astype(wide)
+
+    def largest_code(self, codes: Any, wide: Any) -> Any:
+        """The largest size along the last axis."""
+        largest = jnp.max(codes, -1).astype(wide)
+        return largest if self.root else jnp.maximum(largest, -jnp.min(codes, -1).astype(wide))
+
+
+class Float8(Scaled):
+    """Codes are numbers of 8 bits, made and read bit by bit: CPUs have none, and their compiler converts slowly."""
+
+    def __init__(self, root: bool) -> None:
+        super().__init__("float8_e4m3", jnp.float8_e4m3fn, 448, root)
+
+    def narrowed(self, y: Any) -> Any:
+        bits = jax.lax.bitcast_convert_type(y.astype(jnp.float32), jnp.int32)
+        size = bits & 0x7FFFFFFF
+        nearest = size + 0x7FFFF + (size >> 20 & 1)  # of 23 digits 3 stay: to nearest, ties to even
+        steps = jnp.round(jnp.abs(y) * 2.0**9).astype(jnp.int32)
+        code = jnp.where(jnp.abs(y) < 2.0**-6, steps, (nearest >> 20) - (120 << 3))
+        code = jnp.where(jnp.isnan(y), 0x7F, code) | (bits >> 24 & 0x80)
+        return jax.lax.bitcast_convert_type(code.astype(jnp.uint8), self.dtype)
+
+    def widened(self, codes: Any, wide: Any) -> Any:
+        code = jax.lax.bitcast_convert_type(codes, jnp.uint8).astype(jnp.int32)
+        size = code & 0x7F
+        y = jax.lax.bitcast_convert_type((size + (120 << 3)) << 20, jnp.float32)
+        y = jnp.where(size < 8, size.astype(jnp.float32) * 2.0**-9, jnp.where(size == 0x7F, jnp.nan, y))
+        return jnp.where(code < 0x80, y, -y).astype(wide)
+
+    def largest_code(self, codes: Any, wide: Any) -> Any:
+        sizes = jnp.max(jax.lax.bitcast_convert_type(codes, jnp.uint8) & 0x7F, -1)
+        return self.widened(jax.lax.bitcast_convert_type(sizes, self.dtype), wide)
 
 
 def blocks_of(n: int) -> int:
@@ -169,19 +176,18 @@ def spread(scales: Any, shape: tuple[int, ...]) -> Any:
     return wide.reshape(*scales.shape[:-1], scales.shape[-1] * size)[..., : shape[-1]]
 
 
-FLOAT8 = jnp.dtype(jnp.float8_e4m3fn)
 LINEAR = {
     "bfloat16": Narrow("bfloat16"),
     "float16": Narrow("float16"),
     "int8": Scaled("int8", jnp.int8, 127, False),
     "int4": Scaled("int4", jnp.int4, 7, False),
-    "float8_e4m3": Scaled("float8_e4m3", FLOAT8, 448, False),
+    "float8_e4m3": Float8(root=False),
 }
 ROOTED = {
     "bfloat16": Narrow("bfloat16"),
     "float16": Narrow("float16", root=True),
     "uint8_sqrt": Scaled("uint8_sqrt", jnp.uint8, 255, True),
-    "float8_e4m3": Scaled("float8_e4m3", FLOAT8, 448, True),
+    "float8_e4m3": Float8(root=True),
 }
 NAMES = (*LINEAR, "uint8_sqrt")
 NARROW = ("bfloat16", "float16")
