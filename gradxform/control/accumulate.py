@@ -9,10 +9,10 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from gradxform.control.hold import axis_or_none, inner_of, map_gradients, tree_norm, update_if
+from gradxform.control.hold import axis_or_none, inner_of, map_gradients, multiplied, tree_norm, update_if
 from gradxform.core import check
 from gradxform.core.hyper import Schedule, Tunable, coerce, evaluate
-from gradxform.core.numbers import cast, compute_dtype, mean_over, next_count, real_dtype, varying_of
+from gradxform.core.numbers import compute_dtype, mean_over, next_count, varying_of
 from gradxform.core.transform import GradientTransformation
 from gradxform.core.tree import Leaf, is_trained, open_together, open_tree, parameter, places
 from gradxform.core.value import Child
@@ -66,7 +66,6 @@ class Accumulate(GradientTransformation):
         w = figures.get("weight", 1.0)
         begins = state.seen == 0
         opened = open_together(updates, params, state.total)
-        means = []
         weight = _sum(begins, state.weight, w, finite)
         inverse = 1.0 / jnp.where(weight > 0, weight, 1.0)
         for leaf in opened.leaves:
@@ -74,15 +73,14 @@ class Accumulate(GradientTransformation):
             if total is not None:
                 total = jnp.where(begins, 0, total)
                 leaf.memory = total if leaf.g is None else _plus(leaf, total, w, finite)
-            means.append(leaf.g if leaf.g is None or total is None else _times(leaf.memory, inverse))
         value = _sum(begins, state.value, w * figures.get("value", 0.0), finite)
         given = {"weight": weight, "value": value * inverse}
         closes = state.seen + 1 >= jnp.maximum(jnp.round(evaluate(self.every, state.steps)), 1)
         ok = closes & (self._agreed(weight) > 0)
-        grads = opened.structure.unflatten(means)
-        new, inner = update_if(
-            ok, self.inner, grads, state.inner, params, extra | {name: given[name] for name in figures}
-        )
+        totals = opened.structure.unflatten([leaf.g if leaf.g is None else leaf.memory for leaf in opened.leaves])
+        tx, grads, _ = multiplied(self.inner, totals, inverse)
+        extra = extra | {name: given[name] for name in figures}
+        new, inner = update_if(ok, tx, grads, state.inner, params, extra)
         steps = jnp.where(ok, next_count(state.steps), state.steps)
         left_out = jnp.where(finite, state.left_out, next_count(state.left_out))
         seen = jnp.where(closes, 0, state.seen + 1)
@@ -118,10 +116,6 @@ def _plus(leaf: Leaf, total: Any, w: Any, finite: Any) -> Any:
         raise ValueError(f"the gradient of {leaf.path!r} has shape {leaf.g.shape}, its sum {total.shape}")
     weighted = map_gradients(lambda x: jnp.where(finite, x.astype(total.dtype) * w, 0), leaf.g)
     return (total + weighted).astype(total.dtype)
-
-
-def _times(total: Any, inverse: Any) -> Any:
-    return total * cast(inverse, real_dtype(total.dtype))
 
 
 def accumulate(tx: Any, every: Any, *, axis_name: Any = None) -> Accumulate:

@@ -10,7 +10,7 @@ import jax.numpy as jnp
 
 from gradxform.core import check
 from gradxform.core.chain import Chain, stages_of
-from gradxform.core.numbers import global_norm, varying_axes
+from gradxform.core.numbers import apart, cast, compute_dtype, norm_of, real_dtype, varying_axes
 from gradxform.core.rows import Rows, is_row_leaf
 from gradxform.core.transform import GradientTransformation
 from gradxform.core.tree import is_inexact, open_tree
@@ -37,13 +37,15 @@ def axis_or_none(axis_name: Any) -> Any:
     return axis_name
 
 
-def tree_norm(tree: Any, axis_name: Any, what: str) -> Any:
-    """The norm over all floating leaves, the same reduction that clipping makes."""
+def tree_norm(tree: Any, axis_name: Any, what: str, by: Any = None) -> Any:
+    """The norm over all floating leaves, times `by` if given: the same reduction that clipping makes."""
     leaves = [x if hasattr(x, "dtype") or x is None else jnp.asarray(x) for x in open_tree(tree)[1]]
     leaves = [x for x in leaves if _counts(x)]
     if axis_name is None and any(varying_axes(x) for x in leaves):
         raise ValueError(f"{what} sees one device's part of a leaf inside shard_map: give axis_name")
-    return global_norm(leaves, axis_name=axis_name)
+    if by is None:
+        return norm_of([apart(x) for x in leaves], axis_name)
+    return norm_of([times(x, by) for by, x in (apart((by, x)) for x in leaves)], axis_name)
 
 
 def _counts(x: Any) -> bool:
@@ -61,6 +63,26 @@ def map_gradients(f: Callable[[Any], Any], grads: Any) -> Any:
         return g.with_values(f(g.values)) if isinstance(g, Rows) else f(jnp.asarray(g))
 
     return jax.tree.map(at, grads, is_leaf=is_row_leaf)
+
+
+def times(grads: Any, by: Any) -> Any:
+    """Gradients times a number, in float32 or wider."""
+
+    def multiply(g: Any) -> Any:
+        g = cast(g, compute_dtype(g.dtype))
+        return g * cast(by, real_dtype(g.dtype))
+
+    return map_gradients(multiply, grads)
+
+
+def multiplied(inner: GradientTransformation, grads: Any, by: Any) -> tuple[GradientTransformation, Any, Any]:
+    """`inner`, and gradients times `by` for it; or a chain that multiplies itself, the gradients, and `by`.
+
+    What multiplies inside the chain is never written to memory.
+    """
+    if isinstance(inner, Chain) and not inner.per_example:
+        return inner.scaled(by), grads, by
+    return inner, times(grads, by), None
 
 
 def update_if(

@@ -7,7 +7,7 @@ from typing import Any, NamedTuple
 import jax
 import jax.numpy as jnp
 
-from gradxform.control.hold import axis_or_none, inner_of, map_gradients, number, tree_norm, update_if
+from gradxform.control.hold import axis_or_none, inner_of, multiplied, number, tree_norm, update_if
 from gradxform.core import check
 from gradxform.core.numbers import cast, compute_dtype, next_count
 from gradxform.core.transform import GradientTransformation
@@ -53,10 +53,9 @@ class LossScale(GradientTransformation):
     def _update(
         self, updates: Any, state: LossScaleState, params: Any, extra: dict[str, Any]
     ) -> tuple[Any, LossScaleState]:
-        inverse = 1.0 / state.scale
-        grads = map_gradients(lambda g: cast(g, compute_dtype(g.dtype)) * inverse, updates)
-        finite = jnp.isfinite(tree_norm(grads, self.axis_name, self.name))
-        new, inner = update_if(finite, self.inner, grads, state.inner, params, extra)
+        tx, grads, by = multiplied(self.inner, updates, 1.0 / state.scale)
+        finite = jnp.isfinite(tree_norm(grads, self.axis_name, self.name, by))
+        new, inner = update_if(finite, tx, grads, state.inner, params, extra)
         scale, good = self.rescaled(finite, state.scale, state.good)
         return new, LossScaleState(inner, scale, good, jnp.where(finite, state.skipped, next_count(state.skipped)))
 

@@ -8,7 +8,7 @@ from typing import Any, Protocol
 
 import jax.numpy as jnp
 
-from gradxform.core.hyper import hyper_fields
+from gradxform.core.hyper import Hyper, hyper_fields
 from gradxform.core.lift import Freeze, Lifted, Step, Where, freeze_leaves
 from gradxform.core.numbers import next_count
 from gradxform.core.opaque import Foreign, Opaque
@@ -134,6 +134,10 @@ class Chain(GradientTransformation):
             else:
                 yield name, stage, step
 
+    def scaled(self, by: Any) -> Chain:
+        """The same chain, with the same state, for gradients that are to be multiplied by an array first."""
+        return Chain((Lifted(Times(by), label="times"), *self.stages))
+
     @property
     def reach(self) -> Reach:
         """The farthest reach of the stages."""
@@ -149,6 +153,16 @@ class Chain(GradientTransformation):
                 return None
             found += more
         return tuple(found)
+
+
+class Times(Rule):
+    """The gradient times a number that the step has found."""
+
+    by: Hyper
+    keeps_zero = True
+
+    def factor(self, k: Any) -> Any:
+        return self.by
 
 
 class Split(Value):

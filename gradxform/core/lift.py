@@ -14,7 +14,7 @@ from gradxform.core.numbers import axis_names, compute_dtype, varying_axes
 from gradxform.core.rule import Reach, Rule, TreeRule
 from gradxform.core.tree import Leaf, is_trained, open_tree
 from gradxform.core.value import Child, Value, is_hashable
-from gradxform.core.walk import Bound, Note, flush, like
+from gradxform.core.walk import Bound, Note, flush, gradients, like
 
 
 class Where(Protocol):
@@ -107,7 +107,8 @@ class Lifted(Value):
         _refuse_strays(name, leaves, chosen)
         leaves = [leaf for leaf in chosen if leaf.moves]
         rule, wanted = self.at(name, step), _extra(self.rule, name, step.extra)
-        if isinstance(rule, TreeRule) or (rule.reach != Reach.ELEMENT and any(map(_varies, leaves))):
+        gs = gradients(leaves) if isinstance(rule, TreeRule) else []
+        if rule.reach != Reach.ELEMENT and any(map(_varies, leaves)):
             flush(leaves)
         if rule.per_example:
             _drop_examples(name, chosen)
@@ -116,7 +117,7 @@ class Lifted(Value):
             if rule.needs_params and leaf.p is None:
                 raise ValueError(f"{name} needs the parameters: call update(updates, state, params)")
         if isinstance(rule, TreeRule):
-            k, s = rule.measure([leaf.g for leaf in leaves], step.tree.get(step.prefix + name), step.t, **wanted)
+            k, s = rule.measure(gs, step.tree.get(step.prefix + name), step.t, **wanted)
             if s is not None:
                 step.tree[step.prefix + name] = like(s, step.tree[step.prefix + name], name)
         else:

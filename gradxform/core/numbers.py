@@ -80,11 +80,26 @@ def global_norm(updates: Any, *, axis_name: Any = None) -> Any:
     Sparse rows count as the dense gradient would (repeated rows are summed first); `None` and float0 count nothing.
     Along an axis where `shard_map` knows a leaf to be the same on every device, it counts once.
     """
-    leaves = [x for x in jax.tree.leaves(updates, is_leaf=is_row_leaf) if x is not None and not _is_float0(x)]
+    if axis_name is not None:
+        check.axis(axis_name=axis_name)
+    leaves = jax.tree.leaves(updates, is_leaf=is_row_leaf)
+    return norm_of([apart(x) for x in leaves if x is not None and not _is_float0(x)], axis_name)
+
+
+def norm_of(arrays: Sequence[Any], axis_name: Any) -> Any:
+    """`global_norm` of arrays that are kept apart."""
     if axis_name is None:
-        return jnp.sqrt(sum_of_squares(leaves))
-    check.axis(axis_name=axis_name)
-    return jnp.sqrt(_summed_across(leaves, axis_names(axis_name)))
+        return jnp.sqrt(sum_of_squares(arrays))
+    return jnp.sqrt(_summed_across(arrays, axis_names(axis_name)))
+
+
+def apart(tree: Any) -> Any:
+    """The same arrays, so that what a sum computes from them is its own.
+
+    XLA's CPU compiler reads a computed array into a sum where nothing else wants it; where something does, the array is
+    written to memory first, and two computations of one thing are made one.
+    """
+    return jax.lax.optimization_barrier(tree)
 
 
 def axis_names(axis_name: Any) -> tuple[str, ...]:

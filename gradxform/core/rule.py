@@ -37,6 +37,8 @@ class Rule(Value):
     """Refuse complex parameters by name: the rule compares, or takes signs."""
     keeps_zero: ClassVar[bool] = False
     """Zero in gives zero out, element by element, without memory or parameter: sparse rows may stay rows."""
+    cheap: ClassVar[bool] = False
+    """Sooner computed twice than kept, for what sums over its result. So is every `factor`."""
     decays: ClassVar[tuple[str, ...] | None] = None
     """The rates by whose n-th power n updates with a zero gradient are one; None where the memory does otherwise."""
     grows: ClassVar[bool] = False
@@ -68,7 +70,7 @@ class Rule(Value):
 
     def update(self, g: Any, s: Any, p: Any, k: Any) -> tuple[Any, Any]:
         """Gradient, memory, parameter and the step's scalars -> update and new memory."""
-        factor = self.factor(k)
+        factor = self.ratio(g, p, k) if self.weighs else self.factor(k)
         if factor is not None:
             return g * factor, s
         s = self.remember(g, s, p, k)
@@ -77,6 +79,23 @@ class Rule(Value):
     def factor(self, k: Any) -> Any:
         """The number that `update` multiplies by, for rules that do no more; None for the others."""
         return None
+
+    def ratio(self, g: Any, p: Any, k: Any) -> Any:
+        """As `factor`, for rules that look at the whole array to find the number."""
+        raise NotImplementedError
+
+    @property
+    def weighs(self) -> bool:
+        """Whether `update` multiplies by `ratio`."""
+        return type(self).ratio is not Rule.ratio and type(self).update is Rule.update
+
+    def runs_again(self, k: Any, remembers: bool) -> bool:
+        """Whether `again` can tell what `update` gave: cheaply, or from what it remembers."""
+        return self.in_halves if remembers else self.cheap or self.factor(k) is not None
+
+    def again(self, g: Any, s: Any, p: Any, k: Any) -> Any:
+        """What `update` gave, from the same gradient and the new memory."""
+        return self.update(g, s, p, k)[0] if s is None else self.emit(g, s, p, k)
 
     def update_scaled(self, g: Any, factors: list[Any], s: Any, p: Any, k: Any) -> tuple[Any, Any]:
         """`update` for `g` times each factor; overridden where the product should not be made before."""

@@ -24,6 +24,11 @@ class Leaf:
         self.bound: list[Any] = []
         self.frozen = False
 
+    def copy(self) -> Leaf:
+        copy = Leaf(self.path, self.g, self.p, self.memory)
+        copy.bound, copy.frozen = self.bound, self.frozen
+        return copy
+
     @property
     def moves(self) -> bool:
         """Whether rules run here: there is a gradient, it has elements, and nothing freezes it."""

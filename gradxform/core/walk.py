@@ -3,14 +3,14 @@
 from __future__ import annotations
 
 import functools
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from typing import Any, NamedTuple
 
 import jax
 import jax.numpy as jnp
 import numpy as np
 
-from gradxform.core.numbers import compute_dtype, real_dtype
+from gradxform.core.numbers import apart, compute_dtype, real_dtype
 from gradxform.core.rows import Rows
 from gradxform.core.rule import Rule, scaled
 from gradxform.core.tree import Leaf
@@ -32,55 +32,89 @@ and called; XLA inlines it. Fewer leaves leave no trace of it in the program."""
 
 def flush(leaves: Sequence[Leaf]) -> None:
     """Walk every leaf through the rules that wait for it; each combination of rules is traced once per shape."""
+    for leaf, run in _waiting(leaves, _walk):
+        memory = {b.name: leaf.memory[b.name] for b in leaf.bound if b.name in leaf.memory}
+        with Note(leaf.path):
+            leaf.g, new = run(leaf.g, memory, leaf.p)
+        leaf.memory = {**leaf.memory, **new}
+        leaf.bound = []
+
+
+def gradients(leaves: Sequence[Leaf]) -> list[Any]:
+    """The gradients as the rules that wait for them leave them, for what sees all leaves; kept apart where these rules
+    may run again. Where they remember nothing, they go on waiting."""
+    raw = {id(leaf) for leaf in leaves if not leaf.bound}
+    copies = {id(leaf): leaf.copy() for leaf in leaves if leaf.bound and _run_again(leaf)}
+    flush([leaf for leaf in leaves if id(leaf) not in copies or any(b.name in leaf.memory for b in leaf.bound)])
+    for leaf in leaves:
+        if id(leaf) in copies:
+            copies[id(leaf)].memory = leaf.memory
+    for copy, run in _waiting(copies.values(), _walk_again):
+        with Note(copy.path):
+            copy.g = run(copy.g, {b.name: copy.memory.get(b.name) for b in copy.bound}, copy.p)
+    return [apart(leaf.g) if id(leaf) in raw else copies.get(id(leaf), leaf).g for leaf in leaves]
+
+
+def _run_again(leaf: Leaf) -> bool:
+    """Whether what the rules that wait for a leaf make of it can be had a second time, from what they remember."""
+    return not isinstance(leaf.g, Rows) and all(
+        b.rule.runs_again(b.k, remembers=b.name in leaf.memory) for b in leaf.bound
+    )
+
+
+def _waiting(leaves: Iterable[Leaf], walk: Callable[..., Any]) -> Iterator[tuple[Leaf, Callable[..., Any]]]:
+    """Each leaf that rules wait for, and the walk through these rules."""
     waiting: dict[tuple[int, ...], list[Leaf]] = {}
     for leaf in leaves:
         if leaf.bound:
             waiting.setdefault(tuple(map(id, leaf.bound)), []).append(leaf)
     for alike in waiting.values():
-        bound = alike[0].bound
-        run = _runner(bound, inline=len(alike) < MANY)
-        for leaf in alike:
-            memory = {b.name: leaf.memory[b.name] for b in bound if b.name in leaf.memory}
-            with Note(leaf.path):
-                leaf.g, new = run(leaf.g, memory, leaf.p)
-            leaf.memory = {**leaf.memory, **new}
-            leaf.bound = []
+        run = _runner(walk, alike[0].bound, inline=len(alike) < MANY)
+        yield from ((leaf, run) for leaf in alike)
 
 
-def _runner(bound: Sequence[Bound], inline: bool) -> Callable[..., Any]:
-    """`g, memory, p -> u, memory` through several rules, numbers static and arrays as data."""
+def _runner(walk: Callable[..., Any], bound: Sequence[Bound], inline: bool) -> Callable[..., Any]:
+    """`g, memory, p -> ...` through several rules, numbers static and arrays as data."""
     values, treedef = jax.tree.flatten([(b.rule, b.k) for b in bound])
     data = [x if isinstance(x, jax.Array | np.ndarray | np.generic) else None for x in values]
     static = tuple(x if d is None else None for x, d in zip(values, data, strict=True))
-    key = (treedef, tuple(b.name for b in bound), static)
-    walk = _traced_once(*key, inline) if is_hashable(key) else functools.partial(_walk, *key)
-    return functools.partial(walk, data)
+    key = (walk, treedef, tuple(b.name for b in bound), static)
+    run = _traced_once(*key, inline) if is_hashable(key) else functools.partial(*key)
+    return functools.partial(run, data)
 
 
 @functools.lru_cache(maxsize=4096)
-def _traced_once(treedef: Any, names: tuple[str, ...], static: tuple[Any, ...], inline: bool) -> Callable[..., Any]:
-    return jax.jit(functools.partial(_walk, treedef, names, static), inline=inline)
+def _traced_once(
+    walk: Callable[..., Any], treedef: Any, names: tuple[str, ...], static: tuple[Any, ...], inline: bool
+) -> Callable[..., Any]:
+    return jax.jit(functools.partial(walk, treedef, names, static), inline=inline)
 
 
 def _walk(
     treedef: Any, names: tuple[str, ...], static: Any, data: list[Any], g: Any, memory: dict[str, Any], p: Any
 ) -> tuple[Any, dict[str, Any]]:
     dtype = compute_dtype(g.dtype if p is None else p.dtype)
-    narrow = real_dtype(dtype)
-
-    def scalar(x: Any) -> Any:
-        return x.astype(narrow) if hasattr(x, "dtype") and jnp.issubdtype(x.dtype, jnp.floating) else x
-
-    stages = treedef.unflatten([s if d is None else scalar(d) for s, d in zip(static, data, strict=True)])
+    stages = _stages(treedef, static, data, dtype)
     wide = p.astype(dtype) if p is not None and any(rule.needs_params for rule, _ in stages) else None
-    shape, memory, g = g.shape[int(stages[0][0].per_example) :], dict(memory), g.astype(dtype)
+    given, shape, memory, g = g, g.shape[int(stages[0][0].per_example) :], dict(memory), g.astype(dtype)
     factors: list[Any] = []
-    for name, (rule, k) in zip(names, stages, strict=True):
+    new: list[Any] = []
+    for i, (name, (rule, k)) in enumerate(zip(names, stages, strict=True)):
         s, seen = memory.get(name), p if rule.stored_params else wide
         if isinstance(g, Rows):
             g, s_new = rule.update_rows(g, s, seen, k)
         elif (factor := rule.factor(k)) is not None:
             factors.append(factor)
+            new.append(None)
+            continue
+        elif rule.weighs:
+            before = stages[:i]
+            again = not isinstance(given, Rows) and all(
+                r.runs_again(j, remembers=s is not None) for (r, j), s in zip(before, new, strict=True)
+            )
+            whole = _again(before, given, new, p, dtype) if again else (scaled(g, factors), wide)
+            factors.append(rule.ratio(*whole, k))
+            new.append(None)
             continue
         else:
             g, s_new = rule.update_scaled(g, factors, s, seen, k)
@@ -89,7 +123,41 @@ def _walk(
             raise ValueError(f"{name} turned an update of shape {shape} into one of shape {g.shape}")
         if s is not None:
             memory[name] = like(s_new, s, name)
+        new.append(s_new)
     return scaled(g, factors), memory
+
+
+def _walk_again(
+    treedef: Any, names: tuple[str, ...], static: Any, data: list[Any], g: Any, memory: dict[str, Any], p: Any
+) -> Any:
+    dtype = compute_dtype(g.dtype if p is None else p.dtype)
+    stages = _stages(treedef, static, data, dtype)
+    p = p if any(rule.needs_params for rule, _ in stages) else None
+    return _again(stages, g, [memory[name] for name in names], p, dtype)[0]
+
+
+def _stages(treedef: Any, static: Any, data: list[Any], dtype: Any) -> list[tuple[Rule, Any]]:
+    narrow = real_dtype(dtype)
+
+    def scalar(x: Any) -> Any:
+        return x.astype(narrow) if hasattr(x, "dtype") and jnp.issubdtype(x.dtype, jnp.floating) else x
+
+    return treedef.unflatten([s if d is None else scalar(d) for s, d in zip(static, data, strict=True)])  # type: ignore[no-any-return]
+
+
+def _again(stages: list[tuple[Rule, Any]], g: Any, memory: list[Any], p: Any, dtype: Any) -> tuple[Any, Any]:
+    """The update and the parameter once more, apart: from the gradient and the new memory.
+
+    Numbers become arrays: XLA would write out what it makes of a constant for all leaves of one shape.
+    """
+    values, treedef = jax.tree.flatten(stages)
+    numbers = {i: jnp.asarray(x, real_dtype(dtype)) for i, x in enumerate(values) if type(x) is float and x != 0.0}
+    numbers |= {i: x for i, x in enumerate(values) if isinstance(x, jax.Array)}
+    numbers, g, memory, p = apart((numbers, g, memory, p))
+    g, p = g.astype(dtype), None if p is None else p.astype(dtype)
+    for (rule, k), s in zip(treedef.unflatten([numbers.get(i, x) for i, x in enumerate(values)]), memory, strict=True):
+        g = rule.again(g, s, p, k)
+    return g, p
 
 
 def like(new: Any, old: Any, name: str = "") -> Any:

@@ -11,6 +11,7 @@ from gradxform.core.rule import Reach, Rule
 class Centralize(Rule):
     reach = Reach.ROW
     keeps_zero = True
+    cheap = True
 
     def update(self, g: Any, s: Any, p: Any, k: Any) -> tuple[Any, Any]:
         return (g - g.mean(axis=tuple(range(1, g.ndim)), keepdims=True) if g.ndim > 1 else g), s

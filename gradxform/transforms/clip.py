@@ -9,7 +9,7 @@ import jax.numpy as jnp
 from gradxform.core import check
 from gradxform.core.chain import Chain, lift
 from gradxform.core.hyper import Hyper
-from gradxform.core.numbers import abs_sq, compute_dtype, global_norm, next_count, real_dtype
+from gradxform.core.numbers import abs_sq, compute_dtype, next_count, norm_of, real_dtype
 from gradxform.core.rule import Reach, Rule, TreeRule
 
 
@@ -32,8 +32,8 @@ class ClipByNorm(Rule):
     def check(self) -> None:
         check.positive(max_norm=self.max_norm)
 
-    def update(self, g: Any, s: Any, p: Any, k: Any) -> tuple[Any, Any]:
-        return g * jnp.minimum(1.0, self.max_norm / jnp.sqrt(jnp.sum(abs_sq(g)))), s
+    def ratio(self, g: Any, p: Any, k: Any) -> Any:
+        return jnp.minimum(1.0, self.max_norm / jnp.sqrt(jnp.sum(abs_sq(g))))
 
 
 class ClipByBlockRms(Rule):
@@ -43,8 +43,8 @@ class ClipByBlockRms(Rule):
     def check(self) -> None:
         check.positive(threshold=self.threshold)
 
-    def update(self, g: Any, s: Any, p: Any, k: Any) -> tuple[Any, Any]:
-        return g * jnp.minimum(1.0, self.threshold / jnp.sqrt(jnp.mean(abs_sq(g)))), s
+    def ratio(self, g: Any, p: Any, k: Any) -> Any:
+        return jnp.minimum(1.0, self.threshold / jnp.sqrt(jnp.mean(abs_sq(g))))
 
 
 class ClipByGlobalNorm(TreeRule):
@@ -62,7 +62,7 @@ class ClipByGlobalNorm(TreeRule):
         return self.max_norm
 
     def measure(self, gs: list[Any], s: Any, t: Any) -> tuple[Any, Any]:
-        return jnp.minimum(1.0, self.max_norm / global_norm(gs, axis_name=self.axis_name)), s
+        return jnp.minimum(1.0, self.max_norm / norm_of(gs, self.axis_name)), s
 
     def factor(self, k: Any) -> Any:
         return k
@@ -114,7 +114,7 @@ class ClipByPercentile(TreeRule):
         return Norms(jnp.zeros(self.window, dtype), jnp.zeros((), jnp.int32))
 
     def measure(self, gs: list[Any], s: Norms, t: Any) -> tuple[Any, Norms]:
-        norm = global_norm(gs, axis_name=self.axis_name)
+        norm = norm_of(gs, self.axis_name)
         finite = jnp.isfinite(norm)
         at = s.seen % self.window
         norms = s.norms.at[at].set(jnp.where(finite, norm, s.norms[at]).astype(s.norms.dtype))

@@ -11,6 +11,7 @@ from gradxform.core import check
 from gradxform.core.chain import Chain, lift, map_rules
 from gradxform.core.hyper import Hyper, hyper_fields
 from gradxform.core.lift import Lifted
+from gradxform.core.numbers import is_zero
 from gradxform.core.rule import Reach, Rule, Wrapper
 from gradxform.params.select import mask_selector
 from gradxform.transforms.centralize import Centralize
@@ -33,19 +34,20 @@ class AddDecayedWeights(Rule):
     weight_decay: Hyper
     name = "weight_decay"
     needs_params = True
+    cheap = True
 
     def check(self) -> None:
         check.nonnegative(weight_decay=self.weight_decay)
 
     def update(self, g: Any, s: Any, p: Any, k: Any) -> tuple[Any, Any]:
-        return g + self.weight_decay * p, s
+        return (g if is_zero(self.weight_decay) else g + self.weight_decay * p), s
 
 
 class SubtractDecayedWeights(AddDecayedWeights):
     name = "weight_decay"
 
     def update(self, g: Any, s: Any, p: Any, k: Any) -> tuple[Any, Any]:
-        return g - self.weight_decay * p, s
+        return (g if is_zero(self.weight_decay) else g - self.weight_decay * p), s
 
 
 class AddCorrectedDecay(AddDecayedWeights):

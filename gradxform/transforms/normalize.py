@@ -9,7 +9,7 @@ import jax.numpy as jnp
 from gradxform.core import check
 from gradxform.core.chain import Chain, lift
 from gradxform.core.hyper import Hyper
-from gradxform.core.numbers import abs_sq, global_norm, quotient
+from gradxform.core.numbers import abs_sq, norm_of, quotient
 from gradxform.core.rule import Reach, Rule, TreeRule
 
 
@@ -26,7 +26,7 @@ class NormalizeByUpdateNorm(TreeRule):
             check.axis(axis_name=self.axis_name)
 
     def measure(self, gs: list[Any], s: Any, t: Any) -> tuple[Any, Any]:
-        return quotient(self.scale_factor, global_norm(gs, axis_name=self.axis_name) + self.eps, self.eps), s
+        return quotient(self.scale_factor, norm_of(gs, self.axis_name) + self.eps, self.eps), s
 
     def update(self, g: Any, s: Any, p: Any, k: Any) -> tuple[Any, Any]:
         return g * k, s

@@ -73,11 +73,11 @@ class ScaleByTrustRatio(Rule):
     def check(self) -> None:
         check.nonnegative(min_norm=self.min_norm, trust_coefficient=self.trust_coefficient, eps=self.eps)
 
-    def update(self, g: Any, s: Any, p: Any, k: Any) -> tuple[Any, Any]:
+    def ratio(self, g: Any, p: Any, k: Any) -> Any:
         p_norm = jnp.maximum(jnp.sqrt(jnp.sum(abs_sq(p))), self.min_norm)
         g_norm = jnp.maximum(jnp.sqrt(jnp.sum(abs_sq(g))), self.min_norm)
         ratio = self.trust_coefficient * p_norm / (g_norm + self.eps)
-        return g * jnp.where((p_norm == 0.0) | (g_norm == 0.0), 1.0, ratio), s
+        return jnp.where((p_norm == 0.0) | (g_norm == 0.0), 1.0, ratio)
 
 
 class Identity(Rule):
