@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import Any
 
 # Functions that gradxform and optax share by name and arguments.
@@ -34,16 +35,46 @@ BOTH: dict[str, tuple[str, tuple[Any, ...], dict[str, Any]]] = {
 }
 
 
+# Stages that stand beside them in a chain.
+STAGES: dict[str, tuple[str, tuple[Any, ...], dict[str, Any]]] = {
+    "clip": ("clip_by_global_norm", (1.0,), {}),
+    "centralize": ("centralize", (), {}),
+    "decay": ("add_decayed_weights", (1e-4,), {}),
+    "direction": ("scale_by_adam", (), {}),
+    "rate": ("scale_by_learning_rate", (1e-3,), {}),
+}
+
+ACCUMULATE = {"gradxform": "accumulate", "optax": "MultiSteps"}
+
+# What stands around a chain; "bfloat16" changes the gradients alone.
+AROUND: dict[str, Callable[[Any, Any], Any]] = {
+    "bfloat16": lambda library, tx: tx,
+    "finite": lambda library, tx: library.apply_if_finite(tx, 5),
+    "accumulate": lambda library, tx: (library.MultiSteps if library.__name__ == "optax" else library.accumulate)(
+        tx, 4
+    ),
+}
+
+COMPOSED = [
+    "bfloat16+clip+adamw",
+    "decay+clip+momentum",
+    "centralize+clip+adam",
+    "direction+clip+rate",
+    "clip+lamb",
+    "finite+adamw",
+    "finite+clip+adamw",
+    "accumulate+adamw",
+    "accumulate+clip+adamw",
+]
+
+
 def jax_chain(library: Any, name: str) -> Any:
-    """`clip+adamw` is `chain(clip_by_global_norm(1.0), adamw(1e-3))`, in either library."""
-    stages = []
-    for part in name.split("+"):
-        if part == "clip":
-            stages.append(library.clip_by_global_norm(1.0))
-        else:
-            function, args, kwargs = BOTH[part]
-            stages.append(getattr(library, function)(*args, **kwargs))
-    return library.chain(*stages)
+    """`finite+clip+adamw` is `apply_if_finite(chain(clip_by_global_norm(1.0), adamw(1e-3)), 5)`, in either library."""
+    first, *rest = name.split("+")
+    if first in AROUND:
+        return AROUND[first](library, jax_chain(library, "+".join(rest)))
+    stages = [(BOTH | STAGES)[part] for part in (first, *rest)]
+    return library.chain(*(getattr(library, function)(*args, **kwargs) for function, args, kwargs in stages))
 
 
 TORCH: dict[str, tuple[str, dict[str, Any]]] = {

@@ -152,7 +152,7 @@ def table(figures: dict[str, Any]) -> str:
     steps = [
         ratio(found["gradxform"]["step"], found["optax"]["step"])[0]
         for key, found in figures["trees"].items()
-        if key.startswith("resnet50") and "clip" not in key
+        if key.startswith("resnet50") and key.removeprefix("resnet50, ") in optimizers.BOTH
     ]
     if steps:
         lines.append(
@@ -214,7 +214,7 @@ def main() -> None:
             "Import of every name": import_times("[getattr(x, name) for name in dir(x)]"),
         },
     }
-    jobs = HEADLINES + [("resnet50", name) for name in optimizers.BOTH]
+    jobs = HEADLINES + [("resnet50", name) for name in (*optimizers.BOTH, *optimizers.COMPOSED)]
     for tree, optimizer in jobs:
         key = f"{tree}, {optimizer}"
         if options.only not in key:

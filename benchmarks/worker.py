@@ -54,7 +54,8 @@ class JaxWorker:
         rng = np.random.default_rng(0)
         found = {k: np.asarray(rng.standard_normal(s), np.float32) for k, s in shapes.ALL[tree]().items()}
         self.params = {k: jax.device_put(0.02 * v) for k, v in found.items()}
-        self.grads = {k: jax.device_put(0.01 * v) for k, v in found.items()}
+        kind = jax.numpy.bfloat16 if "bfloat16" in optimizer else np.float32
+        self.grads = {k: jax.device_put((0.01 * v).astype(kind)) for k, v in found.items()}
         self.tx = optimizers.jax_chain(self.library, optimizer)
         if self.packed:
             self.tx = self.library.packed(self.tx)

@@ -77,8 +77,8 @@ class Accumulate(GradientTransformation):
         given = {"weight": weight, "value": value * inverse}
         closes = state.seen + 1 >= jnp.maximum(jnp.round(evaluate(self.every, state.steps)), 1)
         ok = closes & (self._agreed(weight) > 0)
-        totals = opened.structure.unflatten([leaf.g if leaf.g is None else leaf.memory for leaf in opened.leaves])
-        tx, grads, _ = multiplied(self.inner, totals, inverse)
+        sums = [leaf.g if leaf.g is None or leaf.memory is None else leaf.memory for leaf in opened.leaves]
+        tx, grads, _ = multiplied(self.inner, opened.structure.unflatten(sums), inverse)
         extra = extra | {name: given[name] for name in figures}
         new, inner = update_if(ok, tx, grads, state.inner, params, extra)
         steps = jnp.where(ok, next_count(state.steps), state.steps)

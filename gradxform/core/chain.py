@@ -136,7 +136,7 @@ class Chain(GradientTransformation):
 
     def scaled(self, by: Any) -> Chain:
         """The same chain, with the same state, for gradients that are to be multiplied by an array first."""
-        return Chain((Lifted(Times(by), label="times"), *self.stages))
+        return Chain((Lifted(Times(by), label="(times)"), *self.stages))
 
     @property
     def reach(self) -> Reach:

@@ -83,7 +83,8 @@ def global_norm(updates: Any, *, axis_name: Any = None) -> Any:
     if axis_name is not None:
         check.axis(axis_name=axis_name)
     leaves = jax.tree.leaves(updates, is_leaf=is_row_leaf)
-    return norm_of([apart(x) for x in leaves if x is not None and not _is_float0(x)], axis_name)
+    arrays = [x if isinstance(x, Rows) else jnp.asarray(x) for x in leaves if x is not None and not _is_float0(x)]
+    return norm_of([apart(x) for x in arrays], axis_name)
 
 
 def norm_of(arrays: Sequence[Any], axis_name: Any) -> Any:

@@ -78,8 +78,8 @@ def _runner(walk: Callable[..., Any], bound: Sequence[Bound], inline: bool) -> C
     values, treedef = jax.tree.flatten([(b.rule, b.k) for b in bound])
     data = [x if isinstance(x, jax.Array | np.ndarray | np.generic) else None for x in values]
     static = tuple(x if d is None else None for x, d in zip(values, data, strict=True))
-    key = (walk, treedef, tuple(b.name for b in bound), static)
-    run = _traced_once(*key, inline) if is_hashable(key) else functools.partial(*key)
+    key = (treedef, tuple(b.name for b in bound), static)
+    run = _traced_once(walk, *key, inline) if is_hashable(key) else functools.partial(walk, *key)
     return functools.partial(run, data)
 
 
@@ -150,12 +150,13 @@ def _again(stages: list[tuple[Rule, Any]], g: Any, memory: list[Any], p: Any, dt
 
     Numbers become arrays: XLA would write out what it makes of a constant for all leaves of one shape.
     """
-    values, treedef = jax.tree.flatten(stages)
+    values, structure = jax.tree.leaves(stages), jax.tree.structure(stages)
     numbers = {i: jnp.asarray(x, real_dtype(dtype)) for i, x in enumerate(values) if type(x) is float and x != 0.0}
     numbers |= {i: x for i, x in enumerate(values) if isinstance(x, jax.Array)}
     numbers, g, memory, p = apart((numbers, g, memory, p))
     g, p = g.astype(dtype), None if p is None else p.astype(dtype)
-    for (rule, k), s in zip(treedef.unflatten([numbers.get(i, x) for i, x in enumerate(values)]), memory, strict=True):
+    stages = jax.tree.unflatten(structure, [numbers.get(i, x) for i, x in enumerate(values)])
+    for (rule, k), s in zip(stages, memory, strict=True):
         g = rule.again(g, s, p, k)
     return g, p
 

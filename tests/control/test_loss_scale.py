@@ -115,24 +115,6 @@ def test_one_reduction_serves_clipping_metrics_guard_and_loss_scale():
     assert count[0] == count[1] > 0
 
 
-def temporaries(tx, p):
-    return gx.make_step(tx).lower(p, tx.init(p), p).compile().memory_analysis().temp_size_in_bytes
-
-
-@pytest.mark.skipif(jax.__version_info__[:2] != (0, 10), reason="JAX 0.7 and 0.12 keep one more gradient tree")
-@pytest.mark.parametrize("make", [gx.adamw, lambda rate: gx.sgd(rate, 0.9)], ids=["adamw", "sgd"])
-def test_the_choice_takes_at_most_one_gradient_tree(make):
-    """That much is the unscaled gradients, which XLA's reductions on the CPU read from memory.
-
-    Choosing among the results, or a conditional, would keep the old and the new statistics as well.
-    """
-    p, inner = {"w": jnp.ones(100_000), "v": jnp.ones(100_001)}, make(0.1)
-    tree = 4 * 200_001
-    assert temporaries(gx.dynamic_loss_scale(inner), p) <= temporaries(inner, p) + tree + 1000
-    assert temporaries(gx.guard(inner, spike=6.0), p) <= temporaries(inner, p) + tree + 1000
-    assert temporaries(gx.guard(gx.sgd(0.1, 0.9)), p) <= 1000
-
-
 def test_a_gradient_that_is_a_plain_number_is_divided_too():
     tx = gx.static_loss_scale(gx.sgd(0.5), 1024.0)
     state = tx.init({"a": 1.0})

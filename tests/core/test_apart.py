@@ -1,0 +1,131 @@
+"""What sums over a computed array computes it for itself: nothing as large as the tree is written for it."""
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+
+import gradxform as gx
+
+SHAPES = {"a": (300, 400), "b": (300, 400), "c": (400, 500), "d": (400, 500)}
+BYTES = sum(4 * np.prod(shape) for shape in SHAPES.values())
+
+
+def clipped(*more):
+    return gx.chain(gx.clip_by_global_norm(0.1), gx.adamw(1e-3), *more)
+
+
+COMPOSED = {
+    "clip, adamw": (clipped, jnp.float32),
+    "clip, adamw, bfloat16 gradients": (clipped, jnp.bfloat16),
+    "decay, clip, momentum": (
+        lambda: gx.chain(gx.add_decayed_weights(1e-2), gx.clip_by_global_norm(0.1), gx.sgd(0.1, 0.9)),
+        jnp.float32,
+    ),
+    "scheduled decay, clip, sgd": (
+        lambda: gx.chain(
+            gx.add_decayed_weights(gx.linear_schedule(1e-2, 0.0, 9)), gx.clip_by_global_norm(0.1), gx.sgd(0.1)
+        ),
+        jnp.float32,
+    ),
+    "unscale, clip, adamw": (lambda: gx.chain(gx.unscale(128.0), clipped()), jnp.bfloat16),
+    "centralize, normalize, adam": (
+        lambda: gx.chain(gx.centralize(), gx.normalize_by_update_norm(), gx.adam(1e-3)),
+        jnp.float32,
+    ),
+    "adam, clip": (
+        lambda: gx.chain(gx.scale_by_adam(), gx.clip_by_global_norm(0.1), gx.scale_by_learning_rate(0.1)),
+        jnp.float32,
+    ),
+    "adam with nesterov, clip": (
+        lambda: gx.chain(gx.scale_by_adam(nesterov=True), gx.clip_by_global_norm(0.1), gx.scale(-0.1)),
+        jnp.float32,
+    ),
+    "lamb": (lambda: gx.lamb(1e-3, weight_decay=0.1), jnp.float32),
+    "clip, lamb": (lambda: gx.chain(gx.clip_by_global_norm(0.1), gx.lamb(1e-3)), jnp.bfloat16),
+    "lars": (lambda: gx.lars(1e-3), jnp.float32),
+    "adam, a norm for each array": (
+        lambda: gx.chain(gx.scale_by_adam(), gx.clip_by_block_rms(0.5), gx.scale(-0.1)),
+        jnp.float32,
+    ),
+    "guard": (lambda: gx.guard(gx.adamw(1e-3)), jnp.float32),
+    "guard, clip": (lambda: gx.guard(clipped()), jnp.bfloat16),
+    "loss scale": (lambda: gx.dynamic_loss_scale(gx.adamw(1e-3)), jnp.float32),
+    "loss scale, clip": (lambda: gx.dynamic_loss_scale(clipped()), jnp.bfloat16),
+    "accumulate, clip": (lambda: gx.accumulate(clipped(), 4), jnp.float32),
+    "metrics": (lambda: gx.measure(gx.adamw(1e-3), grad_norm=True), jnp.float32),
+}
+
+
+def trees(dtype):
+    rng = np.random.default_rng(0)
+    params = {k: jnp.asarray(rng.standard_normal(s), jnp.float32) for k, s in SHAPES.items()}
+    return params, {k: jnp.asarray(rng.standard_normal(s), dtype) for k, s in SHAPES.items()}
+
+
+def _sums_read_what_they_add():
+    x = jnp.ones((300, 400))
+    memory = jax.jit(lambda x: jnp.sum(x * x)).lower(x).compile().memory_analysis()
+    return memory.temp_size_in_bytes < x.nbytes / 2
+
+
+@pytest.mark.skipif(not _sums_read_what_they_add(), reason="this XLA writes x * x to memory for jnp.sum(x * x)")
+@pytest.mark.parametrize("name", COMPOSED)
+def test_no_temporaries_as_large_as_a_leaf(name):
+    make, dtype = COMPOSED[name]
+    (params, grads), tx = trees(dtype), make()
+    compiled = gx.make_step(tx).lower(params, tx.init(params), grads).compile()
+    assert compiled.memory_analysis().temp_size_in_bytes < 0.01 * BYTES
+
+
+def test_one_norm_serves_user_clip_and_loss_scale():
+    params, grads = trees(jnp.float32)
+    tx = clipped()
+
+    def sums(f, *args):
+        return jax.jit(f).lower(*args).compile().as_text().count(" reduce(")
+
+    alone = sums(tx.update, grads, tx.init(params), params)
+    assert sums(lambda g, s, p: (gx.global_norm(g), tx.update(g, s, p)), grads, tx.init(params), params) == alone
+    scaled = gx.dynamic_loss_scale(tx)
+    assert sums(scaled.update, grads, scaled.init(params), params) == alone
+
+
+@pytest.mark.parametrize("name", [name for name in COMPOSED if "clip" in name or "norm" in name])
+def test_the_norm_is_that_of_what_goes_on(name):
+    """Computed twice, the same twice: a stage that measures once more behind the clipping finds the bound."""
+    before = {
+        "decay, clip, momentum": [gx.add_decayed_weights(1e-2)],
+        "unscale, clip, adamw": [gx.unscale(128.0)],
+        "centralize, normalize, adam": [gx.centralize()],
+        "adam, clip": [gx.scale_by_adam()],
+        "adam with nesterov, clip": [gx.scale_by_adam(nesterov=True)],
+    }.get(name, [])
+    params, grads = trees(COMPOSED[name][1])
+    tx = gx.chain(*before, gx.clip_by_global_norm(0.1))
+    updates, _ = jax.jit(tx.update)(grads, tx.init(params), params)
+    # 340,000 squares are added in float32 here and in the stage.
+    np.testing.assert_allclose(_norm(updates), 0.1, rtol=2e-6)
+
+
+def _norm(tree):
+    return np.sqrt(sum(np.sum(np.asarray(x, np.float64) ** 2) for x in tree.values()))
+
+
+def test_zero_eps_and_zero_gradients_do_not_poison_the_norm():
+    params = {"a": jnp.ones((300, 400)), "b": jnp.ones(7)}
+    grads = {"a": jnp.zeros((300, 400)), "b": jnp.arange(7.0)}
+    tx = gx.chain(gx.scale_by_adam(eps=0.0), gx.clip_by_global_norm(1.0))
+    updates, _ = jax.jit(tx.update)(grads, tx.init(params), params)
+    np.testing.assert_allclose(_norm(updates), 1.0, rtol=1e-6)
+    np.testing.assert_array_equal(updates["a"], 0.0)
+
+
+def test_a_number_that_takes_a_name_of_the_users():
+    """The stage that a loss scale puts first has a name that moves no other."""
+    params, grads = trees(jnp.float32)
+    tx = gx.dynamic_loss_scale(gx.named_chain(("times", gx.trace(0.9)), ("by", gx.scale(gx.tunable(0.5)))))
+    state = tx.init(params)
+    updates, new = jax.jit(tx.update)(grads, state, params)
+    assert jax.tree.structure(new) == jax.tree.structure(state)
+    np.testing.assert_allclose(updates["a"], 0.5 / 2**15 * grads["a"], rtol=1e-6)
