@@ -10,7 +10,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from gradxform.core.numbers import apart, compute_dtype, real_dtype
+from gradxform.core.numbers import apart, compute_dtype, each_apart, real_dtype
 from gradxform.core.rows import Rows
 from gradxform.core.rule import Rule, scaled
 from gradxform.core.tree import Leaf
@@ -43,16 +43,19 @@ def flush(leaves: Sequence[Leaf]) -> None:
 def gradients(leaves: Sequence[Leaf]) -> list[Any]:
     """The gradients as the rules that wait for them leave them, for what sees all leaves; kept apart where these rules
     may run again. Where they remember nothing, they go on waiting."""
-    raw = {id(leaf) for leaf in leaves if not leaf.bound}
-    copies = {id(leaf): leaf.copy() for leaf in leaves if leaf.bound and _run_again(leaf)}
-    flush([leaf for leaf in leaves if id(leaf) not in copies or any(b.name in leaf.memory for b in leaf.bound)])
-    for leaf in leaves:
-        if id(leaf) in copies:
-            copies[id(leaf)].memory = leaf.memory
-    for copy, run in _waiting(copies.values(), _walk_again):
+    raw = [leaf for leaf in leaves if not leaf.bound]
+    again = {leaf: None for leaf in leaves if leaf.bound and _run_again(leaf)}
+    copies = [leaf.copy() for leaf in again]
+    flush([leaf for leaf in leaves if leaf not in again or any(b.name in leaf.memory for b in leaf.bound)])
+    for leaf, copy in zip(again, copies, strict=True):
+        copy.memory = leaf.memory
+    for copy, run in _waiting(copies, _walk_again):
         with Note(copy.path):
             copy.g = run(copy.g, {b.name: copy.memory.get(b.name) for b in copy.bound}, copy.p)
-    return [apart(leaf.g) if id(leaf) in raw else copies.get(id(leaf), leaf).g for leaf in leaves]
+    found = {leaf: leaf.g for leaf in leaves}
+    found |= zip(raw, each_apart([leaf.g for leaf in raw]), strict=True)
+    found |= zip(again, (copy.g for copy in copies), strict=True)
+    return [found[leaf] for leaf in leaves]
 
 
 def _run_again(leaf: Leaf) -> bool:
