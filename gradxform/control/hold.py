@@ -45,7 +45,8 @@ def tree_norm(tree: Any, axis_name: Any, what: str, by: Any = None) -> Any:
         raise ValueError(f"{what} sees one device's part of a leaf inside shard_map: give axis_name")
     if by is None:
         return norm_of(each_apart(leaves), axis_name)
-    return norm_of([times(x, by) for by, x in (apart((by, x)) for x in leaves)], axis_name)
+    pairs = [apart((by, x)) for x in leaves]
+    return norm_of([times(x, k) for k, x in pairs], axis_name)
 
 
 def _counts(x: Any) -> bool:

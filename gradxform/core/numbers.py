@@ -101,7 +101,8 @@ def apart(tree: Any) -> Any:
     XLA's CPU compiler reads a computed array into a sum where nothing else wants it; where something does, the array is
     written to memory first, and two computations of one thing are made one.
     """
-    return jax.lax.optimization_barrier(tree)
+    traced = any(isinstance(x, jax.core.Tracer) for x in jax.tree.leaves(tree))
+    return jax.lax.optimization_barrier(tree) if traced else tree
 
 
 def axis_names(axis_name: Any) -> tuple[str, ...]:
