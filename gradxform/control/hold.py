@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from typing import Any
 
 import jax
@@ -106,15 +106,36 @@ def update_if(
 
 def _run_held(ok: Any, closed: Any, held: list[Any], n: int) -> tuple[list[Any], list[Any]]:
     """Run a program `state -> updates, state`; `n` of its results are updates."""
+    jaxpr = closed.jaxpr
+    slots = list(zip(jaxpr.outvars[n:], jaxpr.invars, held, strict=True))
+    old = _made(jaxpr, {v: x for v, _, x in slots if not _is_literal(v)})
+    known = _run(ok, closed, held, old)
+
+    def settle(v: Any, own: Any, x: Any) -> Any:
+        chosen = v is own or (not _is_literal(v) and old.get(v) is x)
+        return (_read(known, v) if chosen else _choose(ok, _read(known, v), x)).astype(x.dtype)
+
+    return [_read(known, v) for v in jaxpr.outvars[:n]], [settle(*slot) for slot in slots]
+
+
+def _run(ok: Any, closed: Any, args: Sequence[Any], old: dict[Any, Any]) -> dict[Any, Any]:
+    """The values of a program's variables, those in `old` chosen where they are made, in called functions too."""
     from jax.extend.core import ClosedJaxpr, jaxpr_as_fun  # slow to import, and few programs hold anything
 
     jaxpr = closed.jaxpr
-    slots = list(zip(jaxpr.outvars[n:], jaxpr.invars, held, strict=True))
-    made = {v for eqn in jaxpr.eqns for v in eqn.outvars}
-    old = {v: x for v, _, x in slots if not _is_literal(v) and v in made}
+    known = dict(zip([*jaxpr.constvars, *jaxpr.invars], [*closed.consts, *args], strict=True))
     wanted = set(_variables(v for eqn in jaxpr.eqns for v in eqn.invars)) | set(_variables(jaxpr.outvars))
-    known = dict(zip([*jaxpr.constvars, *jaxpr.invars], [*closed.consts, *held], strict=True))
     for part in _parts(jaxpr.eqns, old):
+        if _calls(part[0]) and len(part) == 1:
+            (eqn,) = part
+            inner = eqn.params["jaxpr"]
+            pairs = list(zip(inner.jaxpr.outvars, eqn.outvars, strict=True))
+            chosen = _made(inner.jaxpr, {v: old[w] for v, w in pairs if w in old and not _is_literal(v)})
+            values = _run(ok, inner, [_read(known, v) for v in eqn.invars], chosen)
+            for v, w in pairs:
+                x = _read(values, v)
+                known[w] = _choose(ok, x, old[w]) if w in old and (_is_literal(v) or v not in chosen) else x
+            continue
         results = {v: None for eqn in part for v in eqn.outvars if v in wanted}
         needed = {v: None for v in _variables(v for eqn in part for v in eqn.invars) if v in known}
         run = jaxpr_as_fun(
@@ -122,16 +143,22 @@ def _run_held(ok: Any, closed: Any, held: list[Any], n: int) -> tuple[list[Any],
         )
         for v, x in zip(results, run(*(known[v] for v in needed)), strict=True):
             known[v] = _choose(ok, x, old[v]) if v in old else x
+    return known
 
-    def read(v: Any) -> Any:
-        kind: Any = v.aval
-        return jnp.asarray(v.val, kind.dtype) if _is_literal(v) else known[v]
 
-    def settle(v: Any, own: Any, x: Any) -> Any:
-        chosen = v is own or (not _is_literal(v) and old.get(v) is x)
-        return (read(v) if chosen else _choose(ok, read(v), x)).astype(x.dtype)
+def _made(jaxpr: Any, old: dict[Any, Any]) -> dict[Any, Any]:
+    """Those of the variables that an equation of the program makes."""
+    made = {v for eqn in jaxpr.eqns for v in eqn.outvars}
+    return {v: x for v, x in old.items() if v in made}
 
-    return [read(v) for v in jaxpr.outvars[:n]], [settle(*slot) for slot in slots]
+
+def _calls(eqn: Any) -> bool:
+    return eqn.primitive.name in ("jit", "pjit")
+
+
+def _read(known: dict[Any, Any], v: Any) -> Any:
+    kind: Any = v.aval
+    return jnp.asarray(v.val, kind.dtype) if _is_literal(v) else known[v]
 
 
 def _is_literal(v: Any) -> bool:
@@ -143,11 +170,15 @@ def _variables(atoms: Any) -> Iterator[Any]:
 
 
 def _parts(eqns: list[Any], old: dict[Any, Any]) -> Iterator[list[Any]]:
-    """The equations in order, a part ending where a new statistic is made."""
+    """The equations in order, a part ending where a new statistic is made; a call that makes some stands alone."""
     part: list[Any] = []
     for eqn in eqns:
+        makes = any(v in old for v in eqn.outvars)
+        if makes and _calls(eqn) and part:
+            yield part
+            part = []
         part.append(eqn)
-        if any(v in old for v in eqn.outvars):
+        if makes:
             yield part
             part = []
     if part:

@@ -9,6 +9,7 @@ import optax
 import pytest
 
 import gradxform as gx
+from tests.compiler import sums_in_place
 from tests.trajectories import double
 
 P = {"w": jnp.asarray([[1.0, -2.0, 0.5], [0.1, 0.2, 0.3]]), "b": jnp.asarray([0.25, 4.0])}
@@ -112,7 +113,7 @@ def test_rows_and_none():
     assert updates["b"] is None
 
 
-@pytest.mark.skipif(jax.__version_info__[:2] != (0, 10), reason="JAX 0.7 and 0.12 keep one more gradient tree")
+@sums_in_place
 def test_temporaries_beside_optax():
     """One more tree in the state, and none beside it."""
     p = {"w": jnp.ones(100_000), "v": jnp.ones(100_001)}

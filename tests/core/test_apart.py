@@ -6,6 +6,8 @@ import numpy as np
 import pytest
 
 import gradxform as gx
+from gradxform.core.walk import MANY
+from tests.compiler import sums_in_place
 
 SHAPES = {"a": (300, 400), "b": (300, 400), "c": (400, 500), "d": (400, 500)}
 BYTES = sum(4 * np.prod(shape) for shape in SHAPES.values())
@@ -63,19 +65,22 @@ def trees(dtype):
     return params, {k: jnp.asarray(rng.standard_normal(s), dtype) for k, s in SHAPES.items()}
 
 
-def _sums_read_what_they_add():
-    x = jnp.ones((300, 400))
-    memory = jax.jit(lambda x: jnp.sum(x * x)).lower(x).compile().memory_analysis()
-    return memory.temp_size_in_bytes < x.nbytes / 2
-
-
-@pytest.mark.skipif(not _sums_read_what_they_add(), reason="this XLA writes x * x to memory for jnp.sum(x * x)")
+@sums_in_place
 @pytest.mark.parametrize("name", COMPOSED)
 def test_no_temporaries_as_large_as_a_leaf(name):
     make, dtype = COMPOSED[name]
     (params, grads), tx = trees(dtype), make()
     compiled = gx.make_step(tx).lower(params, tx.init(params), grads).compile()
     assert compiled.memory_analysis().temp_size_in_bytes < 0.01 * BYTES
+
+
+@sums_in_place
+@pytest.mark.parametrize("name", ["guard", "guard, clip", "loss scale, clip", "accumulate, clip", "lamb"])
+def test_nor_with_so_many_leaves_that_they_share_a_function(name):
+    params = {f"w{i}": jnp.ones((100, 400)) for i in range(MANY + 2)}
+    tx = COMPOSED[name][0]()
+    compiled = gx.make_step(tx).lower(params, tx.init(params), params).compile()
+    assert compiled.memory_analysis().temp_size_in_bytes < 0.01 * 4 * 40_000 * len(params)
 
 
 def test_one_norm_serves_user_clip_and_loss_scale():
