@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import functools
 import inspect
-import itertools
 import math
 import operator
 from collections.abc import Sequence
@@ -111,11 +110,18 @@ def axis_names(axis_name: Any) -> tuple[str, ...]:
 
 
 def each_apart(arrays: Sequence[Any]) -> list[Any]:
-    """`apart` of each array; of small ones TOGETHER at a time, which is less to trace and to compile."""
-    small = [x for x in arrays if x.size <= SMALL]
-    parts = [apart(small[i : i + TOGETHER]) for i in range(0, len(small), TOGETHER)]
-    kept = itertools.chain.from_iterable(parts)
-    return [next(kept) if x.size <= SMALL else apart(x) for x in arrays]
+    """`apart` of each array; of small ones TOGETHER at a time, which is less to trace and to compile.
+
+    Not of arrays that vary over different axes inside `shard_map`: together all would vary over all.
+    """
+    alike: dict[Any, list[int]] = {}
+    for i, x in enumerate(arrays):
+        alike.setdefault(varying_axes(x) if x.size <= SMALL else i, []).append(i)
+    found: dict[int, Any] = {}
+    for at in alike.values():
+        for part in (at[i : i + TOGETHER] for i in range(0, len(at), TOGETHER)):
+            found |= zip(part, apart([arrays[i] for i in part]), strict=True)
+    return [found[i] for i in range(len(arrays))]
 
 
 def _summed_across(arrays: Sequence[Any], names: tuple[str, ...]) -> Any:
