@@ -50,9 +50,7 @@ ACCUMULATE = {"gradxform": "accumulate", "optax": "MultiSteps"}
 AROUND: dict[str, Callable[[Any, Any], Any]] = {
     "bfloat16": lambda library, tx: tx,
     "finite": lambda library, tx: library.apply_if_finite(tx, 5),
-    "accumulate": lambda library, tx: (library.MultiSteps if library.__name__ == "optax" else library.accumulate)(
-        tx, 4
-    ),
+    "accumulate": lambda library, tx: getattr(library, ACCUMULATE[library.__name__])(tx, 4),
 }
 
 COMPOSED = [
