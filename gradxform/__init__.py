@@ -13,7 +13,7 @@ _NAMES = {
     "core.chain": "chain lift named_chain",
     "core.state": "State view",
     "core.rows": "Rows map_rows value_and_grad_rows",
-    "core.numbers": "global_norm",
+    "core.norms": "global_norm",
     "params.select": "matching mindspore_decayed named ndim_at_least under weights_only",
     "params.groups": "groups masked partition",
     "transforms.freeze": "freeze",

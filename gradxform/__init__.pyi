@@ -29,7 +29,7 @@ from gradxform.core.chain import named_chain as named_chain
 from gradxform.core.hyper import Beta as Beta
 from gradxform.core.hyper import Hyper as Hyper
 from gradxform.core.hyper import Schedule as Schedule
-from gradxform.core.numbers import global_norm as global_norm
+from gradxform.core.norms import global_norm as global_norm
 from gradxform.core.rows import Rows as Rows
 from gradxform.core.rows import map_rows as map_rows
 from gradxform.core.rows import value_and_grad_rows as value_and_grad_rows

@@ -7,9 +7,9 @@ from typing import Any, NamedTuple
 import jax
 import jax.numpy as jnp
 
+from gradxform.core.arithmetic import next_count, real_dtype
 from gradxform.core.chain import Chain, lift
 from gradxform.core.hyper import coerce_fields
-from gradxform.core.numbers import next_count, real_dtype
 from gradxform.core.rows import Rows
 from gradxform.core.rule import Rule, Wrapper
 from gradxform.optimizers.adadelta import SquaredMeans

@@ -14,8 +14,8 @@ import jax.numpy as jnp
 import numpy as np
 
 from gradxform.core import check
+from gradxform.core.arithmetic import rounded
 from gradxform.core.hyper import Schedule, Tunable
-from gradxform.core.numbers import rounded
 from gradxform.core.value import Child
 
 

@@ -20,9 +20,9 @@ from gradxform.compat.mindspore_checks import (
 from gradxform.compat.mindspore_groups import Group, grouped, listed, said
 from gradxform.compat.mindspore_rules import EpsilonHatAdam
 from gradxform.core import check
+from gradxform.core.arithmetic import debias
 from gradxform.core.chain import Chain, chain, lift
 from gradxform.core.hyper import Beta, Hyper, Schedule
-from gradxform.core.numbers import debias
 from gradxform.core.rule import Rule
 from gradxform.optimizers.adadelta import scale_by_adadelta
 from gradxform.optimizers.adagrad import ScaleByRss, SumOfSquares

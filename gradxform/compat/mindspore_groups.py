@@ -17,7 +17,7 @@ from gradxform.core import check
 from gradxform.core.chain import Chain, Split
 from gradxform.core.lift import Step
 from gradxform.core.tree import Leaf
-from gradxform.core.walk import flush
+from gradxform.core.walk import run_pending
 from gradxform.params.select import Selector
 from gradxform.transforms.freeze import freeze
 
@@ -54,7 +54,7 @@ class OrderedSplit(Split):
     def update(self, name: str, leaves: list[Leaf], step: Step) -> None:
         super().update(name, leaves, step)
         place = {path: i for i, path in enumerate(self.groups.order)}  # type: ignore[attr-defined]
-        flush(sorted((leaf for leaf in leaves if leaf.path in place), key=lambda leaf: place[leaf.path]))
+        run_pending(sorted((leaf for leaf in leaves if leaf.path in place), key=lambda leaf: place[leaf.path]))
 
 
 def grouped(groups: Any, learning_rate: Any, weight_decay: Any, make: Callable[[Group], Chain]) -> Chain:

@@ -8,8 +8,8 @@ import jax.numpy as jnp
 import numpy as np
 
 from gradxform.core import check
+from gradxform.core.arithmetic import abs_sq, debias, rounded
 from gradxform.core.hyper import Beta, Hyper
-from gradxform.core.numbers import abs_sq, debias, rounded
 from gradxform.core.rows import Rows
 from gradxform.core.rule import Rule, Wrapper
 from gradxform.optimizers.adam import MaxMoments, Moments

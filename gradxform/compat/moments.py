@@ -6,8 +6,8 @@ from typing import Any, NamedTuple
 
 import jax.numpy as jnp
 
+from gradxform.core.arithmetic import abs_sq, debias, next_count, power, real_dtype
 from gradxform.core.hyper import Beta, Hyper
-from gradxform.core.numbers import abs_sq, debias, next_count, power, real_dtype
 from gradxform.core.rule import Rule
 from gradxform.optimizers.adagrad import ScaleByRss, SumOfSquares
 from gradxform.optimizers.adam import MaxMoments, ScaleByAmsgrad

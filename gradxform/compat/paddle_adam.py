@@ -13,8 +13,8 @@ from gradxform.compat.moments import EpsilonHatRadam, WarmedNadam
 from gradxform.compat.paddle_assembly import assembled
 from gradxform.compat.paddle_checks import at_least_zero, fractions, given, number
 from gradxform.compat.paddle_rules import ByParameter, InItsDtype, PoweredAdam, PoweredAdamax
+from gradxform.core.arithmetic import is_zero
 from gradxform.core.chain import Chain, chain, lift
-from gradxform.core.numbers import is_zero
 from gradxform.core.rule import Rule
 from gradxform.params.select import Selector
 from gradxform.strategies.lazy import lazy

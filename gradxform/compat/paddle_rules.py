@@ -8,8 +8,8 @@ from typing import Any, NamedTuple
 import jax.numpy as jnp
 
 from gradxform.compat.mindspore_checks import in_float32
+from gradxform.core.arithmetic import abs_sq, real_dtype
 from gradxform.core.hyper import Beta, Hyper, hyper_fields, replace_hyper
-from gradxform.core.numbers import abs_sq, real_dtype
 from gradxform.core.rule import Rule, Wrapper
 from gradxform.params.select import Selector
 from gradxform.transforms.clip import ClipByNorm

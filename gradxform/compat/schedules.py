@@ -12,8 +12,8 @@ import numpy as np
 from jax import lax
 
 from gradxform.core import check
+from gradxform.core.arithmetic import power
 from gradxform.core.hyper import Beta, FromFunction, Hyper, Schedule
-from gradxform.core.numbers import power
 from gradxform.schedules.arithmetic import SHAPES, between, half_cosine, raised, shares
 from gradxform.schedules.piecewise import Interpolated
 from gradxform.schedules.timed import Composed, Steps, Timed

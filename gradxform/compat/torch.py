@@ -16,8 +16,8 @@ from gradxform.compat.torch_extras import adadelta, adagrad, asgd, rmsprop, rpro
 from gradxform.compat.torch_lbfgs import lbfgs
 from gradxform.compat.torch_stages import decayed, stepped, turned
 from gradxform.compat.torch_state import load_state, save_state
+from gradxform.core.arithmetic import is_zero
 from gradxform.core.chain import Chain, chain, lift
-from gradxform.core.numbers import is_zero
 from gradxform.transforms.momentum import Trace
 
 __all__ = [

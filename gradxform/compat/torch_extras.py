@@ -10,8 +10,8 @@ from gradxform.compat.moments import EpsilonBesideRss
 from gradxform.compat.torch_checks import REFUSALS, nonnegative, number, pair, seen
 from gradxform.compat.torch_rules import Asgd, TorchRprop
 from gradxform.compat.torch_stages import assembled, decayed, stepped, turned
+from gradxform.core.arithmetic import is_zero
 from gradxform.core.chain import Chain, chain, lift
-from gradxform.core.numbers import is_zero
 from gradxform.optimizers.adadelta import ScaleByAdadelta
 from gradxform.optimizers.rmsprop import ScaleByRms, ScaleByStddev
 from gradxform.transforms.momentum import Trace

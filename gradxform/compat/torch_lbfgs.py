@@ -10,7 +10,7 @@ import jax.numpy as jnp
 
 from gradxform.compat.torch_checks import nonnegative, number
 from gradxform.compat.torch_wolfe import strong_wolfe
-from gradxform.core.numbers import compute_dtype
+from gradxform.core.arithmetic import compute_dtype
 from gradxform.core.transform import GradientTransformation
 from gradxform.core.tree import is_trained, open_tree
 from gradxform.transforms.objective import objective_of, of_path, value_dtype

@@ -7,8 +7,8 @@ from typing import Any, NamedTuple
 import jax.numpy as jnp
 
 from gradxform.compat.moments import NadamMoments, WarmedNadam
+from gradxform.core.arithmetic import next_count, real_dtype
 from gradxform.core.hyper import Hyper
-from gradxform.core.numbers import next_count, real_dtype
 from gradxform.core.rule import Rule
 from gradxform.optimizers.rprop import ScaleByRprop, StepSizes
 

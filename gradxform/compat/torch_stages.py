@@ -6,8 +6,8 @@ from typing import Any
 
 from gradxform.compat.kernels import TakesDense, unchecked
 from gradxform.compat.torch_checks import number
+from gradxform.core.arithmetic import is_zero
 from gradxform.core.chain import Chain, chain, lift
-from gradxform.core.numbers import is_zero
 from gradxform.transforms.decay import AddDecayedWeights
 from gradxform.transforms.scale import Scale, ScaleByLearningRate
 

@@ -11,10 +11,11 @@ import numpy as np
 
 from gradxform.control.hold import axis_or_none, inner_of, map_gradients, multiplied, tree_norm, update_if
 from gradxform.core import check
+from gradxform.core.arithmetic import compute_dtype, next_count
+from gradxform.core.devices import mean_over, varying_of
 from gradxform.core.hyper import Schedule, Tunable, coerce, evaluate
-from gradxform.core.numbers import compute_dtype, mean_over, next_count, varying_of
 from gradxform.core.transform import GradientTransformation
-from gradxform.core.tree import Leaf, is_trained, open_together, open_tree, parameter, places
+from gradxform.core.tree import Leaf, is_trained, memory_structure, open_together, open_tree, parameter
 from gradxform.core.value import Child
 
 
@@ -54,7 +55,7 @@ class Accumulate(GradientTransformation):
             return jnp.zeros_like(p, dtype=wide)
 
         ps = [parameter(path, p) for path, p in zip(*open_tree(params)[:2], strict=True)]
-        total = places(params).unflatten([zero(p) if is_trained(p) else None for p in ps])
+        total = memory_structure(params).unflatten([zero(p) if is_trained(p) else None for p in ps])
         floats, counts = ([jnp.zeros((), dtype) for _ in range(n)] for dtype, n in ((jnp.float32, 2), (jnp.int32, 3)))
         return AccumulateState(self.inner.init(params), total, *floats, *counts)
 

@@ -9,7 +9,8 @@ import jax.numpy as jnp
 
 from gradxform.control.hold import axis_or_none, inner_of, map_gradients, number, tree_norm, update_if
 from gradxform.core import check
-from gradxform.core.numbers import mean_over, next_count
+from gradxform.core.arithmetic import next_count
+from gradxform.core.devices import mean_over
 from gradxform.core.transform import GradientTransformation
 from gradxform.core.value import Child
 

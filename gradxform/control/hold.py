@@ -9,8 +9,10 @@ import jax
 import jax.numpy as jnp
 
 from gradxform.core import check
+from gradxform.core.arithmetic import cast, compute_dtype, real_dtype
 from gradxform.core.chain import Chain, stages_of
-from gradxform.core.numbers import apart, cast, compute_dtype, each_apart, norm_of, real_dtype, varying_axes
+from gradxform.core.devices import varying_axes
+from gradxform.core.norms import barrier, barrier_each, norm_of
 from gradxform.core.rows import Rows, is_row_leaf
 from gradxform.core.transform import GradientTransformation
 from gradxform.core.tree import is_inexact, open_tree
@@ -44,8 +46,8 @@ def tree_norm(tree: Any, axis_name: Any, what: str, by: Any = None) -> Any:
     if axis_name is None and any(varying_axes(x) for x in leaves):
         raise ValueError(f"{what} sees one device's part of a leaf inside shard_map: give axis_name")
     if by is None:
-        return norm_of(each_apart(leaves), axis_name)
-    pairs = [apart((by, x)) for x in leaves]
+        return norm_of(barrier_each(leaves), axis_name)
+    pairs = [barrier((by, x)) for x in leaves]
     return norm_of([times(x, k) for k, x in pairs], axis_name)
 
 

@@ -9,7 +9,7 @@ import jax.numpy as jnp
 
 from gradxform.control.hold import axis_or_none, inner_of, multiplied, number, tree_norm, update_if
 from gradxform.core import check
-from gradxform.core.numbers import cast, compute_dtype, next_count
+from gradxform.core.arithmetic import cast, compute_dtype, next_count
 from gradxform.core.transform import GradientTransformation
 from gradxform.core.value import Child
 

@@ -8,8 +8,8 @@ import jax
 import jax.numpy as jnp
 
 from gradxform.core import check
+from gradxform.core.arithmetic import compute_dtype
 from gradxform.core.chain import Chain, stages_of
-from gradxform.core.numbers import compute_dtype
 from gradxform.core.rows import Rows, is_row_leaf
 from gradxform.core.state import renewed
 from gradxform.core.transform import GradientTransformation, apply_updates

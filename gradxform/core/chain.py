@@ -8,16 +8,16 @@ from typing import Any, Protocol
 
 import jax.numpy as jnp
 
+from gradxform.core.arithmetic import next_count
 from gradxform.core.hyper import Hyper, hyper_fields
 from gradxform.core.lift import Freeze, Lifted, Step, Where, freeze_leaves
-from gradxform.core.numbers import next_count
 from gradxform.core.opaque import Foreign, Opaque
 from gradxform.core.rule import Reach, Rule
 from gradxform.core.state import State
 from gradxform.core.transform import GradientTransformation
-from gradxform.core.tree import Leaf, open_memories, open_together, open_tree, parameter, places
+from gradxform.core.tree import Leaf, memory_structure, open_memories, open_together, open_tree, parameter
 from gradxform.core.value import Child, Value
-from gradxform.core.walk import flush
+from gradxform.core.walk import run_pending
 
 
 class Stage(Protocol):
@@ -68,7 +68,7 @@ class Chain(GradientTransformation):
         leaves = [Leaf(path, None, parameter(path, p), {}) for path, p in zip(paths, ps, strict=True)]
         step = Step(count=jnp.zeros((), jnp.int32), t=None, tree={}, hyper={}, extra={}, params=params)
         self.init_stages(leaves, step)
-        memories = places(params).unflatten([None if leaf.p is None else leaf.memory for leaf in leaves])
+        memories = memory_structure(params).unflatten([None if leaf.p is None else leaf.memory for leaf in leaves])
         return State(step.count, memories, step.tree, step.hyper)
 
     def _update(self, updates: Any, state: State, params: Any, extra: dict[str, Any]) -> tuple[Any, State]:
@@ -77,7 +77,7 @@ class Chain(GradientTransformation):
         count = next_count(state.count)
         step = Step(state.count, count, dict(state.tree), state.hyper, extra, params, updates)
         self.update_stages(opened.leaves, step)
-        flush(opened.leaves)
+        run_pending(opened.leaves)
         return opened.close_updates(), State(count, opened.close_memories(), step.tree, state.hyper)
 
     def _evaluate(self, state: State, params: Any) -> Any:

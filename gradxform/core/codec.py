@@ -6,7 +6,7 @@ from typing import Any
 
 import jax.numpy as jnp
 
-from gradxform.core.numbers import real_dtype
+from gradxform.core.arithmetic import real_dtype
 from gradxform.core.rule import Rule, Wrapper
 
 

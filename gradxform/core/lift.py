@@ -9,12 +9,13 @@ from typing import Any, ClassVar, NamedTuple, Protocol
 import jax
 import jax.numpy as jnp
 
+from gradxform.core.arithmetic import compute_dtype
+from gradxform.core.devices import axis_names, varying_axes
 from gradxform.core.hyper import Tunable, hyper_fields, is_beta, replace_hyper, resolve, slot
-from gradxform.core.numbers import axis_names, compute_dtype, varying_axes
 from gradxform.core.rule import Reach, Rule, TreeRule
 from gradxform.core.tree import Leaf, is_trained, open_tree
 from gradxform.core.value import Child, Value, is_hashable
-from gradxform.core.walk import Bound, Note, flush, gradients, like
+from gradxform.core.walk import Pending, gradients, like, naming, run_pending
 
 
 class Where(Protocol):
@@ -89,7 +90,7 @@ class Lifted(Value):
             if isinstance(tunable := hyper_fields(self.rule)[field], Tunable):
                 step.hyper[key] = slot(tunable, is_beta(self.rule, field))
         rule = self.at(name, step)
-        for where in rule.wheres:
+        for where in rule.selectors:
             every = zip(*open_tree(step.params)[:2], strict=True)
             choose(where, [Leaf(path, None, p, {}) for path, p in every], step.whole)
         for leaf in leaves:
@@ -109,7 +110,7 @@ class Lifted(Value):
         rule, wanted = self.at(name, step), _extra(self.rule, name, step.extra)
         gs = gradients(leaves) if isinstance(rule, TreeRule) else []
         if rule.reach != Reach.ELEMENT and any(map(_varies, leaves)):
-            flush(leaves)
+            run_pending(leaves)
         if rule.per_example:
             _drop_examples(name, chosen)
         for leaf in leaves:
@@ -122,10 +123,10 @@ class Lifted(Value):
                 step.tree[step.prefix + name] = like(s, step.tree[step.prefix + name], name)
         else:
             k = rule.scalars(step.t, **wanted)
-        bound = Bound(name, rule, jax.tree.map(_strong, k))
+        pending = Pending(name, rule, jax.tree.map(_strong, k))
         for leaf in leaves:
             own = rule.for_leaf(leaf.path, leaf.array)
-            leaf.bound.append(bound if own is rule else bound._replace(rule=own))
+            leaf.pending.append(pending if own is rule else pending._replace(rule=own))
 
     def evaluate(self, name: str, leaves: list[Leaf], step: Step) -> None:
         rule = self.at(name, step)
@@ -163,7 +164,7 @@ class Freeze(Value):
     def update(self, name: str, leaves: list[Leaf], step: Step) -> None:
         for leaf in choose(self.where, leaves, step.whole):
             if leaf.g is not None:
-                leaf.bound = []
+                leaf.pending = []
                 leaf.g = jnp.zeros(leaf.g.shape, compute_dtype(leaf.g.dtype if leaf.p is None else leaf.p.dtype))
 
 
@@ -239,7 +240,7 @@ def _init_leaf(rule: Rule, leaf: Leaf) -> Any:
         s = jax.eval_shape(rule.init, jax.ShapeDtypeStruct(p.shape, wide))
         keep = {"sharding": sharding}
         return jax.tree.map(lambda x: jax.ShapeDtypeStruct(x.shape, x.dtype, **(keep if x.shape == p.shape else {})), s)
-    with Note(leaf.path):
+    with naming(leaf.path):
         s = rule.init(jnp.asarray(p).astype(wide))
     return jax.tree.map(functools.partial(_own, other=p), s)
 

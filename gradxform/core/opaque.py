@@ -10,7 +10,7 @@ from gradxform.core.rule import Reach
 from gradxform.core.transform import GradientTransformation
 from gradxform.core.tree import Leaf, open_tree
 from gradxform.core.value import Child, Value
-from gradxform.core.walk import flush
+from gradxform.core.walk import run_pending
 
 
 class Foreign(GradientTransformation):
@@ -57,7 +57,7 @@ class Opaque(Value):
 
     def update(self, name: str, leaves: list[Leaf], step: Step) -> None:
         leaves = [leaf for leaf in leaves if not leaf.frozen]
-        flush(leaves)
+        run_pending(leaves)
         params = None if step.params is None else _only(step.updates, leaves, [leaf.p for leaf in leaves])
         updates = _only(step.updates, leaves, [leaf.g for leaf in leaves])
         held = step.tree[step.prefix + name]

@@ -76,7 +76,7 @@ class Rows:
         """The indices, with every kind of padding turned into shape[0], which scatters drop."""
         return places_in(self.shape, self.indices)
 
-    def seats(self) -> Any:
+    def unique_indices(self) -> Any:
         """The places of summed rows, padding told apart: increasing, each once, as gathers and scatters like them."""
         places = self.places()
         return jnp.where(places < self.shape[0], places, self.shape[0] + jnp.arange(len(places), dtype=places.dtype))
@@ -108,8 +108,8 @@ class Rows:
         if wide == table.dtype:
             return table.at[self.places()].add(self.values.astype(wide), mode="drop")
         rows = self.summed()
-        seats = rows.seats()
-        return put_rows(table, seats, take_rows(table, seats).astype(wide) + rows.values)
+        unique_indices = rows.unique_indices()
+        return put_rows(table, unique_indices, take_rows(table, unique_indices).astype(wide) + rows.values)
 
 
 def places_in(shape: tuple[int, ...], indices: Any) -> Any:
@@ -118,15 +118,15 @@ def places_in(shape: tuple[int, ...], indices: Any) -> Any:
     return jnp.where((wide >= 0) & (wide < shape[0]), wide, shape[0])
 
 
-def take_rows(table: Any, seats: Any) -> Any:
-    """Some rows of a table; zeros for padding. `seats` increase, each once."""
-    return table.at[seats].get(mode="fill", fill_value=0, indices_are_sorted=True, unique_indices=True)
+def take_rows(table: Any, unique_indices: Any) -> Any:
+    """Some rows of a table; zeros for padding. `unique_indices` increase, each once."""
+    return table.at[unique_indices].get(mode="fill", fill_value=0, indices_are_sorted=True, unique_indices=True)
 
 
-def put_rows(table: Any, seats: Any, values: Any) -> Any:
-    """The table with some rows exchanged in place; padding is dropped. `seats` increase, each once."""
+def put_rows(table: Any, unique_indices: Any, values: Any) -> Any:
+    """The table with some rows exchanged in place; padding is dropped. `unique_indices` increase, each once."""
     new = values.astype(table.dtype)
-    return table.at[seats].set(new, mode="drop", indices_are_sorted=True, unique_indices=True)
+    return table.at[unique_indices].set(new, mode="drop", indices_are_sorted=True, unique_indices=True)
 
 
 def map_rows(f: Callable[..., Any], rows: Rows, *rest: Rows) -> Rows:

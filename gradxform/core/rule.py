@@ -39,9 +39,9 @@ class Rule(Value):
     """Zero in gives zero out, element by element, without memory or parameter: sparse rows may stay rows."""
     cheap: ClassVar[bool] = False
     """Sooner computed twice than kept, for what sums over its result. So is every `factor`."""
-    decays: ClassVar[tuple[str, ...] | None] = None
+    decay_rates: ClassVar[tuple[str, ...] | None] = None
     """The rates by whose n-th power n updates with a zero gradient are one; None where the memory does otherwise."""
-    grows: ClassVar[bool] = False
+    monotone: ClassVar[bool] = False
     """What `remember` gives for the largest sizes of gradient and memory in a block bounds what it gives inside it."""
     stored_params: ClassVar[bool] = False
     """`update` wants `p` in the dtype that it is stored in (the rule asks where the step will land)."""
@@ -123,7 +123,7 @@ class Rule(Value):
         return self
 
     @property
-    def wheres(self) -> tuple[Any, ...]:
+    def selectors(self) -> tuple[Any, ...]:
         """The selectors that `for_leaf` asks, outermost first."""
         return ()
 
@@ -184,8 +184,8 @@ class Wrapper(Rule):
         return self.rule.real_only
 
     @property
-    def decays(self) -> tuple[str, ...] | None:  # type: ignore[override]
-        return self.rule.decays
+    def decay_rates(self) -> tuple[str, ...] | None:  # type: ignore[override]
+        return self.rule.decay_rates
 
     @property
     def stored_params(self) -> bool:  # type: ignore[override]
@@ -208,5 +208,5 @@ class Wrapper(Rule):
         return self if inner is self.rule else self.with_fields(rule=inner)
 
     @property
-    def wheres(self) -> tuple[Any, ...]:
-        return self.rule.wheres
+    def selectors(self) -> tuple[Any, ...]:
+        return self.rule.selectors

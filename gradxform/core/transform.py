@@ -10,7 +10,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from gradxform.core.numbers import cast, compute_dtype
+from gradxform.core.arithmetic import cast, compute_dtype
 from gradxform.core.rows import Rows, is_row_leaf
 from gradxform.core.rule import Rule
 from gradxform.core.value import Value, is_hashable

@@ -17,16 +17,16 @@ GetAttrKey = jax.tree_util.GetAttrKey
 class Leaf:
     """One parameter on its way through a transformation: path, gradient, parameter, memory."""
 
-    __slots__ = ("bound", "frozen", "g", "memory", "p", "path")
+    __slots__ = ("frozen", "g", "memory", "p", "path", "pending")
 
     def __init__(self, path: str, g: Any, p: Any, memory: dict[str, Any]) -> None:
         self.path, self.g, self.p, self.memory = path, g, p, memory
-        self.bound: list[Any] = []
+        self.pending: list[Any] = []
         self.frozen = False
 
     def copy(self) -> Leaf:
         copy = Leaf(self.path, self.g, self.p, self.memory)
-        copy.bound, copy.frozen = self.bound, self.frozen
+        copy.pending, copy.frozen = self.pending, self.frozen
         return copy
 
     @property
@@ -66,7 +66,7 @@ def _in_variables(keys: Sequence[tuple[Any, ...]]) -> bool:
     return bool(keys) and all(k and isinstance(k[-1], GetAttrKey) and k[-1].name == "value" for k in keys)
 
 
-def places(tree: Any) -> Any:
+def memory_structure(tree: Any) -> Any:
     """The structure in which memories stand: that of the parameters, with a plain place for each variable.
 
     nnx would take a memory inside a variable apart at the first update.

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import functools
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from typing import Any, NamedTuple
@@ -10,14 +11,15 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from gradxform.core.numbers import apart, compute_dtype, each_apart, real_dtype
+from gradxform.core.arithmetic import compute_dtype, real_dtype
+from gradxform.core.norms import barrier, barrier_each
 from gradxform.core.rows import Rows
 from gradxform.core.rule import Rule, scaled
 from gradxform.core.tree import Leaf
 from gradxform.core.value import is_hashable
 
 
-class Bound(NamedTuple):
+class Pending(NamedTuple):
     """A rule at a step, on its way to the leaves: hyperparameters are numbers, scalars are computed."""
 
     name: str
@@ -30,30 +32,30 @@ MANY = 64
 and called; XLA inlines it. Fewer leaves leave no trace of it in the program."""
 
 
-def flush(leaves: Sequence[Leaf]) -> None:
+def run_pending(leaves: Sequence[Leaf]) -> None:
     """Walk every leaf through the rules that wait for it; each combination of rules is traced once per shape."""
     for leaf, run in _waiting(leaves, _walk):
-        memory = {b.name: leaf.memory[b.name] for b in leaf.bound if b.name in leaf.memory}
-        with Note(leaf.path):
+        memory = {b.name: leaf.memory[b.name] for b in leaf.pending if b.name in leaf.memory}
+        with naming(leaf.path):
             leaf.g, new = run(leaf.g, memory, leaf.p)
         leaf.memory = {**leaf.memory, **new}
-        leaf.bound = []
+        leaf.pending = []
 
 
 def gradients(leaves: Sequence[Leaf]) -> list[Any]:
     """The gradients as the rules that wait for them leave them, for what sees all leaves; kept apart where these rules
     may run again. Where they remember nothing, they go on waiting."""
-    raw = [leaf for leaf in leaves if not leaf.bound]
-    again = {leaf: None for leaf in leaves if leaf.bound and _run_again(leaf)}
+    raw = [leaf for leaf in leaves if not leaf.pending]
+    again = {leaf: None for leaf in leaves if leaf.pending and _run_again(leaf)}
     copies = [leaf.copy() for leaf in again]
-    flush([leaf for leaf in leaves if leaf not in again or any(b.name in leaf.memory for b in leaf.bound)])
+    run_pending([leaf for leaf in leaves if leaf not in again or any(b.name in leaf.memory for b in leaf.pending)])
     for leaf, copy in zip(again, copies, strict=True):
         copy.memory = leaf.memory
     for copy, run in _waiting(copies, _walk_again):
-        with Note(copy.path):
-            copy.g = run(copy.g, {b.name: copy.memory.get(b.name) for b in copy.bound}, copy.p)
+        with naming(copy.path):
+            copy.g = run(copy.g, {b.name: copy.memory.get(b.name) for b in copy.pending}, copy.p)
     found = {leaf: leaf.g for leaf in leaves}
-    found |= zip(raw, each_apart([leaf.g for leaf in raw]), strict=True)
+    found |= zip(raw, barrier_each([leaf.g for leaf in raw]), strict=True)
     found |= zip(again, (copy.g for copy in copies), strict=True)
     return [found[leaf] for leaf in leaves]
 
@@ -61,7 +63,7 @@ def gradients(leaves: Sequence[Leaf]) -> list[Any]:
 def _run_again(leaf: Leaf) -> bool:
     """Whether what the rules that wait for a leaf make of it can be had a second time, from what they remember."""
     return not isinstance(leaf.g, Rows) and all(
-        b.rule.runs_again(b.k, remembers=b.name in leaf.memory) for b in leaf.bound
+        b.rule.runs_again(b.k, remembers=b.name in leaf.memory) for b in leaf.pending
     )
 
 
@@ -69,19 +71,19 @@ def _waiting(leaves: Iterable[Leaf], walk: Callable[..., Any]) -> Iterator[tuple
     """Each leaf that rules wait for, and the walk through these rules."""
     waiting: dict[tuple[int, ...], list[Leaf]] = {}
     for leaf in leaves:
-        if leaf.bound:
-            waiting.setdefault(tuple(map(id, leaf.bound)), []).append(leaf)
+        if leaf.pending:
+            waiting.setdefault(tuple(map(id, leaf.pending)), []).append(leaf)
     for alike in waiting.values():
-        run = _runner(walk, alike[0].bound, inline=len(alike) < MANY)
+        run = _runner(walk, alike[0].pending, inline=len(alike) < MANY)
         yield from ((leaf, run) for leaf in alike)
 
 
-def _runner(walk: Callable[..., Any], bound: Sequence[Bound], inline: bool) -> Callable[..., Any]:
+def _runner(walk: Callable[..., Any], pending: Sequence[Pending], inline: bool) -> Callable[..., Any]:
     """`g, memory, p -> ...` through several rules, numbers static and arrays as data."""
-    values, treedef = jax.tree.flatten([(b.rule, b.k) for b in bound])
+    values, treedef = jax.tree.flatten([(b.rule, b.k) for b in pending])
     data = [x if isinstance(x, jax.Array | np.ndarray | np.generic) else None for x in values]
     static = tuple(x if d is None else None for x, d in zip(values, data, strict=True))
-    key = (treedef, tuple(b.name for b in bound), static)
+    key = (treedef, tuple(b.name for b in pending), static)
     run = _traced_once(walk, *key, inline) if is_hashable(key) else functools.partial(walk, *key)
     return functools.partial(run, data)
 
@@ -156,7 +158,7 @@ def _again(stages: list[tuple[Rule, Any]], g: Any, memory: list[Any], p: Any, dt
     values, structure = jax.tree.leaves(stages), jax.tree.structure(stages)
     numbers = {i: jnp.asarray(x, real_dtype(dtype)) for i, x in enumerate(values) if type(x) is float and x != 0.0}
     numbers |= {i: x for i, x in enumerate(values) if isinstance(x, jax.Array)}
-    numbers, g, memory, p = apart((numbers, g, memory, p))
+    numbers, g, memory, p = barrier((numbers, g, memory, p))
     g, p = g.astype(dtype), None if p is None else p.astype(dtype)
     stages = jax.tree.unflatten(structure, [numbers.get(i, x) for i, x in enumerate(values)])
     for (rule, k), s in zip(stages, memory, strict=True):
@@ -176,15 +178,11 @@ def like(new: Any, old: Any, name: str = "") -> Any:
     return jax.tree.map(same, new, old)
 
 
-class Note:
+@contextlib.contextmanager
+def naming(path: str) -> Iterator[None]:
     """Name the leaf in errors that its rule raises."""
-
-    def __init__(self, path: str) -> None:
-        self.path = path
-
-    def __enter__(self) -> None:
-        return None
-
-    def __exit__(self, kind: Any, error: Any, trace: Any) -> None:
-        if error is not None:
-            error.add_note(f"at leaf {self.path!r}")
+    try:
+        yield
+    except Exception as error:
+        error.add_note(f"at leaf {path!r}")
+        raise

@@ -16,7 +16,7 @@ from gradxform.core.lift import Freeze, Lifted, Step, choose
 from gradxform.core.opaque import Opaque
 from gradxform.core.state import find_state
 from gradxform.core.transform import GradientTransformation, refuse_stranger
-from gradxform.core.tree import Leaf, open_tree, places
+from gradxform.core.tree import Leaf, memory_structure, open_tree
 
 
 class Row(NamedTuple):
@@ -71,7 +71,7 @@ def explain(tx: GradientTransformation, params: Any) -> Explanation:
     inner = _inner(tx)
     routes: dict[str, list[tuple[str, str]]] = {path: [] for path in paths}
     _route(inner, leaves, shapes, "", (), routes)
-    kept = [places(shapes).flatten_up_to(memories) for memories in _memories(inner, state)]
+    kept = [memory_structure(shapes).flatten_up_to(memories) for memories in _memories(inner, state)]
     values = hyperparams_at(inner, 0)
     rows = [
         _row(leaf, routes[leaf.path], [memories[i] for memories in kept], values)

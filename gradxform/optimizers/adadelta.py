@@ -7,9 +7,9 @@ from typing import Any, NamedTuple
 import jax.numpy as jnp
 
 from gradxform.core import check
+from gradxform.core.arithmetic import abs_sq
 from gradxform.core.chain import Chain, chain, lift
 from gradxform.core.hyper import Beta, Hyper
-from gradxform.core.numbers import abs_sq
 from gradxform.core.rule import Rule
 from gradxform.params.select import mask_selector
 from gradxform.transforms.decay import AddDecayedWeights
@@ -24,7 +24,7 @@ class SquaredMeans(NamedTuple):
 class ScaleByAdadelta(Rule):
     rho: Beta = 0.9
     eps: Hyper = 1e-6
-    decays = ("rho",)
+    decay_rates = ("rho",)
 
     def check(self) -> None:
         check.fraction(rho=self.rho)

@@ -8,9 +8,9 @@ import jax.numpy as jnp
 from jax import lax
 
 from gradxform.core import check
+from gradxform.core.arithmetic import abs_sq
 from gradxform.core.chain import Chain, chain, lift
 from gradxform.core.hyper import Hyper
-from gradxform.core.numbers import abs_sq
 from gradxform.core.rule import Rule
 from gradxform.transforms.scale import scale_by_learning_rate
 
@@ -22,8 +22,8 @@ class SumOfSquares(NamedTuple):
 class ScaleByRss(Rule):
     initial_accumulator_value: Hyper = 0.1
     eps: Hyper = 1e-7
-    decays = ()
-    grows = True
+    decay_rates = ()
+    monotone = True
 
     def check(self) -> None:
         check.nonnegative(initial_accumulator_value=self.initial_accumulator_value, eps=self.eps)

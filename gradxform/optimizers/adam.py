@@ -7,10 +7,10 @@ from typing import Any, NamedTuple
 import jax.numpy as jnp
 
 from gradxform.core import check
+from gradxform.core.arithmetic import abs_sq, debias, is_zero, quotient
 from gradxform.core.chain import Chain, chain, lift
 from gradxform.core.codec import stored_in
 from gradxform.core.hyper import Beta, Hyper
-from gradxform.core.numbers import abs_sq, debias, is_zero, quotient
 from gradxform.core.rule import Rule
 from gradxform.transforms.decay import add_decayed_weights
 from gradxform.transforms.scale import scale_by_learning_rate
@@ -27,8 +27,8 @@ class ScaleByAdam(Rule):
     eps: Hyper = 1e-8
     eps_root: Hyper = 0.0
     nesterov: bool = False
-    decays = ("b1", "b2")
-    grows = True
+    decay_rates = ("b1", "b2")
+    monotone = True
 
     def check(self) -> None:
         check.fraction(b1=self.b1, b2=self.b2)
@@ -64,8 +64,8 @@ class ScaleByAmsgrad(Rule):
     eps_root: Hyper = 0.0
     bias_correction_mu: bool = True
     bias_correction_nu: bool = True
-    decays = ("b1", "b2")
-    grows = True
+    decay_rates = ("b1", "b2")
+    monotone = True
 
     def check(self) -> None:
         check.fraction(b1=self.b1, b2=self.b2)

@@ -7,9 +7,9 @@ from typing import Any, NamedTuple
 import jax.numpy as jnp
 
 from gradxform.core import check
+from gradxform.core.arithmetic import debias
 from gradxform.core.chain import Chain, chain, lift
 from gradxform.core.hyper import Beta, Hyper
-from gradxform.core.numbers import debias
 from gradxform.core.rule import Rule
 from gradxform.transforms.decay import add_decayed_weights
 from gradxform.transforms.scale import scale_by_learning_rate
@@ -24,8 +24,8 @@ class ScaleByAdamax(Rule):
     b1: Beta = 0.9
     b2: Beta = 0.999
     eps: Hyper = 1e-8
-    decays = ("b1", "b2")
-    grows = True
+    decay_rates = ("b1", "b2")
+    monotone = True
 
     def check(self) -> None:
         check.fraction(b1=self.b1, b2=self.b2)

@@ -7,9 +7,9 @@ from typing import Any, NamedTuple
 import jax.numpy as jnp
 
 from gradxform.core import check
+from gradxform.core.arithmetic import abs_sq, debias, quotient
 from gradxform.core.chain import Chain, chain, lift
 from gradxform.core.hyper import Beta, Hyper
-from gradxform.core.numbers import abs_sq, debias, quotient
 from gradxform.core.rule import Rule
 from gradxform.transforms.scale import scale_by_learning_rate
 

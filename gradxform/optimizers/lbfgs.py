@@ -8,8 +8,8 @@ import jax
 import jax.numpy as jnp
 
 from gradxform.core import check
+from gradxform.core.arithmetic import compute_dtype, next_count
 from gradxform.core.chain import Chain, chain, stages_of
-from gradxform.core.numbers import compute_dtype, next_count
 from gradxform.core.transform import GradientTransformation
 from gradxform.core.tree import is_trained, open_tree
 from gradxform.transforms.objective import of_path, refilled, refuse_parts, value_dtype, zeros

@@ -25,8 +25,8 @@ class ScaleByLion(Rule):
     mode: str = "hard"
     smooth_beta: Hyper = 1.0
     real_only = True
-    decays = ("b2",)
-    grows = True
+    decay_rates = ("b2",)
+    monotone = True
 
     def check(self) -> None:
         check.fraction(b1=self.b1, b2=self.b2)

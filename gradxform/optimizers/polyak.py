@@ -9,7 +9,7 @@ import jax.numpy as jnp
 from gradxform.core import check
 from gradxform.core.chain import Chain, chain, lift
 from gradxform.core.hyper import Hyper
-from gradxform.core.numbers import sum_of_squares
+from gradxform.core.norms import sum_of_squares
 from gradxform.core.rule import TreeRule
 from gradxform.optimizers.sgd import sgd
 

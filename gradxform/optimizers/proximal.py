@@ -7,9 +7,9 @@ from typing import Any
 import jax.numpy as jnp
 
 from gradxform.core import check
+from gradxform.core.arithmetic import abs_sq
 from gradxform.core.chain import Chain, chain, lift
 from gradxform.core.hyper import Hyper
-from gradxform.core.numbers import abs_sq
 from gradxform.core.rule import Rule
 from gradxform.optimizers.adagrad import SumOfSquares, scale_by_rss
 from gradxform.transforms.proximal import proximal_elastic_net, shrink

@@ -7,9 +7,9 @@ from typing import Any
 import jax.numpy as jnp
 
 from gradxform.core import check
+from gradxform.core.arithmetic import abs_sq, debias, log
 from gradxform.core.chain import Chain, chain, lift
 from gradxform.core.hyper import Beta, Hyper
-from gradxform.core.numbers import abs_sq, debias, log
 from gradxform.core.rule import Rule
 from gradxform.optimizers.adam import Moments
 from gradxform.transforms.scale import scale_by_learning_rate
@@ -22,8 +22,8 @@ class ScaleByRadam(Rule):
     eps_root: Hyper = 0.0
     threshold: Hyper = 5.0
     nesterov: bool = False
-    decays = ("b1", "b2")
-    grows = True
+    decay_rates = ("b1", "b2")
+    monotone = True
 
     def check(self) -> None:
         check.fraction(b1=self.b1, b2=self.b2)

@@ -8,9 +8,9 @@ import jax.numpy as jnp
 from jax import lax
 
 from gradxform.core import check
+from gradxform.core.arithmetic import abs_sq, debias, is_zero, quotient
 from gradxform.core.chain import Chain, chain, lift
 from gradxform.core.hyper import Beta, Hyper
-from gradxform.core.numbers import abs_sq, debias, is_zero, quotient
 from gradxform.core.rule import Rule
 from gradxform.transforms.momentum import trace
 from gradxform.transforms.scale import scale_by_learning_rate
@@ -26,8 +26,8 @@ class ScaleByRms(Rule):
     initial_scale: Hyper = 0.0
     eps_in_sqrt: bool = True
     bias_correction: bool = False
-    decays = ("decay",)
-    grows = True
+    decay_rates = ("decay",)
+    monotone = True
 
     def check(self) -> None:
         check.fraction(decay=self.decay)

@@ -8,8 +8,8 @@ import jax.numpy as jnp
 from jax import lax
 
 from gradxform.core import check
+from gradxform.core.arithmetic import power
 from gradxform.core.hyper import Beta, Hyper, Schedule
-from gradxform.core.numbers import power
 from gradxform.schedules.arithmetic import as_steps, between, elapsed, shares
 from gradxform.schedules.timed import Composed, Steps, Timed, lasting
 

@@ -10,7 +10,7 @@ import jax
 from jax.sharding import NamedSharding, PartitionSpec
 
 from gradxform.core import check
-from gradxform.core.numbers import axis_names
+from gradxform.core.devices import axis_names
 from gradxform.core.state import State
 from gradxform.core.tree import open_memories, open_tree
 

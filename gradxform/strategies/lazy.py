@@ -8,9 +8,9 @@ import jax
 import jax.numpy as jnp
 
 from gradxform.core import check
+from gradxform.core.arithmetic import power, real_dtype
 from gradxform.core.chain import Chain, map_rules
 from gradxform.core.hyper import hyper_fields, replace_hyper
-from gradxform.core.numbers import power, real_dtype
 from gradxform.core.rows import Rows, put_rows, take_rows
 from gradxform.core.rule import Reach, Rule, Wrapper
 from gradxform.core.value import Pair
@@ -30,12 +30,12 @@ class Lazy(Wrapper):
 
     def update_rows(self, g: Rows, s: Any, p: Any, k: Any) -> tuple[Rows, Any]:
         rows = g.summed()
-        seats = rows.seats()
-        taken = None if p is None else self._wide(take_rows(p, seats), rows.dtype)
-        held = jax.tree.map(lambda x: _held(x, g.shape, seats), s)
+        unique_indices = rows.unique_indices()
+        taken = None if p is None else self._wide(take_rows(p, unique_indices), rows.dtype)
+        held = jax.tree.map(lambda x: _held(x, g.shape, unique_indices), s)
         u, held = self.rule.update(rows.values, held, taken, k)
-        live = (seats < g.shape[0]).reshape((-1,) + (1,) * (g.ndim - 1))
-        s = jax.tree.map(lambda x, new: put_rows(x, seats, new) if x.ndim else new, s, held)
+        live = (unique_indices < g.shape[0]).reshape((-1,) + (1,) * (g.ndim - 1))
+        s = jax.tree.map(lambda x, new: put_rows(x, unique_indices, new) if x.ndim else new, s, held)
         return rows.with_values(jnp.where(live, u, 0)), s
 
     def _wide(self, p: Any, dtype: Any) -> Any:
@@ -74,7 +74,7 @@ class CatchUp(Wrapper):
             return self.rule.update(g, s, p, k)
         missed = (t - 1 - s.last).reshape((-1,) + (1,) * (g.ndim - 1))
         fields = hyper_fields(self.rule)
-        raised = {f: power(fields[f], missed.astype(real_dtype(g.dtype))) for f in self.decays or ()}
+        raised = {f: power(fields[f], missed.astype(real_dtype(g.dtype))) for f in self.decay_rates or ()}
         rested = self.rule
         if raised:
             rested = replace_hyper(self.rule, {f: Pair(b, 1 - b) for f, b in raised.items()})
@@ -119,8 +119,8 @@ def _lazy_rule(rule: Rule, catch_up: bool) -> Rule:
         )
     if not catch_up or not _remembers(rule):
         return Lazy(rule)
-    rates = {f: hyper_fields(rule)[f] for f in rule.decays or ()}
-    if rule.decays is None or not all(isinstance(b, float | Pair) for b in rates.values()):
+    rates = {f: hyper_fields(rule)[f] for f in rule.decay_rates or ()}
+    if rule.decay_rates is None or not all(isinstance(b, float | Pair) for b in rates.values()):
         why = f"{', '.join(rates)} must be numbers" if rates else "its memory does not just decay"
         raise ValueError(f"{rule.name} cannot catch up with missed steps ({why}): {rule!r}; use mode='rest'")
     return Lazy(CatchUp(rule))
@@ -132,10 +132,10 @@ def _remembers(rule: Rule) -> bool:
     return type(rule).init is not Rule.init
 
 
-def _held(x: Any, shape: tuple[int, ...], seats: Any) -> Any:
+def _held(x: Any, shape: tuple[int, ...], unique_indices: Any) -> Any:
     """The rows' part of a statistic; a scalar is the same for all rows."""
     if x.ndim == 0:
         return x
     if x.shape[0] != shape[0]:
         raise ValueError(f"lazy needs statistics by rows, and a parameter of shape {shape} has one of shape {x.shape}")
-    return take_rows(x, seats)
+    return take_rows(x, unique_indices)

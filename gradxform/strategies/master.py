@@ -7,11 +7,11 @@ from typing import Any, NamedTuple
 import jax
 import jax.numpy as jnp
 
+from gradxform.core.arithmetic import compute_dtype, rounded
 from gradxform.core.chain import Chain, stages_of
-from gradxform.core.numbers import compute_dtype, rounded
 from gradxform.core.rows import is_row_leaf
 from gradxform.core.transform import GradientTransformation, apply_updates
-from gradxform.core.tree import is_trained, parameter, places
+from gradxform.core.tree import is_trained, memory_structure, parameter
 from gradxform.core.value import Child
 
 
@@ -36,7 +36,7 @@ class MasterWeights(GradientTransformation):
 
     def _init(self, params: Any) -> MasterState:
         ps = jax.tree.leaves(params, is_leaf=is_row_leaf)
-        held = places(params).unflatten([_master(p) for p in ps])
+        held = memory_structure(params).unflatten([_master(p) for p in ps])
         return MasterState(self.inner.init(_seen(params, held)), held)
 
     def _update(self, updates: Any, state: MasterState, params: Any, extra: dict[str, Any]) -> tuple[Any, MasterState]:
@@ -48,7 +48,7 @@ class MasterWeights(GradientTransformation):
         seen = _seen(params, state.master)
         steps, inner = self.inner.update(updates, state.inner, seen, **extra)
         structure: Any = jax.tree.structure(params, is_leaf=is_row_leaf)
-        place = places(params)
+        place = memory_structure(params)
         old = place.flatten_up_to(state.master)
         moved = structure.flatten_up_to(apply_updates(seen, steps))
         new = [m if _is_kept(o) else {} for o, m in zip(old, moved, strict=True)]
@@ -80,7 +80,7 @@ def _is_kept(master: Any) -> bool:
 def _seen(params: Any, held: Any) -> Any:
     """The parameters with their masters in place of them."""
     structure: Any = jax.tree.structure(params, is_leaf=is_row_leaf)
-    pairs = zip(structure.flatten_up_to(params), places(params).flatten_up_to(held), strict=True)
+    pairs = zip(structure.flatten_up_to(params), memory_structure(params).flatten_up_to(held), strict=True)
     return structure.unflatten([m if _is_kept(m) else p for p, m in pairs])
 
 

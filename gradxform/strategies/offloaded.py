@@ -32,8 +32,8 @@ class Offloaded(Wrapper):
         return f"offloaded({self.rule!r}{where}{fields}{on_host})"
 
     @property
-    def wheres(self) -> tuple[Where, ...]:
-        return self.rule.wheres if self.where is None else (self.where, *self.rule.wheres)
+    def selectors(self) -> tuple[Where, ...]:
+        return self.rule.selectors if self.where is None else (self.where, *self.rule.selectors)
 
     def for_leaf(self, path: str, p: Any) -> Rule:
         if self.where is not None and not self.where.matches(path, p):

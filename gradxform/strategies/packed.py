@@ -13,14 +13,14 @@ import jax.numpy as jnp
 
 from gradxform.core import check
 from gradxform.core.chain import Chain, Split, stages_of
+from gradxform.core.devices import varying_axes
 from gradxform.core.lift import Freeze, Lifted, Step, choose, freeze_leaves
-from gradxform.core.numbers import varying_axes
 from gradxform.core.rows import Rows
 from gradxform.core.rule import Reach, Rule, TreeRule, Wrapper
 from gradxform.core.state import State
 from gradxform.core.tree import Leaf, is_trained, open_memories
 from gradxform.core.value import Value, is_hashable
-from gradxform.core.walk import flush
+from gradxform.core.walk import run_pending
 from gradxform.strategies.lazy import Lazy
 
 ALONE = "alone"
@@ -111,10 +111,10 @@ class Packing(Split):
 
     def update(self, name: str, leaves: list[Leaf], step: Step) -> None:
         branch, alone, packs = self._plan(leaves, step)
-        flush([leaf for pack in packs for leaf in pack])
+        run_pending([leaf for pack in packs for leaf in pack])
         buffers = [_buffer(step, name, pack) for pack in packs]
         branch.update_stages(alone + buffers, step, self.taken)
-        flush(buffers)
+        run_pending(buffers)
         for pack, buffer in zip(packs, buffers, strict=True):
             _keep(step, name, buffer)
             if buffer.g is not None:

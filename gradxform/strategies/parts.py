@@ -7,7 +7,7 @@ from typing import Any, NamedTuple
 import jax
 from jax.sharding import AxisType, NamedSharding, PartitionSpec
 
-from gradxform.core.numbers import axis_names, gathered, mean_over, varying_axes
+from gradxform.core.devices import axis_names, gathered, mean_over, varying_axes
 from gradxform.core.rows import Rows
 from gradxform.core.tree import Leaf
 from gradxform.strategies.layout import Layout, lay_memory, lay_state, sharding, ways

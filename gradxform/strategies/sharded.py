@@ -8,13 +8,13 @@ import jax
 from jax.sharding import PartitionSpec
 
 from gradxform.core.chain import Chain, Split, stages_of
+from gradxform.core.devices import axis_names, varying_axes
 from gradxform.core.lift import Lifted, Step, freeze_leaves
-from gradxform.core.numbers import axis_names, varying_axes
 from gradxform.core.opaque import Opaque
 from gradxform.core.rows import Rows
 from gradxform.core.rule import Reach
 from gradxform.core.tree import Leaf
-from gradxform.core.walk import flush
+from gradxform.core.walk import run_pending
 from gradxform.strategies.layout import Layout, check_mesh, laid_out, of_parameter, specs_by_path, ways
 from gradxform.strategies.packed import Packing, Whole
 from gradxform.strategies.parts import ByCompiler, ByHand, is_explicit, is_manual, spec_at_hand
@@ -93,7 +93,7 @@ class Sharding(Split):
         if self.is_trivial:
             self.chain.update_stages(leaves, step, self.taken)
             return
-        flush(leaves)
+        run_pending(leaves)
         way, layouts = self._ways(leaves)
         ps = [leaf.p for leaf in leaves]
         for leaf, layout in zip(leaves, layouts, strict=True):
@@ -101,7 +101,7 @@ class Sharding(Split):
                 leaf.g = way.gradient(leaf.g, layout)
                 leaf.p = way.part(leaf.p, layout)
         self.chain.update_stages(leaves, step, self.taken)
-        flush(leaves)
+        run_pending(leaves)
         self._keep(way, layouts, leaves, step)
         for leaf, p, layout in zip(leaves, ps, layouts, strict=True):
             leaf.p = p

@@ -9,11 +9,11 @@ import jax
 import jax.numpy as jnp
 
 from gradxform.core import check
+from gradxform.core.arithmetic import real_dtype
 from gradxform.core.chain import Chain, map_rules
 from gradxform.core.codec import Stored
 from gradxform.core.dither import folded, path_word
 from gradxform.core.lift import Where
-from gradxform.core.numbers import real_dtype
 from gradxform.core.rule import Reach, Rule, TreeRule, Wrapper, scaled
 from gradxform.core.value import Child
 from gradxform.params.select import selector
@@ -50,8 +50,8 @@ class StoredAs(Wrapper):
         return max(own, self.rule.reach)
 
     @property
-    def wheres(self) -> tuple[Where, ...]:
-        return self.rule.wheres if self.where is None else (self.where, *self.rule.wheres)
+    def selectors(self) -> tuple[Where, ...]:
+        return self.rule.selectors if self.where is None else (self.where, *self.rule.selectors)
 
     def for_leaf(self, path: str, p: Any) -> Rule:
         if self.where is not None and not self.where.matches(path, p):
@@ -102,7 +102,7 @@ class StoredAs(Wrapper):
         def remembered(given: Any, s: Any) -> Any:
             g, factors = given
             new = self.rule.remember(scaled(g, factors), self._decoded(s, wide), None, k)
-            if not self.rule.grows:
+            if not self.rule.monotone:
                 return self._encoded(new, s, t)
             largest = jnp.abs(scaled(block_max(g), factors))
             return self._encoded(new, s, t, self.rule.remember(largest, self._largest(s, wide), None, k))

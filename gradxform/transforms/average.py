@@ -7,9 +7,9 @@ from typing import Any, NamedTuple
 import jax.numpy as jnp
 
 from gradxform.core import check
+from gradxform.core.arithmetic import compute_dtype, debias, rounded
 from gradxform.core.chain import Chain, lift
 from gradxform.core.hyper import Beta, Hyper
-from gradxform.core.numbers import compute_dtype, debias, rounded
 from gradxform.core.rule import Rule
 
 

@@ -7,9 +7,10 @@ from typing import Any, NamedTuple
 import jax.numpy as jnp
 
 from gradxform.core import check
+from gradxform.core.arithmetic import abs_sq, compute_dtype, next_count, real_dtype
 from gradxform.core.chain import Chain, lift
 from gradxform.core.hyper import Hyper
-from gradxform.core.numbers import abs_sq, compute_dtype, next_count, norm_of, real_dtype
+from gradxform.core.norms import norm_of
 from gradxform.core.rule import Reach, Rule, TreeRule
 
 

@@ -8,10 +8,10 @@ import jax
 import jax.numpy as jnp
 
 from gradxform.core import check
+from gradxform.core.arithmetic import is_zero
 from gradxform.core.chain import Chain, lift, map_rules
 from gradxform.core.hyper import Hyper, hyper_fields
 from gradxform.core.lift import Lifted
-from gradxform.core.numbers import is_zero
 from gradxform.core.rule import Reach, Rule, Wrapper
 from gradxform.params.select import mask_selector
 from gradxform.transforms.centralize import Centralize

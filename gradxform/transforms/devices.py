@@ -8,7 +8,7 @@ import jax
 
 from gradxform.core import check
 from gradxform.core.chain import Chain, lift
-from gradxform.core.numbers import gathered, varying_axes
+from gradxform.core.devices import gathered, varying_axes
 from gradxform.core.rows import Rows
 from gradxform.core.rule import Rule
 

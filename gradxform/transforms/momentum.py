@@ -7,10 +7,10 @@ from typing import Any, NamedTuple
 import jax.numpy as jnp
 
 from gradxform.core import check
+from gradxform.core.arithmetic import debias
 from gradxform.core.chain import Chain, lift
 from gradxform.core.codec import stored_in
 from gradxform.core.hyper import Beta, Hyper
-from gradxform.core.numbers import debias
 from gradxform.core.rule import Rule
 
 
@@ -28,8 +28,8 @@ class Trace(Rule):
     nesterov: bool = False
     dampening: Hyper = 0.0
     first: str = "zero"
-    decays = ("decay",)
-    grows = True
+    decay_rates = ("decay",)
+    monotone = True
 
     def check(self) -> None:
         check.nonnegative(decay=self.decay)
@@ -60,8 +60,8 @@ class EmaMemory(NamedTuple):
 class Ema(Rule):
     decay: Beta
     debias: bool = True
-    decays = ("decay",)
-    grows = True
+    decay_rates = ("decay",)
+    monotone = True
 
     def check(self) -> None:
         check.fraction(decay=self.decay)

@@ -7,9 +7,10 @@ from typing import Any
 import jax.numpy as jnp
 
 from gradxform.core import check
+from gradxform.core.arithmetic import abs_sq, quotient
 from gradxform.core.chain import Chain, lift
 from gradxform.core.hyper import Hyper
-from gradxform.core.numbers import abs_sq, norm_of, quotient
+from gradxform.core.norms import norm_of
 from gradxform.core.rule import Reach, Rule, TreeRule
 
 

@@ -9,7 +9,8 @@ from typing import Any, NamedTuple
 import jax
 import jax.numpy as jnp
 
-from gradxform.core.numbers import compute_dtype, real_dtype, varying_axes
+from gradxform.core.arithmetic import compute_dtype, real_dtype
+from gradxform.core.devices import varying_axes
 from gradxform.core.rows import Rows, is_row_leaf
 from gradxform.core.tree import is_trained, open_tree
 

@@ -8,9 +8,10 @@ import jax
 import jax.numpy as jnp
 
 from gradxform.core import check
+from gradxform.core.arithmetic import cast, compute_dtype, real_dtype
 from gradxform.core.chain import Chain, lift
 from gradxform.core.hyper import Hyper, coerce
-from gradxform.core.numbers import cast, compute_dtype, global_norm, real_dtype
+from gradxform.core.norms import global_norm
 from gradxform.core.rule import TreeRule
 from gradxform.transforms.noise import Noisy, Seed, given_key, normal
 

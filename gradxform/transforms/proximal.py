@@ -11,9 +11,9 @@ from typing import Any
 import jax.numpy as jnp
 
 from gradxform.core import check
+from gradxform.core.arithmetic import compute_dtype, rounded
 from gradxform.core.chain import Chain, lift
 from gradxform.core.hyper import Hyper
-from gradxform.core.numbers import compute_dtype, rounded
 from gradxform.core.rule import Reach, Rule
 
 

@@ -8,9 +8,9 @@ import jax
 import jax.numpy as jnp
 
 from gradxform.core import check
+from gradxform.core.arithmetic import rounded
 from gradxform.core.chain import Chain, lift
 from gradxform.core.dither import folded, path_word, random_bits, round_randomly
-from gradxform.core.numbers import rounded
 from gradxform.core.rule import Reach, Rule
 from gradxform.core.value import Child
 

@@ -8,10 +8,10 @@ import jax
 import jax.numpy as jnp
 
 from gradxform.core import check
+from gradxform.core.arithmetic import compute_dtype, real_dtype
 from gradxform.core.chain import Chain, lift
 from gradxform.core.codec import stored_in
 from gradxform.core.hyper import Beta, Hyper
-from gradxform.core.numbers import compute_dtype, real_dtype
 from gradxform.core.rows import is_row_leaf
 from gradxform.core.rule import Rule
 from gradxform.core.state import view

@@ -7,7 +7,7 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from gradxform.core.numbers import abs_sq, compute_dtype, debias, next_count, power, real_dtype, rounded
+from gradxform.core.arithmetic import abs_sq, compute_dtype, debias, next_count, power, real_dtype, rounded
 from gradxform.core.value import Pair
 
 

@@ -1,0 +1,81 @@
+"""Arithmetic that several rules share, written so that float32 loses nothing."""
+
+from __future__ import annotations
+
+import math
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+
+from gradxform.core.value import Pair
+
+
+def compute_dtype(dtype: Any) -> Any:
+    """float32 or wider: the dtype of statistics and updates for parameters of `dtype`."""
+    return jnp.promote_types(dtype, jnp.float32)
+
+
+def cast(x: Any, dtype: Any) -> Any:
+    """x in another dtype; without an operation where it has that one."""
+    return x if x.dtype == dtype else x.astype(dtype)
+
+
+def real_dtype(dtype: Any) -> Any:
+    return jnp.finfo(dtype).dtype
+
+
+def is_zero(x: Any) -> bool:
+    """Whether a hyperparameter is the plain number 0, known before anything is traced."""
+    return isinstance(x, float) and x == 0.0
+
+
+def quotient(x: Any, size: Any, eps: Any) -> Any:
+    """x / size, where size has eps in it; 0 where size is, which an eps of the plain number 0 allows."""
+    if not is_zero(eps):
+        return x / size
+    nothing = size == 0
+    return jnp.where(nothing, 0, x / jnp.where(nothing, 1, size))
+
+
+def abs_sq(x: Any) -> Any:
+    """|x|², real for complex x."""
+    return (x * x.conj()).real if jnp.iscomplexobj(x) else x * x
+
+
+def power(b: Any, t: Any) -> Any:
+    """b**t for a decay rate, with the logarithm in double where b is a plain number."""
+    return jnp.exp(t * log(b))
+
+
+def debias(b: Any, t: Any) -> Any:
+    """1 - b**t for a decay rate b, accurate in float32 for b near 1."""
+    return -jnp.expm1(t * log(b))
+
+
+def log(b: Any) -> Any:
+    """The logarithm of a decay rate: in double where b is a plain number, accurate near 1 where it is a pair."""
+    if isinstance(b, float):
+        return math.log(b) if b > 0 else -math.inf
+    if not isinstance(b, Pair):
+        return jnp.log(b)
+    return jnp.where(b.value < 0.5, jnp.log(b.value), jnp.log1p(-b.complement))
+
+
+def next_count(count: Any) -> Any:
+    """count + 1, staying at the largest integer instead of wrapping round."""
+    return count + (count < jnp.iinfo(count.dtype).max).astype(count.dtype)
+
+
+def rounded(x: Any, dtype: Any) -> Any:
+    """x as it will be once stored in `dtype`, kept in its own dtype (a pair of casts may be compiled away)."""
+    info, own = jnp.finfo(dtype), jnp.finfo(x.dtype)
+    if info.nmant >= own.nmant:
+        return x
+    near = jax.lax.reduce_precision(x, info.nexp, info.nmant)
+    if info.nexp >= own.nexp:
+        return near
+    # reduce_precision makes 0 of what float16 holds as subnormal numbers.
+    grid = float(info.smallest_subnormal)
+    subnormal = jax.lax.round(x / grid, jax.lax.RoundingMethod.TO_NEAREST_EVEN) * grid
+    return jnp.where(jnp.abs(x) < float(info.tiny), subnormal, near)

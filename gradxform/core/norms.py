@@ -1,0 +1,110 @@
+"""The global norm, and what keeps its kernels few and small."""
+
+from __future__ import annotations
+
+import functools
+import operator
+from collections.abc import Sequence
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+
+from gradxform.core import check
+from gradxform.core.arithmetic import abs_sq, cast, compute_dtype
+from gradxform.core.devices import axes_to_sum, axis_names, varying_axes
+from gradxform.core.rows import Rows, is_row_leaf
+
+TINY, SMALL = 2048, 16384
+"""Leaves of one type with at most so many elements are reduced together: fewer kernels to compile. Tiny ones are copied
+side by side; small ones are added element by element, TOGETHER at a time, without a copy."""
+
+TOGETHER = 32
+
+
+def global_norm(updates: Any, *, axis_name: Any = None) -> Any:
+    """√Σ|x|² over all leaves, summed in float32 or wider; across devices too where `axis_name` is given.
+
+    Sparse rows count as the dense gradient would (repeated rows are summed first); `None` and float0 count nothing.
+    Along an axis where `shard_map` knows a leaf to be the same on every device, it counts once.
+    """
+    if axis_name is not None:
+        check.axis(axis_name=axis_name)
+    leaves = jax.tree.leaves(updates, is_leaf=is_row_leaf)
+    arrays = [x if isinstance(x, Rows) else jnp.asarray(x) for x in leaves if x is not None and not _is_float0(x)]
+    return norm_of(barrier_each(arrays), axis_name)
+
+
+def norm_of(arrays: Sequence[Any], axis_name: Any) -> Any:
+    """`global_norm` of arrays that are kept apart."""
+    if axis_name is None:
+        return jnp.sqrt(sum_of_squares(arrays))
+    return jnp.sqrt(_summed_across(arrays, axis_names(axis_name)))
+
+
+def barrier(tree: Any) -> Any:
+    """The same arrays, so that what a sum computes from them is its own.
+
+    XLA's CPU compiler reads a computed array into a sum where nothing else wants it; where something does, the array is
+    written to memory first, and two computations of one thing are made one.
+    """
+    traced = any(isinstance(x, jax.core.Tracer) for x in jax.tree.leaves(tree))
+    return jax.lax.optimization_barrier(tree) if traced else tree
+
+
+def barrier_each(arrays: Sequence[Any]) -> list[Any]:
+    """`barrier` of each array; of small ones TOGETHER at a time, which is less to trace and to compile.
+
+    Not of arrays that vary over different axes inside `shard_map`: together all would vary over all.
+    """
+    alike: dict[Any, list[int]] = {}
+    for i, x in enumerate(arrays):
+        alike.setdefault(varying_axes(x) if x.size <= SMALL else i, []).append(i)
+    found: dict[int, Any] = {}
+    for at in alike.values():
+        for part in (at[i : i + TOGETHER] for i in range(0, len(at), TOGETHER)):
+            found |= zip(part, barrier([arrays[i] for i in part]), strict=True)
+    return [found[i] for i in range(len(arrays))]
+
+
+def _summed_across(arrays: Sequence[Any], names: tuple[str, ...]) -> Any:
+    split: dict[tuple[str, ...], list[Any]] = {}
+    for x in arrays:
+        split.setdefault(axes_to_sum(x, names), []).append(x)
+    sums = [jax.lax.psum(sum_of_squares(xs), axes) if axes else sum_of_squares(xs) for axes, xs in split.items()]
+    return jnp.stack(sums).sum() if sums else jnp.zeros((), jnp.float32)
+
+
+def _is_float0(x: Any) -> bool:
+    return getattr(x, "dtype", None) == jax.dtypes.float0
+
+
+def sum_of_squares(arrays: Sequence[Any]) -> Any:
+    """Σ|x|² over arrays and elements in float32 or wider, as few and small kernels as possible."""
+    alike: dict[Any, list[Any]] = {}
+    for i, x in enumerate(map(_dense, arrays)):
+        if x.size:
+            alike.setdefault(jax.typeof(x) if x.size <= SMALL else i, []).append(x)
+    sums = [_summed_squares(*part) for xs in alike.values() for part in _parts(xs)]
+    return jnp.stack(sums).sum() if sums else jnp.zeros((), jnp.float32)
+
+
+def _parts(xs: list[Any]) -> list[list[Any]]:
+    """Arrays of one type, as they are reduced together."""
+    if len(xs) <= 4:
+        return [[x] for x in xs]
+    if xs[0].size <= TINY:
+        return [[jnp.stack(xs)]]
+    return [xs[i : i + TOGETHER] for i in range(0, len(xs), TOGETHER)]
+
+
+@functools.partial(jax.jit, inline=True)
+def _summed_squares(*xs: Any) -> Any:
+    squares = [abs_sq(cast(x, compute_dtype(x.dtype))) for x in xs]
+    return jnp.sum(functools.reduce(operator.add, squares))
+
+
+def _dense(x: Any) -> Any:
+    if isinstance(x, Rows):
+        return x.summed().values
+    return x if isinstance(x, jax.Array) else jnp.asarray(x)
