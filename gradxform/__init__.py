@@ -7,7 +7,8 @@ from importlib import import_module
 from typing import Any
 
 _NAMES = {
-    "core.rule": "Reach Rule TreeRule",
+    "core.facts": "Facts Reach Station",
+    "core.rule": "Factor Halves Rule TreeRule",
     "core.hyper": "Beta Hyper Schedule",
     "core.transform": "GradientTransformation apply_updates eval_params make_step",
     "core.chain": "chain lift named_chain",

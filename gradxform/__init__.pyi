@@ -26,6 +26,9 @@ from gradxform.control.tunable import with_hyperparams as with_hyperparams
 from gradxform.core.chain import chain as chain
 from gradxform.core.chain import lift as lift
 from gradxform.core.chain import named_chain as named_chain
+from gradxform.core.facts import Facts as Facts
+from gradxform.core.facts import Reach as Reach
+from gradxform.core.facts import Station as Station
 from gradxform.core.hyper import Beta as Beta
 from gradxform.core.hyper import Hyper as Hyper
 from gradxform.core.hyper import Schedule as Schedule
@@ -33,7 +36,8 @@ from gradxform.core.norms import global_norm as global_norm
 from gradxform.core.rows import Rows as Rows
 from gradxform.core.rows import map_rows as map_rows
 from gradxform.core.rows import value_and_grad_rows as value_and_grad_rows
-from gradxform.core.rule import Reach as Reach
+from gradxform.core.rule import Factor as Factor
+from gradxform.core.rule import Halves as Halves
 from gradxform.core.rule import Rule as Rule
 from gradxform.core.rule import TreeRule as TreeRule
 from gradxform.core.state import State as State

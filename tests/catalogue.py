@@ -19,10 +19,8 @@ import pytest
 import gradxform as gx
 from gradxform.control.accumulate import Accumulate
 from gradxform.control.guard import Guard
-from gradxform.core.chain import Chain, Split
+from gradxform.core.chain import Chain
 from gradxform.core.codec import Stored
-from gradxform.core.lift import Lifted
-from gradxform.core.opaque import Opaque
 from gradxform.core.state import find_state
 from gradxform.core.value import Child
 from gradxform.optimizers.adam import ScaleByAdam
@@ -296,12 +294,12 @@ class Entry(NamedTuple):
     @property
     def needing_params(self) -> list[str]:
         """The stages that need parameters, by name."""
-        return _demanding(self.tx) + [name for name, rule in self.rules if rule.needs_params]
+        return _demanding(self.tx) + [name for name, rule in self.rules if rule.facts.needs_params]
 
     @property
     def real_only(self) -> list[str]:
         """The stages that refuse complex parameters, by name."""
-        return [name for name, rule in self.rules if rule.real_only]
+        return [name for name, rule in self.rules if rule.facts.real_only]
 
     @property
     def draws(self) -> bool:
@@ -316,8 +314,13 @@ class Entry(NamedTuple):
     @property
     def narrow(self) -> bool:
         """Whether a part of the state is kept in a narrower dtype on demand."""
-        codecs = [codec for _, rule in self.rules for _, codec in getattr(rule, "codecs", ())]
-        return any(isinstance(rule, Stored) for _, rule in self.rules) or "bfloat16" in codecs
+        codecs = [repr(codec) for _, rule in self.rules for _, codec in getattr(rule, "codecs", ())]
+        return self.casts or "'bfloat16'" in codecs
+
+    @property
+    def casts(self) -> bool:
+        """Whether an optimizer was given a dtype for a statistic."""
+        return any(isinstance(rule, Stored) and rule.before for _, rule in self.rules)
 
     @property
     def packs(self) -> bool:
@@ -331,7 +334,7 @@ class Entry(NamedTuple):
 
     @property
     def extra(self) -> dict[str, Any]:
-        return {key: EXTRAS[key] for _, rule in self.rules for key in rule.needs}
+        return {key: EXTRAS[key] for _, rule in self.rules for key in rule.facts.needs}
 
     @property
     def axis(self) -> str | None:
@@ -366,7 +369,7 @@ def _compiled(name: str) -> Any:
 def _demanding(tx: Any) -> list[str]:
     """The transformations not made of rules that need parameters, by name."""
     found = [tx.name] if tx.needs_params else []
-    inner = [s.inner for s in tx.stages if isinstance(s, Opaque)] if isinstance(tx, Chain) else [tx.inner]
+    inner = [s.wrapped for s in tx.stages if s.wrapped is not None] if isinstance(tx, Chain) else [tx.inner]
     return found + [name for t in inner for name in (_demanding(t) if _opens(t) else [t.name] * t.needs_params)]
 
 
@@ -380,11 +383,10 @@ def _rules(tx: Any) -> Iterator[tuple[str, gx.Rule]]:
             yield from _rules(tx.inner)
         return
     for name, stage in tx.named():
-        if isinstance(stage, Lifted):
-            yield name, stage.rule
-        elif isinstance(stage, Split):
-            for branch in stage.branches.values():
-                yield from _rules(branch)
+        if stage.only_rule is not None:
+            yield name, stage.only_rule
+        for _, part, _ in stage.parts():
+            yield from _rules(part)
 
 
 ENTRIES = [Entry(name, make) for name, make in CATALOGUE.items()]

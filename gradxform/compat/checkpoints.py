@@ -8,10 +8,10 @@ from typing import Any
 import jax
 import numpy as np
 
-from gradxform.core.chain import Chain, Split
-from gradxform.core.lift import Lifted
+from gradxform.core.chain import Chain
+from gradxform.core.lens import Wrapper
 from gradxform.core.rows import is_row_leaf
-from gradxform.core.rule import Rule, Wrapper
+from gradxform.core.rule import Rule
 from gradxform.core.state import State
 from gradxform.core.tree import Leaf, Opened, open_together
 
@@ -31,11 +31,8 @@ def innermost(rule: Rule) -> Rule:
 
 def rules_of(tx: Any, path: str, leaf: Any) -> Iterator[Rule]:
     """The rules that a parameter goes through, those of its group included, without what is wrapped around them."""
-    for stage in tx.stages if isinstance(tx, Chain) else ():
-        if isinstance(stage, Lifted):
-            yield innermost(stage.rule)
-        elif isinstance(stage, Split):
-            yield from rules_of(stage.branches.get(stage.groups.label(path, leaf) or ""), path, leaf)
+    through = tx.through(path, leaf) if isinstance(tx, Chain) else ()
+    return (innermost(rule) for _, rule in through if isinstance(rule, Rule))
 
 
 def spellings(path: str, names: Mapping[str, str] | None) -> list[str]:

@@ -9,9 +9,11 @@ import jax.numpy as jnp
 
 from gradxform.core.arithmetic import next_count, real_dtype
 from gradxform.core.chain import Chain, lift
+from gradxform.core.facts import Facts, Station
 from gradxform.core.hyper import coerce_fields
+from gradxform.core.lens import Lens
 from gradxform.core.rows import Rows
-from gradxform.core.rule import Rule, Wrapper
+from gradxform.core.rule import Rule
 from gradxform.optimizers.adadelta import SquaredMeans
 from gradxform.optimizers.adagrad import SumOfSquares
 from gradxform.optimizers.adam import MaxMoments, Moments
@@ -80,7 +82,7 @@ COUNTED: dict[type, Any] = {
 PLAIN: dict[type, Any] = {counted: plain for plain, counted in COUNTED.items()}
 
 
-class OwnClock(Wrapper):
+class OwnClock(Lens):
     """A rule that goes by the steps of its parameter, those at which there was a gradient."""
 
     def __repr__(self) -> str:
@@ -93,11 +95,14 @@ class OwnClock(Wrapper):
     def scalars(self, t: Any, **extra: Any) -> Any:
         return None
 
-    def update(self, g: Any, s: Any, p: Any, k: Any) -> tuple[Any, Any]:
-        count, dtype = next_count(s.count), real_dtype(g.dtype)
-        k = jax.tree.map(lambda x: _narrow(x, dtype), self.rule.scalars(count))
-        u, held = self.rule.update(g, PLAIN[type(s)](*s[:-1]), p, k)
-        return u, type(s)(*held, count=count)
+    def inner(self, s: Any, g: Any, k: Any) -> Any:
+        return jax.tree.map(lambda x: _narrow(x, real_dtype(g.dtype)), self.rule.scalars(next_count(s.count)))
+
+    def read(self, s: Any, g: Any) -> Any:
+        return PLAIN[type(s)](*s[:-1])
+
+    def write(self, new: Any, s: Any, k: Any) -> Any:
+        return type(s)(*new, count=next_count(s.count))
 
 
 def _narrow(x: Any, dtype: Any) -> Any:
@@ -114,6 +119,7 @@ class TakesDense(Rule):
     """First in the chain of an optimizer that has no rule for sparse gradients."""
 
     optimizer: str
+    facts = Facts(station=Station.CLEANSE)
 
     def update(self, g: Any, s: Any, p: Any, k: Any) -> tuple[Any, Any]:
         return g, s
@@ -126,6 +132,7 @@ class TakesRows(Rule):
     """First in the chain of an optimizer that has no rule for dense gradients."""
 
     optimizer: str
+    facts = Facts(station=Station.CLEANSE)
 
     def update(self, g: Any, s: Any, p: Any, k: Any) -> tuple[Any, Any]:
         raise RuntimeError(f"{self.optimizer} takes sparse gradients, Rows, got a dense one of shape {g.shape}")

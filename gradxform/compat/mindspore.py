@@ -37,6 +37,7 @@ from gradxform.core.chain import Chain, chain, lift
 from gradxform.optimizers.proximal import proximal_adagrad as adaptive_proximal_adagrad
 from gradxform.strategies.lazy import lazy
 from gradxform.strategies.offloaded import offloaded
+from gradxform.transforms.momentum import Trace
 from gradxform.transforms.scale import scale_by_learning_rate
 
 __all__ = [
@@ -81,7 +82,7 @@ def momentum(
     check.boolean(use_nesterov=use_nesterov)
 
     def body(rate: Any) -> Chain:
-        direction = lift(MomentumKernel(in_float32(momentum), use_nesterov))
+        direction = lift(MomentumKernel(Trace(in_float32(momentum), use_nesterov)))
         step = chain(kernel(direction, "momentum", float64=True, sparse=TypeError), scale_by_learning_rate(rate))
         return chain(step, lift(LandInFloat32(), Wide()))
 

@@ -18,14 +18,15 @@ from gradxform.compat.mindspore_checks import (
     read_weight_decay,
 )
 from gradxform.compat.mindspore_groups import Group, grouped, listed, said
-from gradxform.compat.mindspore_rules import EpsilonHatAdam
+from gradxform.compat.mindspore_rules import EpsilonHat
 from gradxform.core import check
 from gradxform.core.arithmetic import debias
 from gradxform.core.chain import Chain, chain, lift
+from gradxform.core.facts import Facts
 from gradxform.core.hyper import Beta, Hyper, Schedule
-from gradxform.core.rule import Rule
+from gradxform.core.rule import Halves, Rule
 from gradxform.optimizers.adadelta import scale_by_adadelta
-from gradxform.optimizers.adagrad import ScaleByRss, SumOfSquares
+from gradxform.optimizers.adagrad import ScaleByRss, SumOfSquares, SumsSquares
 from gradxform.optimizers.adamax import InfinityMoments
 from gradxform.optimizers.rmsprop import scale_by_rms, scale_by_stddev
 from gradxform.params.select import mindspore_decayed
@@ -35,14 +36,14 @@ from gradxform.transforms.momentum import trace
 from gradxform.transforms.scale import scale_by_learning_rate
 
 
-class UncorrectedAdam(EpsilonHatAdam):
+class UncorrectedAdam(EpsilonHat):
     name = "adam"
 
     def scalars(self, t: Any) -> Any:
         return 1.0
 
 
-class EpsilonBesideAdamax(Rule):
+class EpsilonBesideAdamax(Halves):
     b1: Beta
     b2: Beta
     eps: Hyper
@@ -53,15 +54,21 @@ class EpsilonBesideAdamax(Rule):
     def scalars(self, t: Any) -> Any:
         return debias(self.b1, t)
 
-    def update(self, g: Any, s: InfinityMoments, p: Any, k: Any) -> tuple[Any, InfinityMoments]:
-        mu = self.b1 * s.mu + (1 - self.b1) * g
-        nu = jnp.maximum(self.b2 * s.nu, jnp.abs(g))
-        return mu / k / (nu + self.eps), InfinityMoments(mu, nu)
+    def remember(self, g: Any, s: InfinityMoments, p: Any, k: Any) -> InfinityMoments:
+        return InfinityMoments(self.b1 * s.mu + (1 - self.b1) * g, jnp.maximum(self.b2 * s.nu, jnp.abs(g)))
+
+    def emit(self, g: Any, s: InfinityMoments, p: Any, k: Any) -> Any:
+        return s.mu / k / (s.nu + self.eps)
 
 
-class ScaleByFixedRss(ScaleByRss):
-    def update(self, g: Any, s: SumOfSquares, p: Any, k: Any) -> tuple[Any, SumOfSquares]:
-        return g * lax.rsqrt(s.sum_of_squares + self.eps), s
+class ScaleByFixedRss(SumsSquares):
+    """Adagrad whose sum of squares stays what it was."""
+
+    def remember(self, g: Any, s: SumOfSquares, p: Any, k: Any) -> SumOfSquares:
+        return s
+
+    def emit(self, g: Any, s: SumOfSquares, p: Any, k: Any) -> Any:
+        return g * lax.rsqrt(s.sum_of_squares + self.eps)
 
 
 class FollowedLeader(NamedTuple):
@@ -75,8 +82,7 @@ class Ftrl(Rule):
     lr_power: Hyper
     l1: Hyper
     l2: Hyper
-    needs_params = True
-    real_only = True
+    facts = Facts(needs_params=True, real_only=True)
 
     def init(self, p: Any) -> FollowedLeader:
         return FollowedLeader(jnp.full_like(p, self.initial_accum), jnp.zeros_like(p))

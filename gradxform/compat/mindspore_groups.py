@@ -15,7 +15,7 @@ from gradxform.compat.mindspore_checks import (
 )
 from gradxform.core import check
 from gradxform.core.chain import Chain, Split
-from gradxform.core.lift import Step
+from gradxform.core.stage import Step
 from gradxform.core.tree import Leaf
 from gradxform.core.walk import run_pending
 from gradxform.params.select import Selector

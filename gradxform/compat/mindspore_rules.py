@@ -9,21 +9,23 @@ import numpy as np
 
 from gradxform.core import check
 from gradxform.core.arithmetic import abs_sq, debias, rounded
+from gradxform.core.facts import Facts, Station
 from gradxform.core.hyper import Beta, Hyper
+from gradxform.core.lens import Wrapper
 from gradxform.core.rows import Rows
-from gradxform.core.rule import Rule, Wrapper
+from gradxform.core.rule import Halves, Keep, Rule, scaled
+from gradxform.core.value import Child
 from gradxform.optimizers.adam import MaxMoments, Moments
 from gradxform.params.select import Selector
-from gradxform.transforms.decay import AddDecayedWeights
+from gradxform.transforms.decay import Decay
 from gradxform.transforms.momentum import Trace, TraceMemory
 
 
-class ScaledDecay(AddDecayedWeights):
+class ScaledDecay(Decay):
     """L2 decay of a gradient that is still multiplied by the loss scale; of sparse rows, each value row alone."""
 
     loss_scale: float = 1.0
-    name = "weight_decay"
-    stored_params = True
+    facts = Facts(station=Station.DECAY, stored_params=True)
 
     def scalars(self, t: Any) -> Any:
         decay = self.weight_decay
@@ -40,7 +42,7 @@ class ScaledDecay(AddDecayedWeights):
         return g.with_values(g.values + k * seen.astype(g.dtype)), s
 
 
-class EpsilonHatAdam(Rule):
+class EpsilonHat(Halves, abstract=True):
     """Adam with epsilon added to √v instead of √v̂, and Nesterov's numerator under the correction of this step."""
 
     b1: Beta = 0.9
@@ -54,51 +56,61 @@ class EpsilonHatAdam(Rule):
         check.nonnegative(eps=self.eps)
         check.boolean(nesterov=self.nesterov)
 
-    def init(self, p: Any) -> Moments:
+    def init(self, p: Any) -> Any:
         return Moments(mu=jnp.zeros_like(p), nu=jnp.zeros_like(p.real))
 
+    def remember(self, g: Any, s: Any, p: Any, k: Any) -> Any:
+        return Moments(self.b1 * s.mu + (1 - self.b1) * g, self.b2 * s.nu + (1 - self.b2) * abs_sq(g))
+
+    def emit(self, g: Any, s: Any, p: Any, k: Any) -> Any:
+        m = self.b1 * s.mu + (1 - self.b1) * g if self.nesterov else s.mu
+        return k * m / (jnp.sqrt(s.nu) + self.eps)
+
+
+class EpsilonHatAdam(EpsilonHat):
     def scalars(self, t: Any) -> Any:
         return jnp.sqrt(debias(self.b2, t)) / debias(self.b1, t)
 
-    def update(self, g: Any, s: Moments, p: Any, k: Any) -> tuple[Any, Moments]:
-        mu = self.b1 * s.mu + (1 - self.b1) * g
-        nu = self.b2 * s.nu + (1 - self.b2) * abs_sq(g)
-        m = self.b1 * mu + (1 - self.b1) * g if self.nesterov else mu
-        return k * m / (jnp.sqrt(nu) + self.eps), Moments(mu, nu)
 
-
-class EpsilonHatAmsgrad(EpsilonHatAdam):
+class EpsilonHatAmsgrad(EpsilonHat):
     """The same over the running maximum of v, uncorrected, without Nesterov's numerator."""
 
     name = "amsgrad"
 
-    def init(self, p: Any) -> MaxMoments:  # type: ignore[override]
+    def init(self, p: Any) -> MaxMoments:
         return MaxMoments(jnp.zeros_like(p), jnp.zeros_like(p.real), jnp.zeros_like(p.real))
 
-    def update(self, g: Any, s: MaxMoments, p: Any, k: Any) -> tuple[Any, MaxMoments]:  # type: ignore[override]
-        mu = self.b1 * s.mu + (1 - self.b1) * g
-        nu = self.b2 * s.nu + (1 - self.b2) * abs_sq(g)
-        nu_max = jnp.maximum(s.nu_max, nu)
-        return k * mu / (jnp.sqrt(nu_max) + self.eps), MaxMoments(mu, nu, nu_max)
+    def scalars(self, t: Any) -> Any:
+        return jnp.sqrt(debias(self.b2, t)) / debias(self.b1, t)
+
+    def remember(self, g: Any, s: MaxMoments, p: Any, k: Any) -> MaxMoments:
+        mu, nu = super().remember(g, s, p, k)
+        return MaxMoments(mu, nu, jnp.maximum(s.nu_max, nu))
+
+    def emit(self, g: Any, s: MaxMoments, p: Any, k: Any) -> Any:
+        return k * s.mu / (jnp.sqrt(s.nu_max) + self.eps)
 
 
-class MomentumKernel(Trace):
+class MomentumKernel(Wrapper):
     """Momentum whose kernel is float32: a float64 parameter's numbers are rounded to it, operation by operation."""
 
-    name = "trace"
+    rule: Child[Trace]
 
-    def update(self, g: Any, s: TraceMemory, p: Any, k: Any) -> tuple[Any, Any]:
+    def __repr__(self) -> str:
+        return repr(self.rule)
+
+    def advance(self, g: Any, factors: list[Any], s: TraceMemory, p: Any, k: Any, keep: Keep) -> tuple[Any, Any]:
         if g.dtype != jnp.float64:
-            return super().update(g, s, p, k)
-        g = rounded(g, jnp.float32)
-        v = rounded(rounded(self.decay * s.trace, jnp.float32) + g, jnp.float32)
-        return (g + rounded(self.decay * v, jnp.float32) if self.nesterov else v), TraceMemory(v)
+            return self.rule.advance(g, factors, s, p, k, keep)
+        decay, g = self.rule.decay, rounded(scaled(g, factors), jnp.float32)
+        s = keep(TraceMemory(rounded(rounded(decay * s.trace, jnp.float32) + g, jnp.float32)), s)
+        return (g + rounded(decay * s.trace, jnp.float32) if self.rule.nesterov else s.trace), s
 
 
 class LandInFloat32(Rule):
     """Round where the step lands, as that kernel does."""
 
-    needs_params = True
+    facts = Facts(station=Station.LAND, needs_params=True)
 
     def update(self, g: Any, s: Any, p: Any, k: Any) -> tuple[Any, Any]:
         return rounded(rounded(p, jnp.float32) + rounded(g, jnp.float32), jnp.float32) - p, s
@@ -127,10 +139,10 @@ class Kernel(Wrapper):
             raise TypeError(f"{self.optimizer} takes parameters of float32 and narrower, got {p.dtype}")
         return self.rule.init(p)
 
-    def update_rows(self, g: Rows, s: Any, p: Any, k: Any) -> tuple[Any, Any]:
-        if self.sparse is not None:
+    def advance(self, g: Any, factors: list[Any], s: Any, p: Any, k: Any, keep: Keep) -> tuple[Any, Any]:
+        if self.sparse is not None and isinstance(g, Rows):
             raise self.sparse(f"{self.optimizer} with these options takes dense gradients, got {type(g).__name__}")
-        return self.rule.update_rows(g, s, p, k)
+        return self.rule.advance(g, factors, s, p, k, keep)
 
 
 class Centralized(Selector):

@@ -13,8 +13,8 @@ from gradxform.compat.checkpoints import innermost, opened, shaped, spellings
 from gradxform.compat.mindspore_assembly import kernel
 from gradxform.compat.mindspore_rules import EpsilonHatAdam, EpsilonHatAmsgrad
 from gradxform.core.chain import Chain, lift
-from gradxform.core.lift import Lifted, Step
 from gradxform.core.rule import Rule
+from gradxform.core.stage import Step
 from gradxform.core.state import State, find_state
 from gradxform.core.tree import Leaf
 from gradxform.optimizers.adagrad import scale_by_rss
@@ -126,7 +126,6 @@ def _guess(checkpoint: Mapping[str, Any]) -> Chain:
 
 def _rules(tx: Any) -> Iterator[Rule]:
     """The rules of a chain, those of groups included, without what is wrapped around them."""
-    if isinstance(tx, Chain):
-        for _, stage, _ in tx.each(Step(None, None, {}, {}, {}, None)):
-            if isinstance(stage, Lifted):
-                yield innermost(stage.rule)
+    for _, stage, _ in tx.each(Step(None, None, {}, {}, {}, None)) if isinstance(tx, Chain) else ():
+        if stage.only_rule is not None:
+            yield innermost(stage.only_rule)

@@ -8,26 +8,37 @@ import jax.numpy as jnp
 
 from gradxform.core.arithmetic import abs_sq, debias, next_count, power, real_dtype
 from gradxform.core.hyper import Beta, Hyper
-from gradxform.core.rule import Rule
-from gradxform.optimizers.adagrad import ScaleByRss, SumOfSquares
-from gradxform.optimizers.adam import MaxMoments, ScaleByAmsgrad
-from gradxform.optimizers.radam import ScaleByRadam
+from gradxform.core.rule import Halves, Rule
+from gradxform.optimizers.adagrad import SumOfSquares, SumsSquares
+from gradxform.optimizers.adam import MaxMoments
+from gradxform.optimizers.radam import Rectified
 
 
-class LateCorrectedAmsgrad(ScaleByAmsgrad):
+class LateCorrectedAmsgrad(Halves):
     """AMSGrad with the maximum of v before its correction: `x <- max(x, v)`, `u = m̂ / (√(x / (1 - b2ᵗ)) + eps)`."""
 
+    b1: Beta = 0.9
+    b2: Beta = 0.999
+    eps: Hyper = 1e-8
     name = "amsgrad"
 
-    def update(self, g: Any, s: MaxMoments, p: Any, k: Any) -> tuple[Any, MaxMoments]:
-        c1, c2 = k
+    def init(self, p: Any) -> MaxMoments:
+        return MaxMoments(jnp.zeros_like(p), jnp.zeros_like(p.real), jnp.zeros_like(p.real))
+
+    def scalars(self, t: Any) -> Any:
+        return debias(self.b1, t), debias(self.b2, t)
+
+    def remember(self, g: Any, s: MaxMoments, p: Any, k: Any) -> MaxMoments:
         mu = self.b1 * s.mu + (1 - self.b1) * g
         nu = self.b2 * s.nu + (1 - self.b2) * abs_sq(g)
-        nu_max = jnp.maximum(s.nu_max, nu)
-        return mu / c1 / (jnp.sqrt(nu_max / c2) + self.eps), MaxMoments(mu, nu, nu_max)
+        return MaxMoments(mu, nu, jnp.maximum(s.nu_max, nu))
+
+    def emit(self, g: Any, s: MaxMoments, p: Any, k: Any) -> Any:
+        c1, c2 = k
+        return s.mu / c1 / (jnp.sqrt(s.nu_max / c2) + self.eps)
 
 
-class EpsilonHatRadam(ScaleByRadam):
+class EpsilonHatRadam(Rectified):
     """RAdam with epsilon added to √v instead of √v̂."""
 
     name = "radam"
@@ -36,7 +47,7 @@ class EpsilonHatRadam(ScaleByRadam):
         return jnp.sqrt(c2) / (jnp.sqrt(nu) + self.eps)
 
 
-class EpsilonBesideRss(ScaleByRss):
+class EpsilonBesideRss(SumsSquares):
     """Adagrad with epsilon added to the root, and a rate that falls: `u = g / (√a + eps) / (1 + (t-1)·rate_decay)`."""
 
     rate_decay: Hyper = 0.0
@@ -45,9 +56,8 @@ class EpsilonBesideRss(ScaleByRss):
     def scalars(self, t: Any) -> Any:
         return 1 / (1 + (t - 1) * self.rate_decay)
 
-    def update(self, g: Any, s: SumOfSquares, p: Any, k: Any) -> tuple[Any, SumOfSquares]:
-        total = s.sum_of_squares + abs_sq(g)
-        return k * (g / (jnp.sqrt(total) + self.eps)), SumOfSquares(total)
+    def emit(self, g: Any, s: SumOfSquares, p: Any, k: Any) -> Any:
+        return k * (g / (jnp.sqrt(s.sum_of_squares) + self.eps))
 
 
 class NadamMoments(NamedTuple):
@@ -57,7 +67,13 @@ class NadamMoments(NamedTuple):
     count: Any
 
 
-class WarmedNadam(Rule):
+def begun(p: Any, product: Any) -> NadamMoments:
+    """Memory before the first step, the product of momenta in the dtype given."""
+    start = jnp.ones((), product), jnp.zeros((), jnp.int32)
+    return NadamMoments(jnp.zeros_like(p), jnp.zeros_like(p.real), *start)
+
+
+class Nadam(Rule, abstract=True):
     """NAdam with a momentum that warms up, `μₜ = b1·(1 - 0.96^(t·momentum_decay) / 2)`, and their product."""
 
     b1: Beta = 0.9
@@ -65,10 +81,6 @@ class WarmedNadam(Rule):
     eps: Hyper = 1e-8
     momentum_decay: Hyper = 0.004
     name = "nadam"
-
-    def init(self, p: Any) -> NadamMoments:
-        start = jnp.ones((), real_dtype(p.dtype)), jnp.zeros((), jnp.int32)
-        return NadamMoments(jnp.zeros_like(p), jnp.zeros_like(p.real), *start)
 
     def update(self, g: Any, s: NadamMoments, p: Any, k: Any) -> tuple[Any, NadamMoments]:
         count, dtype = next_count(s.count), real_dtype(g.dtype)
@@ -83,3 +95,8 @@ class WarmedNadam(Rule):
 
     def momentum(self, t: Any) -> Any:
         return self.b1 * (1 - 0.5 * power(0.96, t * self.momentum_decay))
+
+
+class WarmedNadam(Nadam):
+    def init(self, p: Any) -> NadamMoments:
+        return begun(p, real_dtype(p.dtype))

@@ -8,11 +8,13 @@ from typing import Any, NamedTuple
 import jax.numpy as jnp
 
 from gradxform.compat.mindspore_checks import in_float32
+from gradxform.core import check
 from gradxform.core.arithmetic import abs_sq, real_dtype
+from gradxform.core.facts import Facts, Reach, Station
 from gradxform.core.hyper import Beta, Hyper, hyper_fields, replace_hyper
-from gradxform.core.rule import Rule, Wrapper
+from gradxform.core.lens import Wrapper
+from gradxform.core.rule import Factor, Rule
 from gradxform.params.select import Selector
-from gradxform.transforms.clip import ClipByNorm
 
 
 class ClipBetween(Rule):
@@ -20,16 +22,24 @@ class ClipBetween(Rule):
 
     low: float
     high: float
-    real_only = True
+    facts = Facts(station=Station.CLEANSE, real_only=True)
 
     def update(self, g: Any, s: Any, p: Any, k: Any) -> tuple[Any, Any]:
         return jnp.minimum(jnp.maximum(g, self.low), self.high), s
 
 
-class ClipByNormInFloat32(ClipByNorm):
+class ClipByNormInFloat32(Factor):
     """A clip by each array's norm, for which the framework has no float64 kernel."""
 
+    max_norm: Hyper
     name = "clip_by_norm"
+    facts = Facts(reach=Reach.ARRAY, station=Station.CLEANSE)
+
+    def check(self) -> None:
+        check.positive(max_norm=self.max_norm)
+
+    def factor(self, g: Any, p: Any, k: Any) -> Any:
+        return jnp.minimum(1.0, self.max_norm / jnp.sqrt(jnp.sum(abs_sq(g))))
 
     def init(self, p: Any) -> None:
         if p.dtype == jnp.float64:

@@ -12,8 +12,9 @@ import numpy as np
 
 from gradxform.compat.checkpoints import opened, rules_of, shaped, spellings
 from gradxform.core.chain import Chain
+from gradxform.core.facts import Station
 from gradxform.core.hyper import Schedule
-from gradxform.core.lift import Lifted, Step
+from gradxform.core.stage import Step
 from gradxform.core.state import State, find_state
 from gradxform.core.tree import Leaf
 from gradxform.transforms.momentum import trace
@@ -157,7 +158,7 @@ def _steps(checkpoint: Mapping[str, Any], bases: Mapping[str, float], leaf: Leaf
 def _schedule(tx: Any) -> Schedule | None:
     """The schedule of the learning rate, if there is one."""
     for _, stage, _ in tx.each(Step(None, None, {}, {}, {}, None)) if isinstance(tx, Chain) else ():
-        if isinstance(stage, Lifted) and stage.rule.name == "learning_rate":
-            rate = getattr(stage.rule, "learning_rate", None)
+        if stage.facts.station == Station.STEP:
+            rate = getattr(stage.only_rule, "learning_rate", None)
             return rate if isinstance(rate, Schedule) else None
     return None

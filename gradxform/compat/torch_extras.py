@@ -14,6 +14,7 @@ from gradxform.core.arithmetic import is_zero
 from gradxform.core.chain import Chain, chain, lift
 from gradxform.optimizers.adadelta import ScaleByAdadelta
 from gradxform.optimizers.rmsprop import ScaleByRms, ScaleByStddev
+from gradxform.optimizers.rprop import ScaleByRprop
 from gradxform.transforms.momentum import Trace
 from gradxform.transforms.scale import Scale
 
@@ -132,7 +133,7 @@ def rprop(
 def _rprop(lr: Any, etas: Any, step_sizes: Any, maximize: Any) -> Chain:
     (minus, plus), (least, most) = pair("etas", etas), pair("step_sizes", step_sizes)
     numbers = {"eta_minus": minus, "eta_plus": plus, "min_step_size": least, "max_step_size": most}
-    rule = unchecked(TorchRprop(0.0), learning_rate=number("lr", lr), **numbers)
+    rule = TorchRprop(unchecked(ScaleByRprop(0.0), learning_rate=number("lr", lr), **numbers))
     return assembled("rprop", chain(own_clock(rule), lift(Scale(-1.0))), maximize=maximize)
 
 

@@ -6,33 +6,37 @@ from typing import Any, NamedTuple
 
 import jax.numpy as jnp
 
-from gradxform.compat.moments import NadamMoments, WarmedNadam
+from gradxform.compat.moments import Nadam, NadamMoments, begun
 from gradxform.core.arithmetic import next_count, real_dtype
-from gradxform.core.hyper import Hyper
-from gradxform.core.rule import Rule
-from gradxform.optimizers.rprop import ScaleByRprop, StepSizes
+from gradxform.core.facts import Facts
+from gradxform.core.hyper import Hyper, hyper_fields
+from gradxform.core.lens import Wrapper
+from gradxform.core.rule import Keep, Rule
+from gradxform.optimizers.rprop import StepSizes
 
 
-class TorchNadam(WarmedNadam):
+class TorchNadam(Nadam):
     """NAdam whose product of momenta is float32 for every parameter."""
 
     name = "nadam"
 
     def init(self, p: Any) -> NadamMoments:
-        return super().init(p)._replace(mu_product=jnp.ones((), jnp.float32))
+        return begun(p, jnp.float32)
 
 
-class TorchRprop(ScaleByRprop):
+class TorchRprop(Wrapper):
     """Rprop whose steps start from the rate at the first gradient that their parameter has."""
 
-    name = "rprop"
+    def __repr__(self) -> str:
+        return repr(self.rule)
 
-    def scalars(self, t: Any) -> Any:
+    def scalars(self, t: Any, **extra: Any) -> Any:
         return t == 1
 
-    def update(self, g: Any, s: StepSizes, p: Any, k: Any) -> tuple[Any, StepSizes]:
-        first = jnp.asarray(self.learning_rate, s.step_size.dtype)
-        return super().update(g, s._replace(step_size=jnp.where(k, first, s.step_size)), p, None)
+    def advance(self, g: Any, factors: list[Any], s: StepSizes, p: Any, k: Any, keep: Keep) -> tuple[Any, StepSizes]:
+        first = jnp.asarray(hyper_fields(self.rule)["learning_rate"], s.step_size.dtype)
+        begun = s._replace(step_size=jnp.where(k, first, s.step_size))
+        return self.rule.advance(g, factors, begun, p, None, lambda new, old: keep(new, s))
 
 
 class AveragedDescent(NamedTuple):
@@ -50,7 +54,7 @@ class Asgd(Rule):
     alpha: Hyper = 0.75
     t0: Hyper = 1e6
     name = "asgd"
-    needs_params = True
+    facts = Facts(needs_params=True)
 
     def init(self, p: Any) -> AveragedDescent:
         eta = jnp.asarray(self.learning_rate, jnp.float32)

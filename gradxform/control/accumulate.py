@@ -9,7 +9,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from gradxform.control.hold import axis_or_none, inner_of, map_gradients, multiplied, tree_norm, update_if
+from gradxform.control.hold import axis_or_none, both, inner_of, map_gradients, multiplied, tree_norm, update_if
 from gradxform.core import check
 from gradxform.core.arithmetic import compute_dtype, next_count
 from gradxform.core.devices import mean_over, varying_of
@@ -17,6 +17,7 @@ from gradxform.core.hyper import Schedule, Tunable, coerce, evaluate
 from gradxform.core.transform import GradientTransformation
 from gradxform.core.tree import Leaf, is_trained, memory_structure, open_together, open_tree, parameter
 from gradxform.core.value import Child
+from gradxform.core.walk import kept
 
 
 class AccumulateState(NamedTuple):
@@ -38,6 +39,7 @@ class Accumulate(GradientTransformation):
     inner: Child[GradientTransformation]
     every: Any
     axis_name: Any = None
+    holds = True
 
     def __repr__(self) -> str:
         across = "" if self.axis_name is None else f", axis_name={self.axis_name!r}"
@@ -60,7 +62,7 @@ class Accumulate(GradientTransformation):
         return AccumulateState(self.inner.init(params), total, *floats, *counts)
 
     def _update(
-        self, updates: Any, state: AccumulateState, params: Any, extra: dict[str, Any]
+        self, updates: Any, state: AccumulateState, params: Any, extra: dict[str, Any], ok: Any = None
     ) -> tuple[Any, AccumulateState]:
         figures = {name: _scalar(name, extra[name]) for name in ("weight", "value") if extra.get(name) is not None}
         finite = self._finite(tree_norm(updates, self.axis_name, self.name), figures)
@@ -77,21 +79,19 @@ class Accumulate(GradientTransformation):
         value = _sum(begins, state.value, w * figures.get("value", 0.0), finite)
         given = {"weight": weight, "value": value * inverse}
         closes = state.seen + 1 >= jnp.maximum(jnp.round(evaluate(self.every, state.steps)), 1)
-        ok = closes & (self._agreed(weight) > 0)
+        taken = closes & (self._agreed(weight) > 0)
         sums = [leaf.g if leaf.g is None or leaf.memory is None else leaf.memory for leaf in opened.leaves]
         tx, grads, _ = multiplied(self.inner, opened.structure.unflatten(sums), inverse)
         extra = extra | {name: given[name] for name in figures}
-        new, inner = update_if(ok, tx, grads, state.inner, params, extra)
-        steps = jnp.where(ok, next_count(state.steps), state.steps)
+        new, inner = update_if(both(ok, taken), tx, grads, state.inner, params, extra)
+        steps = jnp.where(taken, next_count(state.steps), state.steps)
         left_out = jnp.where(finite, state.left_out, next_count(state.left_out))
         seen = jnp.where(closes, 0, state.seen + 1)
-        return new, AccumulateState(inner, opened.close_memories(), weight, value, seen, steps, left_out)
+        own = opened.close_memories(), weight, value, seen, steps, left_out
+        return new, AccumulateState(inner, *kept(ok, own, tuple(state[1:])))
 
     def _evaluate(self, state: AccumulateState, params: Any) -> Any:
         return self.inner._evaluate(state.inner, params)
-
-    def rules(self, path: str, leaf: Any) -> Any:
-        return self.inner.rules(path, leaf)
 
     def _finite(self, norm: Any, figures: dict[str, Any]) -> Any:
         return jnp.stack([jnp.isfinite(x) for x in (norm, *map(self._agreed, figures.values()))]).all()

@@ -7,12 +7,13 @@ from typing import Any, NamedTuple
 
 import jax.numpy as jnp
 
-from gradxform.control.hold import axis_or_none, inner_of, map_gradients, number, tree_norm, update_if
+from gradxform.control.hold import axis_or_none, both, inner_of, map_gradients, number, tree_norm, update_if
 from gradxform.core import check
 from gradxform.core.arithmetic import next_count
 from gradxform.core.devices import mean_over
 from gradxform.core.transform import GradientTransformation
 from gradxform.core.value import Child
+from gradxform.core.walk import kept
 
 ROUNDING = 1e-5
 """Equal figures may differ by so much, relatively; norms of clipped gradients have next to no variance."""
@@ -47,6 +48,7 @@ class Guard(GradientTransformation):
     decay: float = 0.99
     warmup: int = 20
     axis_name: Any = None
+    holds = True
 
     def __repr__(self) -> str:
         given = {f.name: getattr(self, f.name) for f in fields(self) if getattr(self, f.name) != f.default}
@@ -65,7 +67,9 @@ class Guard(GradientTransformation):
         statistics = {name: Running(zero(jnp.float32), zero(jnp.float32), zero()) for name in names}
         return GuardState(self.inner.init(params), statistics, zero(), zero(), zero(), zero(), zero(bool))
 
-    def _update(self, updates: Any, state: GuardState, params: Any, extra: dict[str, Any]) -> tuple[Any, GuardState]:
+    def _update(
+        self, updates: Any, state: GuardState, params: Any, extra: dict[str, Any], ok: Any = None
+    ) -> tuple[Any, GuardState]:
         worn = jnp.asarray(False) if self.max_consecutive is None else state.consecutive >= self.max_consecutive
         figures = {"norm": tree_norm(updates, self.axis_name, self.name)}
         if extra.get("value") is not None:
@@ -81,20 +85,18 @@ class Guard(GradientTransformation):
                 spike |= finite_and_above(figures[name], held, self.spike, self.warmup)
         bad = spike if self.nonfinite == "zero" else spike | ~finite
         taken = ~bad | (worn & self._given_in(finite))
-        new, inner = update_if(taken, self.inner, updates, state.inner, params, extra)
+        new, inner = update_if(both(ok, taken), self.inner, updates, state.inner, params, extra)
         statistics = {
             name: self._moved(held, figures[name], taken) if name in figures else held
             for name, held in state.statistics.items()
         }
         counts = (_counted(state.skipped, ~taken), _counted(state.nonfinite, ~finite), _counted(state.spikes, spike))
         consecutive = jnp.where(bad, next_count(state.consecutive), 0)
-        return new, GuardState(inner, statistics, *counts, consecutive, ~taken)
+        own = statistics, *counts, consecutive, ~taken
+        return new, GuardState(inner, *kept(ok, own, tuple(state[1:])))
 
     def _evaluate(self, state: GuardState, params: Any) -> Any:
         return self.inner._evaluate(state.inner, params)
-
-    def rules(self, path: str, leaf: Any) -> Any:
-        return self.inner.rules(path, leaf)
 
     def _loss(self, value: Any) -> Any:
         value = jnp.asarray(value)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable
 from typing import Any
 
 import jax
@@ -93,104 +93,14 @@ def update_if(
 ) -> tuple[Any, Any]:
     """The inner update where `ok`; elsewhere zeros, and the state as it was.
 
-    Old or new is chosen where each statistic is made, and what follows is computed from the chosen one. A choice
-    among the results would make XLA keep both: two copies of the parameters for Adam, measured.
+    The decision travels with the step: old or new is chosen where each memory is made, between the halves of its rule,
+    and the update is computed from the chosen one. A choice among the results would make XLA keep both.
     """
-    closed, shapes = jax.make_jaxpr(lambda s: inner.update(updates, s, params, **extra), return_shape=True)(state)
-    held = jax.tree.leaves(state)
-    structure: Any = jax.tree.structure(shapes[0])
-    after: Any = jax.tree.structure(shapes[1])
-    us, ss = _run_held(ok, closed, held, structure.num_leaves)
+    us, after = inner.advance(updates, state, params, extra, ok)
     # -0.0 leaves every parameter as it is, -0.0 too.
-    zeroed = map_gradients(lambda u: jnp.where(ok, u, -0.0), structure.unflatten(us))
-    return zeroed, after.unflatten(ss)
+    return map_gradients(lambda u: jnp.where(ok, u, -0.0), us), after
 
 
-def _run_held(ok: Any, closed: Any, held: list[Any], n: int) -> tuple[list[Any], list[Any]]:
-    """Run a program `state -> updates, state`; `n` of its results are updates."""
-    jaxpr = closed.jaxpr
-    slots = list(zip(jaxpr.outvars[n:], jaxpr.invars, held, strict=True))
-    old = _made(jaxpr, {v: x for v, _, x in slots if not _is_literal(v)})
-    known = _run(ok, closed, held, old)
-
-    def settle(v: Any, own: Any, x: Any) -> Any:
-        chosen = v is own or (not _is_literal(v) and old.get(v) is x)
-        return (_read(known, v) if chosen else _choose(ok, _read(known, v), x)).astype(x.dtype)
-
-    return [_read(known, v) for v in jaxpr.outvars[:n]], [settle(*slot) for slot in slots]
-
-
-def _run(ok: Any, closed: Any, args: Sequence[Any], old: dict[Any, Any]) -> dict[Any, Any]:
-    """The values of a program's variables, those in `old` chosen where they are made, in called functions too."""
-    from jax.extend.core import ClosedJaxpr, jaxpr_as_fun  # slow to import, and few programs hold anything
-
-    jaxpr = closed.jaxpr
-    known = dict(zip([*jaxpr.constvars, *jaxpr.invars], [*closed.consts, *args], strict=True))
-    wanted = set(_variables(v for eqn in jaxpr.eqns for v in eqn.invars)) | set(_variables(jaxpr.outvars))
-    for part in _parts(jaxpr.eqns, old):
-        if _calls(part[0]) and len(part) == 1:
-            (eqn,) = part
-            inner = eqn.params["jaxpr"]
-            pairs = list(zip(inner.jaxpr.outvars, eqn.outvars, strict=True))
-            chosen = _made(inner.jaxpr, {v: old[w] for v, w in pairs if w in old and not _is_literal(v)})
-            values = _run(ok, inner, [_read(known, v) for v in eqn.invars], chosen)
-            for v, w in pairs:
-                x = _read(values, v)
-                known[w] = _choose(ok, x, old[w]) if w in old and (_is_literal(v) or v not in chosen) else x
-            continue
-        results = {v: None for eqn in part for v in eqn.outvars if v in wanted}
-        needed = {v: None for v in _variables(v for eqn in part for v in eqn.invars) if v in known}
-        run = jaxpr_as_fun(
-            ClosedJaxpr(jaxpr.replace(constvars=[], invars=[*needed], outvars=[*results], eqns=part), ())
-        )
-        for v, x in zip(results, run(*(known[v] for v in needed)), strict=True):
-            known[v] = _choose(ok, x, old[v]) if v in old else x
-    return known
-
-
-def _made(jaxpr: Any, old: dict[Any, Any]) -> dict[Any, Any]:
-    """Those of the variables that an equation of the program makes."""
-    made = {v for eqn in jaxpr.eqns for v in eqn.outvars}
-    return {v: x for v, x in old.items() if v in made}
-
-
-def _calls(eqn: Any) -> bool:
-    return eqn.primitive.name in ("jit", "pjit")
-
-
-def _read(known: dict[Any, Any], v: Any) -> Any:
-    kind: Any = v.aval
-    return jnp.asarray(v.val, kind.dtype) if _is_literal(v) else known[v]
-
-
-def _is_literal(v: Any) -> bool:
-    return hasattr(v, "val")
-
-
-def _variables(atoms: Any) -> Iterator[Any]:
-    return (v for v in atoms if not _is_literal(v))
-
-
-def _parts(eqns: list[Any], old: dict[Any, Any]) -> Iterator[list[Any]]:
-    """The equations in order, a part ending where a new statistic is made; a call that makes some stands alone."""
-    part: list[Any] = []
-    for eqn in eqns:
-        makes = any(v in old for v in eqn.outvars)
-        if makes and _calls(eqn) and part:
-            yield part
-            part = []
-        part.append(eqn)
-        if makes:
-            yield part
-            part = []
-    if part:
-        yield part
-
-
-def _choose(ok: Any, new: Any, old: Any) -> Any:
-    """`where(ok, new, old)` in new's dtype; on the device for what lives in host memory."""
-    space = getattr(jax.typeof(new), "memory_space", None)
-    if space is None or space == jax.memory.Space.Device:
-        return jnp.where(ok, new, old.astype(new.dtype))
-    new, old = (jax.device_put(x, jax.memory.Space.Device) for x in (new, old))
-    return jax.device_put(jnp.where(ok, new, old.astype(new.dtype)), space)
+def both(ok: Any, other: Any) -> Any:
+    """Whether a step is taken that is held back by one decision or another; None where nobody asks."""
+    return other if ok is None else ok & other

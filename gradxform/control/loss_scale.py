@@ -7,11 +7,12 @@ from typing import Any, NamedTuple
 import jax
 import jax.numpy as jnp
 
-from gradxform.control.hold import axis_or_none, inner_of, multiplied, number, tree_norm, update_if
+from gradxform.control.hold import axis_or_none, both, inner_of, multiplied, number, tree_norm, update_if
 from gradxform.core import check
 from gradxform.core.arithmetic import cast, compute_dtype, next_count
 from gradxform.core.transform import GradientTransformation
 from gradxform.core.value import Child
+from gradxform.core.walk import kept
 
 LARGEST = 2.0**126
 """The largest scale whose inverse is a normal number."""
@@ -33,6 +34,7 @@ class LossScale(GradientTransformation):
     window: int = 1
     least: float = 0.0
     axis_name: Any = None
+    holds = True
 
     def __repr__(self) -> str:
         across = "" if self.axis_name is None else f", axis_name={self.axis_name!r}"
@@ -51,19 +53,17 @@ class LossScale(GradientTransformation):
         return LossScaleState(self.inner.init(params), scale, zero, jnp.zeros_like(zero))
 
     def _update(
-        self, updates: Any, state: LossScaleState, params: Any, extra: dict[str, Any]
+        self, updates: Any, state: LossScaleState, params: Any, extra: dict[str, Any], ok: Any = None
     ) -> tuple[Any, LossScaleState]:
         tx, grads, by = multiplied(self.inner, updates, 1.0 / state.scale)
         finite = jnp.isfinite(tree_norm(grads, self.axis_name, self.name, by))
-        new, inner = update_if(finite, tx, grads, state.inner, params, extra)
+        new, inner = update_if(both(ok, finite), tx, grads, state.inner, params, extra)
         scale, good = self.rescaled(finite, state.scale, state.good)
-        return new, LossScaleState(inner, scale, good, jnp.where(finite, state.skipped, next_count(state.skipped)))
+        own = scale, good, jnp.where(finite, state.skipped, next_count(state.skipped))
+        return new, LossScaleState(inner, *kept(ok, own, tuple(state[1:])))
 
     def _evaluate(self, state: LossScaleState, params: Any) -> Any:
         return self.inner._evaluate(state.inner, params)
-
-    def rules(self, path: str, leaf: Any) -> Any:
-        return self.inner.rules(path, leaf)
 
     def rescaled(self, finite: Any, scale: Any, good: Any) -> tuple[Any, Any]:
         """The scale and the count of finite steps since it last changed, after one more step."""

@@ -13,12 +13,13 @@ import numpy as np
 from gradxform.control.hold import inner_of, tree_norm
 from gradxform.core import check
 from gradxform.core.chain import Chain
-from gradxform.core.lift import Lifted, Step
 from gradxform.core.rule import TreeRule
+from gradxform.core.stage import Step
 from gradxform.core.state import State, unused
 from gradxform.core.transform import GradientTransformation
 from gradxform.core.tree import is_inexact, open_tree
 from gradxform.core.value import Child
+from gradxform.core.walk import kept
 
 
 class MeasureState(NamedTuple):
@@ -36,6 +37,7 @@ class Measure(GradientTransformation):
     update_ratio: str | None = None
     clip_fraction: bool = False
     axis_name: Any = None
+    holds = True
 
     def __repr__(self) -> str:
         given = {f.name: getattr(self, f.name) for f in fields(self) if f.name != "inner"}
@@ -51,23 +53,21 @@ class Measure(GradientTransformation):
         return MeasureState(self.inner.init(params), jax.tree.map(lambda x: jnp.zeros(x.shape, x.dtype), figures))
 
     def _update(
-        self, updates: Any, state: MeasureState, params: Any, extra: dict[str, Any]
+        self, updates: Any, state: MeasureState, params: Any, extra: dict[str, Any], ok: Any = None
     ) -> tuple[Any, MeasureState]:
         if params is None and (self.param_norm or self.update_ratio):
             raise ValueError("measure needs the parameters: call update(updates, state, params)")
-        new, inner = self.inner.update(updates, state.inner, params, **extra)
+        new, inner = self.inner.advance(updates, state.inner, params, extra, ok)
         clipped = state.metrics.get("clip_fraction")
         if clipped is not None:
             now = (self._norm(updates) > _bound(self.inner, state.inner)).astype(clipped.dtype)
             clipped = clipped + (now - clipped) / inner.count
         figures = self._figures(updates, new, params, clipped)
-        return new, MeasureState(inner, {k: figures[k].astype(old.dtype) for k, old in state.metrics.items()})
+        metrics = {k: figures[k].astype(old.dtype) for k, old in state.metrics.items()}
+        return new, MeasureState(inner, kept(ok, metrics, state.metrics))
 
     def _evaluate(self, state: MeasureState, params: Any) -> Any:
         return self.inner._evaluate(state.inner, params)
-
-    def rules(self, path: str, leaf: Any) -> Any:
-        return self.inner.rules(path, leaf)
 
     def _figures(self, grads: Any, updates: Any, params: Any, clipped: Any) -> dict[str, Any]:
         found: dict[str, Any] = {}
@@ -99,15 +99,14 @@ class Measure(GradientTransformation):
 def _clips_first(tx: Any) -> TreeRule | None:
     """The rule of the first stage, if that one clips the whole gradient by its norm."""
     first = tx.stages[0] if isinstance(tx, Chain) and tx.stages else None
-    if not isinstance(first, Lifted) or first.where is not None or not isinstance(first.rule, TreeRule):
-        return None
-    return first.rule if first.rule.norm_bound is not None else None
+    rule = None if first is None or getattr(first, "where", None) is not None else first.only_rule
+    return rule if isinstance(rule, TreeRule) and rule.norm_bound is not None else None
 
 
 def _bound(tx: Any, state: State) -> Any:
     """The norm above which the first stage clips, at this step."""
     name, stage, step = next(tx.each(Step(state.count, None, state.tree, state.hyper, {}, None)))
-    return stage.at(name, step).norm_bound
+    return stage.at(name, step, stage.rule).norm_bound
 
 
 def _shapes(params: Any) -> Any:

@@ -12,9 +12,8 @@ import numpy as np
 
 from gradxform.core.chain import Chain
 from gradxform.core.hyper import Tunable, coerce, hyper_fields, is_beta, rebuild, resolve
-from gradxform.core.lift import Lifted, Step
-from gradxform.core.opaque import Opaque
 from gradxform.core.rule import Rule
+from gradxform.core.stage import Step
 from gradxform.core.state import State, find_state, find_states, unused
 from gradxform.core.transform import refuse_stranger
 from gradxform.core.value import Pair
@@ -65,12 +64,12 @@ def _fields(tx: Any, state: Any, prefix: str = "") -> Iterator[tuple[Step, str, 
         return
     held = find_state(state)
     for name, stage, step in tx.each(Step(held.count, None, held.tree, held.hyper, {}, None)):
-        if isinstance(stage, Opaque):
+        if stage.wrapped is not None:
             at = step.prefix + name
-            yield from _fields(stage.inner, held.tree.get(at, held._replace(hyper={})), prefix + group_of(at))
-        elif isinstance(stage, Lifted):
+            yield from _fields(stage.wrapped, held.tree.get(at, held._replace(hyper={})), prefix + group_of(at))
+        elif stage.only_rule is not None:
             for field, key in stage.names(name, step).items():
-                yield step, key, prefix + key, stage.rule, field
+                yield step, key, prefix + key, stage.only_rule, field
 
 
 def group_of(key: str) -> str:

@@ -2,36 +2,23 @@
 
 from __future__ import annotations
 
-import functools
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from typing import Any, Protocol
 
 import jax.numpy as jnp
 
 from gradxform.core.arithmetic import next_count
+from gradxform.core.facts import Facts, Reach, Station
 from gradxform.core.hyper import Hyper, hyper_fields
-from gradxform.core.lift import Freeze, Lifted, Step, Where, freeze_leaves
+from gradxform.core.lift import Lifted
 from gradxform.core.opaque import Foreign, Opaque
-from gradxform.core.rule import Reach, Rule
-from gradxform.core.state import State
+from gradxform.core.rule import Factor, Rule
+from gradxform.core.stage import Plan, Stage, Step, Where
+from gradxform.core.state import State, unused
 from gradxform.core.transform import GradientTransformation
 from gradxform.core.tree import Leaf, memory_structure, open_memories, open_together, open_tree, parameter
-from gradxform.core.value import Child, Value
-from gradxform.core.walk import run_pending
-
-
-class Stage(Protocol):
-    """A member of a chain: `Lifted`, `Split` or `Opaque`."""
-
-    @property
-    def label(self) -> str | None: ...
-    @property
-    def name(self) -> str: ...
-    @property
-    def reach(self) -> Reach: ...
-    def init(self, name: str, leaves: list[Leaf], step: Step) -> None: ...
-    def update(self, name: str, leaves: list[Leaf], step: Step) -> None: ...
-    def evaluate(self, name: str, leaves: list[Leaf], step: Step) -> None: ...
+from gradxform.core.value import Child
+from gradxform.core.walk import kept, run_pending
 
 
 class Labels(Protocol):
@@ -46,10 +33,11 @@ class Chain(GradientTransformation):
     """Stages in order. Neighbouring rules walk each leaf together; the state is one `State` whatever the stages."""
 
     stages: Child[tuple[Any, ...]] = ()
+    holds = True
 
     def __post_init__(self) -> None:
         for i, stage in enumerate(self.stages):
-            if _takes_examples(stage) and (i > 0 or isinstance(stage, Split)):
+            if stage.takes_examples and (i > 0 or stage.parts()):
                 raise ValueError(
                     f"{stage!r} takes the gradient of every example: it must be the first stage, and in no group"
                 )
@@ -57,7 +45,7 @@ class Chain(GradientTransformation):
     @property
     def per_example(self) -> bool:
         """Whether gradients arrive with a leading axis of examples."""
-        return bool(self.stages) and _takes_examples(self.stages[0])
+        return bool(self.stages) and bool(self.stages[0].takes_examples)
 
     def __repr__(self) -> str:
         shown = ", ".join(map(repr, self.stages))
@@ -66,72 +54,99 @@ class Chain(GradientTransformation):
     def _init(self, params: Any) -> State:
         paths, ps, _ = open_tree(params)
         leaves = [Leaf(path, None, parameter(path, p), {}) for path, p in zip(paths, ps, strict=True)]
-        step = Step(count=jnp.zeros((), jnp.int32), t=None, tree={}, hyper={}, extra={}, params=params)
+        step = self.planned(leaves, Step(jnp.zeros((), jnp.int32), None, {}, {}, {}, params))
         self.init_stages(leaves, step)
         memories = memory_structure(params).unflatten([None if leaf.p is None else leaf.memory for leaf in leaves])
         return State(step.count, memories, step.tree, step.hyper)
 
-    def _update(self, updates: Any, state: State, params: Any, extra: dict[str, Any]) -> tuple[Any, State]:
+    def _update(
+        self, updates: Any, state: State, params: Any, extra: dict[str, Any], ok: Any = None
+    ) -> tuple[Any, State]:
         _refuse_foreign(state)
         opened = open_together(updates, params, state.leaves, self.per_example)
         count = next_count(state.count)
-        step = Step(state.count, count, dict(state.tree), state.hyper, extra, params, updates)
-        self.update_stages(opened.leaves, step)
+        step = Step(state.count, count, dict(state.tree), state.hyper, extra, params, updates, ok=ok)
+        self.update_stages(opened.leaves, self.planned(opened.leaves, step))
         run_pending(opened.leaves)
+        count = kept(ok, count, state.count)
         return opened.close_updates(), State(count, opened.close_memories(), step.tree, state.hyper)
 
     def _evaluate(self, state: State, params: Any) -> Any:
         _refuse_foreign(state)
         opened = open_memories(state.leaves, params)
-        self.evaluate_stages(opened.leaves, Step(state.count, state.count, state.tree, state.hyper, {}, params))
+        step = Step(state.count, state.count, state.tree, state.hyper, {}, params)
+        self.evaluate_stages(opened.leaves, self.planned(opened.leaves, step))
         return opened.structure.unflatten([leaf.p for leaf in opened.leaves])
 
+    def planned(self, leaves: list[Leaf], step: Step) -> Step:
+        """The step with the plan for these leaves."""
+        step = step._replace(plan=Plan())
+        self.plan([leaf.copy() for leaf in leaves], step)
+        return step
+
+    def plan(self, leaves: list[Leaf], step: Step, taken: Sequence[str] = ()) -> None:
+        """Put into the plan which rule stands at which leaf."""
+        named = self.named(taken)
+        for name, stage in named:
+            stage.freeze(step.prefix + name, leaves, step)
+        self.hold(leaves, step, taken)
+        for name, stage in named:
+            stage.plan(name, leaves, step)
+
+    def hold(self, leaves: list[Leaf], step: Step, taken: Sequence[str] = ()) -> None:
+        """Mark the leaves that are frozen in this chain, before any stage runs."""
+        for paths in [step.plan.frozen.get(step.prefix + name, ()) for name, _ in self.named(taken)]:
+            for leaf in leaves if paths else ():
+                leaf.frozen |= leaf.path in paths
+
+    def through(self, path: str, leaf: Any, taken: Sequence[str] = ()) -> Iterator[tuple[str, Any]]:
+        """The stages that one leaf goes through, in order: its name, and the rule there (a wrapper: the stage)."""
+        named = self.named(taken)
+        if not any(stage.holds(path, leaf) for _, stage in named):
+            for name, stage in named:
+                yield from stage.through(name, path, leaf)
+
     def init_stages(self, leaves: list[Leaf], step: Step, taken: Sequence[str] = ()) -> None:
-        freeze_leaves(self.stages, leaves, step.whole)
-        step = step._replace(rate=self.rate)
-        for name, stage in self.named(taken):
-            stage.init(name, leaves, step)
+        self._run("init", leaves, step, taken)
 
     def update_stages(self, leaves: list[Leaf], step: Step, taken: Sequence[str] = ()) -> None:
-        freeze_leaves(self.stages, leaves, step.whole)
-        step = step._replace(rate=self.rate)
-        for name, stage in self.named(taken):
-            stage.update(name, leaves, step)
+        self._run("update", leaves, step, taken)
 
     def evaluate_stages(self, leaves: list[Leaf], step: Step, taken: Sequence[str] = ()) -> None:
-        step = step._replace(rate=self.rate)
-        for name, stage in self.named(taken):
-            stage.evaluate(name, leaves, step)
+        self._run("evaluate", leaves, step, taken)
+
+    def _run(self, what: str, leaves: list[Leaf], step: Step, taken: Sequence[str]) -> None:
+        named, step = self.named(taken), step._replace(rate=self.rate)
+        self.hold(leaves, step, taken)
+        for name, stage in named:
+            getattr(stage, what)(name, leaves, step)
 
     def named(self, taken: Sequence[str] = ()) -> list[tuple[str, Any]]:
         """The stages under the names of their memory; the later one of two equal names gets a suffix."""
-        used, found = set(taken), []
+        used, named = set(taken), []
         for stage in self.stages:
-            base = stage.label or stage.name
-            name = next(n for i in range(1, 10_000) if (n := base if i == 1 else f"{base}_{i}") not in used)
+            name = unused(stage.label or stage.name, used)
             used.add(name)
-            if isinstance(stage, Split):
-                stage = stage.after(used)
-                used |= stage.inner_names()
-            found.append((name, stage))
-        return found
+            stage = stage.after(used)
+            used |= stage.inner_names()
+            named.append((name, stage))
+        return named
 
     @property
     def rate(self) -> Any:
         """The learning rate as it was written, None in a chain without one."""
-        rules = [
-            stage.rule for stage in self.stages if isinstance(stage, Lifted) and stage.rule.name == "learning_rate"
-        ]
-        return hyper_fields(rules[-1]).get("learning_rate") if rules else None
+        rules = [stage.only_rule for stage in self.stages if stage.facts.station == Station.STEP and stage.only_rule]
+        rates = [x for rule in rules if (x := hyper_fields(rule).get("learning_rate")) is not None]
+        return rates[-1] if rates else None
 
     def each(self, step: Step, taken: Sequence[str] = ()) -> Iterator[tuple[str, Any, Step]]:
-        """Every stage with its name and the step it runs in, those of groups included."""
+        """Every stage with its name and the step it runs in, those of chains inside in place of the stage around."""
         step = step._replace(rate=self.rate)
         for name, stage in self.named(taken):
-            if isinstance(stage, Split):
-                for group, branch in stage.branches.items():
-                    yield from branch.each(step._replace(prefix=step.prefix + stage.prefix(group)), stage.taken)
-            else:
+            parts = stage.parts()
+            for before, part, inner in parts:
+                yield from part.each(step._replace(prefix=step.prefix + before), inner)
+            if not parts:
                 yield name, stage, step
 
     def scaled(self, by: Any) -> Chain:
@@ -141,31 +156,20 @@ class Chain(GradientTransformation):
     @property
     def reach(self) -> Reach:
         """The farthest reach of the stages."""
-        return max((stage.reach for stage in self.stages), default=Reach.ELEMENT)
-
-    def rules(self, path: str, leaf: Any) -> tuple[Rule, ...] | None:
-        if any(isinstance(stage, Freeze) and _takes(stage.where, path, leaf) for stage in self.stages):
-            return ()
-        found: list[Rule] = []
-        for stage in self.stages:
-            more = _rules(stage, path, leaf)
-            if more is None:
-                return None
-            found += more
-        return tuple(found)
+        return max((stage.facts.reach for stage in self.stages), default=Reach.ELEMENT)
 
 
-class Times(Rule):
+class Times(Factor):
     """The gradient times a number that the step has found."""
 
     by: Hyper
-    keeps_zero = True
+    facts = Facts(station=Station.CLEANSE, keeps_zero=True)
 
-    def factor(self, k: Any) -> Any:
+    def factor(self, g: Any, p: Any, k: Any) -> Any:
         return self.by
 
 
-class Split(Value):
+class Split(Stage):
     """Groups: each leaf goes through the chain of its group, tree-wide members see their group alone."""
 
     groups: Labels
@@ -184,67 +188,49 @@ class Split(Value):
         return "groups"
 
     @property
-    def reach(self) -> Reach:
-        return max((branch.reach for branch in self.branches.values()), default=Reach.ELEMENT)
+    def facts(self) -> Facts:
+        return Facts(reach=max((branch.reach for branch in self.branches.values()), default=Reach.ELEMENT))
 
-    def prefix(self, group: str) -> str:
-        """What stands before the names of a group's hyperparameters and tree-wide memory."""
-        return f"{group}/"
+    def parts(self) -> list[tuple[str, Chain, tuple[str, ...]]]:
+        return [(f"{group}/", branch, self.taken) for group, branch in self.branches.items()]
 
     def after(self, used: set[str]) -> Split:
-        """The same groups, their stages named apart from those before them in the chain."""
         return self.with_fields(taken=tuple(sorted(used)))
 
-    def inner_names(self) -> set[str]:
-        """The names of all stages of all groups, groups inside groups included."""
-        named = [pair for branch in self.branches.values() for pair in branch.named(self.taken)]
-        return {name for name, _ in named}.union(*(s.inner_names() for _, s in named if isinstance(s, Split)))
+    def map_rules(self, f: Callable[[Rule], Rule], what: str) -> Split:
+        return self.with_fields(branches={group: map_rules(branch, f, what) for group, branch in self.branches.items()})
+
+    def plan(self, name: str, leaves: list[Leaf], step: Step) -> None:
+        labels = self.groups.labels(leaves, step.whole)
+        step.plan.groups[step.prefix + name] = {leaf.path: at for leaf, at in zip(leaves, labels, strict=True)}
+        self._walk("plan", name, leaves, step)
+
+    def through(self, name: str, path: str, leaf: Any) -> Iterator[tuple[str, Any]]:
+        group = self.groups.label(path, leaf)
+        if group is not None:
+            for key, rule in self.branches[group].through(path, leaf, self.taken):
+                yield f"{group}/{key}", rule
 
     def init(self, name: str, leaves: list[Leaf], step: Step) -> None:
-        for branch, own, inner in self._walk(leaves, step):
-            branch.init_stages(own, inner, self.taken)
+        self._walk("init_stages", name, leaves, step)
 
     def update(self, name: str, leaves: list[Leaf], step: Step) -> None:
-        for branch, own, inner in self._walk(leaves, step):
-            branch.update_stages(own, inner, self.taken)
+        self._walk("update_stages", name, leaves, step)
 
     def evaluate(self, name: str, leaves: list[Leaf], step: Step) -> None:
-        for branch, own, inner in self._walk(leaves, step):
-            branch.evaluate_stages(own, inner, self.taken)
+        self._walk("evaluate_stages", name, leaves, step)
 
-    def _walk(self, leaves: list[Leaf], step: Step) -> Iterator[tuple[Chain, list[Leaf], Step]]:
-        labels = self.groups.labels(leaves, step.whole)
+    def _walk(self, what: str, name: str, leaves: list[Leaf], step: Step) -> None:
+        """Each branch on the leaves of its group."""
+        groups = step.plan.groups[step.prefix + name]
         for group, branch in self.branches.items():
-            own = [leaf for leaf, label in zip(leaves, labels, strict=True) if label == group]
-            yield branch, own, step._replace(prefix=step.prefix + self.prefix(group))
+            members = [leaf for leaf in leaves if groups[leaf.path] == group]
+            getattr(branch, what)(members, step._replace(prefix=f"{step.prefix}{group}/"), self.taken)
 
 
 def _refuse_foreign(state: Any) -> None:
     if not isinstance(state, State):
         raise TypeError(f"state must be what init returns, a State, got {type(state).__name__}")
-
-
-def _takes_examples(stage: Any) -> bool:
-    if isinstance(stage, Split):
-        return any(branch.per_example for branch in stage.branches.values())
-    return isinstance(stage, Lifted) and stage.rule.per_example
-
-
-def _takes(where: Where | None, path: str, leaf: Any) -> bool:
-    return where is None or where.matches(path, leaf)
-
-
-def _rules(stage: Any, path: str, leaf: Any) -> tuple[Rule, ...] | None:
-    if isinstance(stage, Lifted):
-        if stage.reach == Reach.TREE:
-            return None
-        return (stage.rule,) if _takes(stage.where, path, leaf) else ()
-    if isinstance(stage, Freeze):
-        return ()
-    if isinstance(stage, Split):
-        label = stage.groups.label(path, leaf)
-        return () if label is None else stage.branches[label].rules(path, leaf)
-    return None
 
 
 def lift(rule: Rule, where: Where | None = None) -> Chain:
@@ -299,21 +285,11 @@ def stages_of(tx: Any, what: str) -> tuple[Any, ...]:
     return (Opaque(Foreign(tuple(tx))),)
 
 
-def map_rules(tx: Any, f: Any, what: str) -> Any:
+def map_rules(tx: Any, f: Callable[[Rule], Rule], what: str) -> Any:
     """The same transformation with every rule exchanged: how strategies are made.
 
     Raises: TypeError naming `what` where the transformation is not made of rules.
     """
     if not isinstance(tx, Chain):
         raise TypeError(f"{what} works on transformations made of rules; put it inside {tx!r}, not around it")
-    return Chain(tuple(_map_stage(stage, f, what) for stage in tx.stages))
-
-
-def _map_stage(stage: Any, f: Any, what: str) -> Any:
-    if isinstance(stage, Freeze):
-        return stage
-    if isinstance(stage, Lifted):
-        return stage.with_fields(rule=f(stage.rule))
-    if isinstance(stage, Split):
-        return stage.with_fields(branches={n: map_rules(b, f, what) for n, b in stage.branches.items()})
-    return map_rules(stage.inner, functools.partial(f), what)
+    return Chain(tuple(stage.map_rules(f, what) for stage in tx.stages))

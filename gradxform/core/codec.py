@@ -1,17 +1,34 @@
-"""Memory kept in another dtype than the one computed in."""
+"""Memory kept in another form than the one computed in: codecs, and the lens that reads and writes with them."""
 
 from __future__ import annotations
 
-from typing import Any
+from typing import Any, NamedTuple
 
+import jax
 import jax.numpy as jnp
 
 from gradxform.core.arithmetic import real_dtype
-from gradxform.core.rule import Rule, Wrapper
+from gradxform.core.blocks import Blocks, block_max
+from gradxform.core.dither import folded, path_word
+from gradxform.core.facts import Facts, Reach
+from gradxform.core.lens import Lens
+from gradxform.core.rule import Halves, Keep, Rule, dense, scaled
+from gradxform.core.stage import Where
+from gradxform.core.value import Child
+
+
+class Seeded(NamedTuple):
+    """An encoded statistic, and the seed that its rounding draws from."""
+
+    stored: Any
+    seed: Any
 
 
 class Cast:
     """A codec: keep an array in a narrower dtype."""
+
+    reach = Reach.ELEMENT
+    least_ndim = 0
 
     def __init__(self, dtype: Any) -> None:
         self.dtype = jnp.dtype(dtype)
@@ -27,7 +44,20 @@ class Cast:
     def __repr__(self) -> str:
         return repr(self.dtype.name)
 
-    def encode(self, x: Any) -> Any:
+    def of(self, field: str) -> Any:
+        """The codec for a statistic of this name."""
+        return self
+
+    def takes(self, x: Any) -> bool:
+        """Whether it is for such an array, encoded already or not."""
+        return bool(jnp.issubdtype(x.dtype, jnp.inexact))
+
+    def made(self, x: Any) -> bool:
+        """Whether an array of a state is what this codec makes."""
+        return bool(x.dtype == self.dtype)
+
+    def encode(self, x: Any, bound: Any = None, draw: Any = None) -> Any:
+        """bound: at least the largest size in each block. draw: seed and step, to round by chance."""
         if jnp.iscomplexobj(x) and not jnp.issubdtype(self.dtype, jnp.complexfloating):
             raise ValueError(f"a statistic of dtype {x.dtype} would lose its imaginary part in {self.dtype}")
         return x.astype(self.dtype)
@@ -35,34 +65,179 @@ class Cast:
     def decode(self, x: Any, wide: Any) -> Any:
         return x.astype(jnp.promote_types(self.dtype, wide))
 
+    def shape(self, x: Any) -> tuple[int, ...]:
+        return tuple(x.shape)
 
-class Stored(Wrapper):
-    """A rule whose memory is kept encoded, field by field; the rule itself never knows."""
+    def largest_in_blocks(self, x: Any, wide: Any) -> Any:
+        return block_max(self.decode(x, wide))
 
-    codecs: tuple[tuple[str, Any], ...] = ()
+
+class Stored(Lens):
+    """A rule whose memory is encoded between steps, field by field; the rule itself never knows."""
+
+    codecs: tuple[tuple[str, Any], ...]
+    """(field, codec), or ("", codec) for every field."""
+    where: Where | None = None
+    min_size: int = 0
+    seed: int | None = None
+    path: Child[Any] = 0
+    exact: bool = False
+    """Whether `init` stores nothing: for leaves that are exact alone, and so in a buffer with others."""
+    before: bool = False
+    """Whether the update is computed before the memory is encoded, as it is for a dtype that an optimizer takes."""
 
     def __repr__(self) -> str:
-        return f"{self.rule!r}.stored({', '.join(f'{f}={c!r}' for f, c in self.codecs)})"
+        if self.before:
+            return f"{self.rule!r}.stored({', '.join(f'{f}={c!r}' for f, c in self.codecs)})"
+        named = {field: repr(codec).strip("'") for field, codec in self.codecs}
+        where = "" if self.where is None else f", {self.where!r}"
+        seed = "" if self.seed is None else f", seed={self.seed}"
+        return f"stored_as({named.get('', named)!r}, {self.rule!r}{where}{seed})"
+
+    @property
+    def facts(self) -> Facts:
+        facts = self.rule.facts
+        if self.exact:
+            return facts
+        reach = [Reach.ELEMENT if self.seed is None else Reach.ARRAY, *(codec.reach for _, codec in self.codecs)]
+        return facts.with_fields(reach=max(facts.reach, *reach))
+
+    @property
+    def selectors(self) -> tuple[Where, ...]:
+        return self.rule.selectors if self.where is None else (self.where, *self.rule.selectors)
+
+    def for_leaf(self, path: str, p: Any) -> Rule:
+        if self.where is not None and not self.where.matches(path, p):
+            return self.with_fields(rule=self.rule.for_leaf(path, p), codecs=(), seed=None)
+        inner = super().for_leaf(path, p)
+        if p.size < self.min_size or p.ndim < min((codec.least_ndim for _, codec in self.codecs), default=0):
+            return inner.with_fields(exact=True, seed=None, path=0)
+        return inner if self.seed is None else inner.with_fields(path=path_word(path))
 
     def init(self, p: Any) -> Any:
         s = self.rule.init(p)
-        return None if s is None else self._encode(s)
+        if s is None or self.exact:
+            return s
+        in_blocks = p.ndim and self.rule.facts.reach == Reach.ELEMENT and not self.before
+        bounds = self.rule.init(block_max(p)) if in_blocks else s
+        new = {}
+        for i, (field, codec) in enumerate(self._chosen(s)):
+            x, bound = getattr(s, field), getattr(bounds, field)
+            if isinstance(x, Blocks | Seeded) or x.size < self.min_size or x.ndim < codec.least_ndim:
+                continue
+            new[field] = codec.encode(x, None if bound.shape == x.shape else bound)
+            if self.seed is not None:
+                new[field] = Seeded(new[field], folded(folded(self.seed, self.path), i))
+        return s._replace(**new)
 
-    def update(self, g: Any, s: Any, p: Any, k: Any) -> tuple[Any, Any]:
-        u, s = self.rule.update(g, self._decode(s, real_dtype(g.dtype)), p, k)
-        return u, self._encode(s)
+    def scalars(self, t: Any, **extra: Any) -> Any:
+        return self.rule.scalars(t, **extra), None if self.before else t
 
-    def evaluate(self, p: Any, s: Any, t: Any) -> Any:
-        return self.rule.evaluate(p, self._decode(s, real_dtype(p.dtype)), t)
+    def inner(self, s: Any, g: Any, k: Any) -> Any:
+        return k[0]
 
-    def _decode(self, s: Any, wide: Any) -> Any:
-        return s._replace(**{f: c.decode(getattr(s, f), wide) for f, c in self.codecs if f in s._fields})
+    def read(self, s: Any, g: Any) -> Any:
+        wide = real_dtype(g.dtype)
+        return s._replace(**{f: c.decode(_stored(getattr(s, f)), wide) for f, c in self._encoded(s).items()})
 
-    def _encode(self, s: Any) -> Any:
-        return s._replace(**{f: c.encode(getattr(s, f)) for f, c in self.codecs if f in s._fields})
+    def write(self, new: Any, s: Any, k: Any) -> Any:
+        return self._written(new, s, k[1])
+
+    def advance(self, g: Any, factors: list[Any], s: Any, p: Any, k: Any, keep: Keep) -> tuple[Any, Any]:
+        encoded = {} if s is None else self._encoded(s)
+        if not encoded:
+            return self.rule.advance(g, factors, s, p, k[0], keep)
+        if self.before:
+            u, new = self.rule.advance(g, factors, self.read(s, g), p, k[0], keep)
+            return u, self.write(new, s, k)
+        if isinstance(self.rule, Stored) and not self.rule._encoded(self.read(s, g)):
+            return self.with_fields(rule=self.rule.rule).advance(g, factors, s, p, (k[0][0], k[1]), keep)
+        for f, codec in encoded.items():
+            shape = codec.shape(_stored(getattr(s, f)))
+            if shape != g.shape:
+                raise ValueError(f"the memory {f} has shape {shape}, the gradient {g.shape}")
+        facts = self.rule.facts
+        if not isinstance(self.rule, Halves) or facts.reach != Reach.ELEMENT or facts.needs_params:
+            return super().advance(g, factors, s, p, k, keep)
+        g = dense(g, [])
+        s = keep(_once(self._remembered(k), k[1], jax.lax.stop_gradient((g, factors)), s), s)
+        return self.rule.emit(scaled(g, factors), self.read(s, g), p, k[0]), s
+
+    def _remembered(self, k: Any) -> Any:
+        """`(g, factors), memory -> new memory`, encoded, the bounds of blocks from memory and gradient where it may."""
+        rule: Any = self.rule
+
+        def remembered(given: Any, s: Any) -> Any:
+            g, factors = given
+            new = rule.remember(scaled(g, factors), self.read(s, g), None, k[0])
+            if not rule.facts.monotone:
+                return self._written(new, s, k[1])
+            largest = jnp.abs(scaled(block_max(g), factors))
+            bounds = rule.remember(largest, self._largest(s, real_dtype(g.dtype)), None, k[0])
+            return self._written(new, s, k[1], bounds)
+
+        return remembered
+
+    def _chosen(self, s: Any) -> list[tuple[str, Any]]:
+        """The fields that codecs are for, each with its codec."""
+        named = dict(self.codecs)
+        fields = [(f, named.get(f, named.get(""))) for f in s._fields]
+        found = [(f, codec.of(f)) for f, codec in fields if codec is not None]
+        return [(f, codec) for f, codec in found if codec.takes(_stored(getattr(s, f)))]
+
+    def _encoded(self, s: Any) -> dict[str, Any]:
+        """The fields that are encoded in this state, each with its codec."""
+        return {f: c for f, c in self._chosen(s) if c.made(_stored(getattr(s, f)))}
+
+    def _largest(self, s: Any, wide: Any) -> Any:
+        """The memory with the largest size of each block in place of the block."""
+        encoded = self._encoded(s)
+
+        def largest(f: str, x: Any) -> Any:
+            if f in encoded:
+                return encoded[f].largest_in_blocks(_stored(x), wide)
+            return block_max(x) if x.ndim else x
+
+        return s._replace(**{f: largest(f, x) for f, x in zip(s._fields, s, strict=True)})
+
+    def _written(self, new: Any, old: Any, t: Any, bounds: Any = None) -> Any:
+        written = {}
+        for f, codec in self._encoded(old).items():
+            before, bound = getattr(old, f), None if bounds is None else getattr(bounds, f)
+            if isinstance(before, Seeded):
+                written[f] = Seeded(codec.encode(getattr(new, f), bound, (before.seed, t)), before.seed)
+            else:
+                written[f] = codec.encode(getattr(new, f), bound)
+        return new._replace(**written)
 
 
 def stored_in(rule: Rule, **dtypes: Any) -> Rule:
     """The rule with some fields of its memory cast to other dtypes; unchanged where all are None."""
     codecs = tuple((field, Cast(dtype)) for field, dtype in dtypes.items() if dtype is not None)
-    return Stored(rule, codecs) if codecs else rule
+    return Stored(rule, codecs, before=True) if codecs else rule
+
+
+def _stored(x: Any) -> Any:
+    return x.stored if isinstance(x, Seeded) else x
+
+
+def _once(f: Any, t: Any, g: Any, s: Any) -> Any:
+    """`f(g, s)`, in the place of s, and computed before anything that uses it.
+
+    XLA would otherwise compute it a second time inside what reads it, from a copy of s, or keep it decoded. On CPU
+    only a loop keeps it from that: this one runs once, which the compiler cannot know. The barrier
+    inside keeps what depends on g alone from being computed before it.
+    """
+
+    def loop(t: Any, g: Any, s: Any) -> Any:
+        def body(carry: Any) -> Any:
+            new = f(*jax.lax.optimization_barrier((g, carry[1])))
+            return t, jax.tree.map(lambda n, o: n.astype(o.dtype), new, carry[1])
+
+        return jax.lax.while_loop(lambda carry: carry[0] < 0, body, (-t, s))[1]
+
+    def barrier(t: Any, g: Any, s: Any) -> Any:
+        new = jax.tree.map(lambda n, o: n.astype(o.dtype), f(g, s), s)
+        return jax.lax.optimization_barrier(new)
+
+    return jax.lax.platform_dependent(t, g, s, cpu=loop, default=barrier)

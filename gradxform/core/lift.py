@@ -1,60 +1,26 @@
-"""The verb: rules, one per leaf, become a transformation of trees."""
+"""The verb: rules, one per leaf, become a stage of a transformation of trees."""
 
 from __future__ import annotations
 
 import functools
-from collections.abc import Sequence
-from typing import Any, ClassVar, NamedTuple, Protocol
+from collections.abc import Callable, Iterator
+from typing import Any, ClassVar
 
 import jax
 import jax.numpy as jnp
 
 from gradxform.core.arithmetic import compute_dtype
 from gradxform.core.devices import axis_names, varying_axes
+from gradxform.core.facts import Facts, Reach
 from gradxform.core.hyper import Tunable, hyper_fields, is_beta, replace_hyper, resolve, slot
-from gradxform.core.rule import Reach, Rule, TreeRule
+from gradxform.core.rule import Rule, TreeRule
+from gradxform.core.stage import Stage, Step, Where, choose
 from gradxform.core.tree import Leaf, is_trained, open_tree
-from gradxform.core.value import Child, Value, is_hashable
-from gradxform.core.walk import Pending, gradients, like, naming, run_pending
+from gradxform.core.value import Child, is_hashable
+from gradxform.core.walk import Pending, gradients, kept, like, naming, run_pending
 
 
-class Where(Protocol):
-    """Which leaves a stage acts on; selectors in `gradxform.params` are the ones that users write."""
-
-    def select(self, leaves: Sequence[Leaf], tree: Any) -> list[bool]: ...
-    def matches(self, path: str, leaf: Any) -> bool: ...
-
-
-class Step(NamedTuple):
-    """What one walk through the stages shares: the counter, memory that sees the whole tree, extra arguments."""
-
-    count: Any
-    t: Any
-    tree: dict[str, Any]
-    hyper: dict[str, Any]
-    extra: dict[str, Any]
-    params: Any
-    """The parameters as they were handed over, for masks and foreign transformations."""
-    updates: Any = None
-    """The gradients as they were handed over; None at `init`."""
-    prefix: str = ""
-    """`group/` inside a group: what sees more than one leaf is named by it."""
-    rate: Any = None
-    """The learning rate of the chain at hand, as it was written."""
-
-    @property
-    def whole(self) -> Any:
-        return self.updates if self.params is None else self.params
-
-
-def choose(where: Where | None, leaves: list[Leaf], tree: Any) -> list[Leaf]:
-    if where is None:
-        return leaves
-    chosen = where.select(leaves, tree)
-    return [leaf for leaf, yes in zip(leaves, chosen, strict=True) if yes]
-
-
-class Lifted(Value):
+class Lifted(Stage):
     """One rule for the leaves that `where` selects (all of them without it)."""
 
     rule: Child[Rule]
@@ -72,8 +38,16 @@ class Lifted(Value):
         return self.rule.name
 
     @property
-    def reach(self) -> Reach:
-        return self.rule.reach
+    def facts(self) -> Facts:
+        return self.rule.facts
+
+    @property
+    def only_rule(self) -> Rule | None:
+        return self.rule
+
+    @property
+    def takes_examples(self) -> bool:
+        return self.facts.per_example
 
     def names(self, name: str, step: Step) -> dict[str, str]:
         """Field -> the name of that hyperparameter: `[group/]stage/field`, or `[group/]learning_rate`.
@@ -84,76 +58,110 @@ class Lifted(Value):
         shared = {f for f, x in fields.items() if f == name or (f == "learning_rate" and _is_rate(x, step.rate))}
         return {f: step.prefix + (f if f in shared else f"{name}/{f}") for f in fields}
 
+    def plan(self, name: str, leaves: list[Leaf], step: Step) -> None:
+        chosen = choose(self.where, leaves, step.whole)
+        step.plan.put(name, step, {leaf.path: self._for_leaf(leaf) for leaf in chosen})
+
+    def _for_leaf(self, leaf: Leaf) -> Rule:
+        return self.rule if leaf.array is None else self.rule.for_leaf(leaf.path, leaf.array)
+
+    def through(self, name: str, path: str, leaf: Any) -> Iterator[tuple[str, Any]]:
+        if self.where is None or self.where.matches(path, leaf):
+            yield name, self.rule.for_leaf(path, leaf)
+
+    def map_rules(self, f: Callable[[Rule], Rule], what: str) -> Stage:
+        return self.with_fields(rule=f(self.rule))
+
     def init(self, name: str, leaves: list[Leaf], step: Step) -> None:
-        leaves = [leaf for leaf in choose(self.where, leaves, step.whole) if not leaf.frozen]
+        rules = step.plan.rules[step.prefix + name]
+        leaves = [leaf for leaf in leaves if leaf.path in rules and not leaf.frozen]
         for field, key in self.names(name, step).items():
             if isinstance(tunable := hyper_fields(self.rule)[field], Tunable):
                 step.hyper[key] = slot(tunable, is_beta(self.rule, field))
-        rule = self.at(name, step)
-        for where in rule.selectors:
+        for where in self.rule.selectors:
             every = zip(*open_tree(step.params)[:2], strict=True)
             choose(where, [Leaf(path, None, p, {}) for path, p in every], step.whole)
         for leaf in leaves:
-            _admit(rule, name, leaf)
-            own = rule.for_leaf(leaf.path, leaf.array)
-            if is_trained(leaf.p) and (s := _init_leaf(own, leaf)) is not None:
+            _admit(self.rule, name, leaf)
+            if is_trained(leaf.p) and (s := _init_leaf(self.at(name, step, rules[leaf.path]), leaf)) is not None:
                 leaf.memory[name] = s
-        if isinstance(rule, TreeRule):
-            s = rule.init_tree([leaf.p for leaf in leaves if is_trained(leaf.p)])
+        if isinstance(self.rule, TreeRule):
+            s = self._at(name, step).init_tree([leaf.p for leaf in leaves if is_trained(leaf.p)])
             if s is not None:
                 step.tree[step.prefix + name] = jax.tree.map(_own, s)
 
     def update(self, name: str, leaves: list[Leaf], step: Step) -> None:
-        chosen = choose(self.where, leaves, step.whole)
+        rules = step.plan.rules[step.prefix + name]
+        chosen = [leaf for leaf in leaves if leaf.path in rules]
         _refuse_strays(name, leaves, chosen)
         leaves = [leaf for leaf in chosen if leaf.moves]
-        rule, wanted = self.at(name, step), _extra(self.rule, name, step.extra)
-        gs = gradients(leaves) if isinstance(rule, TreeRule) else []
-        if rule.reach != Reach.ELEMENT and any(map(_varies, leaves)):
+        facts, wanted = self.facts, _extra(self.rule, name, step.extra)
+        gs = gradients(leaves) if isinstance(self.rule, TreeRule) else []
+        if facts.reach != Reach.ELEMENT and any(map(_varies, leaves)):
             run_pending(leaves)
-        if rule.per_example:
+        if facts.per_example:
             _drop_examples(name, chosen)
         for leaf in leaves:
-            _admit(rule, name, leaf)
-            if rule.needs_params and leaf.p is None:
+            _admit(self.rule, name, leaf)
+            if facts.needs_params and leaf.p is None:
                 raise ValueError(f"{name} needs the parameters: call update(updates, state, params)")
-        if isinstance(rule, TreeRule):
-            k, s = rule.measure(gs, step.tree.get(step.prefix + name), step.t, **wanted)
-            if s is not None:
-                step.tree[step.prefix + name] = like(s, step.tree[step.prefix + name], name)
-        else:
-            k = rule.scalars(step.t, **wanted)
-        pending = Pending(name, rule, jax.tree.map(_strong, k))
+        k = jax.tree.map(_strong, self._scalars(name, gs, step, wanted))
+        pending: dict[int, Pending] = {}
         for leaf in leaves:
-            own = rule.for_leaf(leaf.path, leaf.array)
-            leaf.pending.append(pending if own is rule else pending._replace(rule=own))
+            rule = rules[leaf.path]
+            if id(rule) not in pending:
+                pending[id(rule)] = Pending(name, self.at(name, step, rule), k, step.ok)
+            leaf.pending.append(pending[id(rule)])
+
+    def _scalars(self, name: str, gs: list[Any], step: Step, wanted: dict[str, Any]) -> Any:
+        """What is the same for every leaf at this step; memory that sees the whole tree moves on."""
+        rule = self._at(name, step)
+        if not isinstance(rule, TreeRule):
+            return rule.scalars(step.t, **wanted)
+        old = step.tree.get(step.prefix + name)
+        k, s = rule.measure(gs, old, step.t, **wanted)
+        if s is not None:
+            step.tree[step.prefix + name] = kept(step.ok, like(s, old, name), old)
+        return k
 
     def evaluate(self, name: str, leaves: list[Leaf], step: Step) -> None:
-        rule = self.at(name, step)
-        for leaf in choose(self.where, leaves, step.whole):
-            if name in leaf.memory and is_trained(leaf.p):
+        rules = step.plan.rules[step.prefix + name]
+        for leaf in leaves:
+            if leaf.path in rules and name in leaf.memory and is_trained(leaf.p):
                 wide = leaf.p.astype(compute_dtype(leaf.p.dtype))
-                own = rule.for_leaf(leaf.path, leaf.p)
-                leaf.p = own.evaluate(wide, leaf.memory[name], step.count).astype(leaf.p.dtype)
+                rule = self.at(name, step, rules[leaf.path])
+                leaf.p = rule.evaluate(wide, leaf.memory[name], step.count).astype(leaf.p.dtype)
 
-    def at(self, name: str, step: Step) -> Rule:
-        """The rule with its hyperparameters as they are at this step."""
+    def at(self, name: str, step: Step, rule: Rule) -> Rule:
+        """A rule of this stage with its hyperparameters as they are at this step."""
         fields, names = hyper_fields(self.rule), self.names(name, step)
         now = {f: resolve(x, step.count, step.hyper.get(names[f]), is_beta(self.rule, f)) for f, x in fields.items()}
         moved = {f: x for f, x in now.items() if x is not fields[f]}
-        return replace_hyper(self.rule, moved) if moved else self.rule
+        return replace_hyper(rule, moved) if moved else rule
+
+    def _at(self, name: str, step: Step) -> Any:
+        return self.at(name, step, self.rule)
 
 
-class Freeze(Value):
+class Freeze(Stage):
     """The chosen leaves take no part in the chain: zero update, no memory, seen by no stage."""
 
     where: Where | None = None
     label: str | None = None
     name: ClassVar[str] = "freeze"
-    reach: ClassVar[Reach] = Reach.ELEMENT
+    facts: ClassVar[Facts] = Facts()
 
     def __repr__(self) -> str:
         return "freeze()" if self.where is None else f"freeze({self.where!r})"
+
+    def holds(self, path: str, leaf: Any) -> bool:
+        return self.where is None or self.where.matches(path, leaf)
+
+    def freeze(self, key: str, leaves: list[Leaf], step: Step) -> None:
+        step.plan.frozen[key] = {leaf.path for leaf in choose(self.where, leaves, step.whole)}
+
+    def map_rules(self, f: Callable[[Rule], Rule], what: str) -> Stage:
+        return self
 
     def init(self, name: str, leaves: list[Leaf], step: Step) -> None:
         return None
@@ -162,18 +170,11 @@ class Freeze(Value):
         return None
 
     def update(self, name: str, leaves: list[Leaf], step: Step) -> None:
-        for leaf in choose(self.where, leaves, step.whole):
-            if leaf.g is not None:
+        frozen = step.plan.frozen[step.prefix + name]
+        for leaf in leaves:
+            if leaf.path in frozen and leaf.g is not None:
                 leaf.pending = []
                 leaf.g = jnp.zeros(leaf.g.shape, compute_dtype(leaf.g.dtype if leaf.p is None else leaf.p.dtype))
-
-
-def freeze_leaves(stages: Sequence[Any], leaves: list[Leaf], tree: Any) -> None:
-    """Mark what the `Freeze` stages hold, before any stage runs."""
-    for stage in stages:
-        if isinstance(stage, Freeze):
-            for leaf in choose(stage.where, leaves, tree):
-                leaf.frozen = True
 
 
 def _is_rate(x: Any, rate: Any) -> bool:
@@ -184,10 +185,10 @@ def _is_rate(x: Any, rate: Any) -> bool:
 
 
 def _extra(rule: Rule, name: str, extra: dict[str, Any]) -> dict[str, Any]:
-    for key in rule.needs:
+    for key in rule.facts.needs:
         if key not in extra:
             raise ValueError(f"{name} needs {key!r}: call update(updates, state, params, {key}=...)")
-    return {key: extra[key] for key in rule.needs}
+    return {key: extra[key] for key in rule.facts.needs}
 
 
 def _refuse_strays(name: str, leaves: list[Leaf], chosen: list[Leaf]) -> None:
@@ -216,11 +217,11 @@ def _varies(leaf: Leaf) -> bool:
 def _admit(rule: Rule, name: str, leaf: Leaf) -> None:
     """Refuse a leaf that the rule would treat wrongly without a word."""
     x = leaf.array
-    if rule.real_only and x is not None and jnp.issubdtype(x.dtype, jnp.complexfloating):
+    if rule.facts.real_only and x is not None and jnp.issubdtype(x.dtype, jnp.complexfloating):
         raise ValueError(
             f"{name} compares numbers and {leaf.path!r} is complex ({x.dtype}); split it into two real arrays"
         )
-    if rule.reach == Reach.ELEMENT:
+    if rule.facts.reach == Reach.ELEMENT:
         return
     axes = varying_axes((leaf.g, leaf.p)).difference(axis_names(getattr(rule, "axis_name", None)))
     if axes:
@@ -228,7 +229,7 @@ def _admit(rule: Rule, name: str, leaf: Leaf) -> None:
             f"{name} looks at more than one element of {leaf.path!r}, and inside shard_map it would see one device's "
             f"part of it only (it varies over {', '.join(sorted(axes))}); run it under jit, or on replicated "
             "parameters and averaged gradients (mean_across)"
-            + (", or give axis_name" if rule.reach == Reach.TREE else "")
+            + (", or give axis_name" if rule.facts.reach == Reach.TREE else "")
         )
 
 

@@ -3,13 +3,15 @@
 from __future__ import annotations
 
 import inspect
+from collections.abc import Callable, Iterator
 from typing import Any
 
-from gradxform.core.lift import Step
-from gradxform.core.rule import Reach
+from gradxform.core.facts import Facts, Reach
+from gradxform.core.rule import Rule
+from gradxform.core.stage import Stage, Step
 from gradxform.core.transform import GradientTransformation
 from gradxform.core.tree import Leaf, open_tree
-from gradxform.core.value import Child, Value
+from gradxform.core.value import Child
 from gradxform.core.walk import run_pending
 
 
@@ -34,7 +36,7 @@ class Foreign(GradientTransformation):
         return update(updates, state, params, **(extra if inspect.Parameter.VAR_KEYWORD in kinds else {}))  # type: ignore[no-any-return]
 
 
-class Opaque(Value):
+class Opaque(Stage):
     """A transformation that is not made of rules, as one stage: a wrapper, or another library's pair."""
 
     inner: Child[GradientTransformation]
@@ -48,8 +50,21 @@ class Opaque(Value):
         return self.inner.name
 
     @property
-    def reach(self) -> Reach:
-        return getattr(self.inner, "reach", Reach.TREE)
+    def facts(self) -> Facts:
+        return Facts(reach=getattr(self.inner, "reach", Reach.TREE))
+
+    @property
+    def wrapped(self) -> GradientTransformation:
+        return self.inner
+
+    def plan(self, name: str, leaves: list[Leaf], step: Step) -> None:
+        step.plan.put(name, step, {leaf.path: self for leaf in leaves if not leaf.frozen})
+
+    def through(self, name: str, path: str, leaf: Any) -> Iterator[tuple[str, Any]]:
+        yield name, self
+
+    def map_rules(self, f: Callable[[Rule], Rule], what: str) -> Stage:
+        raise TypeError(f"{what} works on transformations made of rules; put it inside {self!r}, not around it")
 
     def init(self, name: str, leaves: list[Leaf], step: Step) -> None:
         leaves = [leaf for leaf in leaves if not leaf.frozen]
@@ -60,9 +75,9 @@ class Opaque(Value):
         run_pending(leaves)
         params = None if step.params is None else _only(step.updates, leaves, [leaf.p for leaf in leaves])
         updates = _only(step.updates, leaves, [leaf.g for leaf in leaves])
-        held = step.tree[step.prefix + name]
+        before = step.tree[step.prefix + name]
         extra = {**step.extra, "whole": step.params} if self.inner.sees_whole else step.extra
-        out, step.tree[step.prefix + name] = self.inner.update(updates, held, params, **extra)
+        out, step.tree[step.prefix + name] = self.inner.advance(updates, before, params, extra, step.ok)
         gs = dict(zip(*open_tree(out)[:2], strict=True))
         for leaf in leaves:
             leaf.g = gs[leaf.path]

@@ -12,8 +12,8 @@ import numpy as np
 
 from gradxform.core.arithmetic import cast, compute_dtype
 from gradxform.core.rows import Rows, is_row_leaf
-from gradxform.core.rule import Rule
 from gradxform.core.value import Value, is_hashable
+from gradxform.core.walk import kept
 
 
 class GradientTransformation(Value):
@@ -29,6 +29,9 @@ class GradientTransformation(Value):
     sees_whole: ClassVar[bool] = False
     """As a stage it is handed the parameters of all leaves too, as `whole`: it evaluates the objective itself."""
 
+    holds: ClassVar[bool] = False
+    """Whether `_update` takes `ok`, whether the step is taken, and itself keeps the state as it was where it is not."""
+
     def _init(self, params: Any) -> Any:
         raise NotImplementedError
 
@@ -38,9 +41,14 @@ class GradientTransformation(Value):
     def _evaluate(self, state: Any, params: Any) -> Any:
         return params
 
-    def rules(self, path: str, leaf: Any) -> tuple[Rule, ...] | None:
-        """The rules that one leaf goes through, in order; None when only the whole tree can tell."""
-        return None
+    def advance(self, updates: Any, state: Any, params: Any, extra: dict[str, Any], ok: Any) -> tuple[Any, Any]:
+        """One update inside another transformation; where not `ok` the state stays as it was, and updates are void."""
+        if ok is None:
+            return self.update(updates, state, params, **extra)
+        if self.holds:
+            return self._update(updates, state, params, extra, ok)  # type: ignore[call-arg]
+        new, after = self._update(updates, state, params, extra)
+        return new, kept(ok, after, state)
 
     @property
     def init(self) -> Init:

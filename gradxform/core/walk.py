@@ -12,9 +12,10 @@ import jax.numpy as jnp
 import numpy as np
 
 from gradxform.core.arithmetic import compute_dtype, real_dtype
+from gradxform.core.facts import Reach
 from gradxform.core.norms import barrier, barrier_each
 from gradxform.core.rows import Rows
-from gradxform.core.rule import Rule, scaled
+from gradxform.core.rule import Factor, Halves, Rule, new_memory, scaled
 from gradxform.core.tree import Leaf
 from gradxform.core.value import is_hashable
 
@@ -25,6 +26,8 @@ class Pending(NamedTuple):
     name: str
     rule: Rule
     k: Any
+    ok: Any = None
+    """Whether the step is taken; None where nobody asks."""
 
 
 MANY = 64
@@ -43,28 +46,33 @@ def run_pending(leaves: Sequence[Leaf]) -> None:
 
 
 def gradients(leaves: Sequence[Leaf]) -> list[Any]:
-    """The gradients as the rules that wait for them leave them, for what sees all leaves; kept apart where these rules
-    may run again. Where they remember nothing, they go on waiting."""
+    """The gradients as the rules that wait for them leave them, for what sees all leaves; computed for these alone
+    where the rules may run again. Where they remember nothing, they go on waiting."""
     raw = [leaf for leaf in leaves if not leaf.pending]
-    again = {leaf: None for leaf in leaves if leaf.pending and _run_again(leaf)}
-    copies = [leaf.copy() for leaf in again]
-    run_pending([leaf for leaf in leaves if leaf not in again or any(b.name in leaf.memory for b in leaf.pending)])
-    for leaf, copy in zip(again, copies, strict=True):
+    twice = {leaf: None for leaf in leaves if leaf.pending and _can_recompute(leaf)}
+    copies = [leaf.copy() for leaf in twice]
+    run_pending([leaf for leaf in leaves if leaf not in twice or any(b.name in leaf.memory for b in leaf.pending)])
+    for leaf, copy in zip(twice, copies, strict=True):
         copy.memory = leaf.memory
-    for copy, run in _waiting(copies, _walk_again):
+    for copy, run in _waiting(copies, _walk_recomputing):
         with naming(copy.path):
             copy.g = run(copy.g, {b.name: copy.memory.get(b.name) for b in copy.pending}, copy.p)
-    found = {leaf: leaf.g for leaf in leaves}
-    found |= zip(raw, barrier_each([leaf.g for leaf in raw]), strict=True)
-    found |= zip(again, (copy.g for copy in copies), strict=True)
-    return [found[leaf] for leaf in leaves]
+    arrays = {leaf: leaf.g for leaf in leaves}
+    arrays |= zip(raw, barrier_each([leaf.g for leaf in raw]), strict=True)
+    arrays |= zip(twice, (copy.g for copy in copies), strict=True)
+    return [arrays[leaf] for leaf in leaves]
 
 
-def _run_again(leaf: Leaf) -> bool:
+def _can_recompute(leaf: Leaf) -> bool:
     """Whether what the rules that wait for a leaf make of it can be had a second time, from what they remember."""
     return not isinstance(leaf.g, Rows) and all(
-        b.rule.runs_again(b.k, remembers=b.name in leaf.memory) for b in leaf.pending
+        can_recompute(b.rule, remembers=b.name in leaf.memory) for b in leaf.pending
     )
+
+
+def can_recompute(rule: Rule, remembers: bool) -> bool:
+    """Whether what a rule made can be had a second time: from its new memory, or at little cost."""
+    return isinstance(rule, Halves) if remembers else isinstance(rule, Factor) or rule.facts.cheap
 
 
 def _waiting(leaves: Iterable[Leaf], walk: Callable[..., Any]) -> Iterator[tuple[Leaf, Callable[..., Any]]]:
@@ -80,7 +88,7 @@ def _waiting(leaves: Iterable[Leaf], walk: Callable[..., Any]) -> Iterator[tuple
 
 def _runner(walk: Callable[..., Any], pending: Sequence[Pending], inline: bool) -> Callable[..., Any]:
     """`g, memory, p -> ...` through several rules, numbers static and arrays as data."""
-    values, treedef = jax.tree.flatten([(b.rule, b.k) for b in pending])
+    values, treedef = jax.tree.flatten([(b.rule, b.k, b.ok) for b in pending])
     data = [x if isinstance(x, jax.Array | np.ndarray | np.generic) else None for x in values]
     static = tuple(x if d is None else None for x, d in zip(values, data, strict=True))
     key = (treedef, tuple(b.name for b in pending), static)
@@ -100,48 +108,42 @@ def _walk(
 ) -> tuple[Any, dict[str, Any]]:
     dtype = compute_dtype(g.dtype if p is None else p.dtype)
     stages = _stages(treedef, static, data, dtype)
-    wide = p.astype(dtype) if p is not None and any(rule.needs_params for rule, _ in stages) else None
-    given, shape, memory, g = g, g.shape[int(stages[0][0].per_example) :], dict(memory), g.astype(dtype)
+    wide = p.astype(dtype) if p is not None and any(rule.facts.needs_params for rule, _, _ in stages) else None
+    given, shape, memory = g, g.shape[int(stages[0][0].facts.per_example) :], dict(memory)
+    g = g.astype(dtype)
     factors: list[Any] = []
-    new: list[Any] = []
-    for i, (name, (rule, k)) in enumerate(zip(names, stages, strict=True)):
-        s, seen = memory.get(name), p if rule.stored_params else wide
-        if isinstance(g, Rows):
-            g, s_new = rule.update_rows(g, s, seen, k)
-        elif (factor := rule.factor(k)) is not None:
-            factors.append(factor)
-            new.append(None)
+    remembered: list[Any] = []
+    for i, (name, (rule, k, ok)) in enumerate(zip(names, stages, strict=True)):
+        s, seen = memory.get(name), p if rule.facts.stored_params else wide
+        if isinstance(rule, Factor) and not isinstance(g, Rows):
+            whole = (None, None)
+            if rule.facts.reach == Reach.ARRAY:
+                again = _recomputed(stages[:i], given, remembered, p, dtype)
+                whole = (scaled(g, factors), wide) if again is None else again
+            factors.append(rule.factor(*whole, k))
+            remembered.append(None)
             continue
-        elif rule.weighs:
-            before = stages[:i]
-            again = not isinstance(given, Rows) and all(
-                r.runs_again(j, remembers=s is not None) for (r, j), s in zip(before, new, strict=True)
-            )
-            whole = _again(before, given, new, p, dtype) if again else (scaled(g, factors), wide)
-            factors.append(rule.ratio(*whole, k))
-            new.append(None)
-            continue
-        else:
-            g, s_new = rule.update_scaled(g, factors, s, seen, k)
-            factors = []
+        keep = new_memory if ok is None else functools.partial(kept, ok)
+        g, new = rule.advance(g, factors, s, seen, k, keep)
+        factors = []
         if g is not None and g.shape != shape:
             raise ValueError(f"{name} turned an update of shape {shape} into one of shape {g.shape}")
         if s is not None:
-            memory[name] = like(s_new, s, name)
-        new.append(s_new)
+            memory[name] = like(new, s, name)
+        remembered.append(new)
     return scaled(g, factors), memory
 
 
-def _walk_again(
+def _walk_recomputing(
     treedef: Any, names: tuple[str, ...], static: Any, data: list[Any], g: Any, memory: dict[str, Any], p: Any
 ) -> Any:
     dtype = compute_dtype(g.dtype if p is None else p.dtype)
     stages = _stages(treedef, static, data, dtype)
-    p = p if any(rule.needs_params for rule, _ in stages) else None
-    return _again(stages, g, [memory[name] for name in names], p, dtype)[0]
+    p = p if any(rule.facts.needs_params for rule, _, _ in stages) else None
+    return _recompute(stages, g, [memory[name] for name in names], p, dtype)[0]
 
 
-def _stages(treedef: Any, static: Any, data: list[Any], dtype: Any) -> list[tuple[Rule, Any]]:
+def _stages(treedef: Any, static: Any, data: list[Any], dtype: Any) -> list[tuple[Rule, Any, Any]]:
     narrow = real_dtype(dtype)
 
     def scalar(x: Any) -> Any:
@@ -150,8 +152,18 @@ def _stages(treedef: Any, static: Any, data: list[Any], dtype: Any) -> list[tupl
     return treedef.unflatten([s if d is None else scalar(d) for s, d in zip(static, data, strict=True)])  # type: ignore[no-any-return]
 
 
-def _again(stages: list[tuple[Rule, Any]], g: Any, memory: list[Any], p: Any, dtype: Any) -> tuple[Any, Any]:
-    """The update and the parameter once more, apart: from the gradient and the new memory.
+def _recomputed(stages: list[tuple[Rule, Any, Any]], g: Any, memory: list[Any], p: Any, dtype: Any) -> Any:
+    """`_recompute`, or None where a stage can't tell what it gave."""
+    if isinstance(g, Rows):
+        return None
+    for (rule, _, _), s in zip(stages, memory, strict=True):
+        if not can_recompute(rule, remembers=s is not None):
+            return None
+    return _recompute(stages, g, memory, p, dtype)
+
+
+def _recompute(stages: list[tuple[Rule, Any, Any]], g: Any, memory: list[Any], p: Any, dtype: Any) -> tuple[Any, Any]:
+    """The update and the parameter once more, behind a barrier: from the gradient and the new memory.
 
     Numbers become arrays: XLA would write out what it makes of a constant for all leaves of one shape.
     """
@@ -161,9 +173,26 @@ def _again(stages: list[tuple[Rule, Any]], g: Any, memory: list[Any], p: Any, dt
     numbers, g, memory, p = barrier((numbers, g, memory, p))
     g, p = g.astype(dtype), None if p is None else p.astype(dtype)
     stages = jax.tree.unflatten(structure, [numbers.get(i, x) for i, x in enumerate(values)])
-    for (rule, k), s in zip(stages, memory, strict=True):
-        g = rule.again(g, s, p, k)
+    for (rule, k, _), s in zip(stages, memory, strict=True):
+        g = rule.emit(g, s, p, k) if isinstance(rule, Halves) else rule.update(g, s, p, k)[0]
     return g, p
+
+
+def kept(ok: Any, new: Any, old: Any) -> Any:
+    """New memory where the step is taken, old where it is not."""
+    if ok is None or old is None:
+        return new
+    return jax.tree.map(lambda n, o: _chosen(ok, n, o), new, old)
+
+
+def _chosen(ok: Any, new: Any, old: Any) -> Any:
+    """`where(ok, new, old)` in new's dtype; on the device for what lives in host memory."""
+    new = jnp.asarray(new)
+    space = getattr(jax.typeof(new), "memory_space", None)
+    if space is None or space == jax.memory.Space.Device:
+        return jnp.where(ok, new, old.astype(new.dtype))
+    new, old = (jax.device_put(x, jax.memory.Space.Device) for x in (new, old))
+    return jax.device_put(jnp.where(ok, new, old.astype(new.dtype)), space)
 
 
 def like(new: Any, old: Any, name: str = "") -> Any:

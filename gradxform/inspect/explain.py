@@ -11,9 +11,8 @@ import jax.numpy as jnp
 import numpy as np
 
 from gradxform.control.tunable import group_of, hyperparams_at
-from gradxform.core.chain import Chain, Split
-from gradxform.core.lift import Freeze, Lifted, Step, choose
-from gradxform.core.opaque import Opaque
+from gradxform.core.chain import Chain
+from gradxform.core.stage import Step
 from gradxform.core.state import find_state
 from gradxform.core.transform import GradientTransformation, refuse_stranger
 from gradxform.core.tree import Leaf, memory_structure, open_tree
@@ -69,8 +68,7 @@ def explain(tx: GradientTransformation, params: Any) -> Explanation:
     paths, ps, _ = open_tree(shapes)
     leaves = [Leaf(path, None, p, {}) for path, p in zip(paths, ps, strict=True)]
     inner = _inner(tx)
-    routes: dict[str, list[tuple[str, str]]] = {path: [] for path in paths}
-    _route(inner, leaves, shapes, "", (), routes)
+    routes = _routes(inner, leaves, shapes, "")
     kept = [memory_structure(shapes).flatten_up_to(memories) for memories in _memories(inner, state)]
     values = hyperparams_at(inner, 0)
     rows = [
@@ -99,33 +97,27 @@ def _memories(tx: Any, state: Any) -> Iterator[Any]:
         held = find_state(state)
         yield held.leaves
         for name, stage, step in tx.each(Step(held.count, None, held.tree, held.hyper, {}, None)):
-            if isinstance(stage, Opaque):
-                yield from _memories(_inner(stage.inner), held.tree[step.prefix + name])
+            if stage.wrapped is not None:
+                yield from _memories(_inner(stage.wrapped), held.tree[step.prefix + name])
 
 
-def _route(
-    tx: Any, leaves: list[Leaf], tree: Any, group: str, taken: Any, routes: dict[str, list[tuple[str, str]]]
-) -> None:
+def _routes(tx: Any, leaves: list[Leaf], tree: Any, group: str) -> dict[str, list[tuple[str, str]]]:
     """For each path the (group prefix, stage name) pairs that it goes through."""
+    routes: dict[str, list[tuple[str, str]]] = {leaf.path: [] for leaf in leaves}
     if not isinstance(tx, Chain):
-        return
-    frozen = {x.path for s in tx.stages if isinstance(s, Freeze) for x in choose(s.where, leaves, tree)}
-    for path in frozen:
-        routes[path] = [(group, "freeze")]
-    live = [leaf for leaf in leaves if leaf.path not in frozen and (group, "freeze") not in routes[leaf.path]]
-    for name, stage in tx.named(taken):
-        if isinstance(stage, Split):
-            labels = stage.groups.labels(live, tree)
-            for label, branch in stage.branches.items():
-                own = [leaf for leaf, mine in zip(live, labels, strict=True) if mine == label]
-                _route(branch, own, tree, f"{group}{label}/", stage.taken, routes)
-        elif isinstance(stage, Lifted):
-            for leaf in choose(stage.where, live, tree):
-                routes[leaf.path].append((group, name))
-        elif isinstance(stage, Opaque):
-            for leaf in live:
-                routes[leaf.path].append((group, name))
-            _route(_inner(stage.inner), live, tree, group_of(group + name), (), routes)
+        return routes
+    plan = tx.planned(leaves, Step(0, None, {}, {}, {}, tree)).plan
+    frozen = {path: key for key, paths in plan.frozen.items() for path in paths}
+    for leaf in leaves:
+        if leaf.path in frozen:
+            routes[leaf.path] = [(group + group_of(frozen[leaf.path]), "freeze")]
+            continue
+        for key, rule in plan.through(leaf.path):
+            before = plan.prefixes[key]
+            routes[leaf.path].append((group + before, key.removeprefix(before)))
+            inner = getattr(rule, "wrapped", None)
+            routes[leaf.path] += _routes(_inner(inner), [leaf], tree, group_of(group + key))[leaf.path]
+    return routes
 
 
 def _row(leaf: Leaf, route: list[tuple[str, str]], memory: Any, values: dict[str, Any]) -> Row:

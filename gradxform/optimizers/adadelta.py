@@ -9,8 +9,9 @@ import jax.numpy as jnp
 from gradxform.core import check
 from gradxform.core.arithmetic import abs_sq
 from gradxform.core.chain import Chain, chain, lift
+from gradxform.core.facts import Facts
 from gradxform.core.hyper import Beta, Hyper
-from gradxform.core.rule import Rule
+from gradxform.core.rule import Halves
 from gradxform.params.select import mask_selector
 from gradxform.transforms.decay import AddDecayedWeights
 from gradxform.transforms.scale import scale_by_learning_rate
@@ -21,10 +22,10 @@ class SquaredMeans(NamedTuple):
     e_x: Any
 
 
-class ScaleByAdadelta(Rule):
+class ScaleByAdadelta(Halves):
     rho: Beta = 0.9
     eps: Hyper = 1e-6
-    decay_rates = ("rho",)
+    facts = Facts(decay_rates=("rho",))
 
     def check(self) -> None:
         check.fraction(rho=self.rho)

@@ -10,8 +10,9 @@ from jax import lax
 from gradxform.core import check
 from gradxform.core.arithmetic import abs_sq
 from gradxform.core.chain import Chain, chain, lift
+from gradxform.core.facts import Facts
 from gradxform.core.hyper import Hyper
-from gradxform.core.rule import Rule
+from gradxform.core.rule import Halves
 from gradxform.transforms.scale import scale_by_learning_rate
 
 
@@ -19,11 +20,10 @@ class SumOfSquares(NamedTuple):
     sum_of_squares: Any
 
 
-class ScaleByRss(Rule):
+class SumsSquares(Halves, abstract=True):
     initial_accumulator_value: Hyper = 0.1
     eps: Hyper = 1e-7
-    decay_rates = ()
-    monotone = True
+    facts = Facts(decay_rates=(), monotone=True)
 
     def check(self) -> None:
         check.nonnegative(initial_accumulator_value=self.initial_accumulator_value, eps=self.eps)
@@ -34,6 +34,8 @@ class ScaleByRss(Rule):
     def remember(self, g: Any, s: SumOfSquares, p: Any, k: Any) -> SumOfSquares:
         return SumOfSquares(s.sum_of_squares + abs_sq(g))
 
+
+class ScaleByRss(SumsSquares):
     def emit(self, g: Any, s: SumOfSquares, p: Any, k: Any) -> Any:
         total = s.sum_of_squares
         return g * jnp.where(total > 0, lax.rsqrt(total + self.eps), 0.0)

@@ -10,8 +10,9 @@ from gradxform.core import check
 from gradxform.core.arithmetic import abs_sq, debias, is_zero, quotient
 from gradxform.core.chain import Chain, chain, lift
 from gradxform.core.codec import stored_in
+from gradxform.core.facts import Facts
 from gradxform.core.hyper import Beta, Hyper
-from gradxform.core.rule import Rule
+from gradxform.core.rule import Halves
 from gradxform.transforms.decay import add_decayed_weights
 from gradxform.transforms.scale import scale_by_learning_rate
 
@@ -21,14 +22,13 @@ class Moments(NamedTuple):
     nu: Any
 
 
-class ScaleByAdam(Rule):
+class ScaleByAdam(Halves):
     b1: Beta = 0.9
     b2: Beta = 0.999
     eps: Hyper = 1e-8
     eps_root: Hyper = 0.0
     nesterov: bool = False
-    decay_rates = ("b1", "b2")
-    monotone = True
+    facts = Facts(decay_rates=("b1", "b2"), monotone=True)
 
     def check(self) -> None:
         check.fraction(b1=self.b1, b2=self.b2)
@@ -57,15 +57,14 @@ class MaxMoments(NamedTuple):
     nu_max: Any
 
 
-class ScaleByAmsgrad(Rule):
+class ScaleByAmsgrad(Halves):
     b1: Beta = 0.9
     b2: Beta = 0.999
     eps: Hyper = 1e-8
     eps_root: Hyper = 0.0
     bias_correction_mu: bool = True
     bias_correction_nu: bool = True
-    decay_rates = ("b1", "b2")
-    monotone = True
+    facts = Facts(decay_rates=("b1", "b2"), monotone=True)
 
     def check(self) -> None:
         check.fraction(b1=self.b1, b2=self.b2)

@@ -9,8 +9,9 @@ import jax.numpy as jnp
 from gradxform.core import check
 from gradxform.core.arithmetic import debias
 from gradxform.core.chain import Chain, chain, lift
+from gradxform.core.facts import Facts
 from gradxform.core.hyper import Beta, Hyper
-from gradxform.core.rule import Rule
+from gradxform.core.rule import Halves
 from gradxform.transforms.decay import add_decayed_weights
 from gradxform.transforms.scale import scale_by_learning_rate
 
@@ -20,12 +21,11 @@ class InfinityMoments(NamedTuple):
     nu: Any
 
 
-class ScaleByAdamax(Rule):
+class ScaleByAdamax(Halves):
     b1: Beta = 0.9
     b2: Beta = 0.999
     eps: Hyper = 1e-8
-    decay_rates = ("b1", "b2")
-    monotone = True
+    facts = Facts(decay_rates=("b1", "b2"), monotone=True)
 
     def check(self) -> None:
         check.fraction(b1=self.b1, b2=self.b2)

@@ -10,7 +10,7 @@ from gradxform.core import check
 from gradxform.core.arithmetic import abs_sq, debias, quotient
 from gradxform.core.chain import Chain, chain, lift
 from gradxform.core.hyper import Beta, Hyper
-from gradxform.core.rule import Rule
+from gradxform.core.rule import Halves
 from gradxform.transforms.decay import add_decayed_weights
 from gradxform.transforms.scale import scale_by_learning_rate
 
@@ -22,7 +22,7 @@ class AdanMoments(NamedTuple):
     g: Any
 
 
-class ScaleByAdan(Rule):
+class ScaleByAdan(Halves):
     b1: Beta = 0.98
     b2: Beta = 0.92
     b3: Beta = 0.99

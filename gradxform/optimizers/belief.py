@@ -10,7 +10,7 @@ from gradxform.core import check
 from gradxform.core.arithmetic import abs_sq, debias, quotient
 from gradxform.core.chain import Chain, chain, lift
 from gradxform.core.hyper import Beta, Hyper
-from gradxform.core.rule import Rule
+from gradxform.core.rule import Halves
 from gradxform.transforms.scale import scale_by_learning_rate
 
 
@@ -19,7 +19,7 @@ class Belief(NamedTuple):
     nu: Any
 
 
-class ScaleByBelief(Rule):
+class ScaleByBelief(Halves):
     b1: Beta = 0.9
     b2: Beta = 0.999
     eps: Hyper = 1e-16

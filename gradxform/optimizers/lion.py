@@ -9,8 +9,9 @@ import jax.numpy as jnp
 from gradxform.core import check
 from gradxform.core.chain import Chain, chain, lift
 from gradxform.core.codec import stored_in
+from gradxform.core.facts import Facts
 from gradxform.core.hyper import Beta, Hyper
-from gradxform.core.rule import Rule
+from gradxform.core.rule import Halves, Rule
 from gradxform.transforms.decay import add_decayed_weights
 from gradxform.transforms.scale import scale_by_learning_rate
 
@@ -19,14 +20,13 @@ class Momentum(NamedTuple):
     mu: Any
 
 
-class ScaleByLion(Rule):
+class Signed(Rule, abstract=True):
     b1: Beta = 0.9
     b2: Beta = 0.99
     mode: str = "hard"
     smooth_beta: Hyper = 1.0
-    real_only = True
-    decay_rates = ("b2",)
-    monotone = True
+    name = "lion"
+    facts = Facts(real_only=True, decay_rates=("b2",), monotone=True)
 
     def check(self) -> None:
         check.fraction(b1=self.b1, b2=self.b2)
@@ -36,26 +36,27 @@ class ScaleByLion(Rule):
     def init(self, p: Any) -> Momentum:
         return Momentum(mu=jnp.zeros_like(p))
 
-    @property
-    def in_halves(self) -> bool:
-        """Where nothing cancels, u follows from the new m, and the old one needs no copy: x·b2 = b1·m + (b2-b1)·g."""
-        return isinstance(self.b1, float) and isinstance(self.b2, float) and 0 < self.b2 >= self.b1
-
     def remember(self, g: Any, s: Momentum, p: Any, k: Any) -> Momentum:
         return Momentum(self.b2 * s.mu + (1 - self.b2) * g)
-
-    def emit(self, g: Any, s: Momentum, p: Any, k: Any) -> Any:
-        return self.bounded((self.b1 * s.mu + (self.b2 - self.b1) * g) / self.b2)
-
-    def update(self, g: Any, s: Momentum, p: Any, k: Any) -> tuple[Any, Momentum]:
-        if self.in_halves:
-            return super().update(g, s, p, k)
-        return self.bounded(self.b1 * s.mu + (1 - self.b1) * g), self.remember(g, s, p, k)
 
     def bounded(self, x: Any) -> Any:
         if self.mode == "smooth":
             return jnp.tanh(self.smooth_beta * x)
         return jnp.sign(x) if self.mode == "hard" else jnp.clip(x, -1.0, 1.0)
+
+
+class ScaleByLion(Signed, Halves):
+    """Where nothing cancels, u follows from the new m, and the old one needs no copy: x·b2 = b1·m + (b2-b1)·g."""
+
+    def emit(self, g: Any, s: Momentum, p: Any, k: Any) -> Any:
+        return self.bounded((self.b1 * s.mu + (self.b2 - self.b1) * g) / self.b2)
+
+
+class ScaleByLionFromOld(Signed):
+    """Lion for other rates: from the old m."""
+
+    def update(self, g: Any, s: Momentum, p: Any, k: Any) -> tuple[Any, Momentum]:
+        return self.bounded(self.b1 * s.mu + (1 - self.b1) * g), self.remember(g, s, p, k)
 
 
 def scale_by_lion(
@@ -70,7 +71,10 @@ def scale_by_lion(
     Source: Chen et al. 2023, arXiv:2302.06675, algorithm 2.
     """
     check.floating(mu_dtype=mu_dtype)
-    return lift(stored_in(ScaleByLion(b1, b2, mode, smooth_beta), mu=mu_dtype))
+    b1, b2 = check.given(check.fraction, b1=b1), check.given(check.fraction, b2=b2)
+    follows = isinstance(b1, float) and isinstance(b2, float) and 0 < b2 >= b1
+    rule = (ScaleByLion if follows else ScaleByLionFromOld)(b1, b2, mode, smooth_beta)
+    return lift(stored_in(rule, mu=mu_dtype))
 
 
 def lion(

@@ -10,8 +10,9 @@ from gradxform.core import check
 from gradxform.core.arithmetic import abs_sq, quotient
 from gradxform.core.chain import Chain, chain, lift
 from gradxform.core.codec import stored_in
+from gradxform.core.facts import Facts, Reach
 from gradxform.core.hyper import Beta, Hyper
-from gradxform.core.rule import Reach, Rule
+from gradxform.core.rule import Halves
 from gradxform.transforms.scale import scale_by_learning_rate
 
 
@@ -20,14 +21,13 @@ class NormMoments(NamedTuple):
     nu: Any
 
 
-class ScaleByNovograd(Rule):
+class ScaleByNovograd(Halves):
     b1: Beta = 0.9
     b2: Beta = 0.25
     eps: Hyper = 1e-8
     eps_root: Hyper = 0.0
     weight_decay: Hyper = 0.0
-    reach = Reach.ARRAY
-    needs_params = True
+    facts = Facts(reach=Reach.ARRAY, needs_params=True)
 
     def check(self) -> None:
         check.fraction(b1=self.b1, b2=self.b2)

@@ -8,6 +8,7 @@ import jax.numpy as jnp
 
 from gradxform.core import check
 from gradxform.core.chain import Chain, chain, lift
+from gradxform.core.facts import Facts, Reach, Station
 from gradxform.core.hyper import Hyper
 from gradxform.core.norms import sum_of_squares
 from gradxform.core.rule import TreeRule
@@ -19,7 +20,7 @@ class ScaleByPolyak(TreeRule):
     max_learning_rate: Hyper = 1.0
     eps: Hyper = 0.0
     variant: str = "sps"
-    needs = ("value",)
+    facts = Facts(reach=Reach.TREE, station=Station.STEP, needs=("value",))
 
     def check(self) -> None:
         check.finite(f_min=self.f_min)

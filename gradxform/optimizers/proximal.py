@@ -9,21 +9,21 @@ import jax.numpy as jnp
 from gradxform.core import check
 from gradxform.core.arithmetic import abs_sq
 from gradxform.core.chain import Chain, chain, lift
+from gradxform.core.facts import Facts
 from gradxform.core.hyper import Hyper
-from gradxform.core.rule import Rule
+from gradxform.core.rule import Halves
 from gradxform.optimizers.adagrad import SumOfSquares, scale_by_rss
 from gradxform.transforms.proximal import proximal_elastic_net, shrink
 from gradxform.transforms.scale import scale_by_learning_rate
 
 
-class AdaptiveProximalAdagrad(Rule):
+class AdaptiveProximalAdagrad(Halves):
     learning_rate: Hyper = 0.001
     accum: Hyper = 0.1
     l1: Hyper = 0.0
     l2: Hyper = 0.0
     name = "rss"
-    needs_params = True
-    real_only = True
+    facts = Facts(needs_params=True, real_only=True)
 
     def check(self) -> None:
         check.nonnegative(learning_rate=self.learning_rate, accum=self.accum, l1=self.l1, l2=self.l2)
@@ -31,11 +31,14 @@ class AdaptiveProximalAdagrad(Rule):
     def init(self, p: Any) -> SumOfSquares:
         return SumOfSquares(jnp.full_like(p, self.accum))
 
-    def update(self, g: Any, s: SumOfSquares, p: Any, k: Any) -> tuple[Any, SumOfSquares]:
-        total = s.sum_of_squares + abs_sq(g)
+    def remember(self, g: Any, s: SumOfSquares, p: Any, k: Any) -> SumOfSquares:
+        return SumOfSquares(s.sum_of_squares + abs_sq(g))
+
+    def emit(self, g: Any, s: SumOfSquares, p: Any, k: Any) -> Any:
+        total = s.sum_of_squares
         rate = jnp.where(total > 0, self.learning_rate / jnp.sqrt(total), 0.0)
         landed = shrink(p - rate * g, rate * self.l1) / (1 + rate * self.l2)
-        return landed - p, SumOfSquares(total)
+        return landed - p
 
 
 def proximal_sgd(learning_rate: Any, l1: Any = 0.0, l2: Any = 0.0) -> Chain:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import abc
 from typing import Any
 
 import jax.numpy as jnp
@@ -9,21 +10,21 @@ import jax.numpy as jnp
 from gradxform.core import check
 from gradxform.core.arithmetic import abs_sq, debias, log
 from gradxform.core.chain import Chain, chain, lift
+from gradxform.core.facts import Facts
 from gradxform.core.hyper import Beta, Hyper
-from gradxform.core.rule import Rule
+from gradxform.core.rule import Halves
 from gradxform.optimizers.adam import Moments
 from gradxform.transforms.scale import scale_by_learning_rate
 
 
-class ScaleByRadam(Rule):
+class Rectified(Halves, abstract=True):
     b1: Beta = 0.9
     b2: Beta = 0.999
     eps: Hyper = 1e-8
     eps_root: Hyper = 0.0
     threshold: Hyper = 5.0
     nesterov: bool = False
-    decay_rates = ("b1", "b2")
-    monotone = True
+    facts = Facts(decay_rates=("b1", "b2"), monotone=True)
 
     def check(self) -> None:
         check.fraction(b1=self.b1, b2=self.b2)
@@ -49,6 +50,12 @@ class ScaleByRadam(Rule):
         m_hat = self.b1 * (s.mu / c1_next) + (1 - self.b1) * (g / c1) if self.nesterov else s.mu / c1
         return jnp.where(trusted, rect * m_hat * self.inverse_root(s.nu, c2), m_hat)
 
+    @abc.abstractmethod
+    def inverse_root(self, nu: Any, c2: Any) -> Any:
+        """One over the root of the corrected nu, epsilon in its place."""
+
+
+class ScaleByRadam(Rectified):
     def inverse_root(self, nu: Any, c2: Any) -> Any:
         return 1 / (jnp.sqrt(nu / c2 + self.eps_root) + self.eps)
 

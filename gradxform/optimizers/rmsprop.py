@@ -10,8 +10,9 @@ from jax import lax
 from gradxform.core import check
 from gradxform.core.arithmetic import abs_sq, debias, is_zero, quotient
 from gradxform.core.chain import Chain, chain, lift
+from gradxform.core.facts import Facts
 from gradxform.core.hyper import Beta, Hyper
-from gradxform.core.rule import Rule
+from gradxform.core.rule import Halves
 from gradxform.transforms.momentum import trace
 from gradxform.transforms.scale import scale_by_learning_rate
 
@@ -20,31 +21,21 @@ class MeanSquare(NamedTuple):
     nu: Any
 
 
-class ScaleByRms(Rule):
+class MeanSquares(Halves, abstract=True):
     decay: Beta = 0.9
     eps: Hyper = 1e-8
     initial_scale: Hyper = 0.0
     eps_in_sqrt: bool = True
     bias_correction: bool = False
-    decay_rates = ("decay",)
-    monotone = True
+    facts = Facts(decay_rates=("decay",), monotone=True)
 
     def check(self) -> None:
         check.fraction(decay=self.decay)
         check.nonnegative(eps=self.eps, initial_scale=self.initial_scale)
         check.boolean(eps_in_sqrt=self.eps_in_sqrt, bias_correction=self.bias_correction)
 
-    def init(self, p: Any) -> Any:
-        return MeanSquare(nu=jnp.full_like(p.real, self.initial_scale))
-
     def scalars(self, t: Any) -> Any:
         return debias(self.decay, t) if self.bias_correction else 1.0
-
-    def remember(self, g: Any, s: Any, p: Any, k: Any) -> Any:
-        return MeanSquare(self.decay * s.nu + (1 - self.decay) * abs_sq(g))
-
-    def emit(self, g: Any, s: Any, p: Any, k: Any) -> Any:
-        return g * self.inverse_root(s.nu / k)
 
     def inverse_root(self, nu: Any) -> Any:
         if self.eps_in_sqrt and not is_zero(self.eps):
@@ -52,12 +43,23 @@ class ScaleByRms(Rule):
         return quotient(1.0, jnp.sqrt(nu) + self.eps, self.eps)
 
 
+class ScaleByRms(MeanSquares):
+    def init(self, p: Any) -> MeanSquare:
+        return MeanSquare(nu=jnp.full_like(p.real, self.initial_scale))
+
+    def remember(self, g: Any, s: MeanSquare, p: Any, k: Any) -> MeanSquare:
+        return MeanSquare(self.decay * s.nu + (1 - self.decay) * abs_sq(g))
+
+    def emit(self, g: Any, s: MeanSquare, p: Any, k: Any) -> Any:
+        return g * self.inverse_root(s.nu / k)
+
+
 class MeanAndSquare(NamedTuple):
     mu: Any
     nu: Any
 
 
-class ScaleByStddev(ScaleByRms):
+class ScaleByStddev(MeanSquares):
     def init(self, p: Any) -> MeanAndSquare:
         return MeanAndSquare(mu=jnp.zeros_like(p), nu=jnp.full_like(p.real, self.initial_scale))
 

@@ -8,8 +8,9 @@ import jax.numpy as jnp
 
 from gradxform.core import check
 from gradxform.core.chain import Chain, chain, lift
+from gradxform.core.facts import Facts
 from gradxform.core.hyper import Hyper
-from gradxform.core.rule import Rule
+from gradxform.core.rule import Halves
 from gradxform.transforms.scale import scale
 
 
@@ -18,13 +19,13 @@ class StepSizes(NamedTuple):
     prev: Any
 
 
-class ScaleByRprop(Rule):
+class ScaleByRprop(Halves):
     learning_rate: Hyper
     eta_minus: Hyper = 0.5
     eta_plus: Hyper = 1.2
     min_step_size: Hyper = 1e-6
     max_step_size: Hyper = 50.0
-    real_only = True
+    facts = Facts(real_only=True)
 
     def check(self) -> None:
         check.nonnegative(learning_rate=self.learning_rate)
@@ -37,12 +38,14 @@ class ScaleByRprop(Rule):
     def init(self, p: Any) -> StepSizes:
         return StepSizes(jnp.full_like(p, self.learning_rate), jnp.zeros_like(p))
 
-    def update(self, g: Any, s: StepSizes, p: Any, k: Any) -> tuple[Any, StepSizes]:
+    def remember(self, g: Any, s: StepSizes, p: Any, k: Any) -> StepSizes:
         turn = jnp.sign(g) * jnp.sign(s.prev)
         factor = jnp.where(turn > 0, self.eta_plus, jnp.where(turn < 0, self.eta_minus, 1.0))
         size = jnp.clip(s.step_size * factor, self.min_step_size, self.max_step_size)
-        g = jnp.where(turn < 0, 0.0, g)
-        return jnp.sign(g) * size, StepSizes(size, g)
+        return StepSizes(size, jnp.where(turn < 0, 0.0, g))
+
+    def emit(self, g: Any, s: StepSizes, p: Any, k: Any) -> Any:
+        return jnp.sign(s.prev) * s.step_size
 
 
 def scale_by_rprop(

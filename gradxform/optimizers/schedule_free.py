@@ -50,9 +50,6 @@ class Restarted(GradientTransformation):
     def _evaluate(self, state: RestartState, params: Any) -> Any:
         return self.inner._evaluate(state.inner, params)
 
-    def rules(self, path: str, leaf: Any) -> Any:
-        return self.inner.rules(path, leaf)
-
 
 def lookahead(fast_optimizer: Any, sync_period: int, slow_step_size: Any, reset_state: bool = False) -> Chain:
     """k steps forward, 1 step back: `chain(fast_optimizer, pull_to_slow_weights(sync_period, slow_step_size))`.

@@ -10,7 +10,6 @@ import jax
 from gradxform.core import check
 from gradxform.core.chain import Chain, Split, stages_of
 from gradxform.core.hyper import rebuild, rule_fields
-from gradxform.core.lift import Freeze, Lifted
 from gradxform.core.tree import Leaf, open_tree
 from gradxform.core.value import Value
 from gradxform.params.select import Selector, mask_selector, selector
@@ -162,7 +161,7 @@ def override(tx: Any, fields: Mapping[str, Any]) -> Chain:
     Raises: ValueError for a name that no rule has, or a bare one that several stages have (all of them are listed).
     """
     chain = Chain(stages_of(tx, "default"))
-    found = {name: rule_fields(stage.rule) for name, stage in chain.named() if isinstance(stage, Lifted)}
+    found = {name: rule_fields(stage.only_rule) for name, stage in chain.named() if stage.only_rule is not None}
     changes: dict[str, dict[str, Any]] = {}
     for key, value in fields.items():
         fields_of = [(stage, field) for stage, names in found.items() for field in names]
@@ -170,7 +169,7 @@ def override(tx: Any, fields: Mapping[str, Any]) -> Chain:
         exact = [(stage, field) for stage, field in fits if stage == field]
         if not fits:
             known = ", ".join(f"{stage}/{field}" for stage, field in fields_of) or "none"
-            closed = [name for name, stage in chain.named() if not isinstance(stage, Lifted | Freeze)]
+            closed = [name for name, stage in chain.named() if stage.parts() or stage.wrapped is not None]
             hint = f"; {', '.join(closed)} must stand around groups, not inside the default" if closed else ""
             raise ValueError(f"no stage has a hyperparameter {key!r}; there are: {known}{hint}")
         if len(fits) > 1 and not exact:

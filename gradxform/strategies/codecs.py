@@ -2,32 +2,18 @@
 
 from __future__ import annotations
 
-import math
-from typing import Any, NamedTuple
+from typing import Any
 
 import jax
 import jax.numpy as jnp
 
+from gradxform.core.blocks import Blocks, block_max, in_blocks, spread
 from gradxform.core.codec import Cast
 from gradxform.core.dither import random_bits, random_units, round_randomly
+from gradxform.core.facts import Reach
 
-BLOCK = 128
 SQUARES = frozenset({"nu", "nu_max", "sum_of_squares", "e_g", "e_x"})
 """Fields that are never negative and range over the squares of gradients."""
-
-
-class Blocks(NamedTuple):
-    """An encoded statistic: `codes` shaped like it, `scales` with the last axis in blocks."""
-
-    codes: Any
-    scales: Any
-
-
-class Seeded(NamedTuple):
-    """An encoded statistic, and the seed that its rounding draws from."""
-
-    stored: Any
-    seed: Any
 
 
 class Narrow(Cast):
@@ -38,6 +24,9 @@ class Narrow(Cast):
     def __init__(self, dtype: Any, root: bool = False) -> None:
         super().__init__(dtype)
         self.root = root
+
+    def takes(self, x: Any) -> bool:
+        return is_real(x)
 
     def encode(self, x: Any, bound: Any = None, draw: Any = None) -> Any:
         if self.root:
@@ -51,16 +40,11 @@ class Narrow(Cast):
         y = super().decode(x, wide)
         return y * y if self.root else y
 
-    def shape(self, x: Any) -> tuple[int, ...]:
-        return tuple(x.shape)
-
-    def largest_in_blocks(self, x: Any, wide: Any) -> Any:
-        return block_max(self.decode(x, wide))
-
 
 class Scaled:
     """`x ≈ codes · scale`, one scale a block; with `root` the same of √x, for statistics that are squares."""
 
+    reach = Reach.ROW
     least_ndim = 2
 
     def __init__(self, name: str, dtype: Any, top: float, root: bool) -> None:
@@ -74,6 +58,12 @@ class Scaled:
 
     def __repr__(self) -> str:
         return repr(self.name)
+
+    def takes(self, x: Any) -> bool:
+        return is_real(x)
+
+    def made(self, x: Any) -> bool:
+        return isinstance(x, Blocks)
 
     def encode(self, x: Any, bound: Any = None, draw: Any = None) -> Blocks:
         """bound: at least the largest size in each block; without one it is measured."""
@@ -140,42 +130,6 @@ class Float8(Scaled):
         return self.widened(jax.lax.bitcast_convert_type(sizes, self.dtype), wide)
 
 
-def blocks_of(n: int) -> int:
-    """How many blocks an axis of n elements has: of at most 128, in eighths of the axis where it divides.
-
-    It depends on n alone, so a state fits whatever the number of devices, and on up to 8 no block straddles two.
-    """
-    eighths = n // 8 if n % 8 == 0 else 0
-    parts = -(-eighths // BLOCK)
-    for k in range(parts, 2 * parts + 1):
-        if k and n >= 4 * BLOCK and eighths % k == 0:
-            return 8 * k
-    return -(-n // BLOCK)
-
-
-def in_blocks(x: Any) -> Any:
-    """The last axis as blocks, zeros behind the last."""
-    n = x.shape[-1]
-    count = blocks_of(n)
-    size = -(-n // count)
-    if count * size > n:
-        x = jnp.pad(x, [(0, 0)] * (x.ndim - 1) + [(0, count * size - n)])
-    return x.reshape(*x.shape[:-1], count, size)
-
-
-def block_max(x: Any) -> Any:
-    """The largest size in each block, in two reductions: |x| between would be written to memory on CPU."""
-    x = in_blocks(jnp.abs(x) if jnp.iscomplexobj(x) else x)
-    return jnp.maximum(jnp.max(x, -1), -jnp.min(x, -1))
-
-
-def spread(scales: Any, shape: tuple[int, ...]) -> Any:
-    """Each scale over its block."""
-    size = math.ceil(shape[-1] / scales.shape[-1])
-    wide = jnp.broadcast_to(scales[..., None], (*scales.shape, size))
-    return wide.reshape(*scales.shape[:-1], scales.shape[-1] * size)[..., : shape[-1]]
-
-
 LINEAR = {
     "bfloat16": Narrow("bfloat16"),
     "float16": Narrow("float16"),
@@ -190,14 +144,31 @@ ROOTED = {
     "float8_e4m3": Float8(root=True),
 }
 NAMES = (*LINEAR, "uint8_sqrt")
-NARROW = ("bfloat16", "float16")
-"""Codecs that look at one element alone."""
 WITH_DRAW = ("bfloat16", "int8", "int4", "uint8_sqrt")
 """Codecs that can round randomly."""
 
 
-def codec_for(name: str, field: str) -> Any:
-    """The codec of a field; second moments are stored by their roots (bfloat16 needs none), in 8 bits at least."""
-    if field in SQUARES or name == "uint8_sqrt":
-        return ROOTED.get(name, ROOTED["uint8_sqrt"])
-    return LINEAR[name]
+class Named:
+    """A codec as users name it; second moments are stored by their roots (bfloat16 needs none), in 8 bits at least."""
+
+    def __init__(self, name: str) -> None:
+        self.name = name
+        self.reach, self.least_ndim = self.of("").reach, self.of("").least_ndim
+
+    def __eq__(self, other: object) -> bool:
+        return isinstance(other, Named) and self.name == other.name
+
+    def __hash__(self) -> int:
+        return hash((Named, self.name))
+
+    def __repr__(self) -> str:
+        return repr(self.name)
+
+    def of(self, field: str) -> Any:
+        if field in SQUARES or self.name == "uint8_sqrt":
+            return ROOTED.get(self.name, ROOTED["uint8_sqrt"])
+        return LINEAR[self.name]
+
+
+def is_real(x: Any) -> bool:
+    return isinstance(x, Blocks) or bool(jnp.issubdtype(x.dtype, jnp.floating))

@@ -10,9 +10,11 @@ import jax.numpy as jnp
 from gradxform.core import check
 from gradxform.core.arithmetic import power, real_dtype
 from gradxform.core.chain import Chain, map_rules
+from gradxform.core.facts import Facts, Reach
 from gradxform.core.hyper import hyper_fields, replace_hyper
+from gradxform.core.lens import Lens, Wrapper
 from gradxform.core.rows import Rows, put_rows, take_rows
-from gradxform.core.rule import Reach, Rule, Wrapper
+from gradxform.core.rule import Keep, Rule
 from gradxform.core.value import Pair
 from gradxform.strategies.offloaded import Offloaded
 
@@ -20,26 +22,27 @@ from gradxform.strategies.offloaded import Offloaded
 class Lazy(Wrapper):
     """A rule that runs on the rows of a sparse gradient, with their memory and parameters, and on nothing else."""
 
-    stored_params = True
+    @property
+    def facts(self) -> Facts:
+        return self.rule.facts.with_fields(stored_params=True)
 
     def __repr__(self) -> str:
         return f"lazy({self.rule!r})"
 
-    def update(self, g: Any, s: Any, p: Any, k: Any) -> tuple[Any, Any]:
-        return self.rule.update(g, s, self._wide(p, g.dtype), k)
-
-    def update_rows(self, g: Rows, s: Any, p: Any, k: Any) -> tuple[Rows, Any]:
+    def advance(self, g: Any, factors: list[Any], s: Any, p: Any, k: Any, keep: Keep) -> tuple[Any, Any]:
+        if not isinstance(g, Rows):
+            return self.rule.advance(g, factors, s, self._wide(p, g.dtype), k, keep)
         rows = g.summed()
-        unique_indices = rows.unique_indices()
-        taken = None if p is None else self._wide(take_rows(p, unique_indices), rows.dtype)
-        held = jax.tree.map(lambda x: _held(x, g.shape, unique_indices), s)
-        u, held = self.rule.update(rows.values, held, taken, k)
-        live = (unique_indices < g.shape[0]).reshape((-1,) + (1,) * (g.ndim - 1))
-        s = jax.tree.map(lambda x, new: put_rows(x, unique_indices, new) if x.ndim else new, s, held)
+        at = rows.unique_indices()
+        taken = None if p is None else self._wide(take_rows(p, at), rows.dtype)
+        part = jax.tree.map(lambda x: _part(x, g.shape, at), s)
+        u, new = self.rule.advance(rows.values, factors, part, taken, k, keep)
+        live = (at < g.shape[0]).reshape((-1,) + (1,) * (g.ndim - 1))
+        s = jax.tree.map(lambda x, new: put_rows(x, at, new) if x.ndim else new, s, new)
         return rows.with_values(jnp.where(live, u, 0)), s
 
     def _wide(self, p: Any, dtype: Any) -> Any:
-        return p if p is None or self.rule.stored_params else p.astype(dtype)
+        return p if p is None or self.rule.facts.stored_params else p.astype(dtype)
 
 
 class Dated(NamedTuple):
@@ -49,12 +52,13 @@ class Dated(NamedTuple):
     last: Any
 
 
-class CatchUp(Wrapper):
+class CatchUp(Lens):
     """A rule that first brings memory up to date: as many updates with a zero gradient as were missed, in one."""
 
     @property
-    def reach(self) -> Reach:  # type: ignore[override]
-        return max(Reach.ROW, self.rule.reach)
+    def facts(self) -> Facts:
+        facts = self.rule.facts
+        return facts.with_fields(reach=max(Reach.ROW, facts.reach))
 
     def __repr__(self) -> str:
         return f"catch_up({self.rule!r})"
@@ -68,26 +72,35 @@ class CatchUp(Wrapper):
     def scalars(self, t: Any, **extra: Any) -> Any:
         return self.rule.scalars(t, **extra), t
 
-    def update(self, g: Any, s: Any, p: Any, k: Any) -> tuple[Any, Any]:
-        k, t = k
+    def inner(self, s: Any, g: Any, k: Any) -> Any:
+        return k[0]
+
+    def read(self, s: Any, g: Any) -> Any:
+        return s.memory if isinstance(s, Dated) else s
+
+    def write(self, new: Any, s: Any, k: Any) -> Any:
+        return Dated(new, jnp.full_like(s.last, k[1])) if isinstance(s, Dated) else new
+
+    def advance(self, g: Any, factors: list[Any], s: Any, p: Any, k: Any, keep: Keep) -> tuple[Any, Any]:
         if not isinstance(s, Dated):
-            return self.rule.update(g, s, p, k)
+            return super().advance(g, factors, s, p, k, keep)
+        up_to_date = s._replace(memory=self._caught_up(g, s, p, k))
+        return super().advance(g, factors, up_to_date, p, k, lambda new, old: keep(new, s))
+
+    def _caught_up(self, g: Any, s: Dated, p: Any, k: Any) -> Any:
+        k, t = k
         missed = (t - 1 - s.last).reshape((-1,) + (1,) * (g.ndim - 1))
         fields = hyper_fields(self.rule)
-        raised = {f: power(fields[f], missed.astype(real_dtype(g.dtype))) for f in self.decay_rates or ()}
+        raised = {f: power(fields[f], missed.astype(real_dtype(g.dtype))) for f in self.facts.decay_rates or ()}
         rested = self.rule
         if raised:
             rested = replace_hyper(self.rule, {f: Pair(b, 1 - b) for f, b in raised.items()})
-        _, caught_up = rested.update(jnp.zeros_like(g), s.memory, p, k)
+        _, caught_up = rested.update(jnp.zeros(g.shape, g.dtype), s.memory, p, k)
 
         def of_missed(old: Any, new: Any) -> Any:
             return jnp.where(missed.reshape((-1,) + (1,) * (old.ndim - 1)) > 0, new, old) if old.ndim else old
 
-        u, memory = self.rule.update(g, jax.tree.map(of_missed, s.memory, caught_up), p, k)
-        return u, Dated(memory, jnp.full_like(s.last, t))
-
-    def evaluate(self, p: Any, s: Any, t: Any) -> Any:
-        return self.rule.evaluate(p, s.memory if isinstance(s, Dated) else s, t)
+        return jax.tree.map(of_missed, s.memory, caught_up)
 
 
 def lazy(tx: Any, *, mode: str = "rest") -> Chain:
@@ -108,31 +121,25 @@ def lazy(tx: Any, *, mode: str = "rest") -> Chain:
 
 
 def _lazy_rule(rule: Rule, catch_up: bool) -> Rule:
-    if rule.keeps_zero or isinstance(rule, Lazy):
+    if rule.facts.keeps_zero or isinstance(rule, Lazy):
         return rule
     if isinstance(rule, Offloaded):
         return rule.with_fields(rule=_lazy_rule(rule.rule, catch_up))
-    if rule.reach > Reach.ROW:
+    if rule.facts.reach > Reach.ROW:
         raise ValueError(
             f"lazy moves rows alone, and {rule.name} looks at more than a row ({rule!r}); leave that stage out for "
             "sparse parameters: groups([(table, lazy(...))], default=...)"
         )
-    if not catch_up or not _remembers(rule):
+    if not catch_up or not rule.remembers:
         return Lazy(rule)
-    rates = {f: hyper_fields(rule)[f] for f in rule.decay_rates or ()}
-    if rule.decay_rates is None or not all(isinstance(b, float | Pair) for b in rates.values()):
+    rates = {f: hyper_fields(rule)[f] for f in rule.facts.decay_rates or ()}
+    if rule.facts.decay_rates is None or not all(isinstance(b, float | Pair) for b in rates.values()):
         why = f"{', '.join(rates)} must be numbers" if rates else "its memory does not just decay"
         raise ValueError(f"{rule.name} cannot catch up with missed steps ({why}): {rule!r}; use mode='rest'")
     return Lazy(CatchUp(rule))
 
 
-def _remembers(rule: Rule) -> bool:
-    while isinstance(rule, Wrapper):
-        rule = rule.rule
-    return type(rule).init is not Rule.init
-
-
-def _held(x: Any, shape: tuple[int, ...], unique_indices: Any) -> Any:
+def _part(x: Any, shape: tuple[int, ...], unique_indices: Any) -> Any:
     """The rows' part of a statistic; a scalar is the same for all rows."""
     if x.ndim == 0:
         return x

@@ -13,6 +13,7 @@ from gradxform.core.rows import is_row_leaf
 from gradxform.core.transform import GradientTransformation, apply_updates
 from gradxform.core.tree import is_trained, memory_structure, parameter
 from gradxform.core.value import Child
+from gradxform.core.walk import kept
 
 
 class MasterState(NamedTuple):
@@ -26,6 +27,7 @@ class MasterWeights(GradientTransformation):
     """A transformation that sees, and moves, a float32 copy of the parameters."""
 
     inner: Child[GradientTransformation]
+    holds = True
 
     def __repr__(self) -> str:
         return f"master_weights({self.inner!r})"
@@ -39,28 +41,27 @@ class MasterWeights(GradientTransformation):
         held = memory_structure(params).unflatten([_master(p) for p in ps])
         return MasterState(self.inner.init(_seen(params, held)), held)
 
-    def _update(self, updates: Any, state: MasterState, params: Any, extra: dict[str, Any]) -> tuple[Any, MasterState]:
+    def _update(
+        self, updates: Any, state: MasterState, params: Any, extra: dict[str, Any], ok: Any = None
+    ) -> tuple[Any, MasterState]:
         if params is None:
             if jax.tree.leaves(state.master):
                 raise ValueError("master_weights needs the parameters: call update(updates, state, params)")
-            steps, inner = self.inner.update(updates, state.inner, None, **extra)
+            steps, inner = self.inner.advance(updates, state.inner, None, extra, ok)
             return steps, MasterState(inner, state.master)
         seen = _seen(params, state.master)
-        steps, inner = self.inner.update(updates, state.inner, seen, **extra)
+        steps, inner = self.inner.advance(updates, state.inner, seen, extra, ok)
         structure: Any = jax.tree.structure(params, is_leaf=is_row_leaf)
         place = memory_structure(params)
         old = place.flatten_up_to(state.master)
         moved = structure.flatten_up_to(apply_updates(seen, steps))
-        new = [m if _is_kept(o) else {} for o, m in zip(old, moved, strict=True)]
+        new = [kept(ok, m, o) if _is_kept(o) else {} for o, m in zip(old, moved, strict=True)]
         towards = map(_towards, structure.flatten_up_to(steps), structure.flatten_up_to(params), new)
         return structure.unflatten(list(towards)), MasterState(inner, place.unflatten(new))
 
     def _evaluate(self, state: MasterState, params: Any) -> Any:
         found = self.inner._evaluate(state.inner, _seen(params, state.master))
         return jax.tree.map(lambda x, p: x if p is None else x.astype(p.dtype), found, params, is_leaf=is_row_leaf)
-
-    def rules(self, path: str, leaf: Any) -> Any:
-        return self.inner.rules(path, leaf)
 
 
 def _master(p: Any) -> Any:

@@ -12,9 +12,9 @@ from jax.experimental.compute_on import compute_on
 
 from gradxform.core import check
 from gradxform.core.chain import Chain, map_rules
-from gradxform.core.lift import Where
-from gradxform.core.rows import Rows
-from gradxform.core.rule import Rule, TreeRule, Wrapper
+from gradxform.core.lens import Wrapper
+from gradxform.core.rule import Keep, Rule, TreeRule, new_memory
+from gradxform.core.stage import Where
 from gradxform.params.select import selector
 
 
@@ -43,19 +43,14 @@ class Offloaded(Wrapper):
     def init(self, p: Any) -> Any:
         return self._placed(self.rule.init(p), "Host")
 
-    def update(self, g: Any, s: Any, p: Any, k: Any) -> tuple[Any, Any]:
-        return self._updated("update", g, s, p, k)
-
-    def update_rows(self, g: Rows, s: Any, p: Any, k: Any) -> tuple[Any, Any]:
-        return self._updated("update_rows", g, s, p, k)
-
-    def _updated(self, method: str, g: Any, s: Any, p: Any, k: Any) -> tuple[Any, Any]:
+    def advance(self, g: Any, factors: list[Any], s: Any, p: Any, k: Any, keep: Keep) -> tuple[Any, Any]:
+        """What is kept is chosen on the device: it lies there between the halves."""
         if not self.on_host or s is None:
-            u, s = getattr(self.rule, method)(g, self._placed(s, "Device"), p, k)
-            return u, self._placed(s, "Host")
-        rule, *given = _moved((self.rule, g, s, p, k), "Host")
+            u, new = self.rule.advance(g, factors, self._placed(s, "Device"), p, k, keep)
+            return u, self._placed(new, "Host")
+        rule, *moved = _moved((self.rule, g, factors, s, p, k), "Host")
         try:
-            u, s = _on_host(getattr(rule, method), *given)
+            u, new = _on_host(lambda *args: rule.advance(*args, new_memory), *moved)
         except (TypeError, ValueError) as error:
             if not re.search("memory_space|<host>", str(error)):
                 raise
@@ -63,8 +58,8 @@ class Offloaded(Wrapper):
                 f"{self.name} cannot be computed on the host: JAX does not let its arrays there meet constants of the "
                 "rule; leave compute_on='device'"
             ) from error
-        kept = {f: x if self._keeps(f) else _moved(x, "Device") for f, x in zip(s._fields, s, strict=True)}
-        return _moved(u, "Device"), s._replace(**kept)
+        kept = {f: x if self._keeps(f) else _moved(x, "Device") for f, x in zip(new._fields, new, strict=True)}
+        return _moved(u, "Device"), keep(new._replace(**kept), s)
 
     def evaluate(self, p: Any, s: Any, t: Any) -> Any:
         return self.rule.evaluate(p, self._placed(s, "Device"), t)
@@ -117,7 +112,7 @@ def offloaded(
     names = None if fields is None else tuple([fields] if isinstance(fields, str) else fields)
 
     def offload(rule: Rule) -> Rule:
-        stays = memory_kind == "device" or rule.keeps_zero or isinstance(rule, TreeRule)
+        stays = memory_kind == "device" or rule.facts.keeps_zero or isinstance(rule, TreeRule)
         return rule if stays else Offloaded(rule, chosen, names, compute_on == "host")
 
     return map_rules(tx, offload, "offloaded")  # type: ignore[no-any-return]

@@ -5,21 +5,23 @@ from __future__ import annotations
 import functools
 import itertools
 import math
-from collections.abc import Sequence
-from typing import Any
+from collections.abc import Callable, Sequence
+from typing import Any, ClassVar
 
 import jax
 import jax.numpy as jnp
 
 from gradxform.core import check
-from gradxform.core.chain import Chain, Split, stages_of
+from gradxform.core.chain import Chain, map_rules, stages_of
 from gradxform.core.devices import varying_axes
-from gradxform.core.lift import Freeze, Lifted, Step, choose, freeze_leaves
+from gradxform.core.facts import Facts, Reach
+from gradxform.core.lens import Wrapper
 from gradxform.core.rows import Rows
-from gradxform.core.rule import Reach, Rule, TreeRule, Wrapper
+from gradxform.core.rule import Rule, TreeRule
+from gradxform.core.stage import Stage, Step
 from gradxform.core.state import State
 from gradxform.core.tree import Leaf, is_trained, open_memories
-from gradxform.core.value import Value, is_hashable
+from gradxform.core.value import Child
 from gradxform.core.walk import run_pending
 from gradxform.strategies.lazy import Lazy
 
@@ -27,93 +29,63 @@ ALONE = "alone"
 """The trait of a leaf that shares with none."""
 
 
-class Whole(Value):
-    """One group of all leaves."""
-
-    def labels(self, leaves: Sequence[Leaf], tree: Any) -> list[str | None]:
-        return [""] * len(leaves)
-
-    def label(self, path: str, leaf: Any) -> str | None:
-        return ""
-
-    def shown(self, branches: dict[str, Chain]) -> str:
-        return repr(branches[""])
-
-
-class Among(Value):
-    """Leaves by path, as another selector chose them."""
-
-    paths: frozenset[str]
-
-    def select(self, leaves: Sequence[Leaf], tree: Any) -> list[bool]:
-        return [leaf.path in self.paths for leaf in leaves]
-
-    def matches(self, path: str, leaf: Any) -> bool:
-        return path in self.paths
-
-
-class Assigned(Value):
-    """Groups by path, as another set of groups assigned them."""
-
-    table: dict[str, str | None]
-
-    def labels(self, leaves: Sequence[Leaf], tree: Any) -> list[str | None]:
-        return [self.table[leaf.path] for leaf in leaves]
-
-    def label(self, path: str, leaf: Any) -> str | None:
-        return self.table[path]
-
-    def shown(self, branches: dict[str, Chain]) -> str:
-        return repr(branches)
-
-
-class Member(jax.ShapeDtypeStruct):
-    """A leaf that may share a buffer: what a rule says of it, it says of the buffer."""
-
-
-class AsMembers(Wrapper):
-    """A rule that treats a buffer as it would each leaf in it."""
-
-    members: dict[str, Any]
-
-    def for_leaf(self, path: str, p: Any) -> Rule:
-        return self.rule.for_leaf(path, self.members.get(path, p))
-
-
-class Packing(Split):
+class Packing(Stage):
     """A stage: the inner chain on the large leaves and on buffers of the small ones.
 
-    A buffer goes under the path of its first leaf: what a selector says of that one it says of all.
+    A buffer goes under the path of its first leaf: what the plan says of that one it says of all.
     """
 
+    chain: Child[Chain]
     max_size: int = 16384
-
-    def __hash__(self) -> int:
-        return hash((super().__hash__(), self.max_size))
+    label: str | None = None
+    taken: tuple[str, ...] = ()
+    name: ClassVar[str] = "packed"
 
     def __repr__(self) -> str:
         size = "" if self.max_size == type(self).max_size else f", max_size={self.max_size}"
-        return f"packed({self.branches['']!r}{size})"
+        return f"packed({self.chain!r}{size})"
 
     @property
-    def name(self) -> str:
-        return "packed"
+    def facts(self) -> Facts:
+        return Facts(reach=self.chain.reach)
 
-    def prefix(self, group: str) -> str:
-        return ""
+    def parts(self) -> list[tuple[str, Chain, tuple[str, ...]]]:
+        return [("", self.chain, self.taken)]
+
+    def after(self, used: set[str]) -> Packing:
+        return self.with_fields(taken=tuple(sorted(used)))
+
+    def map_rules(self, f: Callable[[Rule], Rule], what: str) -> Packing:
+        return self.with_fields(chain=map_rules(self.chain, f, what))
+
+    def plan(self, name: str, leaves: list[Leaf], step: Step) -> None:
+        before = len(step.plan.rules)
+        super().plan(name, leaves, step)
+        inside = {key: rules for i, (key, rules) in enumerate(step.plan.rules.items()) if i >= before}
+        packs: dict[Any, list[Leaf]] = {}
+        for leaf in leaves:
+            traits = [
+                trait for key, rules in inside.items() if leaf.path in rules for trait in _traits(key, rules, leaf)
+            ]
+            if self._fits(leaf) and ALONE not in traits:
+                packs.setdefault((leaf.array.dtype, *traits), []).append(leaf)
+        shared = [pack for pack in packs.values() if len(pack) > 1]
+        for leaf in (leaf for pack in shared for leaf in pack):
+            _refuse_far(inside, leaf)
+        step.plan.packs[step.prefix + name] = [[leaf.path for leaf in pack] for pack in shared]
 
     def init(self, name: str, leaves: list[Leaf], step: Step) -> None:
-        branch, alone, packs = self._plan(leaves, step)
+        alone, packs = self._packs(name, leaves, step)
         buffers = [Leaf(pack[0].path, None, _joined([leaf.p for leaf in pack]), {}) for pack in packs]
-        branch.init_stages(alone + buffers, step, self.taken)
+        self.chain.init_stages(alone + buffers, step, self.taken)
         for buffer in buffers:
             _keep(step, name, buffer)
 
     def update(self, name: str, leaves: list[Leaf], step: Step) -> None:
-        branch, alone, packs = self._plan(leaves, step)
+        alone, packs = self._packs(name, leaves, step)
         run_pending([leaf for pack in packs for leaf in pack])
         buffers = [_buffer(step, name, pack) for pack in packs]
-        branch.update_stages(alone + buffers, step, self.taken)
+        self.chain.update_stages(alone + buffers, step, self.taken)
         run_pending(buffers)
         for pack, buffer in zip(packs, buffers, strict=True):
             _keep(step, name, buffer)
@@ -122,36 +94,28 @@ class Packing(Split):
                     leaf.g = _part(buffer.g, start, leaf.g.shape)
 
     def evaluate(self, name: str, leaves: list[Leaf], step: Step) -> None:
-        branch, alone, packs = self._plan(leaves, step)
+        alone, packs = self._packs(name, leaves, step)
         buffers = [_buffer(step, name, pack) for pack in packs]
-        branch.evaluate_stages(alone + buffers, step, self.taken)
+        self.chain.evaluate_stages(alone + buffers, step, self.taken)
         for pack, buffer in zip(packs, buffers, strict=True):
             for leaf, start in zip(pack, _starts(pack, step.count), strict=True):
                 leaf.p = _part(buffer.p, start, leaf.p.shape)
 
     def unpack(self, name: str, leaves: list[Leaf], step: Step) -> None:
         """Move the memory of buffers to the leaves that share them."""
-        for pack in self._plan(leaves, step)[2]:
-            held = step.tree.pop(f"{step.prefix}{name}/{pack[0].path}", {})
+        for pack in self._packs(name, leaves, step)[1]:
+            shared = step.tree.pop(f"{step.prefix}{name}/{pack[0].path}", {})
             *starts, size = itertools.accumulate([leaf.p.size for leaf in pack], initial=0)
             for leaf, start in zip(pack, starts, strict=True):
                 cut = functools.partial(_cut, size=size, start=start, shape=leaf.p.shape)
-                leaf.memory = {**leaf.memory, **jax.tree.map(cut, held)}
+                leaf.memory = {**leaf.memory, **jax.tree.map(cut, shared)}
 
-    def _plan(self, leaves: list[Leaf], step: Step) -> tuple[Chain, list[Leaf], list[list[Leaf]]]:
-        """The inner chain with its selectors answered, the leaves that stay alone, and those that share a buffer."""
-        traits: dict[str, list[Any]] = {leaf.path: [] for leaf in leaves}
-        branch = _answered(self.branches[""], leaves, step.whole, traits)
-        freeze_leaves(branch.stages, leaves, step.whole)
-        packs: dict[Any, list[Leaf]] = {}
-        for leaf in leaves:
-            if self._fits(leaf) and ALONE not in traits[leaf.path]:
-                packs.setdefault((leaf.array.dtype, *traits[leaf.path]), []).append(leaf)
-        shared = [pack for pack in packs.values() if len(pack) > 1]
-        known = {id(leaf) for pack in shared for leaf in pack}
-        for leaf in (leaf for pack in shared for leaf in pack):
-            _refuse_far(branch, leaf)
-        return branch, [leaf for leaf in leaves if id(leaf) not in known], shared
+    def _packs(self, name: str, leaves: list[Leaf], step: Step) -> tuple[list[Leaf], list[list[Leaf]]]:
+        """The leaves that stay alone, and those that share a buffer."""
+        by_path = {leaf.path: leaf for leaf in leaves}
+        packs = [[by_path[path] for path in pack] for pack in step.plan.packs[step.prefix + name]]
+        shared = {leaf.path for pack in packs for leaf in pack}
+        return [leaf for leaf in leaves if leaf.path not in shared], packs
 
     def _fits(self, leaf: Leaf) -> bool:
         x = leaf.array
@@ -170,7 +134,7 @@ def packed(tx: Any, max_size: int = 16384) -> Chain:
     """
     check.integer(1, max_size=max_size)
     inner = Chain(stages_of(tx, "tx"))
-    return Chain((Packing(Whole(), {"": inner}, max_size=max_size),))
+    return Chain((Packing(inner, max_size),))
 
 
 def unpack(tx: Any, state: State, params: Any) -> State:
@@ -184,7 +148,7 @@ def unpack(tx: Any, state: State, params: Any) -> State:
     if not isinstance(state, State):
         raise TypeError(f"state must be what init returns, a State, got {type(state).__name__}")
     opened = open_memories(state.leaves, params)
-    step = Step(state.count, None, dict(state.tree), state.hyper, {}, params)
+    step = tx.planned(opened.leaves, Step(state.count, None, dict(state.tree), state.hyper, {}, params))
     for name, stage in tx.named():
         if isinstance(stage, Packing):
             stage.unpack(name, opened.leaves, step)
@@ -194,43 +158,19 @@ def unpack(tx: Any, state: State, params: Any) -> State:
     return state._replace(leaves=opened.close_memories(), tree=step.tree)
 
 
-def _answered(chain: Chain, leaves: list[Leaf], tree: Any, traits: dict[str, list[Any]]) -> Chain:
-    """The chain with its selectors asked about these leaves; each answer is a trait of the leaf."""
-    return Chain(tuple(_answer(stage, leaves, tree, traits) for stage in chain.stages))
-
-
-def _answer(stage: Any, leaves: list[Leaf], tree: Any, traits: dict[str, list[Any]]) -> Any:
-    if isinstance(stage, Split):
-        table = dict(zip([leaf.path for leaf in leaves], stage.groups.labels(leaves, tree), strict=True))
-        for path, label in table.items():
-            traits[path].append(label)
-        branches = {
-            name: _answered(branch, [leaf for leaf in leaves if table[leaf.path] == name], tree, traits)
-            for name, branch in stage.branches.items()
-        }
-        return stage.with_fields(groups=Assigned(table), branches=branches)
-    if not isinstance(stage, Lifted | Freeze):
-        raise TypeError(f"packed works on transformations made of rules; put it inside {stage!r}, not around it")
-    chosen = choose(stage.where, leaves, tree)
-    paths = frozenset(leaf.path for leaf in chosen)
-    for leaf in leaves:
-        traits[leaf.path].append(leaf.path in paths)
-    answered = stage.with_fields(where=None if stage.where is None else Among(paths))
-    if isinstance(stage, Freeze) or isinstance(stage.rule, TreeRule):
-        return answered
-    arrays = {leaf.path: leaf.array for leaf in chosen if leaf.array is not None}
-    members: dict[str, Any] = {path: Member(x.shape, x.dtype) for path, x in arrays.items()}  # type: ignore[no-untyped-call]
-    owns = {path: stage.rule.for_leaf(path, member) for path, member in members.items()}
-    for path, own in owns.items():
-        traits[path] += [own if is_hashable(own) else own is stage.rule, *([ALONE] if _codes_far(own) else [])]
-    if all(own is stage.rule for own in owns.values()):
-        return answered
-    return answered.with_fields(rule=AsMembers(stage.rule, members))
+def _traits(key: str, rules: dict[str, Any], leaf: Leaf) -> list[Any]:
+    """What a stage does with a leaf, as leaves that share a buffer must have it in common."""
+    rule = rules[leaf.path]
+    if not isinstance(rule, Rule):
+        raise TypeError(f"packed works on transformations made of rules; put it inside {rule!r}, not around it")
+    if isinstance(rule, TreeRule):
+        return [key]
+    return [(key, id(rule)), *([ALONE] if _codes_far(rule) else [])]
 
 
 def _codes_far(rule: Rule) -> bool:
     """Whether what is around an elementwise rule looks farther: codes in blocks, rows with dates."""
-    return _layers(rule)[-1].reach == Reach.ELEMENT < rule.reach
+    return _layers(rule)[-1].facts.reach == Reach.ELEMENT < rule.facts.reach
 
 
 def _layers(rule: Rule) -> list[Rule]:
@@ -238,25 +178,19 @@ def _layers(rule: Rule) -> list[Rule]:
     return [rule, *_layers(rule.rule)] if isinstance(rule, Wrapper) else [rule]
 
 
-def _refuse_far(chain: Chain, leaf: Leaf) -> None:
+def _refuse_far(inside: dict[str, dict[str, Any]], leaf: Leaf) -> None:
     """Refuse to join a leaf where a rule looks at more than one element of it, or at some of its rows."""
-    for stage in chain.stages:
-        if isinstance(stage, Split):
-            label = stage.groups.label(leaf.path, leaf.array)
-            if label is not None:
-                _refuse_far(stage.branches[label], leaf)
-        elif isinstance(stage, Lifted) and (stage.where is None or stage.where.matches(leaf.path, leaf.array)):
-            own = stage.rule.for_leaf(leaf.path, leaf.array)
-            if own.reach in (Reach.ROW, Reach.ARRAY):
-                raise ValueError(
-                    f"packed cannot join {leaf.path!r} with others: {stage.name} looks at more than one of its "
-                    f"elements; leave that stage outside: chain({stage.name}(...), packed(...))"
-                )
-            if isinstance(leaf.g, Rows) and any(isinstance(layer, Lazy) for layer in _layers(own)):
-                raise ValueError(
-                    f"packed cannot join {leaf.path!r} with others: lazy lets rows of it rest; give packed a max_size "
-                    f"below its {leaf.g.size} elements"
-                )
+    for rule in [rules[leaf.path] for rules in inside.values() if leaf.path in rules]:
+        if rule.facts.reach in (Reach.ROW, Reach.ARRAY):
+            raise ValueError(
+                f"packed cannot join {leaf.path!r} with others: {rule.name} looks at more than one of its "
+                f"elements; leave that stage outside: chain({rule.name}(...), packed(...))"
+            )
+        if isinstance(leaf.g, Rows) and any(isinstance(layer, Lazy) for layer in _layers(rule)):
+            raise ValueError(
+                f"packed cannot join {leaf.path!r} with others: lazy lets rows of it rest; give packed a max_size "
+                f"below its {leaf.g.size} elements"
+            )
 
 
 def _is_split(x: Any) -> bool:

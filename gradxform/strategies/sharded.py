@@ -2,49 +2,54 @@
 
 from __future__ import annotations
 
-from typing import Any
+from collections.abc import Callable
+from typing import Any, ClassVar
 
 import jax
 from jax.sharding import PartitionSpec
 
-from gradxform.core.chain import Chain, Split, stages_of
+from gradxform.core.chain import Chain, map_rules, stages_of
 from gradxform.core.devices import axis_names, varying_axes
-from gradxform.core.lift import Lifted, Step, freeze_leaves
-from gradxform.core.opaque import Opaque
+from gradxform.core.facts import Facts, Reach
 from gradxform.core.rows import Rows
-from gradxform.core.rule import Reach
+from gradxform.core.rule import Rule
+from gradxform.core.stage import Stage, Step
 from gradxform.core.tree import Leaf
+from gradxform.core.value import Child
 from gradxform.core.walk import run_pending
 from gradxform.strategies.layout import Layout, check_mesh, laid_out, of_parameter, specs_by_path, ways
-from gradxform.strategies.packed import Packing, Whole
+from gradxform.strategies.packed import Packing
 from gradxform.strategies.parts import ByCompiler, ByHand, is_explicit, is_manual, spec_at_hand
 
 
-class Sharding(Split):
+class Sharding(Stage):
     """A stage: the inner chain on a part of every leaf on each device along an axis."""
 
+    chain: Child[Chain]
     mesh: Any = None
     axis: Any = "data"
     told: tuple[tuple[str, PartitionSpec], ...] | None = None
     """The layouts of the parameters by path, where the user gave them."""
-
-    def __hash__(self) -> int:
-        return hash((super().__hash__(), self.mesh, self.axis, self.told))
+    label: str | None = None
+    taken: tuple[str, ...] = ()
+    name: ClassVar[str] = "sharded"
 
     def __repr__(self) -> str:
         sizes = ", ".join(f"{name}={size}" for name, size in self.mesh.shape.items())
         return f"sharded({self.chain!r}, mesh({sizes}), {self.axis!r})"
 
     @property
-    def name(self) -> str:
-        return "sharded"
+    def facts(self) -> Facts:
+        return Facts(reach=self.chain.reach)
 
-    def prefix(self, group: str) -> str:
-        return ""
+    def parts(self) -> list[tuple[str, Chain, tuple[str, ...]]]:
+        return [("", self.chain, self.taken)]
 
-    @property
-    def chain(self) -> Chain:
-        return self.branches[""]
+    def after(self, used: set[str]) -> Sharding:
+        return self.with_fields(taken=tuple(sorted(used)))
+
+    def map_rules(self, f: Callable[[Rule], Rule], what: str) -> Sharding:
+        return self.with_fields(chain=map_rules(self.chain, f, what))
 
     @property
     def is_trivial(self) -> bool:
@@ -73,14 +78,14 @@ class Sharding(Split):
             return [leaf.memory for leaf in new], own.tree, own.hyper
 
         memories, tree, hyper = jax.jit(made)([leaf.p for leaf in leaves])
-        freeze_leaves(self.chain.stages, leaves, step.whole)
+        self.chain.hold(leaves, step, self.taken)
         step.tree.update(tree)
         step.hyper.update(hyper)
         for leaf, memory in zip(leaves, memories, strict=True):
             leaf.memory.update(memory)
 
     def _init_parts(self, leaves: list[Leaf], step: Step) -> None:
-        way, layouts = self._ways(leaves)
+        way, layouts = self._ways(leaves, step)
         ps = [leaf.p for leaf in leaves]
         for leaf, layout in zip(leaves, layouts, strict=True):
             leaf.p = leaf.p if layout is None else way.part(leaf.p, layout)
@@ -94,7 +99,7 @@ class Sharding(Split):
             self.chain.update_stages(leaves, step, self.taken)
             return
         run_pending(leaves)
-        way, layouts = self._ways(leaves)
+        way, layouts = self._ways(leaves, step)
         ps = [leaf.p for leaf in leaves]
         for leaf, layout in zip(leaves, layouts, strict=True):
             if layout is not None:
@@ -111,14 +116,14 @@ class Sharding(Split):
         if self.is_trivial:
             self.chain.evaluate_stages(leaves, step, self.taken)
             return
-        way, layouts = self._ways(leaves)
+        way, layouts = self._ways(leaves, step)
         for leaf, layout in zip(leaves, layouts, strict=True):
             leaf.p = leaf.p if layout is None else way.part(leaf.p, layout)
         self.chain.evaluate_stages(leaves, step, self.taken)
         for leaf, layout in zip(leaves, layouts, strict=True):
             leaf.p = leaf.p if layout is None else way.whole(leaf.p, layout)
 
-    def _ways(self, leaves: list[Leaf]) -> tuple[Any, list[Layout | None]]:
+    def _ways(self, leaves: list[Leaf], step: Step) -> tuple[Any, list[Layout | None]]:
         """How parts are made here, and the layout of every leaf; None for what is no array."""
         layouts = [None if leaf.array is None else self.layout(leaf) for leaf in leaves]
         if not is_manual(self.axis):
@@ -127,7 +132,7 @@ class Sharding(Split):
             return ByCompiler(self.mesh, self.axis, self.told is not None or not (others and traced)), layouts
         for leaf, layout in zip(leaves, layouts, strict=True):
             if layout is not None:
-                self._refuse_part(leaf, layout)
+                self._refuse_part(leaf, layout, step)
         return ByHand(self.mesh, self.axis), layouts
 
     def layout(self, leaf: Leaf) -> Layout:
@@ -154,7 +159,7 @@ class Sharding(Split):
                 f"sharded sees {leaf.path!r} laid out as {spec}, which is lost under jit; give param_shardings"
             )
 
-    def _refuse_part(self, leaf: Leaf, layout: Layout) -> None:
+    def _refuse_part(self, leaf: Leaf, layout: Layout, step: Step) -> None:
         """Inside `shard_map`: refuse what would see one device's part only, or parts of parts."""
         names = axis_names(self.axis)
         if isinstance(leaf.g, Rows):
@@ -167,30 +172,13 @@ class Sharding(Split):
             raise ValueError(
                 f"sharded cannot split {leaf.path!r}, which is split over {self.axis!r} already; give param_shardings"
             )
-        far = _farther(self.chain, leaf)
+        inside = [x for x in step.plan.through(leaf.path) if x[0].rsplit("/", 1)[-1] in self.inner_names()]
+        far = next((key for key, rule in inside if rule.facts.reach != Reach.ELEMENT), None)
         if far is not None:
             raise ValueError(
                 f"sharded cannot split {leaf.path!r} inside shard_map: {far} looks at more than one element; run it "
                 f"under jit, or leave that stage outside: chain({far}(...), sharded(...))"
             )
-
-
-def _farther(chain: Chain, leaf: Leaf) -> str | None:
-    """The first stage that looks at more than one element of a leaf."""
-    for stage in chain.stages:
-        found = None
-        if isinstance(stage, Split):
-            label = stage.groups.label(leaf.path, leaf.array)
-            found = None if label is None else _farther(stage.branches[label], leaf)
-        elif isinstance(stage, Lifted):
-            chosen = stage.where is None or stage.where.matches(leaf.path, leaf.array)
-            own = stage.rule.for_leaf(leaf.path, leaf.array)
-            found = stage.name if chosen and max(stage.reach, own.reach) != Reach.ELEMENT else None
-        elif stage.reach != Reach.ELEMENT:
-            found = stage.name
-        if found is not None:
-            return found
-    return None
 
 
 def _refuse_inside(chain: Chain) -> None:
@@ -199,11 +187,8 @@ def _refuse_inside(chain: Chain) -> None:
             raise ValueError("sharded cannot split the buffers that packed shares: write packed(sharded(...))")
         if isinstance(stage, Sharding):
             raise ValueError(f"{stage!r} is sharded already; name all axes in one: axis=('data', 'model')")
-        if isinstance(stage, Split):
-            for branch in stage.branches.values():
-                _refuse_inside(branch)
-        elif isinstance(stage, Opaque) and isinstance(stage.inner, Chain):
-            _refuse_inside(stage.inner)
+        for _, part, _ in stage.parts():
+            _refuse_inside(part)
 
 
 def sharded(tx: Any, mesh: Any, axis: Any = "data", *, param_shardings: Any = None) -> Chain:
@@ -225,4 +210,4 @@ def sharded(tx: Any, mesh: Any, axis: Any = "data", *, param_shardings: Any = No
     told = None
     if param_shardings is not None:
         told = tuple(sorted(specs_by_path(param_shardings, "param_shardings").items()))
-    return Chain((Sharding(Whole(), {"": inner}, mesh=mesh, axis=axis, told=told),))
+    return Chain((Sharding(inner, mesh, axis, told),))

@@ -9,8 +9,7 @@ from typing import Any
 import jax
 from jax.sharding import NamedSharding, PartitionSpec
 
-from gradxform.core.chain import Chain, Split, stages_of
-from gradxform.core.opaque import Opaque
+from gradxform.core.chain import Chain, stages_of
 from gradxform.core.transform import GradientTransformation
 from gradxform.core.tree import open_tree, parameter
 from gradxform.core.value import Value
@@ -51,11 +50,10 @@ def _sharded(tx: Any, taken: Sequence[str] = ()) -> Iterator[Sharding]:
         for _, stage in tx.named(taken):
             if isinstance(stage, Sharding):
                 yield stage
-            elif isinstance(stage, Split):
-                for branch in stage.branches.values():
-                    yield from _sharded(branch, stage.taken)
-            elif isinstance(stage, Opaque):
-                yield from _sharded(stage.inner)
+                continue
+            for _, part, inner in stage.parts():
+                yield from _sharded(part, inner)
+            yield from _sharded(stage.wrapped)
     elif isinstance(tx, Value):
         for f in dataclasses.fields(tx):
             yield from _sharded(getattr(tx, f.name))

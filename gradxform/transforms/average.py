@@ -9,8 +9,9 @@ import jax.numpy as jnp
 from gradxform.core import check
 from gradxform.core.arithmetic import compute_dtype, debias, rounded
 from gradxform.core.chain import Chain, lift
+from gradxform.core.facts import Facts, Station
 from gradxform.core.hyper import Beta, Hyper
-from gradxform.core.rule import Rule
+from gradxform.core.rule import Halves, Rule
 
 
 def landing(g: Any, p: Any) -> Any:
@@ -26,8 +27,7 @@ class Averaged(NamedTuple):
 class EmaOfParams(Rule):
     decay: Beta
     debias: bool = True
-    needs_params = True
-    stored_params = True
+    facts = Facts(station=Station.LAND, needs_params=True, stored_params=True)
 
     def check(self) -> None:
         check.fraction(decay=self.decay)
@@ -49,8 +49,7 @@ class EmaOfParams(Rule):
 class StochasticWeightAverage(Rule):
     every: int = 1
     start: int = 0
-    needs_params = True
-    stored_params = True
+    facts = Facts(station=Station.LAND, needs_params=True, stored_params=True)
 
     def check(self) -> None:
         check.integer(1, every=self.every)
@@ -78,10 +77,10 @@ class Slow(NamedTuple):
     slow: Any
 
 
-class PullToSlowWeights(Rule):
+class PullToSlowWeights(Halves):
     period: int
     pull: Hyper
-    needs_params = True
+    facts = Facts(station=Station.LAND, needs_params=True)
 
     def check(self) -> None:
         check.integer(1, period=self.period)
@@ -93,9 +92,11 @@ class PullToSlowWeights(Rule):
     def scalars(self, t: Any) -> Any:
         return t % self.period == 0
 
-    def update(self, g: Any, s: Slow, p: Any, k: Any) -> tuple[Any, Slow]:
-        slow = jnp.where(k, s.slow + self.pull * (p + g - s.slow), s.slow)
-        return jnp.where(k, slow - p, g), Slow(slow)
+    def remember(self, g: Any, s: Slow, p: Any, k: Any) -> Slow:
+        return Slow(jnp.where(k, s.slow + self.pull * (p + g - s.slow), s.slow))
+
+    def emit(self, g: Any, s: Slow, p: Any, k: Any) -> Any:
+        return jnp.where(k, s.slow - p, g)
 
     def evaluate(self, p: Any, s: Slow, t: Any) -> Any:
         return s.slow

@@ -7,23 +7,23 @@ from typing import Any
 import jax.numpy as jnp
 
 from gradxform.core.chain import Chain, Split
-from gradxform.core.lift import Lifted
-from gradxform.core.rule import Reach, Rule, Wrapper
-from gradxform.transforms.noise import Noisy
+from gradxform.core.facts import Facts, Reach, Station
+from gradxform.core.lens import Wrapper
+from gradxform.core.rule import Keep, dense
 
 
 class Cautious(Wrapper):
-    real_only = True
-
     @property
-    def reach(self) -> Reach:  # type: ignore[override]
-        return max(self.rule.reach, Reach.ARRAY)
+    def facts(self) -> Facts:
+        facts = self.rule.facts
+        return facts.with_fields(reach=max(facts.reach, Reach.ARRAY), real_only=True)
 
     def __repr__(self) -> str:
         return f"cautious({self.rule!r})"
 
-    def update(self, g: Any, s: Any, p: Any, k: Any) -> tuple[Any, Any]:
-        u, s = self.rule.update(g, s, p, k)
+    def advance(self, g: Any, factors: list[Any], s: Any, p: Any, k: Any, keep: Keep) -> tuple[Any, Any]:
+        g = dense(g, factors)
+        u, s = self.rule.advance(g, [], s, p, k, keep)
         agrees = (u * g > 0).astype(u.dtype)
         return u * (agrees / jnp.maximum(agrees.mean(), 1e-3)), s
 
@@ -47,24 +47,23 @@ def cautious(tx: Any) -> Chain:
 
 
 def _in_chain(tx: Chain) -> Chain:
-    stages = list(tx.stages)
-    behind = [isinstance(stage, Lifted) and stage.rule.name == "learning_rate" for stage in stages]
-    for i, stage in reversed([*enumerate(stages)]):
-        if isinstance(stage, Split):
+    stepped = [stage.facts.station == Station.STEP for stage in tx.stages]
+    for i, stage in reversed([*enumerate(tx.stages)]):
+        if _directs(stage, lands=any(stepped[:i])):
+            new = stage.with_fields(rule=Cautious(stage.only_rule))
+        elif isinstance(stage, Split):
             branches = {name: _in_chain(branch) for name, branch in stage.branches.items()}
             new = stage if branches == stage.branches else stage.with_fields(branches=branches)
         else:
-            new = _with_caution(stage, lands=any(behind[:i]))
+            new = stage
         if new is not stage:
-            return Chain((*stages[:i], new, *stages[i + 1 :]))
+            return Chain((*tx.stages[:i], new, *tx.stages[i + 1 :]))
     return tx
 
 
-def _with_caution(stage: Any, lands: bool) -> Any:
-    """The stage with caution if it remembers gradients; what looks at the parameters behind the rate averages them."""
-    rule = stage.rule if isinstance(stage, Lifted) else None
-    while isinstance(rule, Wrapper):
-        rule = rule.rule
-    if rule is None or isinstance(rule, Noisy) or type(rule).init is Rule.init or (lands and rule.needs_params):
-        return stage
-    return stage.with_fields(rule=Cautious(stage.rule))
+def _directs(stage: Any, lands: bool) -> bool:
+    """Whether a stage remembers gradients; what looks at the parameters behind the rate averages them."""
+    facts, rule = stage.facts, stage.only_rule
+    said = facts.station == Station.DIRECT
+    unsaid = facts.station is None and not (lands and facts.needs_params)
+    return rule is not None and rule.remembers and (said or unsaid)

@@ -5,13 +5,12 @@ from __future__ import annotations
 from typing import Any
 
 from gradxform.core.chain import Chain, lift
-from gradxform.core.rule import Reach, Rule
+from gradxform.core.facts import Facts, Reach, Station
+from gradxform.core.rule import Rule
 
 
 class Centralize(Rule):
-    reach = Reach.ROW
-    keeps_zero = True
-    cheap = True
+    facts = Facts(reach=Reach.ROW, station=Station.CLEANSE, keeps_zero=True, cheap=True)
 
     def update(self, g: Any, s: Any, p: Any, k: Any) -> tuple[Any, Any]:
         return (g - g.mean(axis=tuple(range(1, g.ndim)), keepdims=True) if g.ndim > 1 else g), s

@@ -9,15 +9,15 @@ import jax.numpy as jnp
 from gradxform.core import check
 from gradxform.core.arithmetic import abs_sq, compute_dtype, next_count, real_dtype
 from gradxform.core.chain import Chain, lift
+from gradxform.core.facts import Facts, Reach, Station
 from gradxform.core.hyper import Hyper
 from gradxform.core.norms import norm_of
-from gradxform.core.rule import Reach, Rule, TreeRule
+from gradxform.core.rule import Factor, Rule, TreeRule
 
 
 class Clip(Rule):
     max_delta: Hyper
-    real_only = True
-    keeps_zero = True
+    facts = Facts(station=Station.CLEANSE, real_only=True, keeps_zero=True)
 
     def check(self) -> None:
         check.nonnegative(max_delta=self.max_delta)
@@ -26,32 +26,32 @@ class Clip(Rule):
         return jnp.minimum(jnp.maximum(g, -self.max_delta), self.max_delta), s
 
 
-class ClipByNorm(Rule):
+class ClipByNorm(Factor):
     max_norm: Hyper
-    reach = Reach.ARRAY
+    facts = Facts(reach=Reach.ARRAY, station=Station.CLEANSE)
 
     def check(self) -> None:
         check.positive(max_norm=self.max_norm)
 
-    def ratio(self, g: Any, p: Any, k: Any) -> Any:
+    def factor(self, g: Any, p: Any, k: Any) -> Any:
         return jnp.minimum(1.0, self.max_norm / jnp.sqrt(jnp.sum(abs_sq(g))))
 
 
-class ClipByBlockRms(Rule):
+class ClipByBlockRms(Factor):
     threshold: Hyper
-    reach = Reach.ARRAY
+    facts = Facts(reach=Reach.ARRAY, station=Station.CLEANSE)
 
     def check(self) -> None:
         check.positive(threshold=self.threshold)
 
-    def ratio(self, g: Any, p: Any, k: Any) -> Any:
+    def factor(self, g: Any, p: Any, k: Any) -> Any:
         return jnp.minimum(1.0, self.threshold / jnp.sqrt(jnp.mean(abs_sq(g))))
 
 
-class ClipByGlobalNorm(TreeRule):
+class ClipByGlobalNorm(TreeRule, Factor):
     max_norm: Hyper
     axis_name: Any = None
-    keeps_zero = True
+    facts = Facts(reach=Reach.TREE, station=Station.CLEANSE, keeps_zero=True)
 
     def check(self) -> None:
         check.positive(max_norm=self.max_norm)
@@ -65,7 +65,7 @@ class ClipByGlobalNorm(TreeRule):
     def measure(self, gs: list[Any], s: Any, t: Any) -> tuple[Any, Any]:
         return jnp.minimum(1.0, self.max_norm / norm_of(gs, self.axis_name)), s
 
-    def factor(self, k: Any) -> Any:
+    def factor(self, g: Any, p: Any, k: Any) -> Any:
         return k
 
 
@@ -73,8 +73,7 @@ class AdaptiveGradClip(Rule):
     clipping: Hyper
     eps: Hyper = 1e-3
     axis: Any = None
-    reach = Reach.ARRAY
-    needs_params = True
+    facts = Facts(reach=Reach.ARRAY, station=Station.CLEANSE, needs_params=True)
 
     def check(self) -> None:
         check.positive(clipping=self.clipping, eps=self.eps)
@@ -98,11 +97,11 @@ class Norms(NamedTuple):
     seen: Any
 
 
-class ClipByPercentile(TreeRule):
+class ClipByPercentile(TreeRule, Factor):
     percentile: Hyper = 10.0
     window: int = 1000
     axis_name: Any = None
-    keeps_zero = True
+    facts = Facts(reach=Reach.TREE, station=Station.CLEANSE, keeps_zero=True)
 
     def check(self) -> None:
         check.percentage(percentile=self.percentile)
@@ -128,12 +127,12 @@ class ClipByPercentile(TreeRule):
         bound = low + (place - below) * (high - low)
         return jnp.minimum(1.0, bound / jnp.where(norm > 0, norm, 1.0)), Norms(norms, seen)
 
-    def factor(self, k: Any) -> Any:
+    def factor(self, g: Any, p: Any, k: Any) -> Any:
         return k
 
 
 class ZeroNans(Rule):
-    keeps_zero = True
+    facts = Facts(station=Station.CLEANSE, keeps_zero=True)
 
     def update(self, g: Any, s: Any, p: Any, k: Any) -> tuple[Any, Any]:
         return jnp.where(jnp.isnan(g), 0, g), s

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Any
 
 import jax
@@ -10,50 +11,35 @@ import jax.numpy as jnp
 from gradxform.core import check
 from gradxform.core.arithmetic import is_zero
 from gradxform.core.chain import Chain, lift, map_rules
+from gradxform.core.facts import Facts, Reach, Station
 from gradxform.core.hyper import Hyper, hyper_fields
-from gradxform.core.lift import Lifted
-from gradxform.core.rule import Reach, Rule, Wrapper
+from gradxform.core.lens import Wrapper
+from gradxform.core.rule import Keep, Rule, dense
 from gradxform.params.select import mask_selector
-from gradxform.transforms.centralize import Centralize
-from gradxform.transforms.clip import (
-    AdaptiveGradClip,
-    Clip,
-    ClipByBlockRms,
-    ClipByGlobalNorm,
-    ClipByNorm,
-    ClipByPercentile,
-    ZeroNans,
-)
-from gradxform.transforms.devices import MeanAcross
-from gradxform.transforms.noise import Noisy
-from gradxform.transforms.normalize import NormalizeByUpdateNorm, OrthogonalizeGradient
-from gradxform.transforms.scale import Unscale
 
 
-class AddDecayedWeights(Rule):
+class Decay(Rule, abstract=True):
     weight_decay: Hyper
     name = "weight_decay"
-    needs_params = True
-    cheap = True
+    facts = Facts(station=Station.DECAY, needs_params=True, cheap=True)
 
     def check(self) -> None:
         check.nonnegative(weight_decay=self.weight_decay)
 
+
+class AddDecayedWeights(Decay):
     def update(self, g: Any, s: Any, p: Any, k: Any) -> tuple[Any, Any]:
         return (g if is_zero(self.weight_decay) else g + self.weight_decay * p), s
 
 
-class SubtractDecayedWeights(AddDecayedWeights):
-    name = "weight_decay"
-
+class SubtractDecayedWeights(Decay):
     def update(self, g: Any, s: Any, p: Any, k: Any) -> tuple[Any, Any]:
         return (g if is_zero(self.weight_decay) else g - self.weight_decay * p), s
 
 
-class AddCorrectedDecay(AddDecayedWeights):
+class AddCorrectedDecay(Decay):
     learning_rate: Hyper
     max_learning_rate: Hyper = None
-    name = "weight_decay"
 
     def check(self) -> None:
         check.nonnegative(weight_decay=self.weight_decay, learning_rate=self.learning_rate)
@@ -70,8 +56,7 @@ class AddCorrectedDecay(AddDecayedWeights):
 
 class AddL1(Rule):
     l1: Hyper
-    needs_params = True
-    real_only = True
+    facts = Facts(station=Station.DECAY, needs_params=True, real_only=True)
 
     def check(self) -> None:
         check.nonnegative(l1=self.l1)
@@ -81,21 +66,17 @@ class AddL1(Rule):
 
 
 class CautiousDecay(Wrapper):
-    real_only = True
+    @property
+    def facts(self) -> Facts:
+        return self.rule.facts.with_fields(real_only=True)
 
     def __repr__(self) -> str:
         return f"cautious_decay({self.rule!r})"
 
-    def update(self, g: Any, s: Any, p: Any, k: Any) -> tuple[Any, Any]:
-        u, s = self.rule.update(g, s, p, k)
+    def advance(self, g: Any, factors: list[Any], s: Any, p: Any, k: Any, keep: Keep) -> tuple[Any, Any]:
+        g = dense(g, factors)
+        u, s = self.rule.advance(g, [], s, p, k, keep)
         return jnp.where(jnp.sign(u - g) * jnp.sign(g) >= 0, u, g), s
-
-
-CLEANSING = (
-    *(Clip, ClipByNorm, ClipByBlockRms, ClipByGlobalNorm, AdaptiveGradClip, ClipByPercentile, ZeroNans),
-    *(Centralize, Unscale, MeanAcross, Noisy, NormalizeByUpdateNorm, OrthogonalizeGradient),
-)
-"""Stages that are about the loss's gradient: L2 decay stands behind them."""
 
 
 def add_decayed_weights(weight_decay: Any = 0.0, mask: Any = None) -> Chain:
@@ -152,7 +133,7 @@ def cautious_decay(decay: Chain) -> Chain:
 
 
 def _cautious(rule: Rule) -> Rule:
-    if rule.reach != Reach.ELEMENT:
+    if rule.facts.reach != Reach.ELEMENT:
         raise ValueError(f"cautious_decay works element by element, and {rule!r} looks at more than one")
     return CautiousDecay(rule)
 
@@ -199,7 +180,7 @@ def with_weight_decay(
     else:
         decay = (subtract_decayed_weights if kind == "independent" else add_decayed_weights)(weight_decay, mask)
     if kind == "l2":
-        place = next(i for i, stage in enumerate(stages) if not _cleanses(stage))
+        place = _direction(stages)
     elif kind == "independent":
         place += 1
     added = (cautious_decay(decay) if cautious else decay).stages
@@ -210,17 +191,29 @@ def _rate_stage(tx: Any) -> tuple[tuple[Any, ...], int]:
     """The stages of a chain, and the place of its one learning rate."""
     if not isinstance(tx, Chain):
         raise TypeError(f"with_weight_decay works on a chain of stages; put it inside {tx!r}, not around it")
-    named = {s.rule.name: i for i, s in enumerate(tx.stages) if isinstance(s, Lifted)}
-    if "weight_decay" in named:
-        raise ValueError(f"the chain decays already: {tx.stages[named['weight_decay']]!r}")
-    places = [i for i, s in enumerate(tx.stages) if isinstance(s, Lifted) and s.rule.name == "learning_rate"]
-    if len(places) != 1:
-        problem = "several learning-rate stages" if places else "no learning-rate stage of its own"
+    decays = [stage for stage in tx.stages if stage.only_rule and "weight_decay" in hyper_fields(stage.only_rule)]
+    decays = [stage for stage in decays if stage.facts.station == Station.DECAY]
+    if decays:
+        raise ValueError(f"the chain decays already: {decays[0]!r}")
+    rates = [i for i, stage in enumerate(tx.stages) if stage.only_rule and _is_rate(stage.only_rule)]
+    if len(rates) != 1:
+        problem = "several learning-rate stages" if rates else "no learning-rate stage of its own"
         raise ValueError(f"weight decay needs one learning rate to stand beside, and {tx!r} has {problem}")
-    if not getattr(tx.stages[places[0]].rule, "flip_sign", True):
+    if not getattr(tx.stages[rates[0]].only_rule, "flip_sign", True):
         raise ValueError("weight decay needs the learning-rate stage that turns the sign: flip_sign is False")
-    return tx.stages, places[0]
+    return tx.stages, rates[0]
 
 
-def _cleanses(stage: Any) -> bool:
-    return isinstance(stage, Lifted) and isinstance(stage.rule, CLEANSING)
+def _is_rate(rule: Rule) -> bool:
+    return rule.facts.station == Station.STEP and "learning_rate" in hyper_fields(rule)
+
+
+def _direction(stages: Sequence[Any]) -> int:
+    """The place of the direction: behind what cleanses, and behind rules that say no station before one with memory."""
+    stations = [stage.facts.station for stage in stages]
+    said = next(i for i, s in enumerate(stations) if s not in (None, Station.CLEANSE))
+    unsaid = [i for i in range(said) if stations[i] is None]
+    remembers = [i for i in unsaid if stages[i].only_rule is None or stages[i].only_rule.remembers]
+    if remembers:
+        return remembers[0]
+    return said if stations[said] == Station.DIRECT or not unsaid else unsaid[0]

@@ -9,13 +9,14 @@ import jax
 from gradxform.core import check
 from gradxform.core.chain import Chain, lift
 from gradxform.core.devices import gathered, varying_axes
+from gradxform.core.facts import Facts, Station
 from gradxform.core.rows import Rows
 from gradxform.core.rule import Rule
 
 
 class MeanAcross(Rule):
     axis_name: Any
-    keeps_zero = True
+    facts = Facts(station=Station.CLEANSE, keeps_zero=True)
 
     def check(self) -> None:
         check.axis(axis_name=self.axis_name)

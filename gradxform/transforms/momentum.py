@@ -10,8 +10,9 @@ from gradxform.core import check
 from gradxform.core.arithmetic import debias
 from gradxform.core.chain import Chain, lift
 from gradxform.core.codec import stored_in
+from gradxform.core.facts import Facts
 from gradxform.core.hyper import Beta, Hyper
-from gradxform.core.rule import Rule
+from gradxform.core.rule import Halves
 
 
 class TraceMemory(NamedTuple):
@@ -23,13 +24,12 @@ class FilledTraceMemory(NamedTuple):
     seen: Any
 
 
-class Trace(Rule):
+class Trace(Halves):
     decay: Hyper
     nesterov: bool = False
     dampening: Hyper = 0.0
     first: str = "zero"
-    decay_rates = ("decay",)
-    monotone = True
+    facts = Facts(decay_rates=("decay",), monotone=True)
 
     def check(self) -> None:
         check.nonnegative(decay=self.decay)
@@ -57,11 +57,10 @@ class EmaMemory(NamedTuple):
     ema: Any
 
 
-class Ema(Rule):
+class Ema(Halves):
     decay: Beta
     debias: bool = True
-    decay_rates = ("decay",)
-    monotone = True
+    facts = Facts(decay_rates=("decay",), monotone=True)
 
     def check(self) -> None:
         check.fraction(decay=self.decay)

@@ -12,8 +12,9 @@ import numpy as np
 
 from gradxform.core import check
 from gradxform.core.chain import Chain, lift
+from gradxform.core.facts import Facts, Reach, Station
 from gradxform.core.hyper import Hyper
-from gradxform.core.rule import Reach, Rule
+from gradxform.core.rule import Rule
 from gradxform.core.value import Child
 
 IMPL = "threefry2x32"
@@ -23,11 +24,12 @@ class Seed(NamedTuple):
     seed: Any
 
 
-class Noisy(Rule):
+class Noisy(Rule, abstract=True):
     """A rule that draws: its memory is the user's key folded with the leaf's path."""
 
     key: Child[Any] = 0
     path: Child[Any] = dataclasses.field(default=(), repr=False)
+    facts = Facts(station=Station.CLEANSE)
 
     def for_leaf(self, path: str, p: Any) -> Rule:
         words = np.frombuffer(hashlib.blake2b(path.encode(), digest_size=8).digest(), "<u4")
@@ -78,7 +80,7 @@ def _signed(words: Any) -> tuple[int, ...]:
 class AddNoise(Noisy):
     eta: Hyper = 0.01
     gamma: Hyper = 0.55
-    reach = Reach.ARRAY
+    facts = Facts(reach=Reach.ARRAY, station=Station.CLEANSE)
 
     def check(self) -> None:
         check.nonnegative(eta=self.eta, gamma=self.gamma)

@@ -9,16 +9,17 @@ import jax.numpy as jnp
 from gradxform.core import check
 from gradxform.core.arithmetic import abs_sq, quotient
 from gradxform.core.chain import Chain, lift
+from gradxform.core.facts import Facts, Reach, Station
 from gradxform.core.hyper import Hyper
 from gradxform.core.norms import norm_of
-from gradxform.core.rule import Reach, Rule, TreeRule
+from gradxform.core.rule import Rule, TreeRule
 
 
 class NormalizeByUpdateNorm(TreeRule):
     scale_factor: Hyper = 1.0
     eps: Hyper = 1e-6
     axis_name: Any = None
-    keeps_zero = True
+    facts = Facts(reach=Reach.TREE, station=Station.CLEANSE, keeps_zero=True)
 
     def check(self) -> None:
         check.finite(scale_factor=self.scale_factor)
@@ -33,26 +34,26 @@ class NormalizeByUpdateNorm(TreeRule):
         return g * k, s
 
 
-class ScaleByParamBlockNorm(Rule):
+class ParamBlock(Rule, abstract=True):
     min_scale: Hyper = 1e-3
-    reach = Reach.ARRAY
-    needs_params = True
+    facts = Facts(reach=Reach.ARRAY, station=Station.DIRECT, needs_params=True)
 
     def check(self) -> None:
         check.nonnegative(min_scale=self.min_scale)
 
+
+class ScaleByParamBlockNorm(ParamBlock):
     def update(self, g: Any, s: Any, p: Any, k: Any) -> tuple[Any, Any]:
         return g * jnp.maximum(jnp.sqrt(jnp.sum(abs_sq(p))), self.min_scale), s
 
 
-class ScaleByParamBlockRms(ScaleByParamBlockNorm):
+class ScaleByParamBlockRms(ParamBlock):
     def update(self, g: Any, s: Any, p: Any, k: Any) -> tuple[Any, Any]:
         return g * jnp.maximum(jnp.sqrt(jnp.mean(abs_sq(p))), self.min_scale), s
 
 
 class OrthogonalizeGradient(Rule):
-    reach = Reach.ARRAY
-    needs_params = True
+    facts = Facts(reach=Reach.ARRAY, station=Station.CLEANSE, needs_params=True)
 
     def update(self, g: Any, s: Any, p: Any, k: Any) -> tuple[Any, Any]:
         if p.size == 1:

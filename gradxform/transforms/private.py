@@ -10,6 +10,7 @@ import jax.numpy as jnp
 from gradxform.core import check
 from gradxform.core.arithmetic import cast, compute_dtype, real_dtype
 from gradxform.core.chain import Chain, lift
+from gradxform.core.facts import Facts, Reach, Station
 from gradxform.core.hyper import Hyper, coerce
 from gradxform.core.norms import global_norm
 from gradxform.core.rule import TreeRule
@@ -44,7 +45,7 @@ class DifferentiallyPrivateAggregate(Noisy, TreeRule):
     l2_norm_clip: Hyper = 1.0
     noise_multiplier: Hyper = 1.0
     axis_name: Any = None
-    per_example = True
+    facts = Facts(reach=Reach.TREE, station=Station.CLEANSE, per_example=True)
 
     def check(self) -> None:
         check.positive(l2_norm_clip=self.l2_norm_clip)

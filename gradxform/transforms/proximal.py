@@ -13,8 +13,9 @@ import jax.numpy as jnp
 from gradxform.core import check
 from gradxform.core.arithmetic import compute_dtype, rounded
 from gradxform.core.chain import Chain, lift
+from gradxform.core.facts import Facts, Reach, Station
 from gradxform.core.hyper import Hyper
-from gradxform.core.rule import Reach, Rule
+from gradxform.core.rule import Rule
 
 
 def shrink(v: Any, threshold: Any) -> Any:
@@ -26,8 +27,7 @@ class ProximalElasticNet(Rule):
     l1: Hyper
     l2: Hyper
     learning_rate: Hyper
-    needs_params = True
-    real_only = True
+    facts = Facts(station=Station.LAND, needs_params=True, real_only=True)
 
     def check(self) -> None:
         check.nonnegative(l1=self.l1, l2=self.l2, learning_rate=self.learning_rate)
@@ -40,8 +40,7 @@ class ProximalElasticNet(Rule):
 class ProximalGroupL1(Rule):
     l1: Hyper
     learning_rate: Hyper
-    needs_params = True
-    reach = Reach.ROW
+    facts = Facts(reach=Reach.ROW, station=Station.LAND, needs_params=True)
 
     def check(self) -> None:
         check.nonnegative(l1=self.l1, learning_rate=self.learning_rate)
@@ -56,9 +55,7 @@ class ProximalGroupL1(Rule):
 class ProximalBox(Rule):
     lower: Hyper
     upper: Hyper
-    needs_params = True
-    stored_params = True
-    real_only = True
+    facts = Facts(station=Station.LAND, needs_params=True, real_only=True, stored_params=True)
 
     def check(self) -> None:
         check.ordered(lower=self.lower, upper=self.upper)

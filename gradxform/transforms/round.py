@@ -11,17 +11,16 @@ from gradxform.core import check
 from gradxform.core.arithmetic import rounded
 from gradxform.core.chain import Chain, lift
 from gradxform.core.dither import folded, path_word, random_bits, round_randomly
-from gradxform.core.rule import Reach, Rule
+from gradxform.core.facts import Facts, Reach, Station
+from gradxform.core.rule import Keep, Rule, dense, new_memory
 from gradxform.core.value import Child
 
 
-class Rounding(Rule):
+class Rounding(Rule, abstract=True):
     """Steers where a step lands in bfloat16; leaves of other dtypes are left to `apply_updates`."""
 
     mode: ClassVar[str] = ""
-    needs_params = True
-    stored_params = True
-    real_only = True
+    facts = Facts(station=Station.LAND, needs_params=True, real_only=True, stored_params=True)
 
     def __repr__(self) -> str:
         seed = getattr(self, "seed", 0)
@@ -32,6 +31,8 @@ class Rounding(Rule):
 
 
 class AsItIs(Rule):
+    facts = Facts(station=Station.LAND)
+
     def update(self, g: Any, s: Any, p: Any, k: Any) -> tuple[Any, Any]:
         return g, s
 
@@ -54,7 +55,7 @@ class RoundRandomly(Rounding):
     seed: int = 0
     path: Child[Any] = 0
     name, mode = "round_updates", "stochastic"
-    reach = Reach.ARRAY
+    facts = Rounding.facts.with_fields(reach=Reach.ARRAY)
 
     def for_leaf(self, path: str, p: Any) -> Rule:
         own = super().for_leaf(path, p)
@@ -84,11 +85,14 @@ class RoundKahan(Rounding):
         return Compensation(jnp.zeros_like(p, jnp.bfloat16))
 
     def update(self, g: Any, s: Compensation, p: Any, k: Any) -> tuple[Any, Compensation]:
+        return self.advance(g, [], s, p, k, new_memory)
+
+    def advance(self, g: Any, factors: list[Any], s: Any, p: Any, k: Any, keep: Keep) -> tuple[Any, Compensation]:
         p = p.astype(jnp.float32)
-        step = g + s.compensation.astype(jnp.float32)
+        step = dense(g, factors) + s.compensation.astype(jnp.float32)
         left = step - (landing(rounded(p + step, jnp.bfloat16), p) - p)
-        kept = jnp.where(jnp.isfinite(left), left, 0.0).astype(jnp.bfloat16)
-        return step - kept.astype(jnp.float32), Compensation(kept)
+        s = keep(Compensation(jnp.where(jnp.isfinite(left), left, 0.0).astype(jnp.bfloat16)), s)
+        return step - s.compensation.astype(jnp.float32), s
 
 
 class Remainder(NamedTuple):
@@ -104,12 +108,15 @@ class RoundSplit(Rounding):
         return Remainder(jnp.zeros_like(p, jnp.int16))
 
     def update(self, g: Any, s: Remainder, p: Any, k: Any) -> tuple[Any, Remainder]:
+        return self.advance(g, [], s, p, k, new_memory)
+
+    def advance(self, g: Any, factors: list[Any], s: Any, p: Any, k: Any, keep: Keep) -> tuple[Any, Remainder]:
         p = p.astype(jnp.float32)
-        master = joined(p, s.remainder) + g
+        master = joined(p, s.remainder) + dense(g, factors)
         high, low = split(master)
-        kept = jnp.where(landing(high, p) == high, low, 0).astype(jnp.int16)
-        high = joined(master, -kept.astype(jnp.int32))
-        return jnp.where(jnp.isfinite(p) & jnp.isfinite(master), high - p, master), Remainder(kept)
+        s = keep(Remainder(jnp.where(landing(high, p) == high, low, 0).astype(jnp.int16)), s)
+        high = joined(master, -s.remainder.astype(jnp.int32))
+        return jnp.where(jnp.isfinite(p) & jnp.isfinite(master), high - p, master), s
 
 
 def joined(high: Any, low: Any) -> Any:

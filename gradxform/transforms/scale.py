@@ -9,41 +9,46 @@ import jax.numpy as jnp
 from gradxform.core import check
 from gradxform.core.arithmetic import abs_sq
 from gradxform.core.chain import Chain, lift
+from gradxform.core.facts import Facts, Reach, Station
 from gradxform.core.hyper import Hyper
-from gradxform.core.rule import Reach, Rule
+from gradxform.core.rule import Factor, Rule
 
 
-class Scale(Rule):
+class StepSize(Factor, abstract=True):
     step_size: Hyper
-    keeps_zero = True
+    facts = Facts(station=Station.DIRECT, keeps_zero=True)
 
     def check(self) -> None:
         check.finite(step_size=self.step_size)
 
-    def factor(self, k: Any) -> Any:
+    def factor(self, g: Any, p: Any, k: Any) -> Any:
         return self.step_size
 
 
-class ScaleBySchedule(Scale):
+class Scale(StepSize):
+    name = "scale"
+
+
+class ScaleBySchedule(StepSize):
     name = "schedule"
 
 
-class ScaleByLearningRate(Rule):
+class ScaleByLearningRate(Factor):
     learning_rate: Hyper
     flip_sign: bool = True
-    keeps_zero = True
+    facts = Facts(station=Station.STEP, keeps_zero=True)
 
     def check(self) -> None:
         check.nonnegative(learning_rate=self.learning_rate)
         check.boolean(flip_sign=self.flip_sign)
 
-    def factor(self, k: Any) -> Any:
+    def factor(self, g: Any, p: Any, k: Any) -> Any:
         return -self.learning_rate if self.flip_sign else self.learning_rate
 
 
-class Unscale(Rule):
+class Unscale(Factor):
     loss_scale: Hyper
-    keeps_zero = True
+    facts = Facts(station=Station.CLEANSE, keeps_zero=True)
 
     def check(self) -> None:
         check.positive(loss_scale=self.loss_scale)
@@ -51,29 +56,27 @@ class Unscale(Rule):
     def scalars(self, t: Any) -> Any:
         return jnp.asarray(1.0, float) / self.loss_scale
 
-    def factor(self, k: Any) -> Any:
+    def factor(self, g: Any, p: Any, k: Any) -> Any:
         return k
 
 
 class ScaleBySign(Rule):
-    real_only = True
-    keeps_zero = True
+    facts = Facts(station=Station.DIRECT, real_only=True, keeps_zero=True)
 
     def update(self, g: Any, s: Any, p: Any, k: Any) -> tuple[Any, Any]:
         return jnp.sign(g), s
 
 
-class ScaleByTrustRatio(Rule):
+class ScaleByTrustRatio(Factor):
     min_norm: Hyper = 0.0
     trust_coefficient: Hyper = 1.0
     eps: Hyper = 0.0
-    reach = Reach.ARRAY
-    needs_params = True
+    facts = Facts(reach=Reach.ARRAY, station=Station.DIRECT, needs_params=True)
 
     def check(self) -> None:
         check.nonnegative(min_norm=self.min_norm, trust_coefficient=self.trust_coefficient, eps=self.eps)
 
-    def ratio(self, g: Any, p: Any, k: Any) -> Any:
+    def factor(self, g: Any, p: Any, k: Any) -> Any:
         p_norm = jnp.maximum(jnp.sqrt(jnp.sum(abs_sq(p))), self.min_norm)
         g_norm = jnp.maximum(jnp.sqrt(jnp.sum(abs_sq(g))), self.min_norm)
         ratio = self.trust_coefficient * p_norm / (g_norm + self.eps)
@@ -81,14 +84,14 @@ class ScaleByTrustRatio(Rule):
 
 
 class Identity(Rule):
-    keeps_zero = True
+    facts = Facts(station=Station.DIRECT, keeps_zero=True)
 
     def update(self, g: Any, s: Any, p: Any, k: Any) -> tuple[Any, Any]:
         return g, s
 
 
 class SetToZero(Rule):
-    keeps_zero = True
+    facts = Facts(station=Station.DIRECT, keeps_zero=True)
 
     def update(self, g: Any, s: Any, p: Any, k: Any) -> tuple[Any, Any]:
         return jnp.zeros_like(g), s

@@ -11,9 +11,10 @@ from gradxform.core import check
 from gradxform.core.arithmetic import compute_dtype, real_dtype
 from gradxform.core.chain import Chain, lift
 from gradxform.core.codec import stored_in
+from gradxform.core.facts import Facts, Station
 from gradxform.core.hyper import Beta, Hyper
 from gradxform.core.rows import is_row_leaf
-from gradxform.core.rule import Rule
+from gradxform.core.rule import Keep, Rule, dense, new_memory
 from gradxform.core.state import view
 
 
@@ -28,7 +29,7 @@ class AverageScheduleFree(Rule):
     learning_rate: Hyper
     b1: Beta = 0.9
     weight_lr_power: Hyper = 2.0
-    needs_params = True
+    facts = Facts(station=Station.LAND, needs_params=True)
 
     def check(self) -> None:
         check.nonnegative(learning_rate=self.learning_rate, weight_lr_power=self.weight_lr_power)
@@ -40,14 +41,17 @@ class AverageScheduleFree(Rule):
         return ScheduleFree(p, zero, jnp.copy(zero), zero + self.b1 * 1.0)
 
     def update(self, g: Any, s: ScheduleFree, p: Any, k: Any) -> tuple[Any, ScheduleFree]:
+        return self.advance(g, [], s, p, k, new_memory)
+
+    def advance(self, g: Any, factors: list[Any], s: Any, p: Any, k: Any, keep: Keep) -> tuple[Any, ScheduleFree]:
         max_lr = jnp.maximum(s.max_lr, self.learning_rate)
         weight = max_lr**self.weight_lr_power
         total = s.weight_sum + weight
         c = jnp.where(total > 0.0, weight / jnp.where(total > 0.0, total, 1.0), 0.0)
-        z = s.z + g
         x = averaged(p, s.z, s.b1)
-        x = x + c * (z - x)
-        return (z - p) + self.b1 * (x - z), ScheduleFree(z, total, max_lr, self.b1 * jnp.ones_like(s.b1))
+        s = keep(ScheduleFree(s.z + dense(g, factors), total, max_lr, self.b1 * jnp.ones_like(s.b1)), s)
+        x = x + c * (s.z - x)
+        return (s.z - p) + self.b1 * (x - s.z), s
 
     def evaluate(self, p: Any, s: ScheduleFree, t: Any) -> Any:
         return averaged(p, s.z, s.b1)

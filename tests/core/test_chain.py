@@ -173,15 +173,14 @@ def test_a_pair_written_by_hand_is_a_member():
 
 def test_rules_of_a_leaf():
     tx = gx.chain(gx.freeze("^c"), gx.adamw(0.1, mask="a"))
-    names = {path: [rule.name for rule in tx.rules(path, P["a"])] for path in ("a", "b", "c")}
+    names = {path: [name for name, _ in tx.through(path, P["a"])] for path in ("a", "b", "c")}
     assert names == {
         "a": ["adam", "weight_decay", "learning_rate"],
         "b": ["adam", "learning_rate"],
         "c": [],
     }
-    assert gx.chain(gx.clip_by_global_norm(1.0), gx.sgd(0.1)).rules("a", P["a"]) is None
     groups = gx.groups([("a", gx.sgd(0.1))], default=gx.adam(0.1))
-    assert [rule.name for rule in groups.rules("b", P["b"])] == ["adam", "learning_rate"]
+    assert [name for name, _ in groups.through("b", P["b"])] == ["default/adam", "default/learning_rate"]
 
 
 def test_none_leaves_that_leaf_untouched_through_every_kind_of_stage():

@@ -20,7 +20,7 @@ class ScaleByPolyak(gx.Rule):
     """A rule that needs the value of the loss, as Polyak's step size does."""
 
     floor: gx.Hyper = 0.0
-    needs = ("value",)
+    facts = gx.Facts(needs=("value",))
 
     def init(self, p):
         return PolyakMemory(jnp.full((), jnp.inf, jnp.float32))
@@ -108,17 +108,16 @@ class Named(gx.Rule):
 
 
 def test_names_come_from_the_class_unless_given():
-    assert SquareRoot.name == "square_root"
-    assert ScaleByPolyak.name == "polyak"
-    assert Named.name == "given"
-    assert type("Other", (Named,), {}).name == "other"
+    assert SquareRoot().name == "square_root"
+    assert ScaleByPolyak().name == "polyak"
+    assert Named().name == "given"
 
 
 def test_arrays_reach_a_rule_in_float32_or_wider():
     seen = {}
 
     class Look(gx.Rule):
-        needs_params = True
+        facts = gx.Facts(needs_params=True)
 
         def update(self, g, s, p, k):
             seen.update(g=g.dtype, p=p.dtype)
@@ -134,8 +133,7 @@ def test_stored_params_reach_a_rule_as_they_are():
     seen = []
 
     class Look(gx.Rule):
-        needs_params = True
-        stored_params = True
+        facts = gx.Facts(needs_params=True, stored_params=True)
 
         def update(self, g, s, p, k):
             seen.append(p.dtype)

@@ -105,7 +105,7 @@ def test_what_looks_farther_is_refused(entry: Entry) -> None:
         trace_init(entry.tx)
     with pytest.raises(ValueError, match=words) as error:
         trace_update(entry.tx, **entry.extra)
-    takes_axis = any(rule.reach == gx.Reach.TREE for _, rule in entry.rules)
+    takes_axis = any(rule.facts.reach == gx.Reach.TREE for _, rule in entry.rules)
     assert ("or give axis_name" in str(error.value)) == takes_axis
 
 

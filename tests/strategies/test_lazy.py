@@ -9,7 +9,7 @@ import optax
 import pytest
 
 import gradxform as gx
-from gradxform import Reach, Rule
+from gradxform import Rule
 from gradxform.compat import mindspore
 
 SHAPE = (9, 4)
@@ -224,7 +224,7 @@ class ColumnMean(NamedTuple):
 class ByColumns(Rule):
     """Says row, and keeps a statistic by columns."""
 
-    reach = Reach.ROW
+    facts = gx.Facts(reach=gx.Reach.ROW)
 
     def init(self, p: Any) -> ColumnMean:
         return ColumnMean(jnp.zeros(p.shape[1:]))

@@ -1,0 +1,161 @@
+"""Members of a chain, what a step shares between them, and the plan: which rule stands at which leaf."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Sequence
+from typing import TYPE_CHECKING, Any, NamedTuple, Protocol
+
+import jax
+
+from gradxform.core.facts import Facts
+from gradxform.core.rule import Rule
+from gradxform.core.tree import Leaf
+from gradxform.core.value import Value, is_hashable
+
+if TYPE_CHECKING:
+    from gradxform.core.chain import Chain
+
+
+class Where(Protocol):
+    """Which leaves a stage acts on; selectors in `gradxform.params` are the ones that users write."""
+
+    def select(self, leaves: Sequence[Leaf], tree: Any) -> list[bool]: ...
+    def matches(self, path: str, leaf: Any) -> bool: ...
+
+
+def choose(where: Where | None, leaves: list[Leaf], tree: Any) -> list[Leaf]:
+    if where is None:
+        return leaves
+    chosen = where.select(leaves, tree)
+    return [leaf for leaf, yes in zip(leaves, chosen, strict=True) if yes]
+
+
+class Plan:
+    """Which rule stands at which leaf: asked once, before anything runs, and read by whatever wants to know.
+
+    rules: stage -> path -> the rule there, or the stage itself where it is not made of rules. groups: stage -> path ->
+    group. frozen: stage -> the paths that it holds. packs: stage -> the paths that share a buffer. Stages stand under
+    their names in the state, `[group/]stage`, in order; prefixes: stage -> its `group/`.
+    """
+
+    def __init__(self) -> None:
+        self.rules: dict[str, dict[str, Any]] = {}
+        self.groups: dict[str, dict[str, str | None]] = {}
+        self.frozen: dict[str, set[str]] = {}
+        self.packs: dict[str, list[list[str]]] = {}
+        self.prefixes: dict[str, str] = {}
+        self._alike: dict[Any, Any] = {}
+
+    def put(self, name: str, step: Step, rules: dict[str, Any]) -> None:
+        """A stage's rule at each leaf; equal rules are one object, so that leaves with them are known to be alike."""
+        key = step.prefix + name
+        self.prefixes[key] = step.prefix
+        alike = {id(rule): self._alike.setdefault(_identity(rule), rule) for rule in rules.values()}
+        self.rules[key] = {path: alike[id(rule)] for path, rule in rules.items()}
+
+    def through(self, path: str) -> Iterator[tuple[str, Any]]:
+        """The stages that a leaf goes through, in order, each with its rule there."""
+        return ((key, rules[path]) for key, rules in self.rules.items() if path in rules)
+
+
+def _identity(rule: Any) -> Any:
+    """What equal rules have in common, also where tracers are in them."""
+    if is_hashable(rule):
+        return rule
+    values, structure = jax.tree.flatten(rule)
+    return structure, tuple(x if is_hashable(x) else id(x) for x in values)
+
+
+class Step(NamedTuple):
+    """What one walk through the stages shares: the counter, memory that sees the whole tree, extra arguments."""
+
+    count: Any
+    t: Any
+    tree: dict[str, Any]
+    hyper: dict[str, Any]
+    extra: dict[str, Any]
+    params: Any
+    """The parameters as they were handed over, for masks and foreign transformations."""
+    updates: Any = None
+    """The gradients as they were handed over; None at `init`."""
+    plan: Plan = Plan()
+    prefix: str = ""
+    """`group/` inside a group: what sees more than one leaf is named by it."""
+    rate: Any = None
+    """The learning rate of the chain at hand, as it was written."""
+    ok: Any = None
+    """Whether the step is taken, where a control decides it; None where it is."""
+
+    @property
+    def whole(self) -> Any:
+        return self.updates if self.params is None else self.params
+
+
+class Stage(Value):
+    """A member of a chain: it acts on the leaves that the plan gives it."""
+
+    @property
+    def name(self) -> str:
+        raise NotImplementedError
+
+    @property
+    def facts(self) -> Facts:
+        raise NotImplementedError
+
+    @property
+    def only_rule(self) -> Rule | None:
+        """The rule of a stage that is one rule lifted."""
+        return None
+
+    @property
+    def wrapped(self) -> Any:
+        """The transformation of a stage that is not made of rules."""
+        return None
+
+    def parts(self) -> list[tuple[str, Chain, tuple[str, ...]]]:
+        """The chains inside: what stands before the names of what they keep, the chain, the names taken before it."""
+        return []
+
+    def after(self, used: set[str]) -> Stage:
+        """The same stage, the stages inside it named apart from those before it in the chain."""
+        return self
+
+    def inner_names(self) -> set[str]:
+        """The names of all stages inside, those inside them included."""
+        named = [pair for _, part, taken in self.parts() for pair in part.named(taken)]
+        return {name for name, _ in named}.union(*(stage.inner_names() for _, stage in named))
+
+    @property
+    def takes_examples(self) -> bool:
+        """Whether gradients arrive with a leading axis of examples, here or in a chain inside."""
+        return any(part.per_example for _, part, _ in self.parts())
+
+    def holds(self, path: str, leaf: Any) -> bool:
+        """Whether it keeps a leaf out of the chain."""
+        return False
+
+    def freeze(self, key: str, leaves: list[Leaf], step: Step) -> None:
+        """Put into the plan which leaves no stage of the chain acts on."""
+
+    def plan(self, name: str, leaves: list[Leaf], step: Step) -> None:
+        """Put into the plan which rule stands at which of the leaves."""
+        for before, part, taken in self.parts():
+            part.plan(leaves, step._replace(prefix=step.prefix + before), taken)
+
+    def init(self, name: str, leaves: list[Leaf], step: Step) -> None:
+        raise NotImplementedError
+
+    def update(self, name: str, leaves: list[Leaf], step: Step) -> None:
+        raise NotImplementedError
+
+    def evaluate(self, name: str, leaves: list[Leaf], step: Step) -> None:
+        raise NotImplementedError
+
+    def through(self, name: str, path: str, leaf: Any) -> Iterator[tuple[str, Any]]:
+        """As the plan's, for one leaf alone."""
+        for before, part, taken in self.parts():
+            yield from ((before + key, rule) for key, rule in part.through(path, leaf, taken))
+
+    def map_rules(self, f: Callable[[Rule], Rule], what: str) -> Stage:
+        """The same stage with every rule exchanged. Raises: TypeError naming `what` where it is not made of rules."""
+        raise NotImplementedError
