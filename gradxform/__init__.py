@@ -15,6 +15,7 @@ _NAMES = {
     "core.state": "State view",
     "core.rows": "Rows map_rows value_and_grad_rows",
     "core.norms": "global_norm",
+    "core.arithmetic": "abs_sq debias quotient",
     "params.select": "matching mindspore_decayed named ndim_at_least under weights_only",
     "params.groups": "groups masked partition",
     "transforms.freeze": "freeze",

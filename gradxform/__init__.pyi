@@ -23,6 +23,9 @@ from gradxform.control.sam import sam as sam
 from gradxform.control.tunable import hyperparams as hyperparams
 from gradxform.control.tunable import tunable as tunable
 from gradxform.control.tunable import with_hyperparams as with_hyperparams
+from gradxform.core.arithmetic import abs_sq as abs_sq
+from gradxform.core.arithmetic import debias as debias
+from gradxform.core.arithmetic import quotient as quotient
 from gradxform.core.chain import chain as chain
 from gradxform.core.chain import lift as lift
 from gradxform.core.chain import named_chain as named_chain

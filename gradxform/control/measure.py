@@ -13,6 +13,7 @@ import numpy as np
 from gradxform.control.hold import inner_of, tree_norm
 from gradxform.core import check
 from gradxform.core.chain import Chain
+from gradxform.core.hyper import replace_hyper
 from gradxform.core.rule import TreeRule
 from gradxform.core.stage import Step
 from gradxform.core.state import State, unused
@@ -106,7 +107,7 @@ def _clips_first(tx: Any) -> TreeRule | None:
 def _bound(tx: Any, state: State) -> Any:
     """The norm above which the first stage clips, at this step."""
     name, stage, step = next(tx.each(Step(state.count, None, state.tree, state.hyper, {}, None)))
-    return stage.at(name, step, stage.rule).norm_bound
+    return replace_hyper(stage.only_rule, stage.now(name, step)).norm_bound
 
 
 def _shapes(params: Any) -> Any:

@@ -118,6 +118,8 @@ def hyper_fields(value: Value) -> dict[str, Any]:
 
 def replace_hyper(value: Any, new: Mapping[str, Any]) -> Any:
     """The value with the named hyperparameters exchanged, those of an inner rule included."""
+    if not new:
+        return value
     fields: dict[str, Any] = {}
     for f in dataclasses.fields(value):
         x = getattr(value, f.name)

@@ -8,7 +8,15 @@ from typing import Any
 
 from gradxform.core.facts import Facts
 
-KINDS = {"factor": "Factor", "remember": "Halves", "emit": "Halves", "measure": "TreeRule", "init_tree": "TreeRule"}
+KINDS = {
+    "factor": "Factor",
+    "remember": "Halves",
+    "emit": "Halves",
+    "measure": "TreeRule",
+    "init_tree": "TreeRule",
+    "read": "Lens",
+    "write": "Lens",
+}
 """Methods by which a kind is known."""
 
 PROTOCOL = (

@@ -81,12 +81,13 @@ class Lifted(Stage):
         for where in self.rule.selectors:
             every = zip(*open_tree(step.params)[:2], strict=True)
             choose(where, [Leaf(path, None, p, {}) for path, p in every], step.whole)
+        now = self.now(name, step)
         for leaf in leaves:
             _admit(self.rule, name, leaf)
-            if is_trained(leaf.p) and (s := _init_leaf(self.at(name, step, rules[leaf.path]), leaf)) is not None:
+            if is_trained(leaf.p) and (s := _init_leaf(replace_hyper(rules[leaf.path], now), leaf)) is not None:
                 leaf.memory[name] = s
         if isinstance(self.rule, TreeRule):
-            s = self._at(name, step).init_tree([leaf.p for leaf in leaves if is_trained(leaf.p)])
+            s = replace_hyper(self.rule, now).init_tree([leaf.p for leaf in leaves if is_trained(leaf.p)])
             if s is not None:
                 step.tree[step.prefix + name] = jax.tree.map(_own, s)
 
@@ -105,17 +106,17 @@ class Lifted(Stage):
             _admit(self.rule, name, leaf)
             if facts.needs_params and leaf.p is None:
                 raise ValueError(f"{name} needs the parameters: call update(updates, state, params)")
-        k = jax.tree.map(_strong, self._scalars(name, gs, step, wanted))
+        now = self.now(name, step)
+        k = jax.tree.map(_strong, self._scalars(name, gs, step, replace_hyper(self.rule, now), wanted))
         pending: dict[int, Pending] = {}
         for leaf in leaves:
             rule = rules[leaf.path]
             if id(rule) not in pending:
-                pending[id(rule)] = Pending(name, self.at(name, step, rule), k, step.ok)
+                pending[id(rule)] = Pending(name, replace_hyper(rule, now), k, step.ok)
             leaf.pending.append(pending[id(rule)])
 
-    def _scalars(self, name: str, gs: list[Any], step: Step, wanted: dict[str, Any]) -> Any:
+    def _scalars(self, name: str, gs: list[Any], step: Step, rule: Rule, wanted: dict[str, Any]) -> Any:
         """What is the same for every leaf at this step; memory that sees the whole tree moves on."""
-        rule = self._at(name, step)
         if not isinstance(rule, TreeRule):
             return rule.scalars(step.t, **wanted)
         old = step.tree.get(step.prefix + name)
@@ -125,22 +126,18 @@ class Lifted(Stage):
         return k
 
     def evaluate(self, name: str, leaves: list[Leaf], step: Step) -> None:
-        rules = step.plan.rules[step.prefix + name]
+        rules, now = step.plan.rules[step.prefix + name], self.now(name, step)
         for leaf in leaves:
             if leaf.path in rules and name in leaf.memory and is_trained(leaf.p):
                 wide = leaf.p.astype(compute_dtype(leaf.p.dtype))
-                rule = self.at(name, step, rules[leaf.path])
+                rule = replace_hyper(rules[leaf.path], now)
                 leaf.p = rule.evaluate(wide, leaf.memory[name], step.count).astype(leaf.p.dtype)
 
-    def at(self, name: str, step: Step, rule: Rule) -> Rule:
-        """A rule of this stage with its hyperparameters as they are at this step."""
+    def now(self, name: str, step: Step) -> dict[str, Any]:
+        """The hyperparameters that have another value at this step than the one written."""
         fields, names = hyper_fields(self.rule), self.names(name, step)
         now = {f: resolve(x, step.count, step.hyper.get(names[f]), is_beta(self.rule, f)) for f, x in fields.items()}
-        moved = {f: x for f, x in now.items() if x is not fields[f]}
-        return replace_hyper(rule, moved) if moved else rule
-
-    def _at(self, name: str, step: Step) -> Any:
-        return self.at(name, step, self.rule)
+        return {f: x for f, x in now.items() if x is not fields[f]}
 
 
 class Freeze(Stage):

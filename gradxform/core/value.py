@@ -38,6 +38,12 @@ class Pair(NamedTuple):
     def __rsub__(self, one: Any) -> Any:
         return self.complement if isinstance(one, int) and one == 1 else one - self.value
 
+    def __sub__(self, other: Any) -> Any:
+        return other.complement - self.complement if isinstance(other, Pair) else self.value - other
+
+    def __rtruediv__(self, x: Any) -> Any:
+        return x / self.value
+
     def __pow__(self, t: Any) -> Any:
         return self.value**t
 

@@ -12,6 +12,7 @@ from gradxform.core.arithmetic import compute_dtype, next_count
 from gradxform.core.chain import Chain, chain, stages_of
 from gradxform.core.transform import GradientTransformation
 from gradxform.core.tree import is_trained, open_tree
+from gradxform.core.walk import kept
 from gradxform.transforms.objective import of_path, refilled, refuse_parts, value_dtype, zeros
 from gradxform.transforms.scale import scale, scale_by_learning_rate
 from gradxform.transforms.zoom import scale_by_zoom_linesearch
@@ -35,6 +36,7 @@ class ScaleByLbfgs(GradientTransformation):
     scale_init_precond: bool = True
     name = "lbfgs"
     needs_params = True
+    holds = True
 
     def _init(self, params: Any) -> LbfgsState:
         refuse_parts(self.name, of_path(params))
@@ -51,7 +53,9 @@ class ScaleByLbfgs(GradientTransformation):
             jnp.ones((), dtype),
         )
 
-    def _update(self, updates: Any, state: LbfgsState, params: Any, extra: dict[str, Any]) -> tuple[Any, LbfgsState]:
+    def _update(
+        self, updates: Any, state: LbfgsState, params: Any, extra: dict[str, Any], ok: Any = None
+    ) -> tuple[Any, LbfgsState]:
         if params is None:
             raise ValueError("lbfgs needs the parameters: call update(updates, state, params)")
         given, ps = of_path(updates), of_path(params)
@@ -59,7 +63,7 @@ class ScaleByLbfgs(GradientTransformation):
         paths = [path for path, g in given.items() if g is not None and is_trained(ps[path])]
         gs = {path: given[path].astype(compute_dtype(ps[path].dtype)) for path in paths}
         ps = {path: jnp.array(ps[path], gs[path].dtype, copy=True) for path in paths}
-        new, ss, ys = self._taken_in(state, ps, gs)
+        new, ss, ys = self._taken_in(state, ps, gs, ok)
         weights, dtype = new.weights_memory, new.weights_memory.dtype
         rings = (ss, ys)
 
@@ -80,13 +84,14 @@ class ScaleByLbfgs(GradientTransformation):
         every, leaves, structure = open_tree(updates)
         return structure.unflatten([r.get(path, x) for path, x in zip(every, leaves, strict=True)]), new
 
-    def _taken_in(self, state: LbfgsState, ps: Any, gs: Any) -> tuple[LbfgsState, Any, Any]:
+    def _taken_in(self, state: LbfgsState, ps: Any, gs: Any, ok: Any) -> tuple[LbfgsState, Any, Any]:
         """The state with the last step's pair in the ring where its curvature is positive; the memories by path."""
         dtype = state.weights_memory.dtype
         old_p, old_g = of_path(state.params), of_path(state.updates)
         s, y = {k: ps[k] - old_p[k] for k in ps}, {k: gs[k] - old_g[k] for k in gs}
         ys, yy = _dot(y, s, dtype), _dot(y, y, dtype)
         curved = (state.count > 0) & (ys > 0.0) & jnp.isfinite(ys) & jnp.isfinite(1.0 / ys)
+        curved = curved if ok is None else curved & ok
         slot = state.pairs % self.memory_size
         memories = of_path(state.diff_params_memory), of_path(state.diff_updates_memory)
         ss, yys = (
@@ -99,15 +104,18 @@ class ScaleByLbfgs(GradientTransformation):
         if self.scale_init_precond:
             size = jnp.where(state.count == 0, jnp.minimum(1.0, 1.0 / jnp.sqrt(_dot(gs, gs, dtype))), size)
             size = jnp.where(curved, ys / jnp.where(curved, yy, 1.0), size).astype(dtype)
+        copies = {k: jnp.array(g, copy=True) for k, g in gs.items()}
+        params = kept(ok, refilled(state.params, ps), state.params)
+        updates = kept(ok, refilled(state.updates, copies), state.updates)
         new = LbfgsState(
-            next_count(state.count),
+            kept(ok, next_count(state.count), state.count),
             state.pairs + curved,
-            refilled(state.params, ps),
-            refilled(state.updates, {k: jnp.array(g, copy=True) for k, g in gs.items()}),
+            params,
+            updates,
             refilled(state.diff_params_memory, ss),
             refilled(state.diff_updates_memory, yys),
             weights,
-            size,
+            kept(ok, size, state.scale),
         )
         return new, ss, yys
 

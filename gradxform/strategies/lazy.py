@@ -14,7 +14,7 @@ from gradxform.core.facts import Facts, Reach
 from gradxform.core.hyper import hyper_fields, replace_hyper
 from gradxform.core.lens import Lens, Wrapper
 from gradxform.core.rows import Rows, put_rows, take_rows
-from gradxform.core.rule import Keep, Rule
+from gradxform.core.rule import Halves, Keep, Rule
 from gradxform.core.value import Pair
 from gradxform.strategies.offloaded import Offloaded
 
@@ -95,7 +95,11 @@ class CatchUp(Lens):
         rested = self.rule
         if raised:
             rested = replace_hyper(self.rule, {f: Pair(b, 1 - b) for f, b in raised.items()})
-        _, caught_up = rested.update(jnp.zeros(g.shape, g.dtype), s.memory, p, k)
+        zero = jnp.zeros(g.shape, g.dtype)
+        if isinstance(rested, Halves):
+            caught_up = rested.remember(zero, s.memory, p, k)
+        else:
+            _, caught_up = rested.update(zero, s.memory, p, k)
 
         def of_missed(old: Any, new: Any) -> Any:
             return jnp.where(missed.reshape((-1,) + (1,) * (old.ndim - 1)) > 0, new, old) if old.ndim else old

@@ -9,7 +9,9 @@ import pytest
 
 import gradxform as gx
 from benchmarks.shapes import gpt2_small
-from gradxform.strategies.codecs import LINEAR, ROOTED, Blocks, Seeded, blocks_of, codec_for
+from gradxform.core.blocks import Blocks, blocks_of
+from gradxform.core.codec import Seeded
+from gradxform.strategies.codecs import LINEAR, ROOTED, Named
 
 SHAPE = (24, 300)
 RNG = np.random.default_rng(0)
@@ -156,7 +158,7 @@ def test_no_code_is_cut_off(make: Any) -> None:
         _, expected = make(1e-2).update(g, exact, p)
         for stage, memory in state.leaves.items():
             for field, x in memory._asdict().items():
-                wanted, codec = getattr(expected.leaves[stage], field), codec_for("int8", field)
+                wanted, codec = getattr(expected.leaves[stage], field), Named("int8").of(field)
                 off = jnp.abs(root(codec.decode(x, jnp.float32), codec) - root(wanted, codec))
                 steps = jnp.maximum(jnp.repeat(x.scales, 256 // x.scales.shape[-1], axis=-1), 1e-30)
                 # Half a step, and a whole one for a small square that is lifted above zero.
@@ -168,7 +170,7 @@ def decoded(state: Any) -> Any:
     return state._replace(
         leaves={
             stage: memory._replace(
-                **{f: codec_for("int8", f).decode(x, jnp.float32) for f, x in memory._asdict().items()}
+                **{f: Named("int8").of(f).decode(x, jnp.float32) for f, x in memory._asdict().items()}
             )
             for stage, memory in state.leaves.items()
         }
