@@ -33,6 +33,8 @@ RUN_TIME = {"jax", "jaxlib", "numpy", *sys.stdlib_module_names}
 OPTIONAL = {"compat", "inspect"}
 LONGEST_FILE, LONGEST_FUNCTION = 320, 70
 SAYS_NOTHING = {"utils", "util", "misc", "helpers", "helper", "common", "_src"}
+SHARED = PACKAGE / "compat" / "common"
+"""What two frameworks share: the one place that may be called so."""
 
 
 def layer(path: Path) -> str:
@@ -136,7 +138,8 @@ def test_files_and_functions_stay_small(path: Path) -> None:
 
 @pytest.mark.parametrize("path", FILES, ids=names)
 def test_names_say_what_they_hold(path: Path) -> None:
-    assert not SAYS_NOTHING & set(path.relative_to(PACKAGE).with_suffix("").parts)
+    home = SHARED if path.is_relative_to(SHARED) else PACKAGE
+    assert not SAYS_NOTHING & set(path.relative_to(home).with_suffix("").parts)
     assert not re.search(r"\b(TO" + r"DO|FIX" + r"ME|XX" + r"X)\b", path.read_text())
 
 

@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 
 import gradxform as gx
 from gradxform.compat import mindspore
-from gradxform.compat.mindspore_schedules import LearningRateSchedule
+from gradxform.compat.mindspore.schedules import LearningRateSchedule
 from tests.compat import mindspore_transcript
 
 SHAPES = {"conv/kernel": (3, 16, 2), "bn/gamma": (4,), "bn/beta": (4,), "dense/kernel": (5, 7), "embed/table": (6, 16)}

@@ -15,7 +15,7 @@ import pytest
 
 import gradxform as gx
 from gradxform.compat import mindspore
-from gradxform.compat.mindspore_schedules import LearningRateSchedule, enable_x64
+from gradxform.compat.mindspore.schedules import LearningRateSchedule, enable_x64
 
 PARAMS = {"a": jnp.ones((3, 5)), "b": jnp.ones(3)}
 GRADS = jax.tree.map(lambda p: 0.1 * p, PARAMS)

@@ -14,7 +14,7 @@ import pytest
 
 import gradxform as gx
 from gradxform.compat import mindspore
-from gradxform.compat.mindspore_schedules import WarmUpLR, enable_x64
+from gradxform.compat.mindspore.schedules import WarmUpLR, enable_x64
 
 PARAMS = {"a": jnp.linspace(-1.0, 1.0, 6).reshape(2, 3), "b": jnp.ones(3)}
 EXTRAS = {

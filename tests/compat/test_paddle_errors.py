@@ -15,7 +15,7 @@ import pytest
 
 import gradxform as gx
 from gradxform.compat import paddle
-from gradxform.compat.paddle_schedules import StepDecay
+from gradxform.compat.paddle.schedules import StepDecay
 from tests.compat.one_step import GRADS, PARAMS, stepped
 from tests.trajectories import double
 
