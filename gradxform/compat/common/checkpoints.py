@@ -2,14 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import jax
 import numpy as np
 
-from gradxform.core.chain import Chain, Split
-from gradxform.core.lift import Lifted
 from gradxform.core.rows import is_row_leaf
 from gradxform.core.rule import Rule, Wrapper
 from gradxform.core.state import State
@@ -27,15 +25,6 @@ def innermost(rule: Rule) -> Rule:
     while isinstance(rule, Wrapper):
         rule = rule.rule
     return rule
-
-
-def rules_of(tx: Any, path: str, leaf: Any) -> Iterator[Rule]:
-    """The rules that a parameter goes through, those of its group included, without what is wrapped around them."""
-    for stage in tx.stages if isinstance(tx, Chain) else ():
-        if isinstance(stage, Lifted):
-            yield innermost(stage.rule)
-        elif isinstance(stage, Split):
-            yield from rules_of(stage.branches.get(stage.groups.label(path, leaf) or ""), path, leaf)
 
 
 def spellings(path: str, names: Mapping[str, str] | None) -> list[str]:

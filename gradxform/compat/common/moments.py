@@ -1,4 +1,4 @@
-"""Rules that torch and paddle execute and that differ from the published ones: where epsilon and the maximum stand."""
+"""Rules that two frameworks execute and that differ from the published ones: where epsilon stands, warmed momentum."""
 
 from __future__ import annotations
 
@@ -6,25 +6,40 @@ from typing import Any, NamedTuple
 
 import jax.numpy as jnp
 
+from gradxform.core import check
 from gradxform.core.arithmetic import abs_sq, debias, next_count, power, real_dtype
 from gradxform.core.hyper import Beta, Hyper
 from gradxform.core.rule import Rule
 from gradxform.optimizers.adagrad import ScaleByRss, SumOfSquares
-from gradxform.optimizers.adam import MaxMoments, ScaleByAmsgrad
+from gradxform.optimizers.adam import Moments
 from gradxform.optimizers.radam import ScaleByRadam
 
 
-class LateCorrectedAmsgrad(ScaleByAmsgrad):
-    """AMSGrad with the maximum of v before its correction: `x <- max(x, v)`, `u = m̂ / (√(x / (1 - b2ᵗ)) + eps)`."""
+class EpsilonHatAdam(Rule):
+    """Adam with epsilon added to √v instead of √v̂, and Nesterov's numerator under the correction of this step."""
 
-    name = "amsgrad"
+    b1: Beta = 0.9
+    b2: Beta = 0.999
+    eps: Hyper = 1e-8
+    nesterov: bool = False
+    name = "adam"
 
-    def update(self, g: Any, s: MaxMoments, p: Any, k: Any) -> tuple[Any, MaxMoments]:
-        c1, c2 = k
+    def check(self) -> None:
+        check.fraction(b1=self.b1, b2=self.b2)
+        check.nonnegative(eps=self.eps)
+        check.boolean(nesterov=self.nesterov)
+
+    def init(self, p: Any) -> Moments:
+        return Moments(mu=jnp.zeros_like(p), nu=jnp.zeros_like(p.real))
+
+    def scalars(self, t: Any) -> Any:
+        return jnp.sqrt(debias(self.b2, t)) / debias(self.b1, t)
+
+    def update(self, g: Any, s: Moments, p: Any, k: Any) -> tuple[Any, Moments]:
         mu = self.b1 * s.mu + (1 - self.b1) * g
         nu = self.b2 * s.nu + (1 - self.b2) * abs_sq(g)
-        nu_max = jnp.maximum(s.nu_max, nu)
-        return mu / c1 / (jnp.sqrt(nu_max / c2) + self.eps), MaxMoments(mu, nu, nu_max)
+        m = self.b1 * mu + (1 - self.b1) * g if self.nesterov else mu
+        return k * m / (jnp.sqrt(nu) + self.eps), Moments(mu, nu)
 
 
 class EpsilonHatRadam(ScaleByRadam):

@@ -1,4 +1,4 @@
-"""What torch and paddle put around a rule: a clock for each parameter, numbers taken unchecked, kinds of gradients."""
+"""A rule that goes by the steps of each parameter, and the memories with a counter that it keeps."""
 
 from __future__ import annotations
 
@@ -9,8 +9,6 @@ import jax.numpy as jnp
 
 from gradxform.core.arithmetic import next_count, real_dtype
 from gradxform.core.chain import Chain, lift
-from gradxform.core.hyper import coerce_fields
-from gradxform.core.rows import Rows
 from gradxform.core.rule import Rule, Wrapper
 from gradxform.optimizers.adadelta import SquaredMeans
 from gradxform.optimizers.adagrad import SumOfSquares
@@ -108,34 +106,3 @@ def _narrow(x: Any, dtype: Any) -> Any:
 def own_clock(rule: Rule) -> Chain:
     """The rule as a stage, each parameter with its own count of steps."""
     return lift(OwnClock(rule))
-
-
-class TakesDense(Rule):
-    """First in the chain of an optimizer that has no rule for sparse gradients."""
-
-    optimizer: str
-
-    def update(self, g: Any, s: Any, p: Any, k: Any) -> tuple[Any, Any]:
-        return g, s
-
-    def update_rows(self, g: Rows, s: Any, p: Any, k: Any) -> tuple[Any, Any]:
-        raise RuntimeError(f"{self.optimizer} takes dense gradients, got Rows of shape {g.shape}")
-
-
-class TakesRows(Rule):
-    """First in the chain of an optimizer that has no rule for dense gradients."""
-
-    optimizer: str
-
-    def update(self, g: Any, s: Any, p: Any, k: Any) -> tuple[Any, Any]:
-        raise RuntimeError(f"{self.optimizer} takes sparse gradients, Rows, got a dense one of shape {g.shape}")
-
-    def update_rows(self, g: Rows, s: Any, p: Any, k: Any) -> tuple[Any, Any]:
-        return g, s
-
-
-def unchecked(rule: Rule, **fields: Any) -> Rule:
-    """The rule with hyperparameters that the framework takes as they are: coerced, and not checked."""
-    new = rule.with_fields(**fields)
-    coerce_fields(new)
-    return new

@@ -8,8 +8,10 @@ from __future__ import annotations
 
 from typing import Any
 
+from gradxform.compat.common.float32 import in_float32
+from gradxform.compat.common.moments import EpsilonHatAdam
 from gradxform.compat.mindspore.assembly import assembled, kernel
-from gradxform.compat.mindspore.checks import floats, in_float32, inside_unit, nonnegative_floats
+from gradxform.compat.mindspore.checks import floats, inside_unit, nonnegative_floats
 from gradxform.compat.mindspore.extras import (
     adadelta,
     adagrad,
@@ -25,7 +27,6 @@ from gradxform.compat.mindspore.loss_scale import (
     fixed_loss_scale_update_cell,
 )
 from gradxform.compat.mindspore.rules import (
-    EpsilonHatAdam,
     EpsilonHatAmsgrad,
     LandInFloat32,
     MomentumKernel,

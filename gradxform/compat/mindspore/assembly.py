@@ -5,7 +5,8 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Any
 
-from gradxform.compat.mindspore.checks import in_float32, read_learning_rate, read_loss_scale, read_weight_decay
+from gradxform.compat.common.float32 import in_float32
+from gradxform.compat.mindspore.checks import read_learning_rate, read_loss_scale, read_weight_decay
 from gradxform.compat.mindspore.groups import Group, grouped
 from gradxform.compat.mindspore.rules import Centralized, Kernel, ScaledDecay
 from gradxform.core.chain import Chain, chain, lift, map_rules, named_chain

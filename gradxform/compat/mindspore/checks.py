@@ -13,13 +13,12 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
+from gradxform.compat.common.float32 import Float32Schedule, in_float32
 from gradxform.core import check
-from gradxform.core.arithmetic import rounded
 from gradxform.core.hyper import Schedule, Tunable
-from gradxform.core.value import Child
 
 
-class Rates(Schedule):
+class Rates(Float32Schedule):
     """The i-th rate at the i-th step, unchecked as in the framework; past the end the last one stays."""
 
     values: tuple[float, ...]
@@ -32,27 +31,6 @@ class Rates(Schedule):
 
 class Unchecked(Rates):
     """A rate from an array without axes: a number that the framework does not check."""
-
-
-class InFloat32(Schedule):
-    """A schedule whose values are float32 numbers, also where the computation is wider."""
-
-    schedule: Child[Schedule]
-
-    def __repr__(self) -> str:
-        return repr(self.schedule)
-
-    def __call__(self, count: Any) -> Any:
-        return rounded(jnp.asarray(self.schedule(count), dtype=float), jnp.float32)
-
-
-def in_float32(x: Any) -> Any:
-    """A hyperparameter as the framework holds it."""
-    if isinstance(x, float):
-        return float(np.float32(x))
-    if isinstance(x, Tunable):
-        return Tunable(in_float32(x.initial))
-    return InFloat32(x) if isinstance(x, Schedule) and not isinstance(x, Rates | InFloat32) else x
 
 
 def is_dynamic(learning_rate: Any) -> bool:

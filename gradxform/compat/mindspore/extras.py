@@ -7,10 +7,11 @@ from typing import Any, NamedTuple
 import jax.numpy as jnp
 from jax import lax
 
+from gradxform.compat.common.float32 import in_float32
+from gradxform.compat.common.moments import EpsilonHatAdam
 from gradxform.compat.mindspore.assembly import assembled, is_decayed, kernel
 from gradxform.compat.mindspore.checks import (
     floats,
-    in_float32,
     inside_unit,
     is_dynamic,
     nonnegative_floats,
@@ -18,7 +19,6 @@ from gradxform.compat.mindspore.checks import (
     read_weight_decay,
 )
 from gradxform.compat.mindspore.groups import Group, grouped, listed, said
-from gradxform.compat.mindspore.rules import EpsilonHatAdam
 from gradxform.core import check
 from gradxform.core.arithmetic import debias
 from gradxform.core.chain import Chain, chain, lift

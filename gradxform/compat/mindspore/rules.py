@@ -7,12 +7,11 @@ from typing import Any
 import jax.numpy as jnp
 import numpy as np
 
-from gradxform.core import check
-from gradxform.core.arithmetic import abs_sq, debias, rounded
-from gradxform.core.hyper import Beta, Hyper
+from gradxform.compat.common.moments import EpsilonHatAdam
+from gradxform.core.arithmetic import abs_sq, rounded
 from gradxform.core.rows import Rows
 from gradxform.core.rule import Rule, Wrapper
-from gradxform.optimizers.adam import MaxMoments, Moments
+from gradxform.optimizers.adam import MaxMoments
 from gradxform.params.select import Selector
 from gradxform.transforms.decay import AddDecayedWeights
 from gradxform.transforms.momentum import Trace, TraceMemory
@@ -38,33 +37,6 @@ class ScaledDecay(AddDecayedWeights):
     def update_rows(self, g: Rows, s: Any, p: Any, k: Any) -> tuple[Rows, Any]:
         seen = p.at[g.places()].get(mode="fill", fill_value=0)
         return g.with_values(g.values + k * seen.astype(g.dtype)), s
-
-
-class EpsilonHatAdam(Rule):
-    """Adam with epsilon added to √v instead of √v̂, and Nesterov's numerator under the correction of this step."""
-
-    b1: Beta = 0.9
-    b2: Beta = 0.999
-    eps: Hyper = 1e-8
-    nesterov: bool = False
-    name = "adam"
-
-    def check(self) -> None:
-        check.fraction(b1=self.b1, b2=self.b2)
-        check.nonnegative(eps=self.eps)
-        check.boolean(nesterov=self.nesterov)
-
-    def init(self, p: Any) -> Moments:
-        return Moments(mu=jnp.zeros_like(p), nu=jnp.zeros_like(p.real))
-
-    def scalars(self, t: Any) -> Any:
-        return jnp.sqrt(debias(self.b2, t)) / debias(self.b1, t)
-
-    def update(self, g: Any, s: Moments, p: Any, k: Any) -> tuple[Any, Moments]:
-        mu = self.b1 * s.mu + (1 - self.b1) * g
-        nu = self.b2 * s.nu + (1 - self.b2) * abs_sq(g)
-        m = self.b1 * mu + (1 - self.b1) * g if self.nesterov else mu
-        return k * m / (jnp.sqrt(nu) + self.eps), Moments(mu, nu)
 
 
 class EpsilonHatAmsgrad(EpsilonHatAdam):

@@ -10,8 +10,9 @@ import jax.numpy as jnp
 import numpy as np
 
 from gradxform.compat.common.checkpoints import innermost, opened, shaped, spellings
+from gradxform.compat.common.moments import EpsilonHatAdam
 from gradxform.compat.mindspore.assembly import kernel
-from gradxform.compat.mindspore.rules import EpsilonHatAdam, EpsilonHatAmsgrad
+from gradxform.compat.mindspore.rules import EpsilonHatAmsgrad
 from gradxform.core.chain import Chain, lift
 from gradxform.core.lift import Lifted, Step
 from gradxform.core.rule import Rule

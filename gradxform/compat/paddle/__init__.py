@@ -8,8 +8,8 @@ from __future__ import annotations
 
 from typing import Any
 
-from gradxform.compat.common.own_clock import unchecked
-from gradxform.compat.mindspore.checks import in_float32
+from gradxform.compat.common.float32 import in_float32
+from gradxform.compat.common.unchecked import unchecked
 from gradxform.compat.paddle.adam import adam, adamax, adamw, lamb, nadam, radam
 from gradxform.compat.paddle.assembly import assembled
 from gradxform.compat.paddle.attributes import (

@@ -7,9 +7,10 @@ from typing import Any
 import jax
 import numpy as np
 
+from gradxform.compat.common.float32 import in_float32
 from gradxform.compat.common.moments import EpsilonHatRadam, WarmedNadam
-from gradxform.compat.common.own_clock import own_clock, unchecked
-from gradxform.compat.mindspore.checks import in_float32
+from gradxform.compat.common.own_clock import own_clock
+from gradxform.compat.common.unchecked import unchecked
 from gradxform.compat.paddle.assembly import assembled
 from gradxform.compat.paddle.checks import at_least_zero, fractions, given, number
 from gradxform.compat.paddle.rules import ByParameter, InItsDtype, PoweredAdam, PoweredAdamax

@@ -6,7 +6,7 @@ from collections.abc import Callable, Sequence
 from typing import Any
 
 from gradxform.compat.common.groups import grouped
-from gradxform.compat.common.own_clock import unchecked
+from gradxform.compat.common.unchecked import unchecked
 from gradxform.compat.paddle.attributes import (
     ClipGradByGlobalNorm,
     ClipGradByNorm,

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from typing import Any
 
+from gradxform.compat.common.float32 import in_float32
 from gradxform.compat.common.moments import EpsilonBesideRss
-from gradxform.compat.common.own_clock import unchecked
-from gradxform.compat.mindspore.checks import in_float32
+from gradxform.compat.common.unchecked import unchecked
 from gradxform.compat.paddle.assembly import assembled
 from gradxform.compat.paddle.checks import at_least_zero, given, number
 from gradxform.core.chain import Chain, chain, lift, named_chain

@@ -7,7 +7,7 @@ from typing import Any, NamedTuple
 
 import jax.numpy as jnp
 
-from gradxform.compat.mindspore.checks import in_float32
+from gradxform.compat.common.float32 import in_float32
 from gradxform.core.arithmetic import abs_sq, real_dtype
 from gradxform.core.hyper import Beta, Hyper, hyper_fields, replace_hyper
 from gradxform.core.rule import Rule, Wrapper

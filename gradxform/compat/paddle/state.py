@@ -10,10 +10,11 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from gradxform.compat.common.checkpoints import opened, rules_of, shaped, spellings
-from gradxform.core.chain import Chain
+from gradxform.compat.common.checkpoints import innermost, opened, shaped, spellings
+from gradxform.core.chain import Chain, Split
 from gradxform.core.hyper import Schedule
 from gradxform.core.lift import Lifted, Step
+from gradxform.core.rule import Rule
 from gradxform.core.state import State, find_state
 from gradxform.core.tree import Leaf
 from gradxform.transforms.momentum import trace
@@ -125,11 +126,20 @@ def _found(checkpoint: Mapping[str, Any], entry: str, leaf: Leaf, names: Names, 
 
 def _bases(tx: Any, leaf: Leaf, stage: str) -> dict[str, float]:
     """What the framework keeps powers of, in every element, where here a counter of the parameter's steps does."""
-    rule: Any = next((rule for rule in rules_of(tx, leaf.path, leaf.array) if rule.name == stage), None)
+    rule: Any = next((rule for rule in _rules_of(tx, leaf.path, leaf.array) if rule.name == stage), None)
     if rule is None or stage not in ("nadam", "radam"):
         return {}
     first = {"momentum_decay_pow": 0.96} if stage == "nadam" else {"beta1_pow": rule.b1}
     return {entry: b for entry, b in {**first, "beta2_pow": rule.b2}.items() if isinstance(b, float)}
+
+
+def _rules_of(tx: Any, path: str, leaf: Any) -> Iterator[Rule]:
+    """The rules that a parameter goes through, those of its group included, without what is wrapped around them."""
+    for stage in tx.stages if isinstance(tx, Chain) else ():
+        if isinstance(stage, Lifted):
+            yield innermost(stage.rule)
+        elif isinstance(stage, Split):
+            yield from _rules_of(stage.branches.get(stage.groups.label(path, leaf) or ""), path, leaf)
 
 
 def _counted(bases: Mapping[str, float], leaf: Leaf, n: int) -> dict[str, Any]:

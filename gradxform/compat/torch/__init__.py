@@ -9,7 +9,7 @@ from __future__ import annotations
 from typing import Any
 
 from gradxform.compat.common.groups import grouped
-from gradxform.compat.common.own_clock import unchecked
+from gradxform.compat.common.unchecked import unchecked
 from gradxform.compat.torch.adam import adam, adamax, adamw, nadam, radam, sparse_adam
 from gradxform.compat.torch.checks import REFUSALS, nonnegative, number, seen
 from gradxform.compat.torch.extras import adadelta, adagrad, asgd, rmsprop, rprop

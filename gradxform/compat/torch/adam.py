@@ -4,12 +4,13 @@ from __future__ import annotations
 
 from typing import Any
 
+from gradxform.compat.common.gradients import TakesRows
 from gradxform.compat.common.groups import grouped
-from gradxform.compat.common.moments import EpsilonHatRadam, LateCorrectedAmsgrad
-from gradxform.compat.common.own_clock import TakesRows, own_clock, unchecked
-from gradxform.compat.mindspore.rules import EpsilonHatAdam
+from gradxform.compat.common.moments import EpsilonHatAdam, EpsilonHatRadam
+from gradxform.compat.common.own_clock import own_clock
+from gradxform.compat.common.unchecked import unchecked
 from gradxform.compat.torch.checks import REFUSALS, fractions, nonnegative, number, pair, positive
-from gradxform.compat.torch.rules import TorchNadam
+from gradxform.compat.torch.rules import LateCorrectedAmsgrad, TorchNadam
 from gradxform.compat.torch.stages import assembled, stepped, turned
 from gradxform.core.chain import Chain, chain, lift
 from gradxform.core.rule import Rule

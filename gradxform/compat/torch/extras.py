@@ -6,7 +6,8 @@ from typing import Any
 
 from gradxform.compat.common.groups import grouped
 from gradxform.compat.common.moments import EpsilonBesideRss
-from gradxform.compat.common.own_clock import own_clock, unchecked
+from gradxform.compat.common.own_clock import own_clock
+from gradxform.compat.common.unchecked import unchecked
 from gradxform.compat.torch.checks import REFUSALS, nonnegative, number, pair, seen
 from gradxform.compat.torch.rules import Asgd, TorchRprop
 from gradxform.compat.torch.stages import assembled, decayed, stepped, turned

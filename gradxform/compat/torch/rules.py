@@ -1,4 +1,4 @@
-"""What torch computes that no other framework here does: products in float32, and averaged descent."""
+"""What torch computes that no other framework here does: maxima corrected late, averaged descent."""
 
 from __future__ import annotations
 
@@ -7,10 +7,24 @@ from typing import Any, NamedTuple
 import jax.numpy as jnp
 
 from gradxform.compat.common.moments import NadamMoments, WarmedNadam
-from gradxform.core.arithmetic import next_count, real_dtype
+from gradxform.core.arithmetic import abs_sq, next_count, real_dtype
 from gradxform.core.hyper import Hyper
 from gradxform.core.rule import Rule
+from gradxform.optimizers.adam import MaxMoments, ScaleByAmsgrad
 from gradxform.optimizers.rprop import ScaleByRprop, StepSizes
+
+
+class LateCorrectedAmsgrad(ScaleByAmsgrad):
+    """AMSGrad with the maximum of v before its correction: `x <- max(x, v)`, `u = m̂ / (√(x / (1 - b2ᵗ)) + eps)`."""
+
+    name = "amsgrad"
+
+    def update(self, g: Any, s: MaxMoments, p: Any, k: Any) -> tuple[Any, MaxMoments]:
+        c1, c2 = k
+        mu = self.b1 * s.mu + (1 - self.b1) * g
+        nu = self.b2 * s.nu + (1 - self.b2) * abs_sq(g)
+        nu_max = jnp.maximum(s.nu_max, nu)
+        return mu / c1 / (jnp.sqrt(nu_max / c2) + self.eps), MaxMoments(mu, nu, nu_max)
 
 
 class TorchNadam(WarmedNadam):

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from typing import Any
 
-from gradxform.compat.common.own_clock import TakesDense, unchecked
+from gradxform.compat.common.gradients import TakesDense
+from gradxform.compat.common.unchecked import unchecked
 from gradxform.compat.torch.checks import number
 from gradxform.core.arithmetic import is_zero
 from gradxform.core.chain import Chain, chain, lift
