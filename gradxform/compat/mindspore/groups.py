@@ -6,13 +6,7 @@ from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from typing import Any, NamedTuple
 
 from gradxform.compat.common.groups import Disjoint, Listed, paths_in, where_of
-from gradxform.compat.mindspore.checks import (
-    Rates,
-    beside_dynamic,
-    is_dynamic,
-    read_learning_rate,
-    read_weight_decay,
-)
+from gradxform.compat.mindspore.checks import Rates, beside_dynamic, is_dynamic, read_learning_rate, read_weight_decay
 from gradxform.core import check
 from gradxform.core.chain import Chain, Split
 from gradxform.core.lift import Step

@@ -11,9 +11,13 @@ import numpy as np
 
 from gradxform.compat.common.checkpoints import opened, shaped
 from gradxform.compat.common.groups import grouped
+from gradxform.compat.torch.adadelta import adadelta
+from gradxform.compat.torch.adagrad import adagrad
 from gradxform.compat.torch.adam import adam, adamax, nadam, radam, sparse_adam
+from gradxform.compat.torch.asgd import asgd
 from gradxform.compat.torch.checks import REFUSALS
-from gradxform.compat.torch.extras import adadelta, adagrad, asgd, rmsprop, rprop
+from gradxform.compat.torch.rmsprop import rmsprop
+from gradxform.compat.torch.rprop import rprop
 from gradxform.core.chain import Chain, chain
 from gradxform.core.state import State, find_state
 from gradxform.core.tree import Leaf, open_tree
