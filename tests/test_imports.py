@@ -89,6 +89,17 @@ def test_imports_point_down(path: Path) -> None:
             assert parts[1] in MAY_IMPORT[here], f"{names(path)}:{line}: {here} must not import {name}"
 
 
+@pytest.mark.parametrize("path", [path for path in FILES if layer(path) == "compat"], ids=names)
+def test_no_framework_knows_another(path: Path) -> None:
+    here, *_ = path.relative_to(SHARED.parent).parts
+    if here == "__init__.py":
+        return
+    for line, name in imported(ast.parse(path.read_text()), path):
+        parts = name.split(".")
+        if parts[:2] == ["gradxform", "compat"] and len(parts) > 2:
+            assert parts[2] in {here, SHARED.name}, f"{names(path)}:{line}: compat.{here} must not import {name}"
+
+
 @pytest.mark.parametrize("path", FILES, ids=names)
 def test_run_time_needs_jax_alone(path: Path) -> None:
     tree = ast.parse(path.read_text())
