@@ -12,7 +12,7 @@ import pytest
 import gradxform as gx
 from gradxform.compat import torch as compat
 from gradxform.compat import torch_schedules
-from tests.compat.test_torch_live import RTOL, SHAPES, ours
+from tests.compat.torch.test_sgd import RTOL, SHAPES, ours
 from tests.trajectories import double, near, walk
 
 torch = pytest.importorskip("torch")

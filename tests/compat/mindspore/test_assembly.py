@@ -14,7 +14,8 @@ import pytest
 
 import gradxform as gx
 from gradxform.compat import mindspore
-from gradxform.compat.mindspore.schedules import WarmUpLR, enable_x64
+from gradxform.compat.mindspore.schedules import WarmUpLR
+from tests.trajectories import double
 
 PARAMS = {"a": jnp.linspace(-1.0, 1.0, 6).reshape(2, 3), "b": jnp.ones(3)}
 EXTRAS = {
@@ -83,7 +84,7 @@ WIDE = {"adam_weight_decay", "adagrad"}
 
 @pytest.mark.parametrize("name", EXTRAS)
 def test_float64_parameters(name: str) -> None:
-    with enable_x64(True):
+    with double():
         params = {"a": jnp.ones(3, jnp.float64)}
         if name in WIDE:
             assert {x.dtype for x in jax.tree.leaves(EXTRAS[name]().init(params).leaves)} == {np.dtype(np.float64)}

@@ -15,7 +15,8 @@ import pytest
 
 import gradxform as gx
 from gradxform.compat import mindspore
-from gradxform.compat.mindspore.schedules import LearningRateSchedule, enable_x64
+from gradxform.compat.mindspore.schedules import LearningRateSchedule
+from tests.trajectories import double
 
 PARAMS = {"a": jnp.ones((3, 5)), "b": jnp.ones(3)}
 GRADS = jax.tree.map(lambda p: 0.1 * p, PARAMS)
@@ -257,7 +258,7 @@ def test_a_gradient_of_the_wrong_shape(optimizer: str) -> None:
 
 @pytest.mark.parametrize("optimizer", ["adam", "proximal_adagrad"])
 def test_float64_parameters(optimizer: str) -> None:
-    with enable_x64(True), pytest.raises(TypeError, match=f"{optimizer} takes .*float64"):
+    with double(), pytest.raises(TypeError, match=f"{optimizer} takes .*float64"):
         THREE[optimizer]().init({"a": jnp.ones(3, jnp.float64)})
 
 
