@@ -1,47 +1,20 @@
-"""MindSpore's optimizers against a transcript of what they execute; recorded runs are in `test_replay.py`."""
+"""MindSpore's Adam and its kin: beside a transcript, and what they refuse."""
 
 from __future__ import annotations
 
+import functools
 from typing import Any
 
 import numpy as np
-from hypothesis import given
+import pytest
 from hypothesis import strategies as st
 
-import gradxform as gx
 from gradxform.compat import mindspore
-from gradxform.compat.mindspore.schedules import LearningRateSchedule
+from tests import transcripts
 from tests.compat import mindspore_transcript
+from tests.compat.mindspore.beside import cases, compare, fractions, positive
+from tests.compat.transcribed import walks
 
-SHAPES = {"conv/kernel": (3, 16, 2), "bn/gamma": (4,), "bn/beta": (4,), "dense/kernel": (5, 7), "embed/table": (6, 16)}
-STEPS = 5
-
-
-class Linear(LearningRateSchedule):
-    base: gx.Hyper
-    slope: gx.Hyper
-
-    def construct(self, global_step: Any) -> Any:
-        return self.base + self.slope * global_step
-
-
-def pair(kind: str, base: float, slope: float) -> tuple[Any, Any]:
-    """A hyperparameter for ours and for the transcript: a number, a vector, or a schedule."""
-    if kind == "number":
-        return base, base
-    if kind == "vector":
-        values = [base + slope * s for s in range(STEPS)]
-        return values, values
-    return Linear(base, slope), lambda s: base + slope * s
-
-
-small = st.floats(0.0, 0.3).map(lambda x: round(x, 3))
-rates = st.builds(pair, st.sampled_from(["number", "vector", "schedule"]), small, small.map(lambda x: x / 10))
-decays = st.builds(pair, st.sampled_from(["number", "schedule"]), small, small.map(lambda x: x / 10))
-fractions = st.floats(0.3, 0.95).map(lambda x: round(x, 2))
-positive = st.floats(0.01, 0.5).map(lambda x: round(x, 2))
-
-MOMENTUM = st.fixed_dictionaries({"momentum": fractions, "use_nesterov": st.booleans()})
 ADAM = st.fixed_dictionaries(
     {
         "beta1": fractions,
@@ -53,78 +26,6 @@ ADAM = st.fixed_dictionaries(
         "use_locking": st.booleans(),
     }
 ).map(lambda options: options | {"use_lazy": options["use_lazy"] and not options["use_amsgrad"]})
-PROXIMAL = st.fixed_dictionaries({"accum": positive, "l1": small, "l2": small, "use_locking": st.booleans()})
-
-
-def data(seed: int, scale: float, sparse: bool) -> tuple[Any, Any, Any]:
-    """Parameters, gradients as they are handed to ours, and to the transcript."""
-    rng = np.random.default_rng(seed)
-    params = {name: rng.normal(size=shape).astype(np.float32) for name, shape in SHAPES.items()}
-    ours, theirs = [], []
-    for _ in range(STEPS):
-        dense = {name: np.float32(scale) * rng.normal(size=shape).astype(np.float32) for name, shape in SHAPES.items()}
-        theirs.append(dict(dense))
-        ours.append(dict(dense))
-        if sparse:
-            indices = rng.integers(0, 6, 5)
-            values = np.float32(scale) * rng.normal(size=(5, 16)).astype(np.float32)
-            theirs[-1]["embed/table"] = indices, values
-            ours[-1]["embed/table"] = gx.Rows(indices, values, (6, 16))
-    return params, ours, theirs
-
-
-def compare(
-    make: Any, rule: Any, options: Any, rate: Any, decay: Any, loss_scale: float, groups: Any, seed: int, sparse: bool
-) -> None:
-    """groups: None, or `(rate or None, decay or None, centralized)` for two groups of leaves."""
-    params, grads, theirs = data(seed, loss_scale, sparse)
-    shared = {"lr": rate[1], "decay": decay[1], "loss_scale": loss_scale, "centralized": False}
-    each: dict[str, Any] = {name: {"decay": 0.0} for name in ("bn/gamma", "bn/beta")}
-    entries = None
-    if groups is not None:
-        each, entries = {}, []
-        for (lr, wd, centralized), names in zip(
-            groups, (["conv/kernel", "bn/gamma"], ["bn/beta", "dense/kernel", "embed/table"]), strict=True
-        ):
-            entry, said = {"params": names, "grad_centralization": centralized}, {"centralized": centralized}
-            if lr is not None:
-                entry["lr"], said["lr"] = lr
-            if wd is not None:
-                entry["weight_decay"], said["decay"] = wd
-            entries.append(entry)
-            each |= dict.fromkeys(names, said)
-        dynamic = any(not isinstance(lr[1], float) for lr, *_ in [(rate,), *groups] if lr is not None)
-        if dynamic and any(lr is not None for lr, *_ in groups):
-            for said in [shared, *each.values()]:
-                if isinstance(said.get("lr"), float):
-                    said["lr"] = float(np.float32(said["lr"]) + np.float32(1) - np.float32(1))
-    tx = make(learning_rate=rate[0], weight_decay=decay[0], loss_scale=loss_scale, groups=entries, **options)
-    expected = mindspore_transcript.run(rule, params, theirs, shared, each, options)
-    state = tx.init(params)
-    for now, then in zip(grads, expected, strict=True):
-        updates, state = tx.update(now, state, params)
-        params = gx.apply_updates(params, updates)
-        for name, w in then.items():
-            # Five steps in float32; Adam's quotients lose a digit where the moments are small.
-            np.testing.assert_allclose(params[name], w, rtol=0, atol=4e-6 * max(1.0, np.abs(w).max()))
-
-
-def cases(options: Any, sparse: bool = True) -> Any:
-    group = st.tuples(st.none() | rates, st.none() | decays, st.booleans())
-    return given(
-        options=options,
-        rate=rates,
-        decay=decays,
-        loss_scale=st.sampled_from([1.0, 128.0, 1000.0]),
-        groups=st.none() | st.tuples(group, group),
-        seed=st.integers(0, 1000),
-        sparse=st.booleans() if sparse else st.just(False),
-    )
-
-
-@cases(MOMENTUM, sparse=False)
-def test_momentum(**case: Any) -> None:
-    compare(mindspore.momentum, mindspore_transcript.Momentum, **case)
 
 
 @cases(ADAM)
@@ -133,6 +34,47 @@ def test_adam(**case: Any) -> None:
     compare(mindspore.adam, mindspore_transcript.Adam, **case)
 
 
-@cases(PROXIMAL)
-def test_proximal_adagrad(**case: Any) -> None:
-    compare(mindspore.proximal_adagrad, mindspore_transcript.ProximalAdagrad, **case)
+REFUSED: list[tuple[str, dict[str, Any], type[Exception], str]] = [
+    ("adamax", {"beta1": 1.0}, ValueError, "beta1.*1.0"),
+    ("adam_weight_decay", {"eps": 1}, TypeError, "eps.*1"),
+    ("lazy_adam", {"use_locking": 1}, TypeError, "use_locking.*1"),
+]
+
+
+@pytest.mark.parametrize(("name", "kwargs", "error", "words"), REFUSED, ids=str)
+def test_refused(name: str, kwargs: dict[str, Any], error: type[Exception], words: str) -> None:
+    with pytest.raises(error, match=words) as caught:
+        getattr(mindspore, name)(**kwargs)
+    assert caught.type is error
+
+
+B1, B2, EPS, DECAY = 0.875, 0.96875, 2.0**-8, 0.25
+
+
+def test_adamax() -> None:
+    """Epsilon beside the new maximum."""
+
+    def step(w: Any, s: Any, g: Any, lr: float, t: int) -> tuple[Any, Any]:
+        m, u = (0.0, 0.0) if s is None else s
+        m, u = B1 * m + (1 - B1) * g, np.maximum(B2 * u, np.abs(g))
+        return w - lr / (1 - B1**t) * m / (u + EPS), (m, u)
+
+    transcript = functools.partial(transcripts.iterates, step)
+    walks(mindspore.adamax(0.1, B1, B2, EPS), transcript, 0.1, dtype=np.float32)
+
+
+def test_adam_weight_decay() -> None:
+    """Without corrections, decay beside the direction."""
+
+    def step(w: Any, s: Any, g: Any, lr: float, t: int) -> tuple[Any, Any]:
+        m, v = (0.0, 0.0) if s is None else s
+        m, v = B1 * m + (1 - B1) * g, B2 * v + (1 - B2) * g**2
+        return w - lr * (m / (np.sqrt(v) + EPS) + DECAY * w), (m, v)
+
+    transcript = functools.partial(transcripts.iterates, step)
+    walks(mindspore.adam_weight_decay(0.1, B1, B2, EPS, DECAY), transcript, 0.1, dtype=np.float32)
+
+
+def test_lazy_and_offloaded_are_options_of_adam() -> None:
+    assert mindspore.lazy_adam(0.5, use_nesterov=True) == mindspore.adam(0.5, use_nesterov=True, use_lazy=True)
+    assert mindspore.adam_offload(0.5, loss_scale=2.0) == mindspore.adam(0.5, loss_scale=2.0, use_offload=True)

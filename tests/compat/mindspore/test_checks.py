@@ -5,7 +5,6 @@ Rows where this library decides otherwise stand at the end, each with its reason
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from typing import Any
 
 import jax
@@ -15,23 +14,11 @@ import pytest
 
 import gradxform as gx
 from gradxform.compat import mindspore
-from gradxform.compat.mindspore.schedules import LearningRateSchedule
+from tests.compat.mindspore.three import THREE, Halving, momentum
 from tests.trajectories import double
 
 PARAMS = {"a": jnp.ones((3, 5)), "b": jnp.ones(3)}
 GRADS = jax.tree.map(lambda p: 0.1 * p, PARAMS)
-
-
-class Halving(LearningRateSchedule):
-    def construct(self, global_step: Any) -> Any:
-        return 0.5
-
-
-def momentum(learning_rate: Any = 0.1, momentum: Any = 0.9, **kwargs: Any) -> gx.GradientTransformation:
-    return mindspore.momentum(learning_rate, momentum, **kwargs)
-
-
-THREE = {"momentum": momentum, "adam": mindspore.adam, "proximal_adagrad": mindspore.proximal_adagrad}
 
 REFUSED: list[tuple[str, Any, type[Exception]]] = [
     ("learning_rate", None, TypeError),
@@ -104,49 +91,6 @@ ACCEPTED_BY_ONE: list[tuple[str, str, Any]] = [
     *[("proximal_adagrad", name, 0.0) for name in ("accum", "l1", "l2")],
 ]
 
-REFUSED_GROUPS: list[tuple[str, Any, type[Exception], str]] = [
-    ("element is a tensor", [jnp.ones(3)], TypeError, "groups"),
-    ("element is an int", [1], TypeError, "groups"),
-    ("parameter and dict mixed", [{"params": ["a"]}, "b"], TypeError, "groups"),
-    ("empty list", [], ValueError, "groups"),
-    ("a single parameter", jnp.ones(3), TypeError, "groups"),
-    ("an int", 3, TypeError, "groups"),
-    ("unknown key", [{"params": ["a", "b"], "foo": 1}], KeyError, "foo"),
-    ("no params key", [{"lr": 0.1}], KeyError, "params"),
-    ("params empty", [{"params": []}], ValueError, "params"),
-    ("params None", [{"params": None}], ValueError, "params"),
-    ("params a single parameter", [{"params": PARAMS["a"]}], TypeError, "params"),
-    ("params element not a parameter", [{"params": [1.0]}], TypeError, "params"),
-    ("same parameter in two groups", [{"params": ["a"]}, {"params": ["b", "a"]}], RuntimeError, "'a'"),
-    ("same parameter in two groups, by patterns", [{"params": "a|b"}, {"params": "a"}], RuntimeError, "'a'"),
-    ("same parameter twice in one group", [{"params": ["a", "a", "b"]}], RuntimeError, "'a'"),
-    ("grad_centralization not bool", [{"params": ["a", "b"], "grad_centralization": 1}], TypeError, "grad_central"),
-    ("weight_decay -0.1", [{"params": ["a", "b"], "weight_decay": -0.1}], ValueError, "weight_decay.*-0.1"),
-    ("weight_decay str", [{"params": ["a", "b"], "weight_decay": "a"}], TypeError, "weight_decay.*'a'"),
-    ("lr -0.1", [{"params": ["a", "b"], "lr": -0.1}], ValueError, "learning_rate.*-0.1"),
-    ("lr None", [{"params": ["a", "b"], "lr": None}], TypeError, "learning_rate.*None"),
-    ("order with another key", [{"params": ["a", "b"]}, {"order_params": ["a", "b"], "lr": 1}], ValueError, "alone"),
-    ("order not iterable", [{"params": ["a", "b"]}, {"order_params": 3}], TypeError, "order_params.*3"),
-    ("order shorter", [{"params": ["a", "b"]}, {"order_params": ["a"]}], ValueError, "order_params"),
-    ("order shorter, by patterns", [{"params": "a|b"}, {"order_params": ["a"]}], ValueError, "order_params"),
-    ("order with a foreign one", [{"params": ["a", "b"]}, {"order_params": ["c", "b"]}], ValueError, "'a'"),
-    ("order with a repeated one", [{"params": ["a", "b"]}, {"order_params": ["a", "a"]}], ValueError, "'b'"),
-    ("only order_params", [{"order_params": ["a"]}], ValueError, "order_params"),
-    ("vectors of 3 and 2", [{"params": ["a"], "lr": [1, 2, 3]}, {"params": ["b"], "lr": [1, 2]}], ValueError, "lr"),
-    ("a parameter that is not there", [{"params": ["a", "b", "c"]}], ValueError, "'c'"),
-]
-
-ACCEPTED_GROUPS: dict[str, Callable[[], Any]] = {
-    "tuple": lambda: ({"params": ["a", "b"]},),
-    "generator": lambda: ({"params": [name]} for name in ("a", "b")),
-    "order_params empty": lambda: [{"params": ["a", "b"]}, {"order_params": []}],
-    "group lr list, learning_rate schedule": lambda: [
-        {"params": ["a"], "lr": [1, 2, 3]},
-        {"params": ["b"], "lr": Halving()},
-    ],
-    "params a generator": lambda: [{"params": (name for name in ("a", "b"))}],
-}
-
 
 def names_it(error: Exception, name: str, x: Any) -> None:
     """The message names the argument and the value."""
@@ -192,28 +136,6 @@ def test_refused_by_one(optimizer: str, name: str, x: Any, error: type[Exception
 @pytest.mark.parametrize(("optimizer", "name", "x"), ACCEPTED_BY_ONE, ids=shown)
 def test_accepted_by_one(optimizer: str, name: str, x: Any) -> None:
     runs(THREE[optimizer](**{name: x}))
-
-
-@pytest.mark.parametrize("optimizer", THREE)
-@pytest.mark.parametrize(
-    ("groups", "error", "words"), [r[1:] for r in REFUSED_GROUPS], ids=[r[0] for r in REFUSED_GROUPS]
-)
-def test_refused_groups(optimizer: str, groups: Any, error: type[Exception], words: str) -> None:
-    with pytest.raises(error, match=words) as caught:
-        THREE[optimizer](groups=groups).init(PARAMS)
-    assert caught.type is error
-
-
-@pytest.mark.parametrize("optimizer", THREE)
-@pytest.mark.parametrize("groups", ACCEPTED_GROUPS)
-def test_accepted_groups(optimizer: str, groups: str) -> None:
-    runs(THREE[optimizer](groups=ACCEPTED_GROUPS[groups]()))
-
-
-@pytest.mark.parametrize("optimizer", THREE)
-def test_vectors_of_different_lengths(optimizer: str) -> None:
-    with pytest.raises(ValueError, match=r"lr and learning_rate .* lengths"):
-        THREE[optimizer](learning_rate=[0.1, 0.2], groups=[{"params": ["a", "b"], "lr": [0.1, 0.2, 0.3]}])
 
 
 def test_missing_arguments() -> None:

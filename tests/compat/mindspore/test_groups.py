@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import Any
 
 import jax
@@ -11,6 +12,9 @@ import pytest
 
 import gradxform as gx
 from gradxform.compat import mindspore
+from tests.compat.mindspore.three import THREE, Halving
+from tests.compat.one_step import PARAMS as TWO
+from tests.compat.one_step import stepped
 
 PARAMS = {"conv": {"kernel": jnp.full((3, 16), 2.0), "bias": jnp.ones(3)}, "norm": {"gamma": jnp.ones(4)}}
 GRADS = jax.tree.map(jnp.ones_like, PARAMS)
@@ -93,3 +97,69 @@ def test_what_is_in_no_group_is_not_optimized() -> None:
     tx = mindspore.adam(0.5, weight_decay=0.1, groups=[{"params": KERNEL}, {"order_params": KERNEL[::-1]}])
     assert moved(tx)["conv"]["bias"] == 0.0
     assert not tx.init(PARAMS).leaves["conv"]["bias"]
+
+
+REFUSED_GROUPS: list[tuple[str, Any, type[Exception], str]] = [
+    ("element is a tensor", [jnp.ones(3)], TypeError, "groups"),
+    ("element is an int", [1], TypeError, "groups"),
+    ("parameter and dict mixed", [{"params": ["a"]}, "b"], TypeError, "groups"),
+    ("empty list", [], ValueError, "groups"),
+    ("a single parameter", jnp.ones(3), TypeError, "groups"),
+    ("an int", 3, TypeError, "groups"),
+    ("unknown key", [{"params": ["a", "b"], "foo": 1}], KeyError, "foo"),
+    ("no params key", [{"lr": 0.1}], KeyError, "params"),
+    ("params empty", [{"params": []}], ValueError, "params"),
+    ("params None", [{"params": None}], ValueError, "params"),
+    ("params a single parameter", [{"params": TWO["a"]}], TypeError, "params"),
+    ("params element not a parameter", [{"params": [1.0]}], TypeError, "params"),
+    ("same parameter in two groups", [{"params": ["a"]}, {"params": ["b", "a"]}], RuntimeError, "'a'"),
+    ("same parameter in two groups, by patterns", [{"params": "a|b"}, {"params": "a"}], RuntimeError, "'a'"),
+    ("same parameter twice in one group", [{"params": ["a", "a", "b"]}], RuntimeError, "'a'"),
+    ("grad_centralization not bool", [{"params": ["a", "b"], "grad_centralization": 1}], TypeError, "grad_central"),
+    ("weight_decay -0.1", [{"params": ["a", "b"], "weight_decay": -0.1}], ValueError, "weight_decay.*-0.1"),
+    ("weight_decay str", [{"params": ["a", "b"], "weight_decay": "a"}], TypeError, "weight_decay.*'a'"),
+    ("lr -0.1", [{"params": ["a", "b"], "lr": -0.1}], ValueError, "learning_rate.*-0.1"),
+    ("lr None", [{"params": ["a", "b"], "lr": None}], TypeError, "learning_rate.*None"),
+    ("order with another key", [{"params": ["a", "b"]}, {"order_params": ["a", "b"], "lr": 1}], ValueError, "alone"),
+    ("order not iterable", [{"params": ["a", "b"]}, {"order_params": 3}], TypeError, "order_params.*3"),
+    ("order shorter", [{"params": ["a", "b"]}, {"order_params": ["a"]}], ValueError, "order_params"),
+    ("order shorter, by patterns", [{"params": "a|b"}, {"order_params": ["a"]}], ValueError, "order_params"),
+    ("order with a foreign one", [{"params": ["a", "b"]}, {"order_params": ["c", "b"]}], ValueError, "'a'"),
+    ("order with a repeated one", [{"params": ["a", "b"]}, {"order_params": ["a", "a"]}], ValueError, "'b'"),
+    ("only order_params", [{"order_params": ["a"]}], ValueError, "order_params"),
+    ("vectors of 3 and 2", [{"params": ["a"], "lr": [1, 2, 3]}, {"params": ["b"], "lr": [1, 2]}], ValueError, "lr"),
+    ("a parameter that is not there", [{"params": ["a", "b", "c"]}], ValueError, "'c'"),
+]
+
+ACCEPTED_GROUPS: dict[str, Callable[[], Any]] = {
+    "tuple": lambda: ({"params": ["a", "b"]},),
+    "generator": lambda: ({"params": [name]} for name in ("a", "b")),
+    "order_params empty": lambda: [{"params": ["a", "b"]}, {"order_params": []}],
+    "group lr list, learning_rate schedule": lambda: [
+        {"params": ["a"], "lr": [1, 2, 3]},
+        {"params": ["b"], "lr": Halving()},
+    ],
+    "params a generator": lambda: [{"params": (name for name in ("a", "b"))}],
+}
+
+
+@pytest.mark.parametrize("optimizer", THREE)
+@pytest.mark.parametrize(
+    ("groups", "error", "words"), [r[1:] for r in REFUSED_GROUPS], ids=[r[0] for r in REFUSED_GROUPS]
+)
+def test_refused_groups(optimizer: str, groups: Any, error: type[Exception], words: str) -> None:
+    with pytest.raises(error, match=words) as caught:
+        THREE[optimizer](groups=groups).init(TWO)
+    assert caught.type is error
+
+
+@pytest.mark.parametrize("optimizer", THREE)
+@pytest.mark.parametrize("groups", ACCEPTED_GROUPS)
+def test_accepted_groups(optimizer: str, groups: str) -> None:
+    stepped(THREE[optimizer](groups=ACCEPTED_GROUPS[groups]()))
+
+
+@pytest.mark.parametrize("optimizer", THREE)
+def test_vectors_of_different_lengths(optimizer: str) -> None:
+    with pytest.raises(ValueError, match=r"lr and learning_rate .* lengths"):
+        THREE[optimizer](learning_rate=[0.1, 0.2], groups=[{"params": ["a", "b"], "lr": [0.1, 0.2, 0.3]}])

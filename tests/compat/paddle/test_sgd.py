@@ -1,4 +1,4 @@
-"""paddle's Momentum against a transcript of what it executes, in float64 NumPy; `test_replay.py` has recorded runs."""
+"""paddle's Momentum against a transcript of what it executes; `test_replay.py` has recorded runs."""
 
 from __future__ import annotations
 
@@ -12,55 +12,24 @@ from hypothesis import strategies as st
 
 import gradxform as gx
 from gradxform.compat import paddle, paddle_schedules
+from tests.compat.paddle_transcript import transcript
 from tests.trajectories import double
 
 SHAPES = {"conv/kernel": (3, 4, 2), "bn/gamma": (4,), "bn/beta": (4,), "dense/kernel": (5, 3), "dense/bias": (3,)}
 FIRST, SECOND = ("conv/kernel", "bn/gamma"), ("bn/beta", "dense/kernel")
 STEPS = 5
-
-
-def clipped(clip: Any, grads: dict[str, Any]) -> dict[str, Any]:
-    """One group's gradients."""
-    if clip is None:
-        return grads
-    kind, c = clip
-    if kind == "value":
-        return {name: np.clip(g, -c / 2, c) for name, g in grads.items()}
-    if kind == "norm":
-        return {name: g * min(1.0, c / np.linalg.norm(g)) for name, g in grads.items()}
-    norm = np.sqrt(sum((g**2).sum() for g in grads.values()))
-    return {name: g * c / max(norm, c) for name, g in grads.items()}
-
-
-def transcript(params: dict[str, Any], grads: list[dict[str, Any]], groups: list[dict[str, Any]], rate: Any, own: Any):
-    """groups: `names` and all options of each; own: attributes of single parameters."""
-    w = dict(params)
-    v = {name: np.zeros_like(x) for name, x in params.items()}
-    for k, now in enumerate(grads):
-        for group in groups:
-            mine = {name: now[name] for name in group["names"]}
-            free = {name: g for name, g in mine.items() if own.get(name, {}).get("need_clip", True)}
-            for name, g in {**mine, **clipped(group["grad_clip"], free)}.items():
-                said = own.get(name, {})
-                decay = said.get("regularizer") or group["weight_decay"]
-                kind, by = decay or ("L2", 0.0)
-                g = g + (by * np.sign(w[name]) if kind == "L1" else float(np.float32(by)) * w[name])
-                mu = float(np.float32(group["momentum"]))
-                v[name] = mu * v[name] + g
-                step = g + mu * v[name] if group["use_nesterov"] else v[name]
-                w[name] = w[name] - rate(k) * group["learning_rate"] * said.get("learning_rate", 1.0) * step
-    return w
-
-
 small = st.floats(0.01, 0.3).map(lambda x: round(x, 3))
 decays = st.none() | st.tuples(st.sampled_from(["L1", "L2"]), small)
 clips = st.none() | st.tuples(st.sampled_from(["value", "global"]), small.map(lambda x: 10 * x))
+
 options = st.fixed_dictionaries(
     {"momentum": small, "use_nesterov": st.booleans(), "weight_decay": decays, "grad_clip": clips}
 )
+
 attributes = st.fixed_dictionaries(
     {}, optional={"learning_rate": small, "regularizer": decays, "need_clip": st.booleans()}
 )
+
 RATES: dict[str, tuple[Any, Any]] = {
     "number": (0.1, lambda k: 0.1),
     "StepDecay": (paddle_schedules.StepDecay(0.1, 2, 0.5), lambda k: 0.1 * 0.5 ** (k // 2)),
@@ -165,3 +134,11 @@ def test_a_clip_by_norm(norm: float, base: Any, seed: int) -> None:
 def test_everything_resolves_from_the_package() -> None:
     assert gx.compat.paddle.momentum is paddle.momentum
     assert jax.tree.leaves(gx.compat.paddle.momentum().init({"w": jnp.ones(2)}).leaves)
+
+
+def test_sgd() -> None:
+    """Clip, then decay, then a step; closed form."""
+    tx = paddle.sgd(0.5, weight_decay=0.25, grad_clip=paddle.ClipGradByValue(1.0))
+    updates, state = tx.update({"w": jnp.array([3.0, -0.5])}, tx.init({"w": jnp.full(2, 4.0)}), {"w": jnp.full(2, 4.0)})
+    np.testing.assert_array_equal(updates["w"], [-1.0, -0.25])
+    assert not jax.tree.leaves(state.leaves)

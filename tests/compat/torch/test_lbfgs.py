@@ -8,11 +8,12 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
-import torch
 
 from gradxform import apply_updates
 from gradxform.compat import torch as compat
 from tests.trajectories import double
+
+torch = pytest.importorskip("torch")
 
 START = [-1.2, 1.0, -0.5, 0.8]
 
