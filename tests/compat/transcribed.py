@@ -9,7 +9,7 @@ from typing import Any
 import jax.numpy as jnp
 import numpy as np
 
-from gradxform import Rule
+from gradxform import Rule, lift
 from tests.trajectories import double, gradients, near, parameters, walk
 
 GRADS = np.array([[1.0, -2.0, 0.5], [0.25, 3.0, -0.5], [-1.5, 0.75, 0.125], [2.0, -0.25, 1.0]])
@@ -17,13 +17,14 @@ GRADS = np.array([[1.0, -2.0, 0.5], [0.25, 3.0, -0.5], [-1.5, 0.75, 0.125], [2.0
 
 def updates(rule: Rule, gs: Any = GRADS, p: Any = None) -> tuple[list[Any], Any]:
     """The update at each step, and the memory after the last one; p: the parameter, zeros without it."""
+    tx = lift(rule)
     with double():
         p = jnp.asarray(np.zeros_like(gs[0]) if p is None else p)
-        s, found = rule.init(p), []
-        for t, g in enumerate(gs, 1):
-            u, s = rule.update(jnp.asarray(g, p.dtype), s, p, rule.scalars(jnp.asarray(t)))
+        state, found = tx.init(p), []
+        for g in gs:
+            u, state = tx.update(jnp.asarray(g), state, p)
             found.append(np.asarray(u))
-    return found, s
+    return found, next(iter((state.leaves or {}).values()), None)
 
 
 def means(b: float, xs: Any) -> list[Any]:

@@ -43,10 +43,10 @@ def test_a_parameter_that_begins_later_begins_with_the_first_correction() -> Non
 
 @pytest.mark.parametrize("rule", KEPT, ids=repr)
 def test_the_memory_is_that_of_the_rule_and_a_counter(rule: Any) -> None:
-    p = jnp.ones(3)
-    plain, kept = rule.init(p), OwnClock(rule).init(p)
+    p, tx = jnp.ones(3), own_clock(rule)
+    plain, (kept,) = rule.init(p), tx.init(p).leaves.values()
     assert kept._fields == (*plain._fields, "count")
-    _, after = OwnClock(rule).update(p, kept, p, None)
+    (after,) = tx.update(p, tx.init(p), p)[1].leaves.values()
     assert type(after) is type(kept) is COUNTED[type(plain)]
     assert (int(after.count), after.count.dtype) == (1, jnp.int32)
 

@@ -31,18 +31,15 @@ def test_decay_by_the_loss_scale_too_much() -> None:
     """Of a number the product is rounded to float32 once, of a schedule both factors and the product are."""
     p = np.array([1.0, -2.0, 4.0])
     for decay, by in ((0.1, f32(0.1 * 1000.0)), (gx.constant_schedule(0.1), f32(f32(0.1) * 1000.0))):
-        rule = ScaledDecay(decay, 1000.0)
-        with double():
-            number = rule if isinstance(decay, float) else rule.with_fields(weight_decay=decay(0))
-            u, _ = number.update(jnp.zeros(3), None, jnp.asarray(p), number.scalars(1))
+        (u,), _ = updates(ScaledDecay(decay, 1000.0), np.zeros((1, 3)), p)
         np.testing.assert_array_equal(u, by * p)
 
 
 def test_decay_of_sparse_rows_acts_on_each_value_row() -> None:
     """A repeated row decays twice, a row of padding not at all."""
-    p, rule = jnp.array([[1.0], [2.0], [4.0]]), ScaledDecay(0.5, 2.0)
+    p, tx = jnp.array([[1.0], [2.0], [4.0]]), gx.lift(ScaledDecay(0.5, 2.0))
     rows = gx.Rows(jnp.array([2, 2, 0, 3]), jnp.zeros((4, 1)), (3, 1))
-    found, _ = rule.update_rows(rows, None, p, rule.scalars(1))
+    found, _ = tx.update(rows, tx.init(p), p)
     np.testing.assert_array_equal(found.values, [[4.0], [4.0], [1.0], [0.0]])
 
 
@@ -67,10 +64,9 @@ def test_momentum_of_a_float64_parameter_in_float32_numbers(nesterov: bool) -> N
 
 def test_it_lands_on_float32_numbers() -> None:
     p, u = np.array([0.1, 1 / 3, -2.0]), np.array([1e-9, -0.7, 0.2])
-    with double():
-        step, _ = LandInFloat32().update(jnp.asarray(u), None, jnp.asarray(p), None)
+    (step,), _ = updates(LandInFloat32(), u[None], p)
     # The step is a difference in float64, which rounds.
-    np.testing.assert_allclose(p + np.asarray(step), f32(f32(p) + f32(u)), rtol=5e-16)
+    np.testing.assert_allclose(p + step, f32(f32(p) + f32(u)), rtol=5e-16)
 
 
 def test_a_kernel_refuses_what_it_has_no_code_for() -> None:
@@ -78,8 +74,9 @@ def test_a_kernel_refuses_what_it_has_no_code_for() -> None:
     assert repr(Kernel(rule, "this")) == repr(rule)
     with double():
         with pytest.raises(TypeError, match="this takes parameters of float32 and narrower, got float64"):
-            Kernel(rule, "this").init(jnp.ones(2))
-        assert Kernel(rule, "this", float64=True).init(jnp.ones(2)).mu.dtype == jnp.float64
+            gx.lift(Kernel(rule, "this")).init(jnp.ones(2))
+        state = gx.lift(Kernel(rule, "this", float64=True)).init(jnp.ones(2))
+        assert state.leaves["adam"].mu.dtype == jnp.float64
     refusing = gx.lift(Kernel(rule, "this", sparse=ValueError))
     with pytest.raises(ValueError, match="this with these options takes dense gradients, got Rows"):
         refusing.update(rows, refusing.init(jnp.ones((3, 2))), jnp.ones((3, 2)))

@@ -5,9 +5,15 @@ from __future__ import annotations
 import jax.numpy as jnp
 import numpy as np
 
-from gradxform.compat.torch.rules import Asgd, LateCorrectedAmsgrad, TorchNadam, TorchRprop
+import gradxform as gx
+from gradxform.compat import torch as compat
+from gradxform.compat.torch.rules import Asgd, LateCorrectedAmsgrad, TorchNadam
 from tests.compat.transcribed import GRADS, means, updates
 from tests.trajectories import double
+
+
+def f32(x: float) -> float:
+    return float(np.float32(x))
 
 
 def test_the_maximum_is_taken_before_the_correction() -> None:
@@ -33,30 +39,32 @@ def test_the_product_of_momenta_is_float32_for_every_parameter() -> None:
 
 def test_steps_of_rprop_start_from_the_rate_at_the_first_gradient() -> None:
     """Whatever was the rate at `init`; then 1.2 times as long while the sign stays, half where it turns."""
-    rule = TorchRprop(0.5)
-    gs = np.array([[1.0, 1.0], [2.0, -1.0]])
-    found, _ = updates(rule, gs)
-    np.testing.assert_allclose(found, [[0.5, 0.5], [0.6, 0.0]], rtol=1e-12)
-    with double():
-        s = rule.init(jnp.zeros(1))._replace(step_size=jnp.full(1, 9.0))
-        u, s = rule.update(jnp.ones(1), s, jnp.zeros(1), rule.scalars(1))
-    np.testing.assert_allclose([*u, *s.step_size], [0.5, 0.5])
+    tx, params = compat.rprop(lambda n: jnp.where(n == 1, 0.5, 9.0)), jnp.zeros(2)
+    state, found = tx.init(params), []
+    for g in (None, [1.0, 1.0], [2.0, -1.0], [0.5, -1.0]):
+        u, state = tx.update(None if g is None else jnp.array(g), state, params)
+        found.append(u)
+    assert found[0] is None
+    np.testing.assert_allclose(found[1:], [[-0.5, -0.5], [-0.6, 0.0], [-0.72, 0.25]], rtol=1e-6)
 
 
 def test_averaged_descent() -> None:
-    """torch's documentation: w moves by the rate η of the last step; from step t0 on ax is a mean of iterates."""
+    """torch's documentation: w moves by the rate η of the last step; from step t0 on ax is a mean of iterates.
+
+    η and μ are float32 numbers, as there.
+    """
     lr, lambd, alpha, t0 = 0.5, 0.25, 0.75, 2
-    rule, p = Asgd(lr, lambd, alpha, t0), np.array([1.0, -1.0, 0.5])
-    w, ax, eta, mu = p, np.zeros(3), lr, 1.0
+    tx, w = gx.lift(Asgd(lr, lambd, alpha, t0)), np.array([1.0, -1.0, 0.5])
+    ax, eta, mu = np.zeros(3), lr, 1.0
     with double():
-        s = rule.init(jnp.asarray(p))
-        np.testing.assert_array_equal(rule.evaluate(jnp.asarray(w), s, 0), w)
+        state = tx.init(jnp.asarray(w))
+        np.testing.assert_array_equal(gx.eval_params(tx, state, jnp.asarray(w)), w)
         for t, g in enumerate(GRADS, 1):
-            u, s = rule.update(jnp.asarray(g), s, jnp.asarray(w), None)
+            u, state = tx.update(jnp.asarray(g), state, jnp.asarray(w))
             np.testing.assert_allclose(u, -eta * (g + lambd * w), rtol=1e-12)
             w = w - eta * (g + lambd * w)
             ax = w if mu == 1 else ax + mu * (w - ax)
-            eta, mu = lr / (1 + lambd * lr * t) ** alpha, 1 / max(1, t - t0)
-            np.testing.assert_allclose(s.ax, ax, rtol=1e-12)
+            eta, mu = map(f32, (lr / (1 + lambd * lr * t) ** alpha, 1 / max(1, t - t0)))
+            np.testing.assert_allclose(state.leaves["asgd"].ax, ax, rtol=1e-12)
         assert mu < 1
-        np.testing.assert_array_equal(rule.evaluate(jnp.asarray(w), s, 4), s.ax)
+        np.testing.assert_allclose(gx.eval_params(tx, state, jnp.asarray(w)), ax, rtol=1e-12)
