@@ -33,6 +33,8 @@ RUN_TIME = {"jax", "jaxlib", "numpy", *sys.stdlib_module_names}
 OPTIONAL = {"compat", "inspect"}
 LONGEST_FILE, LONGEST_FUNCTION = 320, 70
 SAYS_NOTHING = {"utils", "util", "misc", "helpers", "helper", "common", "_src"}
+SHARED = PACKAGE / "compat" / "common"
+"""What two frameworks share: the one place that may be called so."""
 
 
 def layer(path: Path) -> str:
@@ -87,6 +89,17 @@ def test_imports_point_down(path: Path) -> None:
             assert parts[1] in MAY_IMPORT[here], f"{names(path)}:{line}: {here} must not import {name}"
 
 
+@pytest.mark.parametrize("path", [path for path in FILES if layer(path) == "compat"], ids=names)
+def test_no_framework_knows_another(path: Path) -> None:
+    here, *_ = path.relative_to(SHARED.parent).parts
+    if here == "__init__.py":
+        return
+    for line, name in imported(ast.parse(path.read_text()), path):
+        parts = name.split(".")
+        if parts[:2] == ["gradxform", "compat"] and len(parts) > 2:
+            assert parts[2] in {here, SHARED.name}, f"{names(path)}:{line}: compat.{here} must not import {name}"
+
+
 @pytest.mark.parametrize("path", FILES, ids=names)
 def test_run_time_needs_jax_alone(path: Path) -> None:
     tree = ast.parse(path.read_text())
@@ -136,7 +149,8 @@ def test_files_and_functions_stay_small(path: Path) -> None:
 
 @pytest.mark.parametrize("path", FILES, ids=names)
 def test_names_say_what_they_hold(path: Path) -> None:
-    assert not SAYS_NOTHING & set(path.relative_to(PACKAGE).with_suffix("").parts)
+    home = SHARED if path.is_relative_to(SHARED) else PACKAGE
+    assert not SAYS_NOTHING & set(path.relative_to(home).with_suffix("").parts)
     assert not re.search(r"\b(TO" + r"DO|FIX" + r"ME|XX" + r"X)\b", path.read_text())
 
 

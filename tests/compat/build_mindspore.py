@@ -9,7 +9,7 @@ import numpy as np
 
 from gradxform import GradientTransformation, Hyper
 from gradxform.compat import mindspore, mindspore_schedules
-from gradxform.compat.mindspore_state import save_state
+from gradxform.compat.mindspore.state import save_state
 from gradxform.core.hyper import Table
 
 FUNCTIONS = {

@@ -11,8 +11,8 @@ import numpy as np
 from gradxform import GradientTransformation, Schedule
 from gradxform.compat import torch as compat
 from gradxform.compat import torch_schedules
-from gradxform.compat.torch_schedules import CyclicLR, OneCycleLR, SequentialLR, TorchSchedule
-from gradxform.compat.torch_state import ENTRIES
+from gradxform.compat.torch.schedules import CyclicLR, OneCycleLR, SequentialLR, TorchSchedule
+from gradxform.compat.torch.state import ENTRIES
 from gradxform.core.hyper import coerce
 
 FUNCTIONS = {

@@ -15,7 +15,7 @@ import numpy as np
 import pytest
 
 from tests.compat import mindspore_transcript, replay
-from tests.compat.test_paddle import transcript as paddle_transcript
+from tests.compat.paddle_transcript import transcript as paddle_transcript
 
 SHAPES: dict[str, tuple[int, ...]] = {
     "conv/kernel": (3, 16, 2),

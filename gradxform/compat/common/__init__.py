@@ -1,0 +1,1 @@
+"""What the rooms of two frameworks share; it knows none of them."""

@@ -1,0 +1,43 @@
+"""What the frameworks' checkpoints of optimizers share."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import jax
+import numpy as np
+
+from gradxform.core.lens import Wrapper
+from gradxform.core.rows import is_row_leaf
+from gradxform.core.rule import Rule
+from gradxform.core.state import State
+from gradxform.core.tree import Leaf, Opened, open_together
+
+
+def opened(state: State, params: Any) -> Opened:
+    """The leaves of a state beside their parameters."""
+    nothing = jax.tree.map(lambda p: None, params, is_leaf=is_row_leaf)
+    return open_together(nothing, params, state.leaves)
+
+
+def innermost(rule: Rule) -> Rule:
+    """A rule without what is wrapped around it."""
+    while isinstance(rule, Wrapper):
+        rule = rule.rule
+    return rule
+
+
+def spellings(path: str, names: Mapping[str, str] | None) -> list[str]:
+    """What the framework may call the parameter at a path."""
+    return [path, path.replace("/", ".")] if names is None else [name for name, p in names.items() if p == path]
+
+
+def shaped(key: str, value: Any, leaf: Leaf, shapes: Sequence[tuple[int, ...]] | None = None) -> Any:
+    """An entry of a checkpoint. Raises: ValueError if it has not the parameter's shape (or one of `shapes`)."""
+    value = np.asarray(value)
+    if value.shape not in (shapes or [leaf.array.shape]):
+        raise ValueError(
+            f"checkpoint has {key!r} of shape {value.shape}, the parameter {leaf.path!r} has {leaf.array.shape}"
+        )
+    return value

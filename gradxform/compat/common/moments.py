@@ -1,0 +1,109 @@
+"""Rules that two frameworks execute and that differ from the published ones: where epsilon stands, warmed momentum."""
+
+from __future__ import annotations
+
+from typing import Any, NamedTuple
+
+import jax.numpy as jnp
+
+from gradxform.core import check
+from gradxform.core.arithmetic import abs_sq, debias, next_count, power, real_dtype
+from gradxform.core.hyper import Beta, Hyper
+from gradxform.core.rule import Halves, Rule
+from gradxform.optimizers.adagrad import SumOfSquares, SumsSquares
+from gradxform.optimizers.adam import Moments
+from gradxform.optimizers.radam import Rectified
+
+
+class EpsilonHat(Halves, abstract=True):
+    """Adam with epsilon added to √v instead of √v̂, and Nesterov's numerator under the correction of this step."""
+
+    b1: Beta = 0.9
+    b2: Beta = 0.999
+    eps: Hyper = 1e-8
+    nesterov: bool = False
+    name = "adam"
+
+    def check(self) -> None:
+        check.fraction(b1=self.b1, b2=self.b2)
+        check.nonnegative(eps=self.eps)
+        check.boolean(nesterov=self.nesterov)
+
+    def init(self, p: Any) -> Any:
+        return Moments(mu=jnp.zeros_like(p), nu=jnp.zeros_like(p.real))
+
+    def remember(self, g: Any, s: Any, p: Any, k: Any) -> Any:
+        return Moments(self.b1 * s.mu + (1 - self.b1) * g, self.b2 * s.nu + (1 - self.b2) * abs_sq(g))
+
+    def emit(self, g: Any, s: Any, p: Any, k: Any) -> Any:
+        m = self.b1 * s.mu + (1 - self.b1) * g if self.nesterov else s.mu
+        return k * m / (jnp.sqrt(s.nu) + self.eps)
+
+
+class EpsilonHatAdam(EpsilonHat):
+    def scalars(self, t: Any) -> Any:
+        return jnp.sqrt(debias(self.b2, t)) / debias(self.b1, t)
+
+
+class EpsilonHatRadam(Rectified):
+    """RAdam with epsilon added to √v instead of √v̂."""
+
+    name = "radam"
+
+    def inverse_root(self, nu: Any, c2: Any) -> Any:
+        return jnp.sqrt(c2) / (jnp.sqrt(nu) + self.eps)
+
+
+class EpsilonBesideRss(SumsSquares):
+    """Adagrad with epsilon added to the root, and a rate that falls: `u = g / (√a + eps) / (1 + (t-1)·rate_decay)`."""
+
+    rate_decay: Hyper = 0.0
+    name = "rss"
+
+    def scalars(self, t: Any) -> Any:
+        return 1 / (1 + (t - 1) * self.rate_decay)
+
+    def emit(self, g: Any, s: SumOfSquares, p: Any, k: Any) -> Any:
+        return k * (g / (jnp.sqrt(s.sum_of_squares) + self.eps))
+
+
+class NadamMoments(NamedTuple):
+    mu: Any
+    nu: Any
+    mu_product: Any
+    count: Any
+
+
+def begun(p: Any, product: Any) -> NadamMoments:
+    """Memory before the first step, the product of momenta in the dtype given."""
+    start = jnp.ones((), product), jnp.zeros((), jnp.int32)
+    return NadamMoments(jnp.zeros_like(p), jnp.zeros_like(p.real), *start)
+
+
+class Nadam(Rule, abstract=True):
+    """NAdam with a momentum that warms up, `μₜ = b1·(1 - 0.96^(t·momentum_decay) / 2)`, and their product."""
+
+    b1: Beta = 0.9
+    b2: Beta = 0.999
+    eps: Hyper = 1e-8
+    momentum_decay: Hyper = 0.004
+    name = "nadam"
+
+    def update(self, g: Any, s: NadamMoments, p: Any, k: Any) -> tuple[Any, NadamMoments]:
+        count, dtype = next_count(s.count), real_dtype(g.dtype)
+        now, after = (jnp.asarray(self.momentum(t), dtype) for t in (count, count + 1))
+        product = s.mu_product * now.astype(s.mu_product.dtype)
+        mu = self.b1 * s.mu + (1 - self.b1) * g
+        nu = self.b2 * s.nu + (1 - self.b2) * abs_sq(g)
+        wide = product.astype(dtype)
+        ahead = (1 - now) / (1 - wide) * g + after / (1 - wide * after) * mu
+        root = jnp.sqrt(nu / jnp.asarray(debias(self.b2, count), dtype))
+        return ahead / (root + self.eps), NadamMoments(mu, nu, product, count)
+
+    def momentum(self, t: Any) -> Any:
+        return self.b1 * (1 - 0.5 * power(0.96, t * self.momentum_decay))
+
+
+class WarmedNadam(Nadam):
+    def init(self, p: Any) -> NadamMoments:
+        return begun(p, real_dtype(p.dtype))

@@ -1,0 +1,78 @@
+"""MindSpore's FTRL, which follows the regularized leader."""
+
+from __future__ import annotations
+
+from typing import Any, NamedTuple
+
+import jax.numpy as jnp
+
+from gradxform.compat.common.float32 import in_float32
+from gradxform.compat.mindspore.assembly import assembled, kernel
+from gradxform.compat.mindspore.checks import floats, is_dynamic, nonnegative_floats, read_learning_rate
+from gradxform.compat.mindspore.groups import listed, said
+from gradxform.core import check
+from gradxform.core.chain import Chain, lift
+from gradxform.core.facts import Facts
+from gradxform.core.hyper import Hyper
+from gradxform.core.rule import Rule
+from gradxform.strategies.lazy import lazy
+
+
+class FollowedLeader(NamedTuple):
+    sum_of_squares: Any
+    linear: Any
+
+
+class Ftrl(Rule):
+    learning_rate: Hyper
+    initial_accum: Hyper
+    lr_power: Hyper
+    l1: Hyper
+    l2: Hyper
+    facts = Facts(needs_params=True, real_only=True)
+
+    def init(self, p: Any) -> FollowedLeader:
+        return FollowedLeader(jnp.full_like(p, self.initial_accum), jnp.zeros_like(p))
+
+    def update(self, g: Any, s: FollowedLeader, p: Any, k: Any) -> tuple[Any, FollowedLeader]:
+        total = s.sum_of_squares + g * g
+        before, now = (n**-self.lr_power / self.learning_rate for n in (s.sum_of_squares, total))
+        linear = s.linear + g - (now - before) * p
+        landed = (jnp.sign(linear) * self.l1 - linear) / (now + 2 * self.l2)
+        return jnp.where(jnp.abs(linear) > self.l1, landed, 0.0) - p, FollowedLeader(total, linear)
+
+
+def ftrl(
+    initial_accum: float = 0.1,
+    learning_rate: float = 0.001,
+    lr_power: float = -0.5,
+    l1: float = 0.0,
+    l2: float = 0.0,
+    use_locking: bool = False,
+    loss_scale: float = 1.0,
+    weight_decay: Any = 0.0,
+    groups: Any = None,
+) -> Chain:
+    """`mindspore.nn.FTRL`: `z <- z + g - (n'^-p - n^-p)/η·w`, `w <- (sign(z)·l1 - z) / (n'^-p/η + 2·l2)`, or 0.
+
+    0 where |z| <= l1; n' = n + g², p = lr_power, η = learning_rate. The CPU kernel takes +l1 where z < 0.
+    Decay acts on every parameter, beta and gamma too. Rows that a sparse gradient does not name rest.
+    Reach: element, row with grad_centralization. State: sum_of_squares (n), linear (z), shaped like p.
+    Raises: TypeError and ValueError as the framework does: the learning rate is one positive number, for all groups.
+    Source: mindspore 2.10, nn/optim/ftrl.py; McMahan et al. 2013, algorithm 1.
+    """
+    nonnegative_floats(initial_accum=initial_accum, l1=l1, l2=l2)
+    floats(lr_power=lr_power)
+    if not lr_power <= 0.0:
+        raise ValueError(f"lr_power must be at most 0, got {lr_power}")
+    check.boolean(use_locking=use_locking)
+    groups = listed(groups)
+    if is_dynamic(read_learning_rate(learning_rate)) or said(groups, "lr"):
+        raise ValueError(f"learning_rate of ftrl must be one number for all groups, got {learning_rate!r}")
+    check.positive(learning_rate=float(learning_rate))
+
+    def body(rate: Any) -> Chain:
+        start, power, shrinkage, shortening = map(in_float32, (initial_accum, lr_power, l1, l2))
+        return kernel(lazy(lift(Ftrl(rate, start, power, shrinkage, shortening))), "ftrl")
+
+    return assembled(body, learning_rate, weight_decay, loss_scale, groups, decayed=None)

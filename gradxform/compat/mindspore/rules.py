@@ -1,0 +1,121 @@
+"""What MindSpore computes that no stage of the library does: epsilon beside √v, decay by rows, kernels that refuse."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import jax.numpy as jnp
+import numpy as np
+
+from gradxform.compat.common.moments import EpsilonHat
+from gradxform.core.arithmetic import debias, rounded
+from gradxform.core.facts import Facts, Station
+from gradxform.core.lens import Wrapper
+from gradxform.core.rows import Rows
+from gradxform.core.rule import Keep, Rule, scaled
+from gradxform.core.value import Child
+from gradxform.optimizers.adam import MaxMoments
+from gradxform.params.select import Selector
+from gradxform.transforms.decay import Decay
+from gradxform.transforms.momentum import Trace, TraceMemory
+
+
+class ScaledDecay(Decay):
+    """L2 decay of a gradient that is still multiplied by the loss scale; of sparse rows, each value row alone."""
+
+    loss_scale: float = 1.0
+    facts = Decay.facts.with_fields(stored_params=True)
+
+    def scalars(self, t: Any) -> Any:
+        decay = self.weight_decay
+        if isinstance(decay, float):
+            return float(np.float32(decay * self.loss_scale))
+        decay = rounded(jnp.asarray(decay, float), jnp.float32)
+        return rounded(decay * float(np.float32(self.loss_scale)), jnp.float32)
+
+    def update(self, g: Any, s: Any, p: Any, k: Any) -> tuple[Any, Any]:
+        return g + k * p.astype(g.dtype), s
+
+    def update_rows(self, g: Rows, s: Any, p: Any, k: Any) -> tuple[Rows, Any]:
+        seen = p.at[g.places()].get(mode="fill", fill_value=0)
+        return g.with_values(g.values + k * seen.astype(g.dtype)), s
+
+
+class EpsilonHatAmsgrad(EpsilonHat):
+    """The same over the running maximum of v, uncorrected, without Nesterov's numerator."""
+
+    name = "amsgrad"
+
+    def init(self, p: Any) -> MaxMoments:
+        return MaxMoments(jnp.zeros_like(p), jnp.zeros_like(p.real), jnp.zeros_like(p.real))
+
+    def scalars(self, t: Any) -> Any:
+        return jnp.sqrt(debias(self.b2, t)) / debias(self.b1, t)
+
+    def remember(self, g: Any, s: MaxMoments, p: Any, k: Any) -> MaxMoments:
+        mu, nu = super().remember(g, s, p, k)
+        return MaxMoments(mu, nu, jnp.maximum(s.nu_max, nu))
+
+    def emit(self, g: Any, s: MaxMoments, p: Any, k: Any) -> Any:
+        return k * s.mu / (jnp.sqrt(s.nu_max) + self.eps)
+
+
+class MomentumKernel(Wrapper):
+    """Momentum whose kernel is float32: a float64 parameter's numbers are rounded to it, operation by operation."""
+
+    rule: Child[Trace]
+
+    def __repr__(self) -> str:
+        return repr(self.rule)
+
+    def advance(self, g: Any, factors: list[Any], s: TraceMemory, p: Any, k: Any, keep: Keep) -> tuple[Any, Any]:
+        if g.dtype != jnp.float64:
+            return self.rule.advance(g, factors, s, p, k, keep)
+        decay, g = self.rule.decay, rounded(scaled(g, factors), jnp.float32)
+        s = keep(TraceMemory(rounded(rounded(decay * s.trace, jnp.float32) + g, jnp.float32)), s)
+        return (g + rounded(decay * s.trace, jnp.float32) if self.rule.nesterov else s.trace), s
+
+
+class LandInFloat32(Rule):
+    """Round where the step lands, as that kernel does."""
+
+    facts = Facts(station=Station.LAND, needs_params=True)
+
+    def update(self, g: Any, s: Any, p: Any, k: Any) -> tuple[Any, Any]:
+        return rounded(rounded(p, jnp.float32) + rounded(g, jnp.float32), jnp.float32) - p, s
+
+
+class Wide(Selector):
+    """The float64 parameters."""
+
+    def matches(self, path: str, leaf: Any) -> bool:
+        return bool(leaf.dtype == jnp.float64)
+
+
+class Kernel(Wrapper):
+    """A rule with the limits of the framework's kernel for it."""
+
+    optimizer: str
+    float64: bool = False
+    sparse: type[Exception] | None = None
+    """What a sparse gradient raises; None where the kernel takes one."""
+
+    def __repr__(self) -> str:
+        return repr(self.rule)
+
+    def init(self, p: Any) -> Any:
+        if p.dtype != jnp.float32 and not self.float64:
+            raise TypeError(f"{self.optimizer} takes parameters of float32 and narrower, got {p.dtype}")
+        return self.rule.init(p)
+
+    def advance(self, g: Any, factors: list[Any], s: Any, p: Any, k: Any, keep: Keep) -> tuple[Any, Any]:
+        if self.sparse is not None and isinstance(g, Rows):
+            raise self.sparse(f"{self.optimizer} with these options takes dense gradients, got {type(g).__name__}")
+        return self.rule.advance(g, factors, s, p, k, keep)
+
+
+class Centralized(Selector):
+    """Where MindSpore's centralisation acts: 2 or more axes, and a second one that is a multiple of 16."""
+
+    def matches(self, path: str, leaf: Any) -> bool:
+        return bool(leaf.ndim > 1 and leaf.shape[1] % 16 == 0)

@@ -1,0 +1,80 @@
+"""MindSpore's SGD and its Momentum."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from gradxform.compat.common.float32 import in_float32
+from gradxform.compat.mindspore.assembly import assembled, kernel
+from gradxform.compat.mindspore.checks import floats, nonnegative_floats
+from gradxform.compat.mindspore.groups import listed, said
+from gradxform.compat.mindspore.rules import LandInFloat32, MomentumKernel, Wide
+from gradxform.core import check
+from gradxform.core.chain import Chain, chain, lift
+from gradxform.core.hyper import Schedule
+from gradxform.transforms.momentum import Trace, trace
+from gradxform.transforms.scale import scale_by_learning_rate
+
+
+def momentum(
+    learning_rate: Any,
+    momentum: float,
+    weight_decay: Any = 0.0,
+    loss_scale: float = 1.0,
+    use_nesterov: bool = False,
+    groups: Any = None,
+) -> Chain:
+    """`mindspore.nn.Momentum`: `v <- momentum·v + g`, `w <- w - learning_rate·v`.
+
+    use_nesterov: `w <- w - learning_rate·(g + momentum·v)`, as documented; the framework's CPU kernel ignores it.
+    learning_rate: see `adam`. A float64 parameter moves in float32 numbers, as there.
+    Reach: element, row with grad_centralization. State: trace, shaped like p.
+    Raises: TypeError, ValueError, KeyError and RuntimeError as the framework does; TypeError for sparse gradients.
+    Source: mindspore 2.10, nn/optim/momentum.py.
+    """
+    floats(momentum=momentum)
+    check.nonnegative(momentum=momentum)
+    check.boolean(use_nesterov=use_nesterov)
+
+    def body(rate: Any) -> Chain:
+        direction = lift(MomentumKernel(Trace(in_float32(momentum), use_nesterov)))
+        step = chain(kernel(direction, "momentum", float64=True, sparse=TypeError), scale_by_learning_rate(rate))
+        return chain(step, lift(LandInFloat32(), Wide()))
+
+    return assembled(body, learning_rate, weight_decay, loss_scale, groups)
+
+
+def sgd(
+    learning_rate: Any = 0.1,
+    momentum: Any = 0.0,
+    dampening: Any = 0.0,
+    weight_decay: Any = 0.0,
+    nesterov: bool = False,
+    loss_scale: float = 1.0,
+    groups: Any = None,
+) -> Chain:
+    """`mindspore.nn.SGD`: `v <- momentum·v + (1 - dampening)·g`, v = g at first, `w <- w - learning_rate·v`.
+
+    nesterov: `g + momentum·v` for v. Without momentum there is no v, and dampening has no effect.
+    Reach: element, row with grad_centralization. State: trace, shaped like p; seen, scalar bool.
+    Raises: as `momentum`; TypeError for a schedule as weight_decay; ValueError for nesterov without momentum, or with
+    dampening.
+    Source: mindspore 2.10, nn/optim/sgd.py.
+    """
+    mu, tau = (float(x) if isinstance(x, int) else x for x in (momentum, dampening))
+    nonnegative_floats(momentum=mu, dampening=tau)
+    check.boolean(nesterov=nesterov)
+    groups = listed(groups)
+    for decay in (weight_decay, *said(groups, "weight_decay")):
+        if isinstance(decay, Schedule):
+            raise TypeError(f"weight_decay of sgd must be a number, got {decay!r} of type {type(decay).__name__}")
+    if nesterov and (mu == 0.0 or tau != 0.0):
+        raise ValueError(f"nesterov needs momentum > 0 and no dampening, got {momentum=} and {dampening=}")
+
+    def body(rate: Any) -> Chain:
+        if mu == 0.0:
+            return kernel(scale_by_learning_rate(rate), "sgd", sparse=TypeError)
+        direction = trace(in_float32(mu), nesterov, dampening=in_float32(tau), first="gradient")
+        return chain(kernel(direction, "sgd", sparse=TypeError), scale_by_learning_rate(rate))
+
+    return assembled(body, learning_rate, weight_decay, loss_scale, groups)

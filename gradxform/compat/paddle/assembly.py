@@ -1,0 +1,125 @@
+"""What paddle's optimizers share: clip, decay, learning-rate factors, groups, and attributes of single parameters."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from typing import Any
+
+from gradxform.compat.common.groups import grouped
+from gradxform.compat.common.unchecked import unchecked
+from gradxform.compat.paddle.attributes import (
+    ClipGradByGlobalNorm,
+    ClipGradByNorm,
+    ClipGradByValue,
+    GradientClip,
+    L1Decay,
+    ParamAttr,
+    Regularizer,
+)
+from gradxform.compat.paddle.checks import (
+    REFUSALS,
+    number,
+    read_attributes,
+    read_clip,
+    read_frozen,
+    read_learning_rate,
+    read_weight_decay,
+)
+from gradxform.compat.paddle.rules import ClipBetween, ClipByNormInFloat32, Elsewhere, FirstOf
+from gradxform.core.chain import Chain, chain, lift
+from gradxform.core.lift import Freeze
+from gradxform.core.rule import Rule
+from gradxform.params.select import Selector
+from gradxform.transforms.clip import ClipByGlobalNorm
+from gradxform.transforms.decay import AddDecayedWeights, AddL1
+from gradxform.transforms.scale import Scale, ScaleByLearningRate
+
+Body = Callable[..., Chain]
+Attributes = Sequence[tuple[Selector, ParamAttr]]
+
+
+def assembled(
+    body: Body,
+    learning_rate: Any,
+    weight_decay: Any,
+    grad_clip: Any,
+    groups: Any,
+    param_attr: Any,
+    frozen: Any,
+    *,
+    coefficient: Callable[[float], float] = float,
+    decoupled: bool = False,
+    rate_inside: bool = False,
+    **own: Any,
+) -> Chain:
+    """What all of these optimizers share, around `body(scaled, **own)`, which makes the direction and scales it.
+
+    coefficient: what an L2 decay's coefficient becomes in the framework. decoupled: the body sees to `weight_decay`.
+    rate_inside: the learning rate is a part of `scaled`, instead of the last stage of all.
+    """
+    rate, attributes = lift(_rate(learning_rate)), _exclusive(read_attributes(param_attr))
+    read_clip(grad_clip)
+    options = {"learning_rate": 1.0, "weight_decay": weight_decay, "grad_clip": grad_clip, **own}
+    if not decoupled:
+        read_weight_decay(weight_decay)
+
+    def make(learning_rate: Any, weight_decay: Any, grad_clip: Any, **own: Any) -> Chain:
+        scaled = _factors(number("learning_rate", learning_rate), attributes if groups is None else ())
+        said = {**own, "weight_decay": weight_decay} if decoupled else own
+        return chain(
+            _clipped(read_clip(grad_clip), attributes),
+            _regularized(None if decoupled else read_weight_decay(weight_decay), attributes, coefficient),
+            body(chain(rate, scaled) if rate_inside else scaled, **said),
+        )
+
+    written = tuple(where for where, _ in read_attributes(param_attr))
+    made = grouped(groups, options, make, REFUSALS, written)
+    held = [where for where in (read_frozen(frozen),) if where is not None]
+    held += [where for where, attribute in attributes if not attribute.trainable]
+    return chain(Chain(tuple(map(Freeze, held))), made, chain() if rate_inside else rate)
+
+
+def _rate(learning_rate: Any) -> Rule:
+    return unchecked(ScaleByLearningRate(0.0), learning_rate=read_learning_rate(learning_rate))
+
+
+def _exclusive(attributes: Attributes) -> Attributes:
+    """The same attributes, each for the parameters that no earlier one takes."""
+    wheres = tuple(where for where, _ in attributes)
+    return tuple((FirstOf(wheres[:i], where), attribute) for i, (where, attribute) in enumerate(attributes))
+
+
+def _clipped(clip: GradientClip | None, attributes: Attributes) -> Chain:
+    if clip is None:
+        return chain()
+    spared = tuple(where for where, attribute in attributes if not attribute.need_clip)
+    return lift(_clip_rule(clip), Elsewhere(spared) if spared else None)
+
+
+def _clip_rule(clip: GradientClip) -> Rule:
+    if isinstance(clip, ClipGradByValue):
+        return ClipBetween(clip.min, clip.max)
+    if isinstance(clip, ClipGradByNorm):
+        return ClipByNormInFloat32(clip.clip_norm)
+    assert isinstance(clip, ClipGradByGlobalNorm)
+    return unchecked(ClipByGlobalNorm(1.0), max_norm=clip.clip_norm)
+
+
+def _regularized(decay: Regularizer | None, attributes: Attributes, coefficient: Callable[[float], float]) -> Chain:
+    own = [(where, attribute.regularizer) for where, attribute in attributes if attribute.regularizer is not None]
+    rest = Elsewhere(tuple(where for where, _ in own)) if own else None
+    return chain(*(_decay(x, where, coefficient) for where, x in [(rest, decay), *own]))
+
+
+def _decay(decay: Regularizer | None, where: Selector | None, coefficient: Callable[[float], float]) -> Chain:
+    if decay is None or decay.coeff == 0.0:
+        return chain()
+    if isinstance(decay, L1Decay):
+        return lift(unchecked(AddL1(0.0), l1=decay.coeff), where)
+    return lift(unchecked(AddDecayedWeights(0.0), weight_decay=coefficient(decay.coeff)), where)
+
+
+def _factors(factor: Any, attributes: Attributes) -> Chain:
+    """The factor of a group on the learning rate, or those of single parameters."""
+    own = [(where, attribute.learning_rate) for where, attribute in attributes]
+    return chain(*(lift(Scale(x), where) for where, x in [(None, factor), *own] if x != 1.0))

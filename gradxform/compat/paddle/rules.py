@@ -1,0 +1,171 @@
+"""What paddle computes that no stage of the library does."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any, NamedTuple
+
+import jax.numpy as jnp
+
+from gradxform.compat.common.float32 import in_float32
+from gradxform.core import check
+from gradxform.core.arithmetic import abs_sq, real_dtype
+from gradxform.core.facts import Facts, Reach, Station
+from gradxform.core.hyper import Beta, Hyper, hyper_fields, replace_hyper
+from gradxform.core.lens import Wrapper
+from gradxform.core.rule import Factor, Rule
+from gradxform.params.select import Selector
+
+
+class ClipBetween(Rule):
+    """`min(max(g, low), high)`."""
+
+    low: float
+    high: float
+    facts = Facts(station=Station.CLEANSE, real_only=True)
+
+    def update(self, g: Any, s: Any, p: Any, k: Any) -> tuple[Any, Any]:
+        return jnp.minimum(jnp.maximum(g, self.low), self.high), s
+
+
+class ClipByNormInFloat32(Factor):
+    """A clip by each array's norm, for which the framework has no float64 kernel."""
+
+    max_norm: Hyper
+    name = "clip_by_norm"
+    facts = Facts(reach=Reach.ARRAY, station=Station.CLEANSE)
+
+    def check(self) -> None:
+        check.positive(max_norm=self.max_norm)
+
+    def factor(self, g: Any, p: Any, k: Any) -> Any:
+        return jnp.minimum(1.0, self.max_norm / jnp.sqrt(jnp.sum(abs_sq(g))))
+
+    def init(self, p: Any) -> None:
+        if p.dtype == jnp.float64:
+            raise RuntimeError(f"ClipGradByNorm takes parameters of float32, got {p.dtype}; take ClipGradByGlobalNorm")
+
+
+class PoweredMoments(NamedTuple):
+    mu: Any
+    nu: Any
+    b1_power: Any
+    b2_power: Any
+
+
+class PoweredMaxMoments(NamedTuple):
+    mu: Any
+    nu: Any
+    nu_max: Any
+    b1_power: Any
+    b2_power: Any
+
+
+class PoweredInfinityMoments(NamedTuple):
+    mu: Any
+    nu: Any
+    b1_power: Any
+
+
+class PoweredAdam(Rule):
+    """Adam by powers of the betas that are multiplied up, as they round, at the steps of their parameter.
+
+    amsgrad: for v the running maximum of v, taken before the correction.
+    """
+
+    b1: Beta = 0.9
+    b2: Beta = 0.999
+    eps: Hyper = 1e-8
+    amsgrad: bool = False
+    name = "adam"
+
+    def init(self, p: Any) -> Any:
+        one = jnp.ones((), real_dtype(p.dtype))
+        powers = {"b1_power": self.b1 * one, "b2_power": self.b2 * one}
+        if self.amsgrad:
+            return PoweredMaxMoments(jnp.zeros_like(p), jnp.zeros_like(p.real), jnp.zeros_like(p.real), **powers)
+        return PoweredMoments(jnp.zeros_like(p), jnp.zeros_like(p.real), **powers)
+
+    def update(self, g: Any, s: Any, p: Any, k: Any) -> tuple[Any, Any]:
+        mu = self.b1 * s.mu + (1 - self.b1) * g
+        nu = self.b2 * s.nu + (1 - self.b2) * abs_sq(g)
+        new = s._replace(mu=mu, nu=nu, b1_power=self.b1 * s.b1_power, b2_power=self.b2 * s.b2_power)
+        if self.amsgrad:
+            nu = jnp.maximum(s.nu_max, nu)
+            new = new._replace(nu_max=nu)
+        root = jnp.sqrt(1 - s.b2_power)
+        return root / (1 - s.b1_power) * mu / (jnp.sqrt(nu) + self.eps * root), new
+
+
+class PoweredAdamax(Rule):
+    """AdaMax by such a power, with epsilon added to the old maximum: `u <- max(|g|, b2·u + eps)`."""
+
+    b1: Beta = 0.9
+    b2: Beta = 0.999
+    eps: Hyper = 1e-8
+    name = "adamax"
+
+    def init(self, p: Any) -> PoweredInfinityMoments:
+        one = jnp.ones((), real_dtype(p.dtype))
+        return PoweredInfinityMoments(jnp.zeros_like(p), jnp.zeros_like(p.real), self.b1 * one)
+
+    def update(self, g: Any, s: PoweredInfinityMoments, p: Any, k: Any) -> tuple[Any, PoweredInfinityMoments]:
+        mu = self.b1 * s.mu + (1 - self.b1) * g
+        nu = jnp.maximum(jnp.abs(g), self.b2 * s.nu + self.eps)
+        return mu / (1 - s.b1_power) / nu, PoweredInfinityMoments(mu, nu, self.b1 * s.b1_power)
+
+
+class InItsDtype(Wrapper):
+    """A rule whose numbers are rounded to float32, except for float64 parameters."""
+
+    def __repr__(self) -> str:
+        return repr(self.rule)
+
+    def for_leaf(self, path: str, p: Any) -> Rule:
+        rule = self.rule.for_leaf(path, p)
+        if p.dtype == jnp.float64:
+            return rule
+        return replace_hyper(rule, {name: in_float32(x) for name, x in hyper_fields(rule).items()})  # type: ignore[no-any-return]
+
+
+class Parameter(NamedTuple):
+    """What paddle hands to a user's function of a parameter: its name, here its path, and the like."""
+
+    name: str
+    shape: tuple[int, ...]
+    dtype: Any
+
+
+class ByParameter(Selector):
+    """The parameters for which a user's function of one holds; it may match nothing."""
+
+    function: Callable[[Any], Any]
+    by_name: bool = False
+
+    def __repr__(self) -> str:
+        return getattr(self.function, "__name__", repr(self.function))
+
+    def matches(self, path: str, leaf: Any) -> bool:
+        return bool(self.function(path if self.by_name else Parameter(path, tuple(leaf.shape), leaf.dtype)))
+
+
+class Elsewhere(Selector):
+    """The parameters that none of some selectors takes; it may match nothing."""
+
+    parts: tuple[Selector, ...]
+
+    def matches(self, path: str, leaf: Any) -> bool:
+        return not any(part.matches(path, leaf) for part in self.parts)
+
+
+class FirstOf(Selector):
+    """The parameters of one selector that none of the earlier ones takes; it may match nothing."""
+
+    earlier: tuple[Selector, ...]
+    part: Selector
+
+    def __repr__(self) -> str:
+        return repr(self.part)
+
+    def matches(self, path: str, leaf: Any) -> bool:
+        return self.part.matches(path, leaf) and Elsewhere(self.earlier).matches(path, leaf)

@@ -1,0 +1,73 @@
+"""paddle's SGD and its Momentum."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from gradxform.compat.common.float32 import in_float32
+from gradxform.compat.common.unchecked import unchecked
+from gradxform.compat.paddle.assembly import assembled
+from gradxform.compat.paddle.checks import number
+from gradxform.core.chain import Chain, chain, lift
+from gradxform.transforms.momentum import Trace
+
+
+def momentum(
+    learning_rate: Any = 0.001,
+    momentum: Any = 0.9,
+    use_nesterov: bool = False,
+    weight_decay: Any = None,
+    grad_clip: Any = None,
+    groups: Any = None,
+    *,
+    param_attr: Any = None,
+    frozen: Any = None,
+) -> Chain:
+    """`paddle.optimizer.Momentum`: `v <- momentum·v + g`, `w <- w - learning_rate·v`, or `g + momentum·v` for v.
+
+    learning_rate: a float, a schedule, or one of `compat.paddle_schedules`. weight_decay: a number (L2), `L1Decay`,
+    `L2Decay` or None, which joins g behind grad_clip: `ClipGradByValue`, `ClipGradByNorm` or `ClipGradByGlobalNorm`.
+    groups: a list of dicts with `params` (see the page "Optimizers of other frameworks") and any of the arguments; in
+    them `learning_rate` is a factor on the optimizer's. A global norm is taken for each group.
+    param_attr: `{regular expression or selector: ParamAttr(...)}`. frozen: parameters that stay (`no_grad_set`).
+    momentum and the coefficient of L2 decay are rounded to float32, also for float64 parameters, as there.
+    Reach: element; array or tree with a clip by norm. State: trace, shaped like p.
+    Raises: TypeError, ValueError and so on as paddle does.
+    Source: paddle 3.3.1, optimizer/momentum.py.
+    """
+    number("momentum", momentum)
+
+    def body(scaled: Chain, momentum: Any, use_nesterov: Any) -> Chain:
+        mu = in_float32(number("momentum", momentum))
+        return chain(lift(unchecked(Trace(0.0, bool(use_nesterov)), decay=mu)), scaled)
+
+    return assembled(
+        body,
+        learning_rate,
+        weight_decay,
+        grad_clip,
+        groups,
+        param_attr,
+        frozen,
+        coefficient=in_float32,
+        momentum=momentum,
+        use_nesterov=use_nesterov,
+    )
+
+
+def sgd(
+    learning_rate: Any = 0.001,
+    weight_decay: Any = None,
+    grad_clip: Any = None,
+    groups: Any = None,
+    *,
+    param_attr: Any = None,
+    frozen: Any = None,
+) -> Chain:
+    """`paddle.optimizer.SGD`: `w <- w - learning_rate·g`; arguments as in `momentum`.
+
+    Reach: element; array or tree with a clip by norm. State: none.
+    Raises: as `momentum`.
+    Source: paddle 3.3.1, optimizer/sgd.py.
+    """
+    return assembled(lambda scaled: scaled, learning_rate, weight_decay, grad_clip, groups, param_attr, frozen)

@@ -1,0 +1,35 @@
+"""torch's optimizers as they execute, with its arguments, checks and parameter groups.
+
+`torch.optim.SGD(model.parameters(), lr=0.1)` is `sgd(lr=0.1)` here: the parameters arrive at `init`. Flags that choose
+an implementation (`foreach`, `fused`, `capturable`, `differentiable`) change no number there and are not here.
+"""
+
+from __future__ import annotations
+
+from gradxform.compat.torch.adadelta import adadelta
+from gradxform.compat.torch.adagrad import adagrad
+from gradxform.compat.torch.adam import adam, adamax, adamw, nadam, radam, sparse_adam
+from gradxform.compat.torch.asgd import asgd
+from gradxform.compat.torch.lbfgs import lbfgs
+from gradxform.compat.torch.rmsprop import rmsprop
+from gradxform.compat.torch.rprop import rprop
+from gradxform.compat.torch.sgd import sgd
+from gradxform.compat.torch.state import load_state, save_state
+
+__all__ = [
+    "adadelta",
+    "adagrad",
+    "adam",
+    "adamax",
+    "adamw",
+    "asgd",
+    "lbfgs",
+    "load_state",
+    "nadam",
+    "radam",
+    "rmsprop",
+    "rprop",
+    "save_state",
+    "sgd",
+    "sparse_adam",
+]

@@ -1,0 +1,40 @@
+"""torch's Adadelta."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from gradxform.compat.common.groups import grouped
+from gradxform.compat.common.own_clock import own_clock
+from gradxform.compat.common.unchecked import unchecked
+from gradxform.compat.torch.checks import REFUSALS, nonnegative, number, seen
+from gradxform.compat.torch.stages import assembled
+from gradxform.core.chain import Chain
+from gradxform.optimizers.adadelta import ScaleByAdadelta
+
+
+def adadelta(
+    lr: Any = 1.0,
+    rho: Any = 0.9,
+    eps: Any = 1e-6,
+    weight_decay: Any = 0,
+    *,
+    maximize: bool = False,
+    groups: Any = None,
+) -> Chain:
+    """`torch.optim.Adadelta`: `gx.adadelta` with torch's arguments.
+
+    Reach: element. State: e_g, e_x, shaped like p; count, int32 scalar.
+    Raises: TypeError, ValueError, KeyError as torch does; RuntimeError for a sparse gradient.
+    Source: torch 2.13, optim/adadelta.py.
+    """
+    nonnegative(lr=lr, rho=rho, eps=eps, weight_decay=weight_decay)
+    if (value := seen(number("rho", rho))) is not None and value > 1.0:
+        raise ValueError(f"rho must be in [0, 1], got {value}")
+    options = {"lr": lr, "rho": rho, "eps": eps, "weight_decay": weight_decay, "maximize": maximize}
+    return grouped(groups, options, _adadelta, REFUSALS)
+
+
+def _adadelta(rho: Any, eps: Any, **rest: Any) -> Chain:
+    rule = unchecked(ScaleByAdadelta(), rho=number("rho", rho), eps=number("eps", eps))
+    return assembled("adadelta", own_clock(rule), **rest)

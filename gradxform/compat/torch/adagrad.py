@@ -1,0 +1,44 @@
+"""torch's Adagrad."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from gradxform.compat.common.groups import grouped
+from gradxform.compat.common.moments import EpsilonBesideRss
+from gradxform.compat.common.own_clock import own_clock
+from gradxform.compat.common.unchecked import unchecked
+from gradxform.compat.torch.checks import REFUSALS, nonnegative, number
+from gradxform.compat.torch.stages import decayed, stepped, turned
+from gradxform.core.chain import Chain, chain
+
+
+def adagrad(
+    lr: Any = 1e-2,
+    lr_decay: Any = 0,
+    weight_decay: Any = 0,
+    initial_accumulator_value: Any = 0,
+    eps: Any = 1e-10,
+    *,
+    maximize: bool = False,
+    groups: Any = None,
+) -> Chain:
+    """`torch.optim.Adagrad`: `a <- a + g²`, `w <- w - lr / (1 + (t-1)·lr_decay)·g / (√a + eps)`.
+
+    Reach: element. State: sum_of_squares (a), shaped like p; count, int32 scalar.
+    Raises: TypeError, ValueError, KeyError as torch does.
+    Source: torch 2.13, optim/adagrad.py.
+    """
+    nonnegative(lr=lr, lr_decay=lr_decay, weight_decay=weight_decay)
+    nonnegative(initial_accumulator_value=initial_accumulator_value, eps=eps)
+    options = {"lr": lr, "lr_decay": lr_decay, "weight_decay": weight_decay, "eps": eps, "maximize": maximize}
+    return grouped(groups, {**options, "initial_accumulator_value": initial_accumulator_value}, _adagrad, REFUSALS)
+
+
+def _adagrad(
+    lr: Any, lr_decay: Any, weight_decay: Any, initial_accumulator_value: Any, eps: Any, maximize: Any
+) -> Chain:
+    numbers = {"eps": number("eps", eps), "rate_decay": number("lr_decay", lr_decay)}
+    start = number("initial_accumulator_value", initial_accumulator_value)
+    rule = unchecked(EpsilonBesideRss(), initial_accumulator_value=start, **numbers)
+    return chain(turned(maximize), decayed(weight_decay), own_clock(rule), stepped(lr))

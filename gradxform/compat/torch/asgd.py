@@ -1,0 +1,39 @@
+"""torch's ASGD, averaged descent."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from gradxform.compat.common.groups import grouped
+from gradxform.compat.common.unchecked import unchecked
+from gradxform.compat.torch.checks import REFUSALS, nonnegative, number
+from gradxform.compat.torch.rules import Asgd
+from gradxform.compat.torch.stages import assembled
+from gradxform.core.chain import Chain, lift
+
+
+def asgd(
+    lr: Any = 1e-2,
+    lambd: Any = 1e-4,
+    alpha: Any = 0.75,
+    t0: Any = 1e6,
+    weight_decay: Any = 0,
+    maximize: bool = False,
+    *,
+    groups: Any = None,
+) -> Chain:
+    """`torch.optim.ASGD`: `w <- w·(1 - lambd·η) - η·g`, `η <- lr / (1 + lambd·lr·t)^alpha`, and the average ax of w.
+
+    From step t0 on, ax is the mean of the iterates since; before, the last one. `eval_params` gives it.
+    Reach: element. State: ax, shaped like p; eta, mu, float32 scalars; count, int32 scalar.
+    Raises: TypeError, ValueError, KeyError as torch does; RuntimeError for a sparse gradient.
+    Source: torch 2.13, optim/asgd.py; Polyak, Juditsky 1992.
+    """
+    nonnegative(lr=lr, weight_decay=weight_decay)
+    options = {"lr": lr, "lambd": lambd, "alpha": alpha, "t0": t0, "weight_decay": weight_decay, "maximize": maximize}
+    return grouped(groups, options, _asgd, REFUSALS)
+
+
+def _asgd(lr: Any, lambd: Any, alpha: Any, t0: Any, **rest: Any) -> Chain:
+    numbers = {"lambd": number("lambd", lambd), "alpha": number("alpha", alpha), "t0": number("t0", t0)}
+    return assembled("asgd", lift(unchecked(Asgd(), learning_rate=number("lr", lr), **numbers)), **rest)

@@ -1,0 +1,65 @@
+"""What torch's optimizers accept: the same exception for the same bad argument."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from typing import Any
+
+import jax
+import numpy as np
+
+from gradxform.compat.common.groups import Refusals
+from gradxform.core.hyper import Schedule, Tunable, coerce
+
+REFUSALS = Refusals(empty=ValueError, element=TypeError, nameless=KeyError)
+
+
+def number(name: str, x: Any) -> Any:
+    """A hyperparameter as torch takes it: a number, an array of one element; and a schedule or tunable.
+
+    Raises: TypeError for another kind, lists too; ValueError for an array of several elements.
+    """
+    if isinstance(x, jax.core.Tracer | Schedule | Tunable):
+        return x
+    if isinstance(x, jax.Array | np.ndarray):
+        if x.size != 1:
+            raise ValueError(f"{name} must have one element, got an array of shape {x.shape}")
+        return coerce(name, x.reshape(()))
+    if isinstance(x, bool):
+        return float(x)
+    if isinstance(x, Iterable) and not callable(x):
+        raise TypeError(f"{name} must be a number or a schedule, got {x!r} of type {type(x).__name__}")
+    return coerce(name, x)
+
+
+def nonnegative(**named: Any) -> None:
+    """Refuse numbers below 0; NaN and infinity pass, as in torch."""
+    for name, x in named.items():
+        if (value := seen(number(name, x))) is not None and value < 0.0:
+            raise ValueError(f"{name} must be at least 0, got {value}")
+
+
+def positive(**named: Any) -> None:
+    for name, x in named.items():
+        if (value := seen(number(name, x))) is not None and not value > 0.0:
+            raise ValueError(f"{name} must be positive, got {value}")
+
+
+def pair(name: str, x: Any) -> tuple[Any, Any]:
+    """Two numbers under one name. Raises: TypeError for what has no two entries."""
+    if isinstance(x, str) or not isinstance(x, Sequence) or len(x) != 2:
+        raise TypeError(f"{name} must be a pair of numbers, got {x!r} of type {type(x).__name__}")
+    return number(f"{name}[0]", x[0]), number(f"{name}[1]", x[1])
+
+
+def fractions(name: str, x: Any) -> None:
+    """Refuse a pair of decay rates outside [0, 1)."""
+    for i, part in enumerate(pair(name, x)):
+        if (value := seen(part)) is not None and not 0.0 <= value < 1.0:
+            raise ValueError(f"{name}[{i}] must be in [0, 1), got {value}")
+
+
+def seen(x: Any) -> float | None:
+    """The number that can be checked now: none where it is a schedule or a tracer."""
+    x = x.initial if isinstance(x, Tunable) else x
+    return x if isinstance(x, float) else None

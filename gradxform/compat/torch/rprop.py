@@ -1,0 +1,44 @@
+"""torch's Rprop."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from gradxform.compat.common.groups import grouped
+from gradxform.compat.common.own_clock import own_clock
+from gradxform.compat.common.unchecked import unchecked
+from gradxform.compat.torch.checks import REFUSALS, nonnegative, number, pair, seen
+from gradxform.compat.torch.rules import TorchRprop
+from gradxform.compat.torch.stages import assembled
+from gradxform.core.chain import Chain, chain, lift
+from gradxform.optimizers.rprop import ScaleByRprop
+from gradxform.transforms.scale import Scale
+
+
+def rprop(
+    lr: Any = 1e-2,
+    etas: Any = (0.5, 1.2),
+    step_sizes: Any = (1e-6, 50),
+    *,
+    maximize: bool = False,
+    groups: Any = None,
+) -> Chain:
+    """`torch.optim.Rprop`: `gx.rprop` with torch's arguments; `lr` is the first size of a step.
+
+    Reach: element. State: step_size, prev, shaped like p; count, int32 scalar.
+    Raises: TypeError, ValueError, KeyError as torch does; RuntimeError for a sparse gradient.
+    Source: torch 2.13, optim/rprop.py.
+    """
+    nonnegative(lr=lr)
+    minus, plus = map(seen, pair("etas", etas))
+    if minus is not None and plus is not None and not 0.0 < minus < 1.0 < plus:
+        raise ValueError(f"etas must be one below 1 and one above it, got {etas!r}")
+    options = {"lr": lr, "etas": etas, "step_sizes": step_sizes, "maximize": maximize}
+    return grouped(groups, options, _rprop, REFUSALS)
+
+
+def _rprop(lr: Any, etas: Any, step_sizes: Any, maximize: Any) -> Chain:
+    (minus, plus), (least, most) = pair("etas", etas), pair("step_sizes", step_sizes)
+    numbers = {"eta_minus": minus, "eta_plus": plus, "min_step_size": least, "max_step_size": most}
+    rule = TorchRprop(unchecked(ScaleByRprop(0.0), learning_rate=number("lr", lr), **numbers))
+    return assembled("rprop", chain(own_clock(rule), lift(Scale(-1.0))), maximize=maximize)

@@ -1,0 +1,99 @@
+"""What torch computes that no other framework here does: maxima corrected late, averaged descent."""
+
+from __future__ import annotations
+
+from typing import Any, NamedTuple
+
+import jax.numpy as jnp
+
+from gradxform.compat.common.moments import Nadam, NadamMoments, begun
+from gradxform.core.arithmetic import abs_sq, debias, next_count, real_dtype
+from gradxform.core.facts import Facts
+from gradxform.core.hyper import Beta, Hyper, hyper_fields
+from gradxform.core.lens import Wrapper
+from gradxform.core.rule import Halves, Keep, Rule
+from gradxform.optimizers.adam import MaxMoments
+from gradxform.optimizers.rprop import StepSizes
+
+
+class LateCorrectedAmsgrad(Halves):
+    """AMSGrad with the maximum of v before its correction: `x <- max(x, v)`, `u = m̂ / (√(x / (1 - b2ᵗ)) + eps)`."""
+
+    b1: Beta = 0.9
+    b2: Beta = 0.999
+    eps: Hyper = 1e-8
+    name = "amsgrad"
+
+    def init(self, p: Any) -> MaxMoments:
+        return MaxMoments(jnp.zeros_like(p), jnp.zeros_like(p.real), jnp.zeros_like(p.real))
+
+    def scalars(self, t: Any) -> Any:
+        return debias(self.b1, t), debias(self.b2, t)
+
+    def remember(self, g: Any, s: MaxMoments, p: Any, k: Any) -> MaxMoments:
+        mu = self.b1 * s.mu + (1 - self.b1) * g
+        nu = self.b2 * s.nu + (1 - self.b2) * abs_sq(g)
+        return MaxMoments(mu, nu, jnp.maximum(s.nu_max, nu))
+
+    def emit(self, g: Any, s: MaxMoments, p: Any, k: Any) -> Any:
+        c1, c2 = k
+        return s.mu / c1 / (jnp.sqrt(s.nu_max / c2) + self.eps)
+
+
+class TorchNadam(Nadam):
+    """NAdam whose product of momenta is float32 for every parameter."""
+
+    name = "nadam"
+
+    def init(self, p: Any) -> NadamMoments:
+        return begun(p, jnp.float32)
+
+
+class TorchRprop(Wrapper):
+    """Rprop whose steps start from the rate at the first gradient that their parameter has."""
+
+    def __repr__(self) -> str:
+        return repr(self.rule)
+
+    def scalars(self, t: Any, **extra: Any) -> Any:
+        return t == 1
+
+    def advance(self, g: Any, factors: list[Any], s: StepSizes, p: Any, k: Any, keep: Keep) -> tuple[Any, StepSizes]:
+        first = jnp.asarray(hyper_fields(self.rule)["learning_rate"], s.step_size.dtype)
+        begun = s._replace(step_size=jnp.where(k, first, s.step_size))
+        return self.rule.advance(g, factors, begun, p, None, lambda new, old: keep(new, s))
+
+
+class AveragedDescent(NamedTuple):
+    ax: Any
+    eta: Any
+    mu: Any
+    count: Any
+
+
+class Asgd(Rule):
+    """Descent with decay and a falling rate η, and the average of where it has been, with weight μ."""
+
+    learning_rate: Hyper = 1e-2
+    lambd: Hyper = 1e-4
+    alpha: Hyper = 0.75
+    t0: Hyper = 1e6
+    name = "asgd"
+    facts = Facts(needs_params=True)
+
+    def init(self, p: Any) -> AveragedDescent:
+        eta = jnp.asarray(self.learning_rate, jnp.float32)
+        return AveragedDescent(jnp.zeros_like(p), eta, jnp.ones((), jnp.float32), jnp.zeros((), jnp.int32))
+
+    def update(self, g: Any, s: AveragedDescent, p: Any, k: Any) -> tuple[Any, AveragedDescent]:
+        dtype, count = real_dtype(g.dtype), next_count(s.count)
+        first = jnp.asarray(self.learning_rate, jnp.float32)
+        eta, mu = jnp.where(count == 1, first, s.eta).astype(dtype), s.mu.astype(dtype)
+        u = -(self.lambd * eta) * p - eta * g
+        ax = jnp.where(s.mu == 1.0, p + u, s.ax + (p + u - s.ax) * mu)
+        eta = self.learning_rate / (1 + self.lambd * self.learning_rate * count) ** self.alpha
+        mu = 1 / jnp.maximum(1.0, count - self.t0)
+        return u, AveragedDescent(ax, jnp.asarray(eta, dtype), jnp.asarray(mu, dtype), count)
+
+    def evaluate(self, p: Any, s: AveragedDescent, t: Any) -> Any:
+        return jnp.where(s.count > 0, s.ax, p)

@@ -1,0 +1,46 @@
+"""The schedulers of `torch.optim.lr_scheduler` that have a closed form, as values.
+
+Where torch takes the optimizer, these take its rate: `StepLR(opt, 30)` of an optimizer with `lr=0.1` is
+`StepLR(0.1, 30)` here, and stands where the rate stands: `sgd(lr=StepLR(0.1, 30))`. `OneCycleLR` and `CyclicLR`,
+which replace the optimizer's rate, take none. Step t = 1, 2, ... has the rate after t - 1 calls of `scheduler.step()`;
+`last_epoch` is not needed, since the count lives in the optimizer's state.
+"""
+
+from __future__ import annotations
+
+from gradxform.compat.torch.schedules.combined import ChainedScheduler, SequentialLR
+from gradxform.compat.torch.schedules.cycles import (
+    CosineAnnealingLR,
+    CosineAnnealingWarmRestarts,
+    CyclicLR,
+    OneCycleLR,
+)
+from gradxform.compat.torch.schedules.decays import (
+    ConstantLR,
+    ExponentialLR,
+    LambdaLR,
+    LinearLR,
+    MultiplicativeLR,
+    MultiStepLR,
+    PolynomialLR,
+    StepLR,
+    TorchSchedule,
+)
+
+__all__ = [
+    "ChainedScheduler",
+    "ConstantLR",
+    "CosineAnnealingLR",
+    "CosineAnnealingWarmRestarts",
+    "CyclicLR",
+    "ExponentialLR",
+    "LambdaLR",
+    "LinearLR",
+    "MultiStepLR",
+    "MultiplicativeLR",
+    "OneCycleLR",
+    "PolynomialLR",
+    "SequentialLR",
+    "StepLR",
+    "TorchSchedule",
+]

@@ -1,0 +1,186 @@
+"""torch's schedulers that multiply the rate by a factor of the step."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable
+from typing import Any, ClassVar
+
+from gradxform.compat.common.schedules import FrameworkSchedule, RunningProduct, python_function
+from gradxform.core import check
+from gradxform.core.hyper import Beta, Hyper, Schedule
+from gradxform.schedules import exponential_decay, linear_schedule, polynomial_schedule, step_decay
+from gradxform.schedules.piecewise import Held
+
+
+class TorchSchedule(FrameworkSchedule):
+    """Base of the schedulers here. `chains` marks those that only multiply the rate that they find."""
+
+    chains: ClassVar[bool] = False
+
+    @property
+    def momentum(self) -> Schedule | None:
+        """The momentum (or first beta) that the scheduler sets beside the rate, or None if it sets none."""
+        return None
+
+
+class StepLR(TorchSchedule):
+    """Multiply the rate by `gamma` every `step_size` steps: `lr gamma^floor(k/step_size)`.
+
+    Raises: TypeError or ValueError if `step_size` is below 1 or `gamma` is not positive.
+    """
+
+    lr: Hyper
+    step_size: int
+    gamma: Beta = 0.1
+    chains = True
+
+    def check(self) -> None:
+        check.integer(1, step_size=self.step_size)
+        check.positive(gamma=self.gamma)
+
+    def schedule(self) -> Schedule:
+        return step_decay(self.lr, self.step_size, self.gamma)
+
+
+class MultiStepLR(TorchSchedule):
+    """Multiply the rate by `gamma` at each milestone, twice at one given twice: `lr gamma^(milestones ≤ k)`.
+
+    Raises: TypeError or ValueError if `milestones` is no sequence of integers.
+    """
+
+    lr: Hyper
+    milestones: Iterable[int]
+    gamma: Hyper = 0.1
+    chains = True
+
+    def check(self) -> None:
+        milestones = step_list(self.milestones)
+        object.__setattr__(self, "milestones", tuple(sorted(milestones)))
+
+    def schedule(self) -> Schedule:
+        milestones = tuple(self.milestones)
+        return Held(milestones, tuple(self.lr * self.gamma**i for i in range(len(milestones) + 1)))
+
+
+def step_list(x: Any) -> tuple[int, ...]:
+    if isinstance(x, str) or not isinstance(x, Iterable):
+        raise TypeError(f"milestones must be a sequence of integers, got {x!r} of type {type(x).__name__}")
+    milestones = tuple(x)
+    check.integer(0, **{f"milestones[{i}]": m for i, m in enumerate(milestones)})
+    return tuple(map(int, milestones))
+
+
+class ConstantLR(TorchSchedule):
+    """Multiply the rate by `factor` until step `total_iters`: `lr factor` for k < total_iters, else `lr`.
+
+    With `total_iters=0` the factor stays for ever, as torch executes it.
+    Raises: TypeError or ValueError if `factor` is outside [0, 1] or `total_iters` is below 0.
+    """
+
+    lr: Hyper
+    factor: Hyper = 1.0 / 3
+    total_iters: int = 5
+    chains = True
+
+    def check(self) -> None:
+        check.unit(factor=self.factor)
+        check.integer(0, total_iters=self.total_iters)
+
+    def schedule(self) -> Schedule:
+        if self.total_iters == 0:
+            return Held((), (self.lr * self.factor,))
+        return Held((self.total_iters,), (self.lr * self.factor, self.lr))
+
+
+class LinearLR(TorchSchedule):
+    """Scale the rate by a factor that goes from `start_factor` to `end_factor` in a straight line.
+
+    Raises: TypeError or ValueError if `start_factor` is outside (0, 1], `end_factor` outside [0, 1],
+    or `total_iters` below 0.
+    """
+
+    lr: Hyper
+    start_factor: Hyper = 1.0 / 3
+    end_factor: Hyper = 1.0
+    total_iters: int = 5
+    chains = True
+
+    def check(self) -> None:
+        check.positive(start_factor=self.start_factor)
+        check.unit(start_factor=self.start_factor, end_factor=self.end_factor)
+        check.integer(0, total_iters=self.total_iters)
+
+    def schedule(self) -> Schedule:
+        return linear_schedule(self.lr * self.start_factor, self.lr * self.end_factor, self.total_iters)
+
+
+class ExponentialLR(TorchSchedule):
+    """Multiply the rate by `gamma` every step: `lr gamma^k`.
+
+    Raises: TypeError or ValueError if `gamma` is not positive.
+    """
+
+    lr: Hyper
+    gamma: Beta
+    chains = True
+
+    def check(self) -> None:
+        check.positive(gamma=self.gamma)
+
+    def schedule(self) -> Schedule:
+        return exponential_decay(self.lr, 1, self.gamma)
+
+
+class PolynomialLR(TorchSchedule):
+    """Decay the rate to zero along a power: `lr (1 - min(k, total_iters)/total_iters)^power`.
+
+    Raises: TypeError or ValueError if `total_iters` or `power` is below 0.
+    """
+
+    lr: Hyper
+    total_iters: int = 5
+    power: Hyper = 1.0
+    chains = True
+
+    def check(self) -> None:
+        check.integer(0, total_iters=self.total_iters)
+        check.nonnegative(power=self.power)
+
+    def schedule(self) -> Schedule:
+        return polynomial_schedule(self.lr, 0.0, self.power, self.total_iters)
+
+
+class LambdaLR(TorchSchedule):
+    """Multiply the rate by a function of the step: `lr lr_lambda(k)`.
+
+    A function that cannot be traced (one with `if`, say) runs on the host.
+    Raises: TypeError if `lr_lambda` is no function.
+    """
+
+    lr: Hyper
+    lr_lambda: Callable[[Any], Any]
+
+    def check(self) -> None:
+        object.__setattr__(self, "lr_lambda", python_function("lr_lambda", self.lr_lambda))
+
+    def at(self, count: Any) -> Any:
+        return self.lr * self.lr_lambda(count)
+
+
+class MultiplicativeLR(TorchSchedule):
+    """Multiply the rate by a function of each step in turn: `lr f(1) f(2) ... f(k)`.
+
+    The product is taken anew at every step, at a cost of k evaluations. A function that cannot be traced runs
+    on the host.
+    Raises: TypeError if `lr_lambda` is no function.
+    """
+
+    lr: Hyper
+    lr_lambda: Callable[[Any], Any]
+    chains = True
+
+    def check(self) -> None:
+        object.__setattr__(self, "lr_lambda", python_function("lr_lambda", self.lr_lambda))
+
+    def schedule(self) -> Schedule:
+        return RunningProduct(self.lr, python_function("lr_lambda", self.lr_lambda))

@@ -1,0 +1,80 @@
+"""MindSpore's Adam and its kin: beside a transcript, and what they refuse."""
+
+from __future__ import annotations
+
+import functools
+from typing import Any
+
+import numpy as np
+import pytest
+from hypothesis import strategies as st
+
+from gradxform.compat import mindspore
+from tests import transcripts
+from tests.compat import mindspore_transcript
+from tests.compat.mindspore.beside import cases, compare, fractions, positive
+from tests.compat.transcribed import walks
+
+ADAM = st.fixed_dictionaries(
+    {
+        "beta1": fractions,
+        "beta2": fractions,
+        "eps": positive,
+        "use_nesterov": st.booleans(),
+        "use_amsgrad": st.booleans(),
+        "use_lazy": st.booleans(),
+        "use_locking": st.booleans(),
+    }
+).map(lambda options: options | {"use_lazy": options["use_lazy"] and not options["use_amsgrad"]})
+
+
+@cases(ADAM)
+def test_adam(**case: Any) -> None:
+    case["sparse"] &= not case["options"]["use_amsgrad"]
+    compare(mindspore.adam, mindspore_transcript.Adam, **case)
+
+
+REFUSED: list[tuple[str, dict[str, Any], type[Exception], str]] = [
+    ("adamax", {"beta1": 1.0}, ValueError, "beta1.*1.0"),
+    ("adam_weight_decay", {"eps": 1}, TypeError, "eps.*1"),
+    ("lazy_adam", {"use_locking": 1}, TypeError, "use_locking.*1"),
+]
+
+
+@pytest.mark.parametrize(("name", "kwargs", "error", "words"), REFUSED, ids=str)
+def test_refused(name: str, kwargs: dict[str, Any], error: type[Exception], words: str) -> None:
+    with pytest.raises(error, match=words) as caught:
+        getattr(mindspore, name)(**kwargs)
+    assert caught.type is error
+
+
+B1, B2, EPS, DECAY = 0.875, 0.96875, 2.0**-8, 0.25
+
+
+def test_adamax() -> None:
+    """Epsilon beside the new maximum."""
+
+    def step(w: Any, s: Any, g: Any, lr: float, t: int) -> tuple[Any, Any]:
+        m, u = (0.0, 0.0) if s is None else s
+        m, u = B1 * m + (1 - B1) * g, np.maximum(B2 * u, np.abs(g))
+        return w - lr / (1 - B1**t) * m / (u + EPS), (m, u)
+
+    transcript = functools.partial(transcripts.iterates, step)
+    walks(mindspore.adamax(0.1, B1, B2, EPS), transcript, 0.1, dtype=np.float32)
+
+
+def test_adam_weight_decay() -> None:
+    """Without corrections, decay beside the direction."""
+
+    def step(w: Any, s: Any, g: Any, lr: float, t: int) -> tuple[Any, Any]:
+        m, v = (0.0, 0.0) if s is None else s
+        m, v = B1 * m + (1 - B1) * g, B2 * v + (1 - B2) * g**2
+        return w - lr * (m / (np.sqrt(v) + EPS) + DECAY * w), (m, v)
+
+    transcript = functools.partial(transcripts.iterates, step)
+    walks(mindspore.adam_weight_decay(0.1, B1, B2, EPS, DECAY), transcript, 0.1, dtype=np.float32)
+
+
+def test_lazy_and_offloaded_are_options_of_adam() -> None:
+    assert mindspore.lazy_adam(0.5, use_nesterov=True) == mindspore.adam(0.5, use_nesterov=True, use_lazy=True)
+    assert mindspore.adam_offload(0.5, loss_scale=2.0) == mindspore.adam(0.5, loss_scale=2.0, use_offload=True)

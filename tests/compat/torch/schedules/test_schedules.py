@@ -1,0 +1,21 @@
+"""torch's schedulers, all of them."""
+
+from __future__ import annotations
+
+import inspect
+
+import pytest
+
+from gradxform.compat import torch_schedules
+
+
+def test_arguments_are_those_of_torch() -> None:
+    torch = pytest.importorskip("torch")
+    for name in torch_schedules.__all__:
+        if name == "TorchSchedule":
+            continue
+        theirs = dict(inspect.signature(getattr(torch.optim.lr_scheduler, name).__init__).parameters)
+        ours = dict(inspect.signature(getattr(torch_schedules, name)).parameters)
+        assert [p for p in theirs if p not in ("self", "optimizer", "last_epoch")] == [p for p in ours if p != "lr"]
+        for argument, parameter in ours.items():
+            assert argument == "lr" or parameter.default == theirs[argument].default, (name, argument)
