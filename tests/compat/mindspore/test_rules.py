@@ -19,6 +19,7 @@ from gradxform.compat.mindspore.rules import (
     Wide,
 )
 from gradxform.optimizers.adam import ScaleByAdam
+from gradxform.transforms.momentum import Trace
 from tests.compat.transcribed import GRADS, means, updates
 from tests.trajectories import double
 
@@ -59,7 +60,7 @@ def test_momentum_of_a_float64_parameter_in_float32_numbers(nesterov: bool) -> N
     for g in f32(gs):
         v = f32(f32(mu * v) + g)
         expected.append(g + f32(mu * v) if nesterov else v)
-    np.testing.assert_array_equal(updates(MomentumKernel(mu, nesterov), gs)[0], expected)
+    np.testing.assert_array_equal(updates(MomentumKernel(Trace(mu, nesterov)), gs)[0], expected)
 
 
 def test_it_lands_on_float32_numbers() -> None:
