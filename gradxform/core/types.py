@@ -28,8 +28,8 @@ Scalars: TypeAlias = Any
 Param: TypeAlias = Any
 """One parameter, an array in float32 or wider; None where a rule does not say that it needs it."""
 Mask: TypeAlias = Any
-"""Which parameters: a `Selector`, a regular expression, a tree of booleans like the parameters (or a prefix), a function
-from params to one, or None for all."""
+"""Which parameters: a `Selector`, a regular expression, a tree of booleans like the parameters (or a prefix), or a
+function from params to one; None for all."""
 Where: TypeAlias = Any
 """Which parameters: a `Selector`, a regular expression, or a function `(path, leaf) -> bool`."""
 Transformation: TypeAlias = Any
