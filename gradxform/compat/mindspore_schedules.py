@@ -6,7 +6,6 @@ always what it documents: `NaturalExpDecayLR` does not divide the step by `decay
 
 from __future__ import annotations
 
-import dataclasses
 from collections.abc import Sequence
 from itertools import pairwise
 from typing import Any
@@ -22,7 +21,8 @@ except ImportError:
 from gradxform.compat.schedules import FrameworkSchedule, PolynomialCycles
 from gradxform.core import check
 from gradxform.core.hyper import Beta, Hyper, Schedule
-from gradxform.core.value import Pair, kind
+from gradxform.core.schema import schema
+from gradxform.core.value import Pair
 from gradxform.schedules import (
     exponential_decay,
     inverse_time_decay,
@@ -40,8 +40,8 @@ class LearningRateSchedule(FrameworkSchedule):
     """
 
     def __post_init__(self) -> None:
-        for f in dataclasses.fields(self):
-            if kind(f) in ("hyper", "beta"):
+        for f in schema(type(self)):
+            if f.kind in ("hyper", "beta"):
                 check_float(**{f.name: getattr(self, f.name)})
         super().__post_init__()
 

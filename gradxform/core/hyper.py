@@ -11,7 +11,8 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from gradxform.core.value import Pair, Value, kind
+from gradxform.core.schema import schema
+from gradxform.core.value import Pair, Value
 
 Hyper = Annotated[Any, "hyper"]
 """float | array of shape () or (n,) | iterable of numbers | schedule `count -> value` | `tunable(...)`."""
@@ -93,12 +94,12 @@ def coerce(name: str, x: Any) -> Any:
 
 def coerce_fields(value: Value) -> None:
     """Coerce the hyperparameter fields of a value under construction, in place."""
-    for f in dataclasses.fields(value):
+    for f in schema(type(value)):
         x = getattr(value, f.name)
-        if kind(f) not in ("hyper", "beta") or (x is None and f.default is None):
+        if f.kind not in ("hyper", "beta") or (x is None and (f.default is None or "optional" in f.marks)):
             continue
         x = coerce(f.name, x)
-        if kind(f) == "beta" and isinstance(x, jax.core.Tracer):
+        if f.kind == "beta" and isinstance(x, jax.core.Tracer):
             x = Pair(x, 1 - x)
         object.__setattr__(value, f.name, x)
 
@@ -106,12 +107,12 @@ def coerce_fields(value: Value) -> None:
 def hyper_fields(value: Value) -> dict[str, Any]:
     """Field -> stored hyperparameter, those of an inner rule included (a strategy keeps its rule's names)."""
     found: dict[str, Any] = {}
-    for f in dataclasses.fields(value):
+    for f in schema(type(value)):
         x = getattr(value, f.name)
-        if kind(f) in ("hyper", "beta"):
+        if f.kind in ("hyper", "beta"):
             if x is not None:
                 found[f.name] = x
-        elif kind(f) == "child" and isinstance(x, Value):
+        elif f.kind == "child" and isinstance(x, Value):
             found.update(hyper_fields(x))
     return found
 
@@ -119,11 +120,11 @@ def hyper_fields(value: Value) -> dict[str, Any]:
 def replace_hyper(value: Any, new: Mapping[str, Any]) -> Any:
     """The value with the named hyperparameters exchanged, those of an inner rule included."""
     fields: dict[str, Any] = {}
-    for f in dataclasses.fields(value):
+    for f in schema(type(value)):
         x = getattr(value, f.name)
-        if kind(f) in ("hyper", "beta") and f.name in new:
+        if f.kind in ("hyper", "beta") and f.name in new:
             fields[f.name] = new[f.name]
-        elif kind(f) == "child" and isinstance(x, Value):
+        elif f.kind == "child" and isinstance(x, Value):
             fields[f.name] = replace_hyper(x, new)
     return value.with_fields(**fields)
 
@@ -131,18 +132,18 @@ def replace_hyper(value: Any, new: Mapping[str, Any]) -> Any:
 def rule_fields(value: Value) -> tuple[str, ...]:
     """All fields that a user wrote, those of an inner rule included."""
     found: tuple[str, ...] = ()
-    for f in dataclasses.fields(value):
+    for f in schema(type(value)):
         x = getattr(value, f.name)
-        found += rule_fields(x) if kind(f) == "child" and isinstance(x, Value) else (f.name,)
+        found += rule_fields(x) if f.kind == "child" and isinstance(x, Value) else (f.name,)
     return found
 
 
 def rebuild(value: Any, new: Mapping[str, Any]) -> Any:
     """The value made anew with the named fields exchanged, coerced and checked."""
     fields: dict[str, Any] = {}
-    for f in dataclasses.fields(value):
+    for f in schema(type(value)):
         x = getattr(value, f.name)
-        if kind(f) == "child" and isinstance(x, Value):
+        if f.kind == "child" and isinstance(x, Value):
             fields[f.name] = rebuild(x, new)
         elif f.name in new:
             fields[f.name] = new[f.name]
@@ -150,11 +151,11 @@ def rebuild(value: Any, new: Mapping[str, Any]) -> Any:
 
 
 def is_beta(value: Value, name: str) -> bool:
-    for f in dataclasses.fields(value):
+    for f in schema(type(value)):
         x = getattr(value, f.name)
-        if f.name == name and kind(f) in ("hyper", "beta"):
-            return kind(f) == "beta"
-        if kind(f) == "child" and isinstance(x, Value) and name in hyper_fields(x):
+        if f.name == name and f.kind in ("hyper", "beta"):
+            return f.kind == "beta"
+        if f.kind == "child" and isinstance(x, Value) and name in hyper_fields(x):
             return is_beta(x, name)
     return False
 
