@@ -38,6 +38,7 @@ class Accumulate(GradientTransformation):
     inner: Child[GradientTransformation]
     every: Any
     axis_name: Any = None
+    wraps = ("inner",)
 
     def __repr__(self) -> str:
         across = "" if self.axis_name is None else f", axis_name={self.axis_name!r}"

@@ -47,6 +47,7 @@ class Guard(GradientTransformation):
     decay: float = 0.99
     warmup: int = 20
     axis_name: Any = None
+    wraps = ("inner",)
 
     def __repr__(self) -> str:
         given = {f.name: getattr(self, f.name) for f in fields(self) if getattr(self, f.name) != f.default}

@@ -33,6 +33,7 @@ class LossScale(GradientTransformation):
     window: int = 1
     least: float = 0.0
     axis_name: Any = None
+    wraps = ("inner",)
 
     def __repr__(self) -> str:
         across = "" if self.axis_name is None else f", axis_name={self.axis_name!r}"

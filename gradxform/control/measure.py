@@ -36,6 +36,7 @@ class Measure(GradientTransformation):
     update_ratio: str | None = None
     clip_fraction: bool = False
     axis_name: Any = None
+    wraps = ("inner",)
 
     def __repr__(self) -> str:
         given = {f.name: getattr(self, f.name) for f in fields(self) if f.name != "inner"}

@@ -9,7 +9,7 @@ from typing import Any, Protocol
 import jax.numpy as jnp
 
 from gradxform.core.arithmetic import next_count
-from gradxform.core.hyper import Hyper, hyper_fields
+from gradxform.core.hyper import Hyper, Slots, hyper_fields
 from gradxform.core.lift import Freeze, Lifted, Step, Where, freeze_leaves
 from gradxform.core.opaque import Foreign, Opaque
 from gradxform.core.rule import Reach, Rule
@@ -18,20 +18,6 @@ from gradxform.core.transform import GradientTransformation
 from gradxform.core.tree import Leaf, memory_structure, open_memories, open_together, open_tree, parameter
 from gradxform.core.value import Child, Value
 from gradxform.core.walk import run_pending
-
-
-class Stage(Protocol):
-    """A member of a chain: `Lifted`, `Split` or `Opaque`."""
-
-    @property
-    def label(self) -> str | None: ...
-    @property
-    def name(self) -> str: ...
-    @property
-    def reach(self) -> Reach: ...
-    def init(self, name: str, leaves: list[Leaf], step: Step) -> None: ...
-    def update(self, name: str, leaves: list[Leaf], step: Step) -> None: ...
-    def evaluate(self, name: str, leaves: list[Leaf], step: Step) -> None: ...
 
 
 class Labels(Protocol):
@@ -85,6 +71,10 @@ class Chain(GradientTransformation):
         opened = open_memories(state.leaves, params)
         self.evaluate_stages(opened.leaves, Step(state.count, state.count, state.tree, state.hyper, {}, params))
         return opened.structure.unflatten([leaf.p for leaf in opened.leaves])
+
+    def _take_out(self, slots: Slots, step: Step | None = None, taken: Sequence[str] = ()) -> Chain:
+        step = (step or Step(None, None, {}, {}, {}, None))._replace(rate=self.rate)
+        return self.with_fields(stages=tuple(stage.take_out(name, step, slots) for name, stage in self.named(taken)))
 
     def init_stages(self, leaves: list[Leaf], step: Step, taken: Sequence[str] = ()) -> None:
         freeze_leaves(self.stages, leaves, step.whole)
@@ -211,6 +201,13 @@ class Split(Value):
     def evaluate(self, name: str, leaves: list[Leaf], step: Step) -> None:
         for branch, own, inner in self._walk(leaves, step):
             branch.evaluate_stages(own, inner, self.taken)
+
+    def take_out(self, name: str, step: Step, slots: Slots) -> Split:
+        def inner(group: str) -> Step:
+            return step._replace(prefix=step.prefix + self.prefix(group))
+
+        branches = {group: b._take_out(slots, inner(group), self.taken) for group, b in self.branches.items()}
+        return self.with_fields(branches=branches)
 
     def _walk(self, leaves: list[Leaf], step: Step) -> Iterator[tuple[Chain, list[Leaf], Step]]:
         labels = self.groups.labels(leaves, step.whole)

@@ -11,7 +11,7 @@ import jax.numpy as jnp
 
 from gradxform.core.arithmetic import compute_dtype
 from gradxform.core.devices import axis_names, varying_axes
-from gradxform.core.hyper import Tunable, hyper_fields, is_beta, replace_hyper, resolve, slot
+from gradxform.core.hyper import Slots, Tunable, hyper_fields, is_beta, replace_hyper, resolve, slot
 from gradxform.core.rule import Reach, Rule, TreeRule
 from gradxform.core.tree import Leaf, is_trained, open_tree
 from gradxform.core.value import Child, Value, is_hashable
@@ -136,6 +136,10 @@ class Lifted(Value):
                 own = rule.for_leaf(leaf.path, leaf.p)
                 leaf.p = own.evaluate(wide, leaf.memory[name], step.count).astype(leaf.p.dtype)
 
+    def take_out(self, name: str, step: Step, slots: Slots) -> Lifted:
+        """The stage without the numbers that compiled code takes as data."""
+        return self.with_fields(rule=slots.take(self.rule, self.names(name, step)))
+
     def at(self, name: str, step: Step) -> Rule:
         """The rule with its hyperparameters as they are at this step."""
         fields, names = hyper_fields(self.rule), self.names(name, step)
@@ -160,6 +164,9 @@ class Freeze(Value):
 
     def evaluate(self, name: str, leaves: list[Leaf], step: Step) -> None:
         return None
+
+    def take_out(self, name: str, step: Step, slots: Slots) -> Freeze:
+        return self
 
     def update(self, name: str, leaves: list[Leaf], step: Step) -> None:
         for leaf in choose(self.where, leaves, step.whole):

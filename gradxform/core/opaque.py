@@ -5,6 +5,7 @@ from __future__ import annotations
 import inspect
 from typing import Any
 
+from gradxform.core.hyper import Slots
 from gradxform.core.lift import Step
 from gradxform.core.rule import Reach
 from gradxform.core.transform import GradientTransformation
@@ -66,6 +67,9 @@ class Opaque(Value):
         gs = dict(zip(*open_tree(out)[:2], strict=True))
         for leaf in leaves:
             leaf.g = gs[leaf.path]
+
+    def take_out(self, name: str, step: Step, slots: Slots) -> Opaque:
+        return self.with_fields(inner=self.inner._take_out(slots.inside("tree", step.prefix + name)))
 
     def evaluate(self, name: str, leaves: list[Leaf], step: Step) -> None:
         params = _only(step.params, leaves, [leaf.p for leaf in leaves])

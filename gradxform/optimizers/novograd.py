@@ -10,7 +10,7 @@ from gradxform.core import check
 from gradxform.core.arithmetic import abs_sq, quotient
 from gradxform.core.chain import Chain, chain, lift
 from gradxform.core.codec import stored_in
-from gradxform.core.hyper import Beta, Hyper
+from gradxform.core.hyper import Beta, Decay, Hyper
 from gradxform.core.rule import Reach, Rule
 from gradxform.transforms.scale import scale_by_learning_rate
 
@@ -25,7 +25,7 @@ class ScaleByNovograd(Rule):
     b2: Beta = 0.25
     eps: Hyper = 1e-8
     eps_root: Hyper = 0.0
-    weight_decay: Hyper = 0.0
+    weight_decay: Decay = 0.0
     reach = Reach.ARRAY
     needs_params = True
 

@@ -26,6 +26,7 @@ class MasterWeights(GradientTransformation):
     """A transformation that sees, and moves, a float32 copy of the parameters."""
 
     inner: Child[GradientTransformation]
+    wraps = ("inner",)
 
     def __repr__(self) -> str:
         return f"master_weights({self.inner!r})"

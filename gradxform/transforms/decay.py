@@ -10,7 +10,7 @@ import jax.numpy as jnp
 from gradxform.core import check
 from gradxform.core.arithmetic import is_zero
 from gradxform.core.chain import Chain, lift, map_rules
-from gradxform.core.hyper import Hyper, hyper_fields
+from gradxform.core.hyper import Decay, Hyper, Rate, hyper_fields
 from gradxform.core.lift import Lifted
 from gradxform.core.rule import Reach, Rule, Wrapper
 from gradxform.params.select import mask_selector
@@ -31,7 +31,7 @@ from gradxform.transforms.scale import Unscale
 
 
 class AddDecayedWeights(Rule):
-    weight_decay: Hyper
+    weight_decay: Decay
     name = "weight_decay"
     needs_params = True
     cheap = True
@@ -51,6 +51,7 @@ class SubtractDecayedWeights(AddDecayedWeights):
 
 
 class AddCorrectedDecay(AddDecayedWeights):
+    weight_decay: Hyper
     learning_rate: Hyper
     max_learning_rate: Hyper = None
     name = "weight_decay"
@@ -69,7 +70,7 @@ class AddCorrectedDecay(AddDecayedWeights):
 
 
 class AddL1(Rule):
-    l1: Hyper
+    l1: Rate
     needs_params = True
     real_only = True
 

@@ -9,12 +9,12 @@ import jax.numpy as jnp
 from gradxform.core import check
 from gradxform.core.arithmetic import abs_sq
 from gradxform.core.chain import Chain, lift
-from gradxform.core.hyper import Hyper
+from gradxform.core.hyper import Hyper, Rate
 from gradxform.core.rule import Reach, Rule
 
 
 class Scale(Rule):
-    step_size: Hyper
+    step_size: Rate
     keeps_zero = True
 
     def check(self) -> None:
@@ -29,7 +29,7 @@ class ScaleBySchedule(Scale):
 
 
 class ScaleByLearningRate(Rule):
-    learning_rate: Hyper
+    learning_rate: Rate
     flip_sign: bool = True
     keeps_zero = True
 
@@ -42,7 +42,7 @@ class ScaleByLearningRate(Rule):
 
 
 class Unscale(Rule):
-    loss_scale: Hyper
+    loss_scale: Rate
     keeps_zero = True
 
     def check(self) -> None:

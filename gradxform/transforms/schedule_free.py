@@ -11,7 +11,7 @@ from gradxform.core import check
 from gradxform.core.arithmetic import compute_dtype, real_dtype
 from gradxform.core.chain import Chain, lift
 from gradxform.core.codec import stored_in
-from gradxform.core.hyper import Beta, Hyper
+from gradxform.core.hyper import Beta, Hyper, Rate
 from gradxform.core.rows import is_row_leaf
 from gradxform.core.rule import Rule
 from gradxform.core.state import view
@@ -25,7 +25,7 @@ class ScheduleFree(NamedTuple):
 
 
 class AverageScheduleFree(Rule):
-    learning_rate: Hyper
+    learning_rate: Rate
     b1: Beta = 0.9
     weight_lr_power: Hyper = 2.0
     needs_params = True
