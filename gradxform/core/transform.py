@@ -14,7 +14,7 @@ from gradxform.core.arithmetic import cast, compute_dtype
 from gradxform.core.hyper import Slots
 from gradxform.core.rows import Rows, is_row_leaf
 from gradxform.core.rule import Rule
-from gradxform.core.unjitted import Unjitted, is_traced
+from gradxform.core.unjitted import Unjitted, is_traced, kinds_of
 from gradxform.core.value import Value, is_hashable
 
 
@@ -103,10 +103,11 @@ class Update(Init):
 
     def __call__(self, updates: Any, state: Any, params: Any = None, **extra: Any) -> tuple[Any, Any]:  # type: ignore[override]
         args = (updates, state, params, extra)
-        if is_traced(args) or not (self.unjitted or is_hashable(self.tx)):
+        kinds = kinds_of(args)
+        if is_traced(kinds) or not (self.unjitted or is_hashable(self.tx)):
             return self.tx._update(*args)
         self.unjitted = self.unjitted or Unjitted(self.tx)
-        return self.unjitted(*args)
+        return self.unjitted(args, kinds)
 
 
 @functools.lru_cache(maxsize=4096)

@@ -6,11 +6,11 @@ import functools
 from typing import Any
 
 import jax
-import jax.numpy as jnp
 import numpy as np
 
 from gradxform.core.hyper import Slot, Slots, giving
 
+ZERO = np.float32(0)
 ARRAYS = (jax.Array, np.ndarray, np.generic, int, float, complex)
 NEEDS_NUMBERS = (
     jax.errors.ConcretizationTypeError,
@@ -41,8 +41,9 @@ class Unjitted:
         found: dict[Slot, int] = {}
         self.tx, self.program, self.slots = tx, _program(tx._take_out(Slots(found))), tuple(found)
 
-    def __call__(self, *args: Any) -> tuple[Any, Any]:
-        numbers = self._numbers(args[1]) if self.program.compiles and _may_compile(args) else None
+    def __call__(self, args: tuple[Any, ...], kinds: set[type]) -> tuple[Any, Any]:
+        compiles = self.program.compiles and not jax.config.jax_disable_jit  # type: ignore[attr-defined]
+        numbers = self._numbers(args[1]) if compiles and all(issubclass(kind, ARRAYS) for kind in kinds) else None
         if numbers is not None:
             try:
                 return self.program.run(numbers, *args)  # type: ignore[no-any-return]
@@ -61,13 +62,10 @@ class Unjitted:
         return numbers
 
 
-def is_traced(tree: Any) -> bool:
-    """Whether a trace is under way, or hands over part of the tree."""
-    return isinstance(jnp.zeros(()), jax.core.Tracer) or any(
-        isinstance(x, jax.core.Tracer) for x in jax.tree.leaves(tree)
-    )
+def kinds_of(args: Any) -> set[type]:
+    return set(map(type, jax.tree.leaves(args)))
 
 
-def _may_compile(args: Any) -> bool:
-    arrays = all(isinstance(x, ARRAYS) for x in jax.tree.leaves(args))
-    return arrays and not jax.config.jax_disable_jit  # type: ignore[attr-defined]
+def is_traced(kinds: set[type]) -> bool:
+    """Whether a trace is under way, or some of these kinds belong to one."""
+    return isinstance(jax.lax.neg(ZERO), jax.core.Tracer) or any(issubclass(kind, jax.core.Tracer) for kind in kinds)
