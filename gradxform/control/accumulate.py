@@ -40,6 +40,7 @@ class Accumulate(GradientTransformation):
     every: Any
     axis_name: Any = None
     holds = True
+    wraps = ("inner",)
 
     def __repr__(self) -> str:
         across = "" if self.axis_name is None else f", axis_name={self.axis_name!r}"

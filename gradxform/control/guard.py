@@ -49,6 +49,7 @@ class Guard(GradientTransformation):
     warmup: int = 20
     axis_name: Any = None
     holds = True
+    wraps = ("inner",)
 
     def __repr__(self) -> str:
         given = {f.name: getattr(self, f.name) for f in fields(self) if getattr(self, f.name) != f.default}

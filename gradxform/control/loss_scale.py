@@ -35,6 +35,7 @@ class LossScale(GradientTransformation):
     least: float = 0.0
     axis_name: Any = None
     holds = True
+    wraps = ("inner",)
 
     def __repr__(self) -> str:
         across = "" if self.axis_name is None else f", axis_name={self.axis_name!r}"

@@ -39,6 +39,7 @@ class Measure(GradientTransformation):
     clip_fraction: bool = False
     axis_name: Any = None
     holds = True
+    wraps = ("inner",)
 
     def __repr__(self) -> str:
         given = {f.name: getattr(self, f.name) for f in fields(self) if f.name != "inner"}

@@ -34,6 +34,8 @@ class Sam(GradientTransformation):
     opaque_mode: bool = False
     batch_axis_name: Any = None
     adaptive: bool = False
+    wraps = ("inner", "adversary")
+    renews = True
     name = "sam"
     needs_params = True
 

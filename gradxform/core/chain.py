@@ -9,7 +9,7 @@ import jax.numpy as jnp
 
 from gradxform.core.arithmetic import next_count
 from gradxform.core.facts import Facts, Reach, Station
-from gradxform.core.hyper import Hyper, hyper_fields
+from gradxform.core.hyper import Hyper, Slots, hyper_fields
 from gradxform.core.lift import Lifted
 from gradxform.core.opaque import Foreign, Opaque
 from gradxform.core.rule import Factor, Rule
@@ -106,6 +106,13 @@ class Chain(GradientTransformation):
             for name, stage in named:
                 yield from stage.through(name, path, leaf)
 
+    def _take_out(self, slots: Slots, step: Step | None = None, taken: Sequence[str] = ()) -> Chain:
+        step = (step or Step(None, None, {}, {}, {}, None))._replace(rate=self.rate)
+        return self.with_fields(stages=tuple(stage.take_out(name, step, slots) for name, stage in self.named(taken)))
+
+    def map_rules(self, f: Callable[[Rule], Rule], what: str) -> Chain:
+        return Chain(tuple(stage.map_rules(f, what) for stage in self.stages))
+
     def init_stages(self, leaves: list[Leaf], step: Step, taken: Sequence[str] = ()) -> None:
         self._run("init", leaves, step, taken)
 
@@ -197,8 +204,10 @@ class Split(Stage):
     def after(self, used: set[str]) -> Split:
         return self.with_fields(taken=tuple(sorted(used)))
 
-    def map_rules(self, f: Callable[[Rule], Rule], what: str) -> Split:
-        return self.with_fields(branches={group: map_rules(branch, f, what) for group, branch in self.branches.items()})
+    def map_parts(self, f: Callable[[Chain, str, tuple[str, ...]], Chain]) -> Split:
+        return self.with_fields(
+            branches={group: f(part, f"{group}/", self.taken) for group, part in self.branches.items()}
+        )
 
     def plan(self, name: str, leaves: list[Leaf], step: Step) -> None:
         labels = self.groups.labels(leaves, step.whole)
@@ -292,4 +301,4 @@ def map_rules(tx: Any, f: Callable[[Rule], Rule], what: str) -> Any:
     """
     if not isinstance(tx, Chain):
         raise TypeError(f"{what} works on transformations made of rules; put it inside {tx!r}, not around it")
-    return Chain(tuple(stage.map_rules(f, what) for stage in tx.stages))
+    return tx.map_rules(f, what)

@@ -2,21 +2,29 @@
 
 from __future__ import annotations
 
+import contextlib
+import contextvars
 import dataclasses
 import math
-from collections.abc import Callable, Iterable, Mapping
-from typing import Annotated, Any
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from typing import Annotated, Any, NamedTuple
 
 import jax
 import jax.numpy as jnp
 import numpy as np
 
-from gradxform.core.value import Pair, Value, kind
+from gradxform.core.schema import Field, schema
+from gradxform.core.state import State
+from gradxform.core.value import Pair, Value
 
 Hyper = Annotated[Any, "hyper"]
 """float | array of shape () or (n,) | iterable of numbers | schedule `count -> value` | `tunable(...)`."""
 Beta = Annotated[Any, "beta"]
 """A `Hyper` in [0, 1) that a rule also uses as `1 - beta`; carried as `Pair` where it is data."""
+Rate = Annotated[Any, "hyper", "data"]
+"""A `Hyper` that meets arrays only, never another number: one rounding, whether it is a constant or data."""
+Decay = Annotated[Any, "hyper", "data", "zero"]
+"""A `Rate` that a rule leaves out where it is the plain number 0."""
 
 
 class Schedule(Value):
@@ -60,6 +68,71 @@ class Tunable(Value):
         return f"tunable({self.initial!r})"
 
 
+class Given(Value):
+    """A number that `giving` hands over: the compiled code of un-jitted updates takes it as data."""
+
+    index: int
+
+
+_NUMBERS: contextvars.ContextVar[Sequence[Any]] = contextvars.ContextVar("numbers")
+
+
+@contextlib.contextmanager
+def giving(numbers: Sequence[Any]) -> Iterator[None]:
+    """What every `Given` is inside the block."""
+    before = _NUMBERS.set(numbers)
+    try:
+        yield
+    finally:
+        _NUMBERS.reset(before)
+
+
+class Slot(NamedTuple):
+    """A hyperparameter that becomes a `Given`: its name, and the way to the state of its chain."""
+
+    x: Any
+    key: str
+    beta: bool
+    place: tuple[str, ...]
+
+    @property
+    def moves(self) -> bool:
+        """Whether it depends on the state."""
+        return not isinstance(self.x, float)
+
+    def state(self, state: Any) -> State | None:
+        """The state of its chain; None where there is none."""
+        for name in self.place:
+            state = state.get(name) if isinstance(state, dict) else getattr(state, name, None)
+        return state if isinstance(state, State) else None
+
+    def now(self, state: State) -> Any:
+        return resolve(self.x, state.count, state.hyper.get(self.key), self.beta)
+
+
+class Slots:
+    """The numbers that are taken out of a transformation, in the order of their `Given`.
+
+    place: the way to the state of the part at hand; None where schedules and tunables cannot be read before the update.
+    """
+
+    def __init__(self, found: dict[Slot, int], place: tuple[str, ...] | None = ()) -> None:
+        self.found, self.place = found, place
+
+    def inside(self, *names: str) -> Slots:
+        """The same for a part whose state stands under these names."""
+        return Slots(self.found, None if self.place is None else (*self.place, *names))
+
+    def take(self, value: Any, names: Mapping[str, str]) -> Any:
+        """The value with a `Given` for each number that may be data; names: field -> name of the hyperparameter."""
+        given: dict[str, Given] = {}
+        for name, x in hyper_fields(value).items():
+            if is_data(value, name, x) or (isinstance(x, Schedule | Tunable) and self.place is not None):
+                slot = Slot(x, names[name], is_beta(value, name), self.place or ())
+                given[name] = Given(self.found.setdefault(slot, len(self.found)))
+        return replace_hyper(value, given) if given else value
+
+
 def coerce(name: str, x: Any) -> Any:
     """Bring what a user may write as a hyperparameter into its one stored form.
 
@@ -93,12 +166,12 @@ def coerce(name: str, x: Any) -> Any:
 
 def coerce_fields(value: Value) -> None:
     """Coerce the hyperparameter fields of a value under construction, in place."""
-    for f in dataclasses.fields(value):
+    for f in schema(type(value)):
         x = getattr(value, f.name)
-        if kind(f) not in ("hyper", "beta") or (x is None and f.default is None):
+        if f.kind not in ("hyper", "beta") or (x is None and (f.default is None or "optional" in f.marks)):
             continue
         x = coerce(f.name, x)
-        if kind(f) == "beta" and isinstance(x, jax.core.Tracer):
+        if f.kind == "beta" and isinstance(x, jax.core.Tracer):
             x = Pair(x, 1 - x)
         object.__setattr__(value, f.name, x)
 
@@ -106,12 +179,12 @@ def coerce_fields(value: Value) -> None:
 def hyper_fields(value: Value) -> dict[str, Any]:
     """Field -> stored hyperparameter, those of an inner rule included (a strategy keeps its rule's names)."""
     found: dict[str, Any] = {}
-    for f in dataclasses.fields(value):
+    for f in schema(type(value)):
         x = getattr(value, f.name)
-        if kind(f) in ("hyper", "beta"):
+        if f.kind in ("hyper", "beta"):
             if x is not None:
                 found[f.name] = x
-        elif kind(f) == "child" and isinstance(x, Value):
+        elif f.kind == "child" and isinstance(x, Value):
             found.update(hyper_fields(x))
     return found
 
@@ -121,11 +194,11 @@ def replace_hyper(value: Any, new: Mapping[str, Any]) -> Any:
     if not new:
         return value
     fields: dict[str, Any] = {}
-    for f in dataclasses.fields(value):
+    for f in schema(type(value)):
         x = getattr(value, f.name)
-        if kind(f) in ("hyper", "beta") and f.name in new:
+        if f.kind in ("hyper", "beta") and f.name in new:
             fields[f.name] = new[f.name]
-        elif kind(f) == "child" and isinstance(x, Value):
+        elif f.kind == "child" and isinstance(x, Value):
             fields[f.name] = replace_hyper(x, new)
     return value.with_fields(**fields)
 
@@ -133,32 +206,44 @@ def replace_hyper(value: Any, new: Mapping[str, Any]) -> Any:
 def rule_fields(value: Value) -> tuple[str, ...]:
     """All fields that a user wrote, those of an inner rule included."""
     found: tuple[str, ...] = ()
-    for f in dataclasses.fields(value):
+    for f in schema(type(value)):
         x = getattr(value, f.name)
-        found += rule_fields(x) if kind(f) == "child" and isinstance(x, Value) else (f.name,)
+        found += rule_fields(x) if f.kind == "child" and isinstance(x, Value) else (f.name,)
     return found
 
 
 def rebuild(value: Any, new: Mapping[str, Any]) -> Any:
     """The value made anew with the named fields exchanged, coerced and checked."""
     fields: dict[str, Any] = {}
-    for f in dataclasses.fields(value):
+    for f in schema(type(value)):
         x = getattr(value, f.name)
-        if kind(f) == "child" and isinstance(x, Value):
+        if f.kind == "child" and isinstance(x, Value):
             fields[f.name] = rebuild(x, new)
         elif f.name in new:
             fields[f.name] = new[f.name]
     return dataclasses.replace(value, **fields)
 
 
-def is_beta(value: Value, name: str) -> bool:
-    for f in dataclasses.fields(value):
+def field_of(value: Value, name: str) -> Field | None:
+    """The field of a hyperparameter, of an inner rule too."""
+    for f in schema(type(value)):
         x = getattr(value, f.name)
-        if f.name == name and kind(f) in ("hyper", "beta"):
-            return kind(f) == "beta"
-        if kind(f) == "child" and isinstance(x, Value) and name in hyper_fields(x):
-            return is_beta(x, name)
-    return False
+        if f.name == name and f.kind in ("hyper", "beta"):
+            return f
+        if f.kind == "child" and isinstance(x, Value) and name in hyper_fields(x):
+            return field_of(x, name)
+    return None
+
+
+def is_beta(value: Value, name: str) -> bool:
+    f = field_of(value, name)
+    return f is not None and f.kind == "beta"
+
+
+def is_data(value: Value, name: str, x: Any) -> bool:
+    """Whether a number gives the same result as data as it gives as a constant."""
+    f = field_of(value, name) if isinstance(x, float) else None
+    return f is not None and "data" in f.marks and (x != 0.0 or "zero" not in f.marks)
 
 
 def evaluate(x: Any, count: Any) -> Any:
@@ -177,6 +262,8 @@ def slot(x: Tunable, beta: bool) -> Any:
 
 def resolve(x: Any, count: Any, held: Any, beta: bool) -> Any:
     """A hyperparameter at a step, where `held` is its slot in the state if it is tunable."""
+    if isinstance(x, Given):
+        return _NUMBERS.get()[x.index]
     if not isinstance(x, Tunable):
         return evaluate(x, count)
     base = evaluate(x.initial, count)

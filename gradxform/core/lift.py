@@ -12,7 +12,7 @@ import jax.numpy as jnp
 from gradxform.core.arithmetic import compute_dtype
 from gradxform.core.devices import axis_names, varying_axes
 from gradxform.core.facts import Facts, Reach
-from gradxform.core.hyper import Tunable, hyper_fields, is_beta, replace_hyper, resolve, slot
+from gradxform.core.hyper import Slots, Tunable, hyper_fields, is_beta, replace_hyper, resolve, slot
 from gradxform.core.rule import Rule, TreeRule
 from gradxform.core.stage import Stage, Step, Where, choose
 from gradxform.core.tree import Leaf, is_trained, open_tree
@@ -133,6 +133,9 @@ class Lifted(Stage):
                 rule = replace_hyper(rules[leaf.path], now)
                 leaf.p = rule.evaluate(wide, leaf.memory[name], step.count).astype(leaf.p.dtype)
 
+    def take_out(self, name: str, step: Step, slots: Slots) -> Lifted:
+        return self.with_fields(rule=slots.take(self.rule, self.names(name, step)))
+
     def now(self, name: str, step: Step) -> dict[str, Any]:
         """The hyperparameters that have another value at this step than the one written."""
         fields, names = hyper_fields(self.rule), self.names(name, step)
@@ -156,9 +159,6 @@ class Freeze(Stage):
 
     def freeze(self, key: str, leaves: list[Leaf], step: Step) -> None:
         step.plan.frozen[key] = {leaf.path for leaf in choose(self.where, leaves, step.whole)}
-
-    def map_rules(self, f: Callable[[Rule], Rule], what: str) -> Stage:
-        return self
 
     def init(self, name: str, leaves: list[Leaf], step: Step) -> None:
         return None

@@ -7,6 +7,7 @@ from collections.abc import Callable, Iterator
 from typing import Any
 
 from gradxform.core.facts import Facts, Reach
+from gradxform.core.hyper import Slots
 from gradxform.core.rule import Rule
 from gradxform.core.stage import Stage, Step
 from gradxform.core.transform import GradientTransformation
@@ -81,6 +82,9 @@ class Opaque(Stage):
         gs = dict(zip(*open_tree(out)[:2], strict=True))
         for leaf in leaves:
             leaf.g = gs[leaf.path]
+
+    def take_out(self, name: str, step: Step, slots: Slots) -> Opaque:
+        return self.with_fields(inner=self.inner._take_out(slots.inside("tree", step.prefix + name)))
 
     def evaluate(self, name: str, leaves: list[Leaf], step: Step) -> None:
         params = _only(step.params, leaves, [leaf.p for leaf in leaves])

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple, Protocol
 import jax
 
 from gradxform.core.facts import Facts
+from gradxform.core.hyper import Slots
 from gradxform.core.rule import Rule
 from gradxform.core.tree import Leaf
 from gradxform.core.value import Value, is_hashable
@@ -156,6 +157,16 @@ class Stage(Value):
         for before, part, taken in self.parts():
             yield from ((before + key, rule) for key, rule in part.through(path, leaf, taken))
 
+    def map_parts(self, f: Callable[[Chain, str, tuple[str, ...]], Chain]) -> Stage:
+        """The same stage with `f(chain, prefix, taken)` in place of each chain inside."""
+        return self
+
     def map_rules(self, f: Callable[[Rule], Rule], what: str) -> Stage:
         """The same stage with every rule exchanged. Raises: TypeError naming `what` where it is not made of rules."""
-        raise NotImplementedError
+        return self.map_parts(lambda part, before, taken: part.map_rules(f, what))
+
+    def take_out(self, name: str, step: Step, slots: Slots) -> Stage:
+        """The same stage without the numbers that compiled code takes as data."""
+        return self.map_parts(
+            lambda part, before, taken: part._take_out(slots, step._replace(prefix=step.prefix + before), taken)
+        )

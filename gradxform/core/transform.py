@@ -11,7 +11,9 @@ import jax.numpy as jnp
 import numpy as np
 
 from gradxform.core.arithmetic import cast, compute_dtype
+from gradxform.core.hyper import Slots
 from gradxform.core.rows import Rows, is_row_leaf
+from gradxform.core.unjitted import Unjitted, is_traced, kinds_of
 from gradxform.core.value import Value, is_hashable
 from gradxform.core.walk import kept
 
@@ -28,6 +30,10 @@ class GradientTransformation(Value):
     needs_params: ClassVar[bool] = False
     sees_whole: ClassVar[bool] = False
     """As a stage it is handed the parameters of all leaves too, as `whole`: it evaluates the objective itself."""
+    wraps: ClassVar[tuple[str, ...]] = ()
+    """The fields with transformations whose states its own keeps under these names."""
+    renews: ClassVar[bool] = False
+    """`update` also makes their states anew, for which schedules are read at step 0."""
 
     holds: ClassVar[bool] = False
     """Whether `_update` takes `ok`, whether the step is taken, and itself keeps the state as it was where it is not."""
@@ -49,6 +55,12 @@ class GradientTransformation(Value):
             return self._update(updates, state, params, extra, ok)  # type: ignore[call-arg]
         new, after = self._update(updates, state, params, extra)
         return new, kept(ok, after, state)
+
+    def _take_out(self, slots: Slots) -> Any:
+        """The transformation without the numbers that compiled code takes as data."""
+        slots = Slots(slots.found, None) if self.renews else slots
+        inner = {name: getattr(self, name)._take_out(slots.inside(name)) for name in self.wraps}
+        return self.with_fields(**inner) if inner else self
 
     @property
     def init(self) -> Init:
@@ -90,13 +102,20 @@ class Init:
 class Update(Init):
     """`updates, state, params=None, **extra -> updates, state`; equal for equal transformations."""
 
-    __slots__ = ()
+    __slots__ = ("unjitted",)
     __name__ = "update"
 
+    def __init__(self, tx: GradientTransformation) -> None:
+        super().__init__(tx)
+        self.unjitted: Unjitted | None = None
+
     def __call__(self, updates: Any, state: Any, params: Any = None, **extra: Any) -> tuple[Any, Any]:  # type: ignore[override]
-        if _is_concrete((updates, state, params, extra)) and is_hashable(self.tx):
-            return _compiled(self.tx)(updates, state, params, extra)  # type: ignore[no-any-return]
-        return self.tx._update(updates, state, params, extra)
+        args = (updates, state, params, extra)
+        kinds = kinds_of(args)
+        if is_traced(kinds) or not (self.unjitted or is_hashable(self.tx)):
+            return self.tx._update(*args)
+        self.unjitted = self.unjitted or Unjitted(self.tx)
+        return self.unjitted(args, kinds)
 
 
 @functools.lru_cache(maxsize=4096)
@@ -110,19 +129,6 @@ def _pair(tx: GradientTransformation) -> tuple[Init, Update]:
     if "_made" not in tx.__dict__:
         object.__setattr__(tx, "_made", (Init(tx), Update(tx)))
     return tx.__dict__["_made"]  # type: ignore[no-any-return]
-
-
-@functools.lru_cache(maxsize=1024)
-def _compiled(tx: GradientTransformation) -> Any:
-    return jax.jit(lambda updates, state, params, extra: tx._update(updates, state, params, extra))
-
-
-def _is_concrete(tree: Any) -> bool:
-    """Whether compiled code may be dispatched: arrays only, and no trace under way."""
-    if isinstance(jnp.zeros(()), jax.core.Tracer) or jax.config.jax_disable_jit:  # type: ignore[attr-defined]
-        return False
-    kinds = (jax.Array, np.ndarray, np.generic, int, float, complex)
-    return all(isinstance(x, kinds) and not isinstance(x, jax.core.Tracer) for x in jax.tree.leaves(tree))
 
 
 def _as_struct(x: Any) -> Any:

@@ -6,13 +6,14 @@ A field annotated `Hyper`, `Beta` or `Child[...]` is a branch of the tree; every
 from __future__ import annotations
 
 import dataclasses
-import functools
 import inspect
 import re
-from collections.abc import Hashable
+from collections.abc import Mapping
 from typing import Annotated, Any, ClassVar, NamedTuple, Self, TypeVar, dataclass_transform
 
 import jax
+
+from gradxform.core.schema import names_around, schema
 
 T = TypeVar("T")
 Child = Annotated[T, "child"]
@@ -54,7 +55,7 @@ class _Signature:
     def __get__(self, value: Any, owner: type) -> inspect.Signature:
         parameter, empty = inspect.Parameter, inspect.Parameter.empty
         kind = parameter.POSITIONAL_OR_KEYWORD
-        fields = [(f.name, empty if f.default is dataclasses.MISSING else f.default) for f in dataclasses.fields(owner)]
+        fields = [(f.name, empty if f.default is dataclasses.MISSING else f.default) for f in schema(owner)]
         return inspect.Signature([parameter(name, kind, default=default) for name, default in fields])
 
 
@@ -75,15 +76,17 @@ class Value:
 
     __signature__: ClassVar[Any] = _Signature()
     __dataclass_fields__: ClassVar[Any]
+    _names_around: ClassVar[Mapping[str, Any]]
 
     def __init_subclass__(cls, **kwargs: Any) -> None:
         super().__init_subclass__(**kwargs)
         cls.__doc__ = cls.__doc__ or f"What `{cls.public_name()}` makes."
         cls.__dataclass_fields__ = _Fields()
+        cls._names_around = names_around(cls)
         jax.tree_util.register_pytree_with_keys(cls, _flatten_with_keys, _unflattener(cls), _flatten)
 
     def __init__(self, *args: Any, **kwargs: Any) -> None:
-        fields, what = dataclasses.fields(self), self.public_name()
+        fields, what = schema(type(self)), self.public_name()
         if len(args) > len(fields):
             raise TypeError(f"{what} takes {len(fields)} arguments, got {len(args)}")
         given = {f.name: x for f, x in zip(fields, args, strict=False)}
@@ -111,7 +114,7 @@ class Value:
         return hash((type(self), *_contents(self)))
 
     def __repr__(self) -> str:
-        shown = ", ".join(f"{f.name}={getattr(self, f.name)!r}" for f in dataclasses.fields(self) if f.repr)
+        shown = ", ".join(f"{f.name}={getattr(self, f.name)!r}" for f in schema(type(self)) if f.shown)
         return f"{self.public_name()}({shown})"
 
     @classmethod
@@ -122,30 +125,13 @@ class Value:
     def with_fields(self, **fields: Any) -> Self:
         """The same value with some fields exchanged, and nothing checked or coerced again."""
         new = object.__new__(type(self))
-        for f in dataclasses.fields(self):
+        for f in schema(type(self)):
             object.__setattr__(new, f.name, fields.get(f.name, getattr(self, f.name)))
         return new
 
 
-def kind(field: dataclasses.Field[Any]) -> str:
-    """`"hyper"`, `"beta"`, `"child"` or `"static"`, read from the annotation."""
-    return _kind(field.type)  # type: ignore[arg-type]
-
-
-@functools.cache
-def _kind(annotation: Hashable) -> str:
-    if isinstance(annotation, str):
-        word = re.match(r"(?:\w+\.)*(Hyper|Beta|Child)\b", annotation)
-        return word[1].lower() if word else "static"
-    for part in (annotation, *getattr(annotation, "__args__", ())):
-        for mark in getattr(part, "__metadata__", ()):
-            if mark in ("hyper", "beta", "child"):
-                return str(mark)
-    return "static"
-
-
 def _contents(value: Any) -> tuple[Any, ...]:
-    return tuple(getattr(value, f.name) for f in dataclasses.fields(value))
+    return tuple(getattr(value, f.name) for f in schema(type(value)))
 
 
 def is_hashable(x: Any) -> bool:
@@ -158,12 +144,11 @@ def is_hashable(x: Any) -> bool:
 
 def _flatten(value: Any) -> tuple[list[Any], Any]:
     children, static = [], []
-    for f in dataclasses.fields(value):
+    for f in schema(type(value)):
         x = getattr(value, f.name)
-        what = kind(f)
-        if what == "static":
+        if f.kind == "static":
             static.append(x)
-        elif what == "beta" and isinstance(x, float):
+        elif f.kind == "beta" and isinstance(x, float):
             children.append(Pair(x, 1.0 - x))
         else:
             children.append(x)
@@ -172,7 +157,7 @@ def _flatten(value: Any) -> tuple[list[Any], Any]:
 
 def _flatten_with_keys(value: Any) -> tuple[list[Any], Any]:
     children, static = _flatten(value)
-    names = [f.name for f in dataclasses.fields(value) if kind(f) != "static"]
+    names = [f.name for f in schema(type(value)) if f.kind != "static"]
     keyed = [(jax.tree_util.GetAttrKey(n), c) for n, c in zip(names, children, strict=True)]
     return keyed, static
 
@@ -181,10 +166,9 @@ def _unflattener(cls: type) -> Any:
     def unflatten(static: Any, children: Any) -> Any:
         new: Any = object.__new__(cls)
         children, static = iter(children), iter(static)
-        for f in dataclasses.fields(cls):
-            what = kind(f)
-            x = next(static) if what == "static" else next(children)
-            if what == "beta" and isinstance(x, Pair) and isinstance(x.value, float):
+        for f in schema(cls):
+            x = next(static) if f.kind == "static" else next(children)
+            if f.kind == "beta" and isinstance(x, Pair) and isinstance(x.value, float):
                 x = x.value
             object.__setattr__(new, f.name, x)
         return new

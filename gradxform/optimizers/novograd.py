@@ -11,7 +11,7 @@ from gradxform.core.arithmetic import abs_sq, quotient
 from gradxform.core.chain import Chain, chain, lift
 from gradxform.core.codec import stored_in
 from gradxform.core.facts import Facts, Reach
-from gradxform.core.hyper import Beta, Hyper
+from gradxform.core.hyper import Beta, Decay, Hyper
 from gradxform.core.rule import Halves
 from gradxform.transforms.scale import scale_by_learning_rate
 
@@ -26,7 +26,7 @@ class ScaleByNovograd(Halves):
     b2: Beta = 0.25
     eps: Hyper = 1e-8
     eps_root: Hyper = 0.0
-    weight_decay: Hyper = 0.0
+    weight_decay: Decay = 0.0
     facts = Facts(reach=Reach.ARRAY, needs_params=True)
 
     def check(self) -> None:

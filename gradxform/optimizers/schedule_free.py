@@ -33,6 +33,8 @@ class Restarted(GradientTransformation):
 
     inner: Child[GradientTransformation]
     period: int
+    wraps = ("inner",)
+    renews = True
     name = "restarted"
     needs_params = True
 

@@ -2,24 +2,24 @@
 
 from __future__ import annotations
 
-import dataclasses
 import math
 from collections.abc import Iterable, Mapping
 from itertools import pairwise
-from typing import Any
+from typing import Annotated, Any
 
 import jax
 import numpy as np
 
 from gradxform.core import check
 from gradxform.core.hyper import Schedule, coerce, coerce_fields
-from gradxform.core.value import Pair, kind
+from gradxform.core.schema import Field, schema
+from gradxform.core.value import Pair
 from gradxform.schedules.arithmetic import as_count
 
-Steps = int | float
+Steps = Annotated[int | float, "steps"]
 """A number of steps, or a float in [0, 1]: that fraction of the total declared by `over`."""
-Boundaries = tuple[Steps, ...]
-Scales = Mapping[Any, float] | tuple[tuple[Steps, float], ...] | None
+Boundaries = Annotated[tuple[Steps, ...], "boundaries"]
+Scales = Annotated[Mapping[Any, float] | tuple[tuple[Steps, float], ...] | None, "scales"]
 
 
 class Items(tuple[tuple[Steps, float], ...]):
@@ -37,12 +37,14 @@ class Timed(Schedule):
 
     def __post_init__(self) -> None:
         coerce_fields(self)
-        for f in dataclasses.fields(self):
+        for f in schema(type(self)):
             x = getattr(self, f.name)
-            if kind(f) in ("hyper", "beta") and x is not None:
+            if f.kind in ("hyper", "beta") and x is not None:
                 check_number(f.name, x)
-            elif (read := _READERS.get(str(f.type))) is not None:
-                object.__setattr__(self, f.name, read(f.name, x))
+            elif f.annotation is float:
+                object.__setattr__(self, f.name, _number(f.name, x))
+            elif (length := _length(f)) is not None:
+                object.__setattr__(self, f.name, _LENGTHS[length](f.name, x))
         self.check()
 
     def check(self) -> None:
@@ -52,8 +54,8 @@ class Timed(Schedule):
         raise NotImplementedError
 
     def __call__(self, count: Any) -> Any:
-        for f in dataclasses.fields(self):
-            if str(f.type) in _LENGTHS and any(map(is_fraction, _lengths(getattr(self, f.name)))):
+        for f in schema(type(self)):
+            if _length(f) and any(map(is_fraction, _lengths(getattr(self, f.name)))):
                 raise ValueError(
                     f"{f.name} of {self!r} is a fraction: declare the total with over(total_steps, schedule)"
                 )
@@ -87,25 +89,32 @@ def over(total_steps: int, schedule: Schedule) -> Schedule:
 
 def _declared(x: Any, total: int) -> Any:
     if isinstance(x, Timed):
-        fields = {f.name: (str(f.type), getattr(x, f.name)) for f in dataclasses.fields(x)}
-        return type(x)(**{name: _declared_field(t, v, total) for name, (t, v) in fields.items()})
+        return type(x)(**{f.name: _declared_field(f, getattr(x, f.name), total) for f in schema(type(x))})
     return tuple(_declared(part, total) for part in x) if type(x) is tuple else x
 
 
-def _declared_field(annotation: str, x: Any, total: int) -> Any:
+def _declared_field(f: Field, x: Any, total: int) -> Any:
     def steps(n: Any) -> Any:
         return round(n * total) if is_fraction(n) else n
 
-    if annotation == "Steps":
-        return steps(x)
-    if annotation == "Boundaries":
-        return tuple(map(steps, x))
-    if annotation == "Scales":
-        declared = {steps(n): scale for n, scale in x}
-        if len(declared) < len(x):
-            raise ValueError(f"total_steps must keep the boundaries of {x!r} apart, got {total}")
-        return declared
-    return _declared(x, total) if annotation.startswith("Child") else x
+    if f.kind == "child":
+        return _declared(x, total)
+    match _length(f):
+        case "steps":
+            return steps(x)
+        case "boundaries":
+            return tuple(map(steps, x))
+        case "scales":
+            declared = {steps(n): scale for n, scale in x}
+            if len(declared) < len(x):
+                raise ValueError(f"total_steps must keep the boundaries of {x!r} apart, got {total}")
+            return declared
+    return x
+
+
+def _length(f: Field) -> str | None:
+    """What a field that holds lengths holds; None for another."""
+    return next((mark for mark in f.marks if mark in _LENGTHS), None)
 
 
 def is_fraction(steps: Any) -> bool:
@@ -177,5 +186,4 @@ def _lengths(x: Any) -> tuple[Any, ...]:
     return x if isinstance(x, tuple) else (x,)
 
 
-_LENGTHS: dict[str, Any] = {"Steps": _steps, "Boundaries": _boundaries, "Scales": _scales}
-_READERS: dict[str, Any] = {"float": _number, **_LENGTHS}
+_LENGTHS: dict[str, Any] = {"steps": _steps, "boundaries": _boundaries, "scales": _scales}

@@ -28,6 +28,7 @@ class MasterWeights(GradientTransformation):
 
     inner: Child[GradientTransformation]
     holds = True
+    wraps = ("inner",)
 
     def __repr__(self) -> str:
         return f"master_weights({self.inner!r})"

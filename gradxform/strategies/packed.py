@@ -12,7 +12,7 @@ import jax
 import jax.numpy as jnp
 
 from gradxform.core import check
-from gradxform.core.chain import Chain, map_rules, stages_of
+from gradxform.core.chain import Chain, stages_of
 from gradxform.core.devices import varying_axes
 from gradxform.core.facts import Facts, Reach
 from gradxform.core.lens import Wrapper
@@ -55,8 +55,8 @@ class Packing(Stage):
     def after(self, used: set[str]) -> Packing:
         return self.with_fields(taken=tuple(sorted(used)))
 
-    def map_rules(self, f: Callable[[Rule], Rule], what: str) -> Packing:
-        return self.with_fields(chain=map_rules(self.chain, f, what))
+    def map_parts(self, f: Callable[[Chain, str, tuple[str, ...]], Chain]) -> Packing:
+        return self.with_fields(chain=f(self.chain, "", self.taken))
 
     def plan(self, name: str, leaves: list[Leaf], step: Step) -> None:
         before = len(step.plan.rules)

@@ -8,11 +8,10 @@ from typing import Any, ClassVar
 import jax
 from jax.sharding import PartitionSpec
 
-from gradxform.core.chain import Chain, map_rules, stages_of
+from gradxform.core.chain import Chain, stages_of
 from gradxform.core.devices import axis_names, varying_axes
 from gradxform.core.facts import Facts, Reach
 from gradxform.core.rows import Rows
-from gradxform.core.rule import Rule
 from gradxform.core.stage import Stage, Step
 from gradxform.core.tree import Leaf
 from gradxform.core.value import Child
@@ -48,8 +47,8 @@ class Sharding(Stage):
     def after(self, used: set[str]) -> Sharding:
         return self.with_fields(taken=tuple(sorted(used)))
 
-    def map_rules(self, f: Callable[[Rule], Rule], what: str) -> Sharding:
-        return self.with_fields(chain=map_rules(self.chain, f, what))
+    def map_parts(self, f: Callable[[Chain, str, tuple[str, ...]], Chain]) -> Sharding:
+        return self.with_fields(chain=f(self.chain, "", self.taken))
 
     @property
     def is_trivial(self) -> bool:

@@ -12,14 +12,14 @@ from gradxform.core import check
 from gradxform.core.arithmetic import is_zero
 from gradxform.core.chain import Chain, lift, map_rules
 from gradxform.core.facts import Facts, Reach, Station
-from gradxform.core.hyper import Hyper, hyper_fields
+from gradxform.core.hyper import Decay, Hyper, Rate, hyper_fields
 from gradxform.core.lens import Wrapper
 from gradxform.core.rule import Keep, Rule, dense
 from gradxform.params.select import mask_selector
 
 
-class Decay(Rule, abstract=True):
-    weight_decay: Hyper
+class DecaysWeights(Rule, abstract=True):
+    weight_decay: Decay
     name = "weight_decay"
     facts = Facts(station=Station.DECAY, needs_params=True, cheap=True)
 
@@ -27,17 +27,18 @@ class Decay(Rule, abstract=True):
         check.nonnegative(weight_decay=self.weight_decay)
 
 
-class AddDecayedWeights(Decay):
+class AddDecayedWeights(DecaysWeights):
     def update(self, g: Any, s: Any, p: Any, k: Any) -> tuple[Any, Any]:
         return (g if is_zero(self.weight_decay) else g + self.weight_decay * p), s
 
 
-class SubtractDecayedWeights(Decay):
+class SubtractDecayedWeights(DecaysWeights):
     def update(self, g: Any, s: Any, p: Any, k: Any) -> tuple[Any, Any]:
         return (g if is_zero(self.weight_decay) else g - self.weight_decay * p), s
 
 
-class AddCorrectedDecay(Decay):
+class AddCorrectedDecay(DecaysWeights):
+    weight_decay: Hyper
     learning_rate: Hyper
     max_learning_rate: Hyper = None
 
@@ -55,7 +56,7 @@ class AddCorrectedDecay(Decay):
 
 
 class AddL1(Rule):
-    l1: Hyper
+    l1: Rate
     facts = Facts(station=Station.DECAY, needs_params=True, real_only=True)
 
     def check(self) -> None:

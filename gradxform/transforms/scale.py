@@ -10,12 +10,12 @@ from gradxform.core import check
 from gradxform.core.arithmetic import abs_sq
 from gradxform.core.chain import Chain, lift
 from gradxform.core.facts import Facts, Reach, Station
-from gradxform.core.hyper import Hyper
+from gradxform.core.hyper import Hyper, Rate
 from gradxform.core.rule import Factor, Rule
 
 
 class StepSize(Factor, abstract=True):
-    step_size: Hyper
+    step_size: Rate
     facts = Facts(station=Station.DIRECT, keeps_zero=True)
 
     def check(self) -> None:
@@ -34,7 +34,7 @@ class ScaleBySchedule(StepSize):
 
 
 class ScaleByLearningRate(Factor):
-    learning_rate: Hyper
+    learning_rate: Rate
     flip_sign: bool = True
     facts = Facts(station=Station.STEP, keeps_zero=True)
 
@@ -47,7 +47,7 @@ class ScaleByLearningRate(Factor):
 
 
 class Unscale(Factor):
-    loss_scale: Hyper
+    loss_scale: Rate
     facts = Facts(station=Station.CLEANSE, keeps_zero=True)
 
     def check(self) -> None:

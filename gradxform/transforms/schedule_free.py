@@ -12,7 +12,7 @@ from gradxform.core.arithmetic import compute_dtype, real_dtype
 from gradxform.core.chain import Chain, lift
 from gradxform.core.codec import stored_in
 from gradxform.core.facts import Facts, Station
-from gradxform.core.hyper import Beta, Hyper
+from gradxform.core.hyper import Beta, Hyper, Rate
 from gradxform.core.rows import is_row_leaf
 from gradxform.core.rule import Keep, Rule, dense, new_memory
 from gradxform.core.state import view
@@ -26,7 +26,7 @@ class ScheduleFree(NamedTuple):
 
 
 class AverageScheduleFree(Rule):
-    learning_rate: Hyper
+    learning_rate: Rate
     b1: Beta = 0.9
     weight_lr_power: Hyper = 2.0
     facts = Facts(station=Station.LAND, needs_params=True)

@@ -13,6 +13,7 @@ import pytest
 
 import gradxform as gx
 from tests.catalogue import tree
+from tests.events import traced_and_compiled
 
 
 def run(tx: Any, steps: int = 4, add: Any = optax.apply_updates) -> tuple[Any, Any]:
@@ -126,6 +127,19 @@ def test_injected_hyperparams_are_set_by_hand() -> None:
         state.hyperparams["learning_rate"] = 0.25
         updates, state = update(p, state, p)
         chex.assert_trees_all_equal(updates, jax.tree.map(lambda x: -0.25 * x, p))
+
+
+def test_injected_schedules_compile_once_without_jit() -> None:
+    """Each step makes a new transformation of ours; its rate enters the compiled code as data."""
+    schedule, p = optax.linear_schedule(0.2, 0.0, 4), tree(0)
+    ours, theirs = (optax.inject_hyperparams(adam)(learning_rate=schedule) for adam in (gx.adam, optax.adam))
+    state, expected = ours.init(p), theirs.init(p)
+    for i in range(6):
+        with traced_and_compiled() as found:
+            updates, state = ours.update(p, state, p)
+        assert i < 1 or "backend_compile_duration" not in found
+        wanted, expected = theirs.update(p, expected, p)
+        assert_near(updates, wanted)
 
 
 def test_statistics_are_found_by_optax_tree_get() -> None:

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-from contextlib import contextmanager
 from typing import Any
 
 import jax
@@ -13,27 +11,7 @@ import pytest
 
 import gradxform as gx
 from tests.catalogue import Entry, entries, moved, tree
-
-EVENTS: list[str] = []
-
-
-def listen(event: str, duration: float, **kwargs: Any) -> None:
-    if event.endswith(("jaxpr_trace_duration", "backend_compile_duration")):
-        EVENTS.append(event.rsplit("/", 1)[1])
-
-
-@pytest.fixture(scope="module", autouse=True)
-def _listening() -> None:
-    jax.monitoring.register_event_duration_secs_listener(listen)
-
-
-@contextmanager
-def traced_and_compiled() -> Iterator[list[str]]:
-    """What JAX traces and compiles inside the block."""
-    EVENTS.clear()
-    found: list[str] = []
-    yield found
-    found += EVENTS
+from tests.events import traced_and_compiled
 
 
 def test_the_count_sees_a_trace_and_a_compilation():
@@ -50,15 +28,6 @@ def test_two_jits_of_equal_transformations_trace_once(entry: Entry):
         jax.jit(entry.tx.update)(g, state, p)
         jax.jit(entry.make().update)(g, state, p)
         jax.jit(entry.make().update)(g, state, p)
-    assert found == []
-
-
-@entries(lambda e: e.axis is None)
-def test_unjitted_updates_of_equal_transformations_compile_once(entry: Entry):
-    g, state, p = moved(entry.name)
-    entry.make().update(g, state, p)
-    with traced_and_compiled() as found:
-        entry.make().update(g, state, p)
     assert found == []
 
 

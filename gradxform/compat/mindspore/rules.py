@@ -16,15 +16,15 @@ from gradxform.core.rule import Keep, Rule, scaled
 from gradxform.core.value import Child
 from gradxform.optimizers.adam import MaxMoments
 from gradxform.params.select import Selector
-from gradxform.transforms.decay import Decay
+from gradxform.transforms.decay import DecaysWeights
 from gradxform.transforms.momentum import Trace, TraceMemory
 
 
-class ScaledDecay(Decay):
+class ScaledDecay(DecaysWeights):
     """L2 decay of a gradient that is still multiplied by the loss scale; of sparse rows, each value row alone."""
 
     loss_scale: float = 1.0
-    facts = Decay.facts.with_fields(stored_params=True)
+    facts = DecaysWeights.facts.with_fields(stored_params=True)
 
     def scalars(self, t: Any) -> Any:
         decay = self.weight_decay

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import dataclasses
 from typing import Any
 
 import jax
@@ -10,7 +9,8 @@ import jax
 from gradxform.compat.common.schedules import FrameworkSchedule, PolynomialCycles
 from gradxform.core import check
 from gradxform.core.hyper import Beta, Hyper, Schedule
-from gradxform.core.value import Pair, kind
+from gradxform.core.schema import schema
+from gradxform.core.value import Pair
 from gradxform.schedules import (
     exponential_decay,
     inverse_time_decay,
@@ -28,8 +28,8 @@ class LearningRateSchedule(FrameworkSchedule):
     """
 
     def __post_init__(self) -> None:
-        for f in dataclasses.fields(self):
-            if kind(f) in ("hyper", "beta"):
+        for f in schema(type(self)):
+            if f.kind in ("hyper", "beta"):
                 check_float(**{f.name: getattr(self, f.name)})
         super().__post_init__()
 
