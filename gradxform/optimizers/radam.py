@@ -7,7 +7,7 @@ from typing import Any
 import jax.numpy as jnp
 
 from gradxform.core import check
-from gradxform.core.arithmetic import abs_sq, debias, log
+from gradxform.core.arithmetic import abs_sq, debias, log, quotient
 from gradxform.core.chain import Chain, chain, lift
 from gradxform.core.hyper import Beta, Hyper
 from gradxform.core.rule import Rule
@@ -50,7 +50,7 @@ class ScaleByRadam(Rule):
         return jnp.where(trusted, rect * m_hat * self.inverse_root(s.nu, c2), m_hat)
 
     def inverse_root(self, nu: Any, c2: Any) -> Any:
-        return 1 / (jnp.sqrt(nu / c2 + self.eps_root) + self.eps)
+        return quotient(1, jnp.sqrt(nu / c2 + self.eps_root) + self.eps, self.eps)
 
 
 def lengths(b2: Any, t: Any) -> tuple[Any, Any]:

@@ -5,10 +5,9 @@ from __future__ import annotations
 from typing import Any, NamedTuple
 
 import jax.numpy as jnp
-from jax import lax
 
 from gradxform.core import check
-from gradxform.core.arithmetic import abs_sq, debias, is_zero, quotient
+from gradxform.core.arithmetic import abs_sq, debias, inverse_root, quotient
 from gradxform.core.chain import Chain, chain, lift
 from gradxform.core.hyper import Beta, Hyper
 from gradxform.core.rule import Rule
@@ -47,8 +46,8 @@ class ScaleByRms(Rule):
         return g * self.inverse_root(s.nu / k)
 
     def inverse_root(self, nu: Any) -> Any:
-        if self.eps_in_sqrt and not is_zero(self.eps):
-            return lax.rsqrt(nu + self.eps)
+        if self.eps_in_sqrt:
+            return inverse_root(nu + self.eps, self.eps)
         return quotient(1.0, jnp.sqrt(nu) + self.eps, self.eps)
 
 

@@ -7,7 +7,7 @@ from typing import Any, NamedTuple
 import jax.numpy as jnp
 
 from gradxform.core import check
-from gradxform.core.arithmetic import abs_sq, debias
+from gradxform.core.arithmetic import abs_sq, debias, quotient
 from gradxform.core.chain import Chain, chain, lift
 from gradxform.core.hyper import Beta, Hyper
 from gradxform.core.rule import Rule
@@ -43,7 +43,7 @@ class ScaleByYogi(Rule):
         return AdditiveMoments(mu, s.nu - (1 - self.b2) * jnp.sign(s.nu - square) * square)
 
     def emit(self, g: Any, s: AdditiveMoments, p: Any, k: Any) -> Any:
-        return (s.mu / k[0]) / (jnp.sqrt(s.nu / k[1] + self.eps_root) + self.eps)
+        return quotient(s.mu / k[0], jnp.sqrt(s.nu / k[1] + self.eps_root) + self.eps, self.eps)
 
 
 def scale_by_yogi(
