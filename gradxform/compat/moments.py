@@ -20,7 +20,7 @@ class LateCorrectedAmsgrad(ScaleByAmsgrad):
     name = "amsgrad"
 
     def update(self, g: Any, s: MaxMoments, p: Any, k: Any) -> tuple[Any, MaxMoments]:
-        c1, c2 = k
+        c1, c2, _ = k
         mu = self.b1 * s.mu + (1 - self.b1) * g
         nu = self.b2 * s.nu + (1 - self.b2) * abs_sq(g)
         nu_max = jnp.maximum(s.nu_max, nu)
