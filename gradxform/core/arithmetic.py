@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Callable
 from typing import Any
 
 import jax
@@ -30,12 +31,25 @@ def is_zero(x: Any) -> bool:
     return isinstance(x, float) and x == 0.0
 
 
+TINY = float(jnp.finfo(jnp.float32).tiny)
+"""The smallest normal float32: what is smaller counts as 0 on some devices, and has an infinite inverse on others."""
+
+
 def quotient(x: Any, size: Any, eps: Any) -> Any:
-    """x / size, where size has eps in it; 0 where size is, which an eps of the plain number 0 allows."""
-    if not is_zero(eps):
-        return x / size
-    nothing = size == 0
-    return jnp.where(nothing, 0, x / jnp.where(nothing, 1, size))
+    """x / size, where size >= eps; 0 where size is, which any eps allows but a plain number of at least TINY."""
+    return _of_size(lambda size: x / size, size, eps)
+
+
+def inverse_root(size: Any, eps: Any) -> Any:
+    """1 / √size, where size >= eps; 0 where size is, as in `quotient`."""
+    return _of_size(jax.lax.rsqrt, size, eps)
+
+
+def _of_size(f: Callable[[Any], Any], size: Any, eps: Any) -> Any:
+    if isinstance(eps, float) and eps >= TINY:
+        return f(size)
+    nothing = size < jnp.finfo(size.dtype).tiny
+    return jnp.where(nothing, 0, f(jnp.where(nothing, 1, size)))  # two selections: no derivative of f at 0 either
 
 
 def abs_sq(x: Any) -> Any:

@@ -7,7 +7,7 @@ from typing import Any, NamedTuple
 import jax.numpy as jnp
 
 from gradxform.core import check
-from gradxform.core.arithmetic import abs_sq
+from gradxform.core.arithmetic import abs_sq, quotient
 from gradxform.core.chain import Chain, chain, lift
 from gradxform.core.facts import Facts
 from gradxform.core.hyper import Beta, Hyper
@@ -36,13 +36,13 @@ class ScaleByAdadelta(Halves):
 
     def remember(self, g: Any, s: SquaredMeans, p: Any, k: Any) -> SquaredMeans:
         e_g = self.rho * s.e_g + (1 - self.rho) * abs_sq(g)
-        size = (s.e_x + self.eps) * (abs_sq(g) / (e_g + self.eps))
+        size = (s.e_x + self.eps) * quotient(abs_sq(g), e_g + self.eps, self.eps)
         return SquaredMeans(e_g, self.rho * s.e_x + (1 - self.rho) * size)
 
     def emit(self, g: Any, s: SquaredMeans, p: Any, k: Any) -> Any:
         """From the new means alone: nothing cancels, and the old x needs no copy."""
         below = self.rho * (s.e_g + self.eps) + (1 - self.rho) * abs_sq(g)
-        return g * jnp.sqrt((s.e_x + self.rho * self.eps) / jnp.where(below > 0, below, 1.0))
+        return g * jnp.sqrt(quotient(s.e_x + self.rho * self.eps, below, self.rho * self.eps))
 
 
 def scale_by_adadelta(rho: Any = 0.9, eps: Any = 1e-6) -> Chain:

@@ -5,10 +5,9 @@ from __future__ import annotations
 from typing import Any, NamedTuple
 
 import jax.numpy as jnp
-from jax import lax
 
 from gradxform.core import check
-from gradxform.core.arithmetic import abs_sq
+from gradxform.core.arithmetic import abs_sq, inverse_root
 from gradxform.core.chain import Chain, chain, lift
 from gradxform.core.facts import Facts
 from gradxform.core.hyper import Hyper
@@ -37,12 +36,11 @@ class SumsSquares(Halves, abstract=True):
 
 class ScaleByRss(SumsSquares):
     def emit(self, g: Any, s: SumOfSquares, p: Any, k: Any) -> Any:
-        total = s.sum_of_squares
-        return g * jnp.where(total > 0, lax.rsqrt(total + self.eps), 0.0)
+        return g * inverse_root(s.sum_of_squares + self.eps, self.eps)
 
 
 def scale_by_rss(initial_accumulator_value: Any = 0.1, eps: Any = 1e-7) -> Chain:
-    """Divide by the root of the sum of squares: `a <- a + |g|²`, `u = g / √(a + eps)`, and 0 where a = 0.
+    """Divide by the root of the sum of squares: `a <- a + |g|²`, `u = g / √(a + eps)`, and 0 where a + eps = 0.
 
     initial_accumulator_value: what a starts from, at least 0 (a number: it is used once, at init).
     Reach: element. State: sum_of_squares, shaped like p, float32 or wider.

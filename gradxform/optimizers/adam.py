@@ -22,6 +22,14 @@ class Moments(NamedTuple):
     nu: Any
 
 
+class Corrections(NamedTuple):
+    """`1 - b1ᵗ` and `1 - b2ᵗ`, and for Nesterov `1 - b1ᵗ⁺¹`."""
+
+    c1: Any
+    c2: Any
+    c1_next: Any = None
+
+
 class ScaleByAdam(Halves):
     b1: Beta = 0.9
     b2: Beta = 0.999
@@ -74,16 +82,16 @@ class ScaleByAmsgrad(Halves):
     def init(self, p: Any) -> MaxMoments:
         return MaxMoments(jnp.zeros_like(p), jnp.zeros_like(p.real), jnp.zeros_like(p.real))
 
-    def scalars(self, t: Any) -> Any:
+    def scalars(self, t: Any) -> Corrections:
         c1 = debias(self.b1, t) if self.bias_correction_mu else 1.0
-        return c1, debias(self.b2, t) if self.bias_correction_nu else 1.0
+        return Corrections(c1, debias(self.b2, t) if self.bias_correction_nu else 1.0)
 
     def remember(self, g: Any, s: MaxMoments, p: Any, k: Any) -> MaxMoments:
         nu = self.b2 * s.nu + (1 - self.b2) * abs_sq(g)
-        return MaxMoments(self.b1 * s.mu + (1 - self.b1) * g, nu, jnp.maximum(s.nu_max, nu / k[1]))
+        return MaxMoments(self.b1 * s.mu + (1 - self.b1) * g, nu, jnp.maximum(s.nu_max, nu / k.c2))
 
     def emit(self, g: Any, s: MaxMoments, p: Any, k: Any) -> Any:
-        return quotient(s.mu / k[0], jnp.sqrt(s.nu_max + self.eps_root) + self.eps, self.eps)
+        return quotient(s.mu / k.c1, jnp.sqrt(s.nu_max + self.eps_root) + self.eps, self.eps)
 
 
 def scale_by_adam(

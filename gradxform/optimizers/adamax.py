@@ -7,7 +7,7 @@ from typing import Any, NamedTuple
 import jax.numpy as jnp
 
 from gradxform.core import check
-from gradxform.core.arithmetic import debias
+from gradxform.core.arithmetic import debias, quotient
 from gradxform.core.chain import Chain, chain, lift
 from gradxform.core.facts import Facts
 from gradxform.core.hyper import Beta, Hyper
@@ -41,7 +41,7 @@ class ScaleByAdamax(Halves):
         return InfinityMoments(self.b1 * s.mu + (1 - self.b1) * g, jnp.maximum(self.b2 * s.nu, jnp.abs(g) + self.eps))
 
     def emit(self, g: Any, s: InfinityMoments, p: Any, k: Any) -> Any:
-        return s.mu / k / s.nu
+        return quotient(s.mu / k, s.nu, self.eps)
 
 
 def scale_by_adamax(b1: Any = 0.9, b2: Any = 0.999, eps: Any = 1e-8) -> Chain:

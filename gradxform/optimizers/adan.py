@@ -22,6 +22,13 @@ class AdanMoments(NamedTuple):
     g: Any
 
 
+class AdanScalars(NamedTuple):
+    c1: Any
+    c2: Any
+    c3: Any
+    first: Any
+
+
 class ScaleByAdan(Halves):
     b1: Beta = 0.98
     b2: Beta = 0.92
@@ -36,11 +43,11 @@ class ScaleByAdan(Halves):
     def init(self, p: Any) -> AdanMoments:
         return AdanMoments(m=jnp.zeros_like(p), v=jnp.zeros_like(p), n=jnp.zeros_like(p.real), g=jnp.zeros_like(p))
 
-    def scalars(self, t: Any) -> Any:
-        return debias(self.b1, t), debias(self.b2, t), debias(self.b3, t), t == 1
+    def scalars(self, t: Any) -> AdanScalars:
+        return AdanScalars(debias(self.b1, t), debias(self.b2, t), debias(self.b3, t), t == 1)
 
     def remember(self, g: Any, s: AdanMoments, p: Any, k: Any) -> AdanMoments:
-        change = jnp.where(k[3], 0, g - s.g)
+        change = jnp.where(k.first, 0, g - s.g)
         return AdanMoments(
             m=self.b1 * s.m + (1 - self.b1) * g,
             v=self.b2 * s.v + (1 - self.b2) * change,
@@ -49,8 +56,8 @@ class ScaleByAdan(Halves):
         )
 
     def emit(self, g: Any, s: AdanMoments, p: Any, k: Any) -> Any:
-        direction = s.m / k[0] + self.b2 * (s.v / k[1])
-        return quotient(direction, jnp.sqrt(s.n / k[2] + self.eps_root) + self.eps, self.eps)
+        direction = s.m / k.c1 + self.b2 * (s.v / k.c2)
+        return quotient(direction, jnp.sqrt(s.n / k.c3 + self.eps_root) + self.eps, self.eps)
 
 
 def scale_by_adan(b1: Any = 0.98, b2: Any = 0.92, b3: Any = 0.99, eps: Any = 1e-8, eps_root: Any = 0.0) -> Chain:

@@ -11,6 +11,7 @@ from gradxform.core.arithmetic import abs_sq, debias, quotient
 from gradxform.core.chain import Chain, chain, lift
 from gradxform.core.hyper import Beta, Hyper
 from gradxform.core.rule import Halves
+from gradxform.optimizers.adam import Corrections
 from gradxform.transforms.scale import scale_by_learning_rate
 
 
@@ -34,8 +35,8 @@ class ScaleByBelief(Halves):
     def init(self, p: Any) -> Belief:
         return Belief(mu=jnp.zeros_like(p), nu=jnp.zeros_like(p.real))
 
-    def scalars(self, t: Any) -> Any:
-        return debias(self.b1, t), debias(self.b1, t + 1), debias(self.b2, t)
+    def scalars(self, t: Any) -> Corrections:
+        return Corrections(debias(self.b1, t), debias(self.b2, t), debias(self.b1, t + 1))
 
     def remember(self, g: Any, s: Belief, p: Any, k: Any) -> Belief:
         mu = self.b1 * s.mu + (1 - self.b1) * g
@@ -43,9 +44,8 @@ class ScaleByBelief(Halves):
         return Belief(mu, self.b2 * s.nu + ((1 - self.b2) * abs_sq(g - mu) + self.eps_root))
 
     def emit(self, g: Any, s: Belief, p: Any, k: Any) -> Any:
-        c1, c1_next, c2 = k
-        m_hat = self.b1 * (s.mu / c1_next) + (1 - self.b1) * (g / c1) if self.nesterov else s.mu / c1
-        return quotient(m_hat, jnp.sqrt(s.nu / c2) + self.eps, self.eps)
+        m_hat = self.b1 * (s.mu / k.c1_next) + (1 - self.b1) * (g / k.c1) if self.nesterov else s.mu / k.c1
+        return quotient(m_hat, jnp.sqrt(s.nu / k.c2) + self.eps, self.eps)
 
 
 def scale_by_belief(

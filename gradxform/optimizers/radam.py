@@ -3,18 +3,26 @@
 from __future__ import annotations
 
 import abc
-from typing import Any
+from typing import Any, NamedTuple
 
 import jax.numpy as jnp
 
 from gradxform.core import check
-from gradxform.core.arithmetic import abs_sq, debias, log
+from gradxform.core.arithmetic import abs_sq, debias, log, quotient
 from gradxform.core.chain import Chain, chain, lift
 from gradxform.core.facts import Facts
 from gradxform.core.hyper import Beta, Hyper
 from gradxform.core.rule import Halves
 from gradxform.optimizers.adam import Moments
 from gradxform.transforms.scale import scale_by_learning_rate
+
+
+class Rectification(NamedTuple):
+    c1: Any
+    c2: Any
+    c1_next: Any
+    rect: Any
+    trusted: Any
 
 
 class Rectified(Halves, abstract=True):
@@ -35,20 +43,20 @@ class Rectified(Halves, abstract=True):
     def init(self, p: Any) -> Moments:
         return Moments(mu=jnp.zeros_like(p), nu=jnp.zeros_like(p.real))
 
-    def scalars(self, t: Any) -> Any:
+    def scalars(self, t: Any) -> Rectification:
         longest, length = lengths(self.b2, t)
         trusted = length >= self.threshold
         longest, length = (jnp.where(trusted, x, 5.0) for x in (longest, length))
         rect = (length - 4) / (longest - 4) * ((length - 2) / (longest - 2)) * (longest / length)
-        return debias(self.b1, t), debias(self.b1, t + 1), debias(self.b2, t), jnp.sqrt(rect), trusted
+        c1, c2, c1_next = debias(self.b1, t), debias(self.b2, t), debias(self.b1, t + 1)
+        return Rectification(c1, c2, c1_next, jnp.sqrt(rect), trusted)
 
     def remember(self, g: Any, s: Moments, p: Any, k: Any) -> Moments:
         return Moments(self.b1 * s.mu + (1 - self.b1) * g, self.b2 * s.nu + (1 - self.b2) * abs_sq(g))
 
     def emit(self, g: Any, s: Moments, p: Any, k: Any) -> Any:
-        c1, c1_next, c2, rect, trusted = k
-        m_hat = self.b1 * (s.mu / c1_next) + (1 - self.b1) * (g / c1) if self.nesterov else s.mu / c1
-        return jnp.where(trusted, rect * m_hat * self.inverse_root(s.nu, c2), m_hat)
+        m_hat = self.b1 * (s.mu / k.c1_next) + (1 - self.b1) * (g / k.c1) if self.nesterov else s.mu / k.c1
+        return jnp.where(k.trusted, k.rect * m_hat * self.inverse_root(s.nu, k.c2), m_hat)
 
     @abc.abstractmethod
     def inverse_root(self, nu: Any, c2: Any) -> Any:
@@ -57,7 +65,7 @@ class Rectified(Halves, abstract=True):
 
 class ScaleByRadam(Rectified):
     def inverse_root(self, nu: Any, c2: Any) -> Any:
-        return 1 / (jnp.sqrt(nu / c2 + self.eps_root) + self.eps)
+        return quotient(1, jnp.sqrt(nu / c2 + self.eps_root) + self.eps, self.eps)
 
 
 def lengths(b2: Any, t: Any) -> tuple[Any, Any]:

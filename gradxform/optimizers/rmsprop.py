@@ -5,10 +5,9 @@ from __future__ import annotations
 from typing import Any, NamedTuple
 
 import jax.numpy as jnp
-from jax import lax
 
 from gradxform.core import check
-from gradxform.core.arithmetic import abs_sq, debias, is_zero, quotient
+from gradxform.core.arithmetic import abs_sq, debias, inverse_root, quotient
 from gradxform.core.chain import Chain, chain, lift
 from gradxform.core.facts import Facts
 from gradxform.core.hyper import Beta, Hyper
@@ -38,8 +37,8 @@ class MeanSquares(Halves, abstract=True):
         return debias(self.decay, t) if self.bias_correction else 1.0
 
     def inverse_root(self, nu: Any) -> Any:
-        if self.eps_in_sqrt and not is_zero(self.eps):
-            return lax.rsqrt(nu + self.eps)
+        if self.eps_in_sqrt:
+            return inverse_root(nu + self.eps, self.eps)
         return quotient(1.0, jnp.sqrt(nu) + self.eps, self.eps)
 
 

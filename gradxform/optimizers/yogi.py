@@ -7,10 +7,11 @@ from typing import Any, NamedTuple
 import jax.numpy as jnp
 
 from gradxform.core import check
-from gradxform.core.arithmetic import abs_sq, debias
+from gradxform.core.arithmetic import abs_sq, debias, quotient
 from gradxform.core.chain import Chain, chain, lift
 from gradxform.core.hyper import Beta, Hyper
 from gradxform.core.rule import Halves
+from gradxform.optimizers.adam import Corrections
 from gradxform.transforms.scale import scale_by_learning_rate
 
 
@@ -34,8 +35,8 @@ class ScaleByYogi(Halves):
     def init(self, p: Any) -> AdditiveMoments:
         return AdditiveMoments(mu=jnp.zeros_like(p), nu=jnp.full_like(p.real, self.initial_accumulator_value))
 
-    def scalars(self, t: Any) -> Any:
-        return debias(self.b1, t), debias(self.b2, t)
+    def scalars(self, t: Any) -> Corrections:
+        return Corrections(debias(self.b1, t), debias(self.b2, t))
 
     def remember(self, g: Any, s: AdditiveMoments, p: Any, k: Any) -> AdditiveMoments:
         square = abs_sq(g)
@@ -43,7 +44,7 @@ class ScaleByYogi(Halves):
         return AdditiveMoments(mu, s.nu - (1 - self.b2) * jnp.sign(s.nu - square) * square)
 
     def emit(self, g: Any, s: AdditiveMoments, p: Any, k: Any) -> Any:
-        return (s.mu / k[0]) / (jnp.sqrt(s.nu / k[1] + self.eps_root) + self.eps)
+        return quotient(s.mu / k.c1, jnp.sqrt(s.nu / k.c2 + self.eps_root) + self.eps, self.eps)
 
 
 def scale_by_yogi(

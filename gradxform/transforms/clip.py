@@ -7,7 +7,7 @@ from typing import Any, NamedTuple
 import jax.numpy as jnp
 
 from gradxform.core import check
-from gradxform.core.arithmetic import abs_sq, compute_dtype, next_count, real_dtype
+from gradxform.core.arithmetic import abs_sq, compute_dtype, next_count, quotient, real_dtype
 from gradxform.core.chain import Chain, lift
 from gradxform.core.facts import Facts, Reach, Station
 from gradxform.core.hyper import Hyper
@@ -34,7 +34,7 @@ class ClipByNorm(Factor):
         check.positive(max_norm=self.max_norm)
 
     def factor(self, g: Any, p: Any, k: Any) -> Any:
-        return jnp.minimum(1.0, self.max_norm / jnp.sqrt(jnp.sum(abs_sq(g))))
+        return jnp.minimum(1.0, quotient(self.max_norm, jnp.sqrt(jnp.sum(abs_sq(g))), self.max_norm))
 
 
 class ClipByBlockRms(Factor):
@@ -45,7 +45,7 @@ class ClipByBlockRms(Factor):
         check.positive(threshold=self.threshold)
 
     def factor(self, g: Any, p: Any, k: Any) -> Any:
-        return jnp.minimum(1.0, self.threshold / jnp.sqrt(jnp.mean(abs_sq(g))))
+        return jnp.minimum(1.0, quotient(self.threshold, jnp.sqrt(jnp.mean(abs_sq(g))), self.threshold))
 
 
 class ClipByGlobalNorm(TreeRule, Factor):
@@ -63,7 +63,7 @@ class ClipByGlobalNorm(TreeRule, Factor):
         return self.max_norm
 
     def measure(self, gs: list[Any], s: Any, t: Any) -> tuple[Any, Any]:
-        return jnp.minimum(1.0, self.max_norm / norm_of(gs, self.axis_name)), s
+        return jnp.minimum(1.0, quotient(self.max_norm, norm_of(gs, self.axis_name), self.max_norm)), s
 
     def factor(self, g: Any, p: Any, k: Any) -> Any:
         return k
@@ -83,7 +83,7 @@ class AdaptiveGradClip(Rule):
 
     def update(self, g: Any, s: Any, p: Any, k: Any) -> tuple[Any, Any]:
         bound = self.clipping * jnp.maximum(self.unit_norm(p), self.eps)
-        return g * jnp.minimum(1.0, bound / self.unit_norm(g)), s
+        return g * jnp.minimum(1.0, quotient(bound, self.unit_norm(g), self.clipping * self.eps)), s
 
     def unit_norm(self, x: Any) -> Any:
         axis = self.axis

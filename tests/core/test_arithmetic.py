@@ -7,8 +7,20 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from gradxform.core.arithmetic import abs_sq, compute_dtype, debias, next_count, power, real_dtype, rounded
+from gradxform.core.arithmetic import (
+    TINY,
+    abs_sq,
+    compute_dtype,
+    debias,
+    inverse_root,
+    next_count,
+    power,
+    quotient,
+    real_dtype,
+    rounded,
+)
 from gradxform.core.value import Pair
+from tests.trajectories import double
 
 
 @pytest.mark.parametrize("b", [0.0, 0.5, 0.9, 0.999, 0.9999, 0.999999])
@@ -54,3 +66,42 @@ def test_rounded_is_what_a_cast_would_leave(dtype):
     found = jax.jit(lambda x: rounded(x, dtype))(x)
     assert found.dtype == jnp.float32
     np.testing.assert_array_equal(found, np.asarray(x).astype(dtype).astype(np.float32))
+
+
+def over(x, size, eps):
+    """`quotient`, and `inverse_root` times x."""
+    return quotient(x, size, eps), x * inverse_root(size, eps)
+
+
+@pytest.mark.parametrize("eps", [0.0, 1e-45, 1e-38, jnp.float32(0.0), jnp.float32(1e-6)], ids=str)
+def test_zero_over_zero_is_zero_and_so_are_its_derivatives(eps):
+    x, size = jnp.asarray([0.0, 3.0, 2.0]), jnp.asarray([0.0, 1e-45, 4.0])
+    for value, expected in zip(jax.jit(over)(x, size, eps), ([0, 0, 0.5], [0, 0, 1.0]), strict=True):
+        np.testing.assert_array_equal(value, expected)
+    for i, (by_x, by_size) in enumerate([([0, 0, 1 / 4], [0, 0, -2 / 16]), ([0, 0, 1 / 2], [0, 0, -1 / 8])]):
+        reverse = jax.grad(lambda *args, i=i: over(*args, eps)[i].sum(), argnums=(0, 1))(x, size)
+        forward = [jax.jvp(lambda y, i=i: over(y, size, eps)[i], (x,), (jnp.ones(3),))[1],
+                   jax.jvp(lambda y, i=i: over(x, y, eps)[i], (size,), (jnp.ones(3),))[1]]  # fmt: skip
+        for found in (reverse, forward):
+            np.testing.assert_allclose(found, (by_x, by_size), rtol=1e-6)
+
+
+def test_what_is_not_finite_is_seen_behind_the_guard():
+    x = jnp.asarray([jnp.nan, jnp.inf, 1.0])
+    for found in over(x, jnp.asarray([1.0, 1.0, jnp.nan]), 0.0):
+        np.testing.assert_array_equal(found, [np.nan, np.inf, np.nan])
+
+
+def test_in_double_smaller_sizes_divide():
+    with double():
+        np.testing.assert_array_equal(over(jnp.asarray(1e-200), jnp.asarray(1e-200), 0.0), [1.0, 1e-200 / 1e-100])
+
+
+def test_an_eps_that_is_plainly_not_zero_adds_nothing():
+    def operations(f, eps):
+        return [eqn.primitive.name for eqn in jax.make_jaxpr(lambda x: f(x, eps))(jnp.ones(3)).eqns]
+
+    for eps in (TINY, 1e-8, 1.0):
+        assert operations(lambda x, eps: quotient(x, x, eps), eps) == ["div"]
+        assert operations(inverse_root, eps) == ["rsqrt"]
+    assert operations(inverse_root, 0.99 * TINY) != ["rsqrt"]
