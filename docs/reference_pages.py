@@ -19,7 +19,7 @@ FACTS = ("Reach", "State", "Raises", "Source")
 
 def public_names() -> dict[str, str]:
     """Public name -> the module that it is imported from, in the order of `gx.__all__`."""
-    return {name: f"gradxform.{gx._HOMES[name]}" for name in gx.__all__}
+    return {name: gx._HOMES[name] for name in gx.__all__}
 
 
 def write(folder: Path) -> None:

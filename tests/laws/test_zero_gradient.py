@@ -12,7 +12,8 @@ import pytest
 
 import gradxform as gx
 from gradxform.core.hyper import FromFunction, Tunable, hyper_fields, replace_hyper
-from gradxform.core.rule import Rule, Wrapper
+from gradxform.core.lens import Wrapper
+from gradxform.core.rule import Rule
 from tests.catalogue import ENTRIES
 
 P, G = jnp.asarray([0.0, 1.5]), jnp.asarray([0.5, -2.0])

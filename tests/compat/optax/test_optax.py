@@ -18,7 +18,7 @@ from gradxform.compat.optax import to_optax
 class Seen(gx.Rule):
     """Scales by the extra argument `value`."""
 
-    needs = ("value",)
+    facts = gx.Facts(needs=("value",))
 
     def scalars(self, t: Any, *, value: Any) -> Any:  # type: ignore[override]
         return value

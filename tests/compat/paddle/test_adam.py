@@ -117,7 +117,7 @@ def test_lazy_mode_lets_rows_rest() -> None:
         ({"weight_decay": np.float32(0.1)}, TypeError, "weight_decay must be a number, got .*float32"),
         ({"beta2": None}, AssertionError, "beta2 must be set"),
     ],
-    ids=str,
+    ids=["lr_ratio", "weight_decay", "beta2"],
 )
 def test_adamw_refuses(kwargs: Any, error: type[Exception], words: str) -> None:
     with pytest.raises(error, match=words):
