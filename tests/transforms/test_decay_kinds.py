@@ -163,3 +163,54 @@ def test_they_print_as_they_are_written(kind, cautious):
     rate = gx.linear_schedule(0.5, 0.0, 9)
     tx = gx.with_weight_decay(gx.adam(rate), 0.1, kind, cautious=cautious, max_learning_rate=peak)
     assert eval(repr(tx), {name: getattr(gx, name) for name in gx.__all__}) == tx
+
+
+class Halved(gx.Rule):
+    """A clip of a user's own, which says nothing of itself."""
+
+    def update(self, g, s, p, k):
+        return 0.5 * g, s
+
+
+class Cleansed(gx.Rule):
+    facts = gx.Facts(station=gx.Station.CLEANSE)
+
+    def update(self, g, s, p, k):
+        return 0.5 * g, s
+
+
+class Turned(gx.Rule):
+    facts = gx.Facts(station=gx.Station.DIRECT)
+
+    def update(self, g, s, p, k):
+        return jnp.sign(g), s
+
+
+@pytest.mark.parametrize(("front", "place"), [
+    ([Halved()], 1),
+    ([Cleansed()], 1),
+    ([Halved(), Cleansed(), Halved()], 3),
+    ([Turned()], 0),
+    ([Cleansed(), Turned()], 1),
+], ids=["unsaid", "said", "three", "direction", "clip and direction"])  # fmt: skip
+def test_l2_stands_behind_a_users_own_clip_and_before_the_direction(front, place):
+    tx = gx.with_weight_decay(gx.chain(*map(gx.lift, front), gx.adam(0.1)), 0.1, "l2")
+    assert [stage.name for stage in tx.stages].index("weight_decay") == place
+
+
+def test_a_rule_without_memory_that_says_nothing_directs_where_nothing_else_does():
+    tx = gx.with_weight_decay(gx.chain(gx.clip(1.0), gx.lift(Halved()), gx.scale_by_learning_rate(0.1)), 0.1, "l2")
+    assert [stage.name for stage in tx.stages] == ["clip", "weight_decay", "halved", "learning_rate"]
+
+
+def test_a_users_own_rate_is_the_rate():
+    class Rate(gx.Factor):
+        learning_rate: gx.Hyper
+        name = "step"
+        facts = gx.Facts(station=gx.Station.STEP)
+
+        def factor(self, g, p, k):
+            return -self.learning_rate
+
+    tx = gx.with_weight_decay(gx.chain(gx.scale_by_adam(), gx.lift(Rate(0.1))), 0.1)
+    assert [stage.name for stage in tx.stages] == ["adam", "weight_decay", "step"]
