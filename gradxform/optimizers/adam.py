@@ -7,7 +7,7 @@ from typing import Any, NamedTuple
 import jax.numpy as jnp
 
 from gradxform.core import check
-from gradxform.core.arithmetic import abs_sq, debias, is_zero, quotient
+from gradxform.core.arithmetic import abs_sq, debias, quotient
 from gradxform.core.chain import Chain, chain, lift
 from gradxform.core.codec import stored_in
 from gradxform.core.facts import Facts
@@ -46,17 +46,15 @@ class ScaleByAdam(Halves):
     def init(self, p: Any) -> Moments:
         return Moments(mu=jnp.zeros_like(p), nu=jnp.zeros_like(p.real))
 
-    def scalars(self, t: Any) -> Any:
-        root = jnp.sqrt(debias(self.b2, t))  # it multiplies both sides of the fraction, as at the end of section 2
-        return root / debias(self.b1, t), root / debias(self.b1, t + 1), self.eps_root * root**2, self.eps * root
+    def scalars(self, t: Any) -> Corrections:
+        return Corrections(debias(self.b1, t), debias(self.b2, t), debias(self.b1, t + 1))
 
     def remember(self, g: Any, s: Moments, p: Any, k: Any) -> Moments:
         return Moments(self.b1 * s.mu + (1 - self.b1) * g, self.b2 * s.nu + (1 - self.b2) * abs_sq(g))
 
     def emit(self, g: Any, s: Moments, p: Any, k: Any) -> Any:
-        now, ahead, eps_root, eps = k
-        m_hat = self.b1 * ahead * s.mu + (1 - self.b1) * now * g if self.nesterov else now * s.mu
-        return quotient(m_hat, jnp.sqrt(s.nu if is_zero(self.eps_root) else s.nu + eps_root) + eps, self.eps)
+        m_hat = self.b1 * (s.mu / k.c1_next) + (1 - self.b1) * (g / k.c1) if self.nesterov else s.mu / k.c1
+        return quotient(m_hat, jnp.sqrt(s.nu / k.c2 + self.eps_root) + self.eps, self.eps)
 
 
 class MaxMoments(NamedTuple):

@@ -11,6 +11,7 @@ import numpy as np
 import pytest
 
 import gradxform as gx
+from gradxform.core.arithmetic import TINY
 from gradxform.core.hyper import FromFunction, Tunable, hyper_fields, replace_hyper
 from gradxform.core.lens import Wrapper
 from gradxform.core.rule import Rule
@@ -19,8 +20,8 @@ from tests.catalogue import ENTRIES
 P, G = jnp.asarray([0.0, 1.5]), jnp.asarray([0.5, -2.0])
 """A parameter that is 0, where decay is 0 too, and one that is not."""
 EXTRAS = {"value": 0.5}
-SMALL = {"0": 0.0, "1e-45": 1e-45, "1e-39": 1e-39, "1e-38": 1e-38}
-"""As float32: 0, and numbers that are flushed to 0 on some devices."""
+SMALL = {"0": 0.0, "1e-45": 1e-45, "1e-39": 1e-39, "1e-38": 1e-38, "TINY": TINY}
+"""As float32: 0, numbers that are flushed to 0 on some devices, and the smallest that is not."""
 
 
 def small_fields(rule: Rule) -> list[str]:
