@@ -61,6 +61,8 @@ class Kept(NamedTuple):
     """A transformation and the training that it goes through.
 
     ulps: of the largest number in each array, by which continued arrays may be off; 0 asks for the same bits.
+    steps: the same for updates and what follows from them, `ADAMS` where Adam makes them: its fraction is no longer
+    multiplied by a root above and below, which moves their last bits. What it remembers has the same bits.
     elsewhere: the same as a part of that number, where another CPU or JAX rounds otherwise than the writer's. Each of
     three steps is off by 2 ulp of its largest term then, and a scalar may be small beside its terms.
     """
@@ -70,6 +72,7 @@ class Kept(NamedTuple):
     gradient: Callable[[int], Any] = dense
     value: bool = False
     ulps: int = 0
+    steps: int = 0
     elsewhere: float = 16 * ROUNDING
 
 
@@ -80,16 +83,19 @@ CODED = 2.0**-3
 cosine = gx.cosine_decay_schedule(0.1, 10)
 linear = gx.linear_schedule(0.1, 0.01, 5)
 first, second = gx.named("kernel"), gx.named("bias")
+ADAMS = 8
 both = {"mu": "int8", "nu": "uint8_sqrt"}
 
 CHAINS: dict[str, Kept] = {
-    "adam": Kept(lambda: gx.adam(0.01)),
-    "adamw_masked": Kept(lambda: gx.adamw(cosine, weight_decay=0.1, mask=first)),
+    "adam": Kept(lambda: gx.adam(0.01), steps=ADAMS),
+    "adamw_masked": Kept(lambda: gx.adamw(cosine, weight_decay=0.1, mask=first), steps=ADAMS),
     "momentum": Kept(lambda: gx.momentum(0.1)),
     "nesterov": Kept(lambda: gx.sgd(linear, 0.9, nesterov=True)),
-    "adam_mu_bfloat16": Kept(lambda: gx.adam(0.01, mu_dtype=jnp.bfloat16), elsewhere=2.0**-7),
-    "clip_adamw": Kept(lambda: gx.chain(gx.clip_by_global_norm(1.0), gx.adamw(cosine, weight_decay=0.1))),
-    "tunables": Kept(lambda: gx.adamw(gx.tunable(0.01), b1=gx.tunable(0.8), weight_decay=gx.tunable(cosine))),
+    "adam_mu_bfloat16": Kept(lambda: gx.adam(0.01, mu_dtype=jnp.bfloat16), elsewhere=2.0**-7, steps=ADAMS),
+    "clip_adamw": Kept(lambda: gx.chain(gx.clip_by_global_norm(1.0), gx.adamw(cosine, weight_decay=0.1)), steps=ADAMS),
+    "tunables": Kept(
+        lambda: gx.adamw(gx.tunable(0.01), b1=gx.tunable(0.8), weight_decay=gx.tunable(cosine)), steps=ADAMS
+    ),
     "named_chain": Kept(
         lambda: gx.named_chain(("slow", gx.trace(0.9)), ("fast", gx.trace(0.5)), ("step", gx.sgd(0.1)))
     ),
@@ -97,51 +103,61 @@ CHAINS: dict[str, Kept] = {
     "groups": Kept(
         lambda: gx.groups(
             [(first, gx.adam(0.1), "first"), ("scale", gx.freeze())], default=gx.sgd(gx.tunable(0.1), 0.9)
-        )
+        ),
+        steps=ADAMS,
     ),
     "groups_clipped": Kept(
         lambda: gx.groups(
             [(first, gx.chain(gx.clip_by_global_norm(1.0), gx.adam(0.1)), "first"), (second, {"b1": 0.5})],
             default=gx.adam(0.1),
-        )
+        ),
+        steps=ADAMS,
     ),
-    "masked": Kept(lambda: gx.masked(gx.adam(0.1), {"dense": {"kernel": True, "bias": False}, "scale": True})),
-    "partition": Kept(lambda: gx.partition({"a": gx.adam(0.1), "b": gx.sgd(0.1, 0.9)}, {"dense": "a", "scale": "b"})),
+    "masked": Kept(
+        lambda: gx.masked(gx.adam(0.1), {"dense": {"kernel": True, "bias": False}, "scale": True}), steps=ADAMS
+    ),
+    "partition": Kept(
+        lambda: gx.partition({"a": gx.adam(0.1), "b": gx.sgd(0.1, 0.9)}, {"dense": "a", "scale": "b"}), steps=ADAMS
+    ),
     "freeze": Kept(lambda: gx.chain(gx.freeze(second), gx.momentum(0.1))),
-    "stored_int8": Kept(lambda: gx.stored_as(both, gx.adamw(0.01), min_size=64), elsewhere=CODED),
+    "stored_int8": Kept(lambda: gx.stored_as(both, gx.adamw(0.01), min_size=64), elsewhere=CODED, steps=ADAMS),
     "stored_int8_stochastic": Kept(
-        lambda: gx.stored_as(both, gx.adam(0.01), min_size=64, stochastic=True, seed=7), elsewhere=CODED
+        lambda: gx.stored_as(both, gx.adam(0.01), min_size=64, stochastic=True, seed=7), elsewhere=CODED, steps=ADAMS
     ),
     "stored_int4": Kept(lambda: gx.stored_as("int4", gx.momentum(0.1), min_size=64), elsewhere=1.0),
-    "stored_bfloat16": Kept(lambda: gx.stored_as("bfloat16", gx.adam(0.01), min_size=0), elsewhere=CODED),
-    "stored_float8": Kept(lambda: gx.stored_as("float8_e4m3", gx.adam(0.01), min_size=64), elsewhere=1.0),
-    "packed": Kept(lambda: gx.packed(gx.adamw(0.01, weight_decay=0.1, mask=first))),
-    "catch_up": Kept(lambda: gx.lazy(gx.adam(0.01), mode="catch_up"), gradient=rows),
-    "accumulate": Kept(lambda: gx.accumulate(gx.adam(0.1), every=2)),
-    "guard": Kept(lambda: gx.guard(gx.adamw(0.1), spike=6.0, warmup=2), gradient=spiked, value=True),
+    "stored_bfloat16": Kept(lambda: gx.stored_as("bfloat16", gx.adam(0.01), min_size=0), elsewhere=CODED, steps=ADAMS),
+    "stored_float8": Kept(lambda: gx.stored_as("float8_e4m3", gx.adam(0.01), min_size=64), elsewhere=1.0, steps=ADAMS),
+    "packed": Kept(lambda: gx.packed(gx.adamw(0.01, weight_decay=0.1, mask=first)), steps=ADAMS),
+    "catch_up": Kept(lambda: gx.lazy(gx.adam(0.01), mode="catch_up"), gradient=rows, steps=ADAMS),
+    "accumulate": Kept(lambda: gx.accumulate(gx.adam(0.1), every=2), steps=ADAMS),
+    "guard": Kept(lambda: gx.guard(gx.adamw(0.1), spike=6.0, warmup=2), gradient=spiked, value=True, steps=ADAMS),
     "dynamic_loss_scale": Kept(
         lambda: gx.dynamic_loss_scale(gx.chain(gx.clip_by_global_norm(1.0), gx.adam(0.1)), window=2),
         gradient=overflowing,
+        steps=ADAMS,
     ),
     "measure": Kept(
         lambda: gx.measure(
             gx.chain(gx.clip_by_global_norm(0.7), gx.adam(0.1)), grad_norm=True, update_norm=True, clip_fraction=True
         ),
         ulps=SUMMED,
+        steps=ADAMS,
     ),
-    "schedule_free_adamw": Kept(lambda: gx.schedule_free_adamw(0.1, 2, weight_decay=0.1)),
+    "schedule_free_adamw": Kept(lambda: gx.schedule_free_adamw(0.1, 2, weight_decay=0.1), steps=ADAMS),
     "lookahead": Kept(lambda: gx.lookahead(gx.momentum(0.1), 4, 0.5)),
     "ema_of_params": Kept(lambda: gx.chain(gx.sgd(0.1), gx.ema_of_params(0.9))),
-    "split16": Kept(lambda: gx.chain(gx.adam(0.01), gx.round_updates("split16")), dtype=jnp.bfloat16, elsewhere=CODED),
-    "lamb": Kept(lambda: gx.lamb(0.01, weight_decay=0.1), ulps=SUMMED),
+    "split16": Kept(
+        lambda: gx.chain(gx.adam(0.01), gx.round_updates("split16")), dtype=jnp.bfloat16, elsewhere=CODED, steps=ADAMS
+    ),
+    "lamb": Kept(lambda: gx.lamb(0.01, weight_decay=0.1), ulps=SUMMED, steps=ADAMS),
     "lion": Kept(lambda: gx.lion(0.01, mu_dtype=jnp.bfloat16), elsewhere=2.0**-7),
     "noise": Kept(lambda: gx.chain(gx.add_noise(0.1, 0.55, key=3), gx.momentum(0.1)), elsewhere=64 * ROUNDING),
     "novograd": Kept(lambda: gx.novograd(0.01, weight_decay=0.1)),
     "foreign": Kept(lambda: gx.chain(gx.trace(0.5), optax.adam(0.1), gx.ema(0.5))),
     "sam": Kept(lambda: gx.sam(gx.momentum(0.1), gx.chain(gx.normalize_by_update_norm(), gx.sgd(0.125)))),
-    "master_weights": Kept(lambda: gx.master_weights(gx.adamw(0.01)), dtype=jnp.bfloat16, elsewhere=CODED),
+    "master_weights": Kept(lambda: gx.master_weights(gx.adamw(0.01)), dtype=jnp.bfloat16, elsewhere=CODED, steps=ADAMS),
     "torch_sgd": Kept(lambda: torch.sgd(0.1, 0.9, weight_decay=0.1, nesterov=True)),
-    "torch_adam": Kept(lambda: torch.adam(0.01, amsgrad=True, weight_decay=0.1)),
+    "torch_adam": Kept(lambda: torch.adam(0.01, amsgrad=True, weight_decay=0.1), steps=ADAMS),
     "paddle_momentum": Kept(lambda: paddle.momentum(0.1, 0.9, use_nesterov=True, weight_decay=0.1)),
     "paddle_adam": Kept(lambda: paddle.adam(0.01, weight_decay=0.1)),
     "mindspore_adam": Kept(lambda: mindspore.adam(0.01, weight_decay=0.1, loss_scale=4.0)),
