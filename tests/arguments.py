@@ -351,7 +351,9 @@ BESIDE: dict[tuple[str, str], dict[str, Any]] = {
 
 
 def public_functions() -> dict[str, Any]:
-    return {name: f for name in gx.__all__ if inspect.isfunction(f := getattr(gx, name))}
+    """Without the arithmetic that rules do, which takes numbers and arrays as they are there."""
+    names = [name for name in gx.__all__ if gx._HOMES[name] != "gradxform.core.arithmetic"]
+    return {name: f for name in names if inspect.isfunction(f := getattr(gx, name))}
 
 
 def parameters(function: Any) -> list[inspect.Parameter]:

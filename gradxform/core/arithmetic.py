@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+import contextlib
+import contextvars
 import math
-from collections.abc import Callable
+import types
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from typing import Any
 
 import jax
@@ -35,6 +38,21 @@ TINY = float(jnp.finfo(jnp.float32).tiny)
 """The smallest normal float32: what is smaller counts as 0 on some devices, and has an infinite inverse on others."""
 
 
+_NUMBERS: contextvars.ContextVar[Mapping[int, float]] = contextvars.ContextVar(
+    "plain numbers", default=types.MappingProxyType({})
+)
+
+
+@contextlib.contextmanager
+def plain_numbers(arrays: Iterable[tuple[Any, float]]) -> Iterator[None]:
+    """Inside the block these arrays are known to stand for plain numbers."""
+    before = _NUMBERS.set({id(array): number for array, number in arrays})
+    try:
+        yield
+    finally:
+        _NUMBERS.reset(before)
+
+
 def quotient(x: Any, size: Any, eps: Any) -> Any:
     """x / size, where size >= eps; 0 where size is, which any eps allows but a plain number of at least TINY."""
     return _of_size(lambda size: x / size, size, eps)
@@ -46,7 +64,8 @@ def inverse_root(size: Any, eps: Any) -> Any:
 
 
 def _of_size(f: Callable[[Any], Any], size: Any, eps: Any) -> Any:
-    if isinstance(eps, float) and eps >= TINY:
+    number = eps if isinstance(eps, float) else _NUMBERS.get().get(id(eps), 0.0)
+    if number >= TINY:
         return f(size)
     nothing = size < jnp.finfo(size.dtype).tiny
     return jnp.where(nothing, 0, f(jnp.where(nothing, 1, size)))  # two selections: no derivative of f at 0 either

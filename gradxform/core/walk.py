@@ -11,7 +11,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from gradxform.core.arithmetic import compute_dtype, real_dtype
+from gradxform.core.arithmetic import compute_dtype, plain_numbers, real_dtype
 from gradxform.core.facts import Reach
 from gradxform.core.norms import barrier, barrier_each
 from gradxform.core.rows import Rows
@@ -168,13 +168,15 @@ def _recompute(stages: list[tuple[Rule, Any, Any]], g: Any, memory: list[Any], p
     Numbers become arrays: XLA would write out what it makes of a constant for all leaves of one shape.
     """
     values, structure = jax.tree.leaves(stages), jax.tree.structure(stages)
-    numbers = {i: jnp.asarray(x, real_dtype(dtype)) for i, x in enumerate(values) if type(x) is float and x != 0.0}
+    plain = {i: x for i, x in enumerate(values) if type(x) is float and x != 0.0}
+    numbers = {i: jnp.asarray(x, real_dtype(dtype)) for i, x in plain.items()}
     numbers |= {i: x for i, x in enumerate(values) if isinstance(x, jax.Array)}
     numbers, g, memory, p = barrier((numbers, g, memory, p))
     g, p = g.astype(dtype), None if p is None else p.astype(dtype)
     stages = jax.tree.unflatten(structure, [numbers.get(i, x) for i, x in enumerate(values)])
-    for (rule, k, _), s in zip(stages, memory, strict=True):
-        g = rule.emit(g, s, p, k) if isinstance(rule, Halves) else rule.update(g, s, p, k)[0]
+    with plain_numbers((numbers[i], x) for i, x in plain.items()):
+        for (rule, k, _), s in zip(stages, memory, strict=True):
+            g = rule.emit(g, s, p, k) if isinstance(rule, Halves) else rule.update(g, s, p, k)[0]
     return g, p
 
 

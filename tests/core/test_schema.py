@@ -72,6 +72,11 @@ def test_what_is_a_branch_can_be_data():
     assert jax.tree.unflatten(jax.tree.structure(x), leaves) == x
 
 
+class Passing(gx.Rule, abstract=True):
+    def update(self, g, s, p, k):
+        return g, s
+
+
 class Descent(gx.Rule):
     """A user's rule with an alias, and a rate that may be missing."""
 
@@ -105,10 +110,10 @@ def test_aliases_and_optional_fields_are_hyperparameters():
 
 
 def test_none_is_taken_where_the_annotation_says_so():
-    class Needed(gx.Rule):
+    class Needed(Passing):
         rate: Hyper | None
 
-    class Plain(gx.Rule):
+    class Plain(Passing):
         rate: Hyper
 
     assert Needed(None).rate is None
@@ -121,7 +126,7 @@ def test_names_of_the_function_around_the_class():
 
     Own = LocalHyper | None
 
-    class Inside(gx.Rule):
+    class Inside(Passing):
         rate: Own
         inner: Child[LocalHyper.__class__] | None = None
 
@@ -134,7 +139,7 @@ def test_names_of_the_function_around_the_class():
 
 
 def test_annotations_that_are_objects():
-    scope = {"gx": gx, "Value": Value, "Child": Child, "Optional": Optional}
+    scope = {"gx": gx, "Passing": Passing, "Value": Value, "Child": Child, "Optional": Optional}
     text = "class Plain(Value):\n    a: gx.Hyper | None\n    b: Optional['gx.Beta']\n    c: Child[tuple]\n    d: int\n"
     exec(compile(text, "plain", "exec", dont_inherit=True), scope)
     assert not isinstance(scope["Plain"].__annotations__["a"], str)
@@ -142,7 +147,7 @@ def test_annotations_that_are_objects():
 
 
 def test_what_cannot_be_read_is_refused_by_name():
-    class Hidden(gx.Rule):
+    class Hidden(Passing):
         weight: Decimal | None = None
 
     with pytest.raises(
@@ -154,7 +159,7 @@ def test_what_cannot_be_read_is_refused_by_name():
 
 
 def test_names_that_come_later_are_refused():
-    class Early(gx.Rule):
+    class Early(Passing):
         rate: Late
 
     Late = Hyper
@@ -174,8 +179,8 @@ def test_names_that_come_later_are_refused():
     ],
 )
 def test_what_says_two_things_or_nothing_is_refused(annotation, words):
-    scope = {"gx": gx, "Hyper": Hyper, "Beta": Beta, "Child": Child, "__name__": __name__}
-    code = compile(f"class Odd(gx.Rule):\n    field: {annotation!r} = 0.0\n", "odd", "exec", dont_inherit=True)
+    scope = {"gx": gx, "Passing": Passing, "Hyper": Hyper, "Beta": Beta, "Child": Child, "__name__": __name__}
+    code = compile(f"class Odd(Passing):\n    field: {annotation!r} = 0.0\n", "odd", "exec", dont_inherit=True)
     exec(code, scope)
     with pytest.raises(TypeError, match=words):
         scope["Odd"]()
