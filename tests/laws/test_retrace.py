@@ -22,7 +22,7 @@ def listen(event: str, duration: float, **kwargs: Any) -> None:
         EVENTS.append(event.rsplit("/", 1)[1])
 
 
-@pytest.fixture(scope="module", autouse=True)
+@pytest.fixture(scope="session", autouse=True)
 def _listening() -> None:
     jax.monitoring.register_event_duration_secs_listener(listen)
 
