@@ -363,7 +363,8 @@ def _made(name: str) -> Any:
 
 @functools.cache
 def _compiled(name: str) -> Any:
-    return jax.jit(Entry(name, CATALOGUE[name]).update)
+    entry = Entry(name, CATALOGUE[name])
+    return jax.jit(entry.update if entry.extra or entry.axis else entry.tx.update)
 
 
 def _demanding(tx: Any) -> list[str]:

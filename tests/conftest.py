@@ -5,7 +5,10 @@ from __future__ import annotations
 import gc
 import itertools
 import os
+<<<<<<< HEAD
 import tempfile
+=======
+>>>>>>> tests
 from importlib.metadata import version
 from pathlib import Path
 from typing import Any
@@ -53,10 +56,13 @@ def pytest_collection_modifyitems(items: list[Any]) -> None:
     items.sort(key=lambda item: place[entry_of(item)])
 
 
+<<<<<<< HEAD
 def pytest_unconfigure() -> None:
     PROGRAMS.cleanup()
 
 
+=======
+>>>>>>> tests
 def pytest_runtest_logfinish() -> None:
     """Drop compiled programs before they fill the memory, or the process's table of maps: Linux allows 65530."""
     if next(turns) % 50 == 0 and MAPS.exists() and MAPS.read_bytes().count(b"\n") > MANY_MAPS:

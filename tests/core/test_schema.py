@@ -126,7 +126,7 @@ def test_names_of_the_function_around_the_class():
 
     Own = LocalHyper | None
 
-    class Inside(Passing):
+    class Inside(Passing, abstract=True):
         rate: Own
         inner: Child[LocalHyper.__class__] | None = None
 
