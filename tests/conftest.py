@@ -5,10 +5,6 @@ from __future__ import annotations
 import gc
 import itertools
 import os
-<<<<<<< HEAD
-import tempfile
-=======
->>>>>>> tests
 from importlib.metadata import version
 from pathlib import Path
 from typing import Any
@@ -25,12 +21,6 @@ os.environ["MPLBACKEND"] = "agg"
 
 import jax  # noqa: E402 - XLA reads its flags once
 from hypothesis import HealthCheck, settings  # noqa: E402
-
-PROGRAMS = tempfile.TemporaryDirectory(prefix="gradxform-tests-")
-"""What this process compiled, for when another test asks for the same program. None is shared: JAX reads half files."""
-jax.config.update("jax_enable_compilation_cache", True)
-jax.config.update("jax_compilation_cache_dir", PROGRAMS.name)
-jax.config.update("jax_persistent_cache_min_compile_time_secs", 0)
 
 settings.register_profile(
     "local", deadline=None, max_examples=20, database=None, suppress_health_check=[HealthCheck.too_slow]
@@ -56,13 +46,6 @@ def pytest_collection_modifyitems(items: list[Any]) -> None:
     items.sort(key=lambda item: place[entry_of(item)])
 
 
-<<<<<<< HEAD
-def pytest_unconfigure() -> None:
-    PROGRAMS.cleanup()
-
-
-=======
->>>>>>> tests
 def pytest_runtest_logfinish() -> None:
     """Drop compiled programs before they fill the memory, or the process's table of maps: Linux allows 65530."""
     if next(turns) % 50 == 0 and MAPS.exists() and MAPS.read_bytes().count(b"\n") > MANY_MAPS:
