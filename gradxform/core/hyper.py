@@ -73,6 +73,9 @@ class Given(Value):
 
     index: int
 
+    def __repr__(self) -> str:
+        return "..."
+
 
 _NUMBERS: contextvars.ContextVar[Sequence[Any]] = contextvars.ContextVar("numbers")
 

@@ -98,6 +98,9 @@ class Init:
     def __repr__(self) -> str:
         return f"{self.tx!r}.{self.__name__}"
 
+    def __reduce__(self) -> tuple[Any, ...]:
+        return type(self), (self.tx,)
+
 
 class Update(Init):
     """`updates, state, params=None, **extra -> updates, state`; equal for equal transformations."""
@@ -118,7 +121,7 @@ class Update(Init):
         return self.unjitted(args, kinds)
 
 
-@functools.lru_cache(maxsize=4096)
+@functools.lru_cache(maxsize=1024)
 def _kept(tx: GradientTransformation) -> tuple[Init, Update]:
     return Init(tx), Update(tx)
 

@@ -1,6 +1,8 @@
 from __future__ import annotations
 
+import copy
 import math
+import pickle
 from typing import Any
 
 import jax
@@ -140,6 +142,14 @@ def test_twins_share_a_number_and_others_do_not():
         tx = gx.chain(gx.scale(a), gx.scale(b), gx.sgd(a))
         u, _ = tx.update(G, tx.init(P))
         assert_equal(u, jax.tree.map(lambda g, a=a, b=b: -a * b * a * g, G))
+
+
+def test_the_pair_can_be_copied_and_pickled_after_use():
+    tx = gx.adam(0.1)
+    run_unjitted(tx)
+    for same in (copy.deepcopy(tx.update), pickle.loads(pickle.dumps(tx.update))):
+        assert same == tx.update
+        assert_equal(same(G, tx.init(P), P), tx.update(G, tx.init(P), P))
 
 
 def test_a_state_of_another_transformation_is_refused_without_jit():
