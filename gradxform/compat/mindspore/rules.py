@@ -22,15 +22,13 @@ from gradxform.transforms.momentum import Trace, TraceMemory
 
 
 class ScaledDecay(Decay):
-    """L2 decay of a gradient that is still multiplied by the loss scale; of sparse rows, each value row alone.
-
-    k: coefficient times loss scale, a scalar; no memory.
-    """
+    """L2 decay of a gradient that is still multiplied by the loss scale; of sparse rows, each value row alone."""
 
     loss_scale: float = 1.0
     facts = Decay.facts.with_fields(stored_params=True)
 
     def scalars(self, t: Any) -> Scalars:
+        """The coefficient times the loss scale, as float32 holds it."""
         decay = self.weight_decay
         if isinstance(decay, float):
             return float(np.float32(decay * self.loss_scale))
