@@ -28,5 +28,5 @@ _HOMES = {
 def __getattr__(name: str) -> Any:
     if name not in _HOMES:
         raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
-    found = globals()[name] = importlib.import_module(f"{__name__}.{_HOMES[name]}")
-    return found
+    module = globals()[name] = importlib.import_module(f"{__name__}.{_HOMES[name]}")
+    return module

@@ -3,19 +3,31 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from typing import Any
+from typing import Any, TypeAlias
 
 import jax
 import numpy as np
+from numpy.typing import NDArray
 
 from gradxform.core.lens import Wrapper
 from gradxform.core.rows import is_row_leaf
 from gradxform.core.rule import Rule
 from gradxform.core.state import State
 from gradxform.core.tree import Leaf, Opened, open_together
+from gradxform.core.types import ArrayLike, Params, Path
+
+Names: TypeAlias = Mapping[str, Path] | None
+"""From the framework's names of parameters to their paths; None where the names are the paths."""
 
 
-def opened(state: State, params: Any) -> Opened:
+def read(checkpoint: object) -> Mapping[str, Any]:
+    """Raises: TypeError if it is no mapping."""
+    if not isinstance(checkpoint, Mapping):
+        raise TypeError(f"checkpoint must map names to arrays, got {checkpoint!r} of type {type(checkpoint).__name__}")
+    return checkpoint
+
+
+def opened(state: State, params: Params) -> Opened:
     """The leaves of a state beside their parameters."""
     nothing = jax.tree.map(lambda p: None, params, is_leaf=is_row_leaf)
     return open_together(nothing, params, state.leaves)
@@ -28,16 +40,16 @@ def innermost(rule: Rule) -> Rule:
     return rule
 
 
-def spellings(path: str, names: Mapping[str, str] | None) -> list[str]:
+def spellings(path: Path, names: Names) -> list[str]:
     """What the framework may call the parameter at a path."""
     return [path, path.replace("/", ".")] if names is None else [name for name, p in names.items() if p == path]
 
 
-def shaped(key: str, value: Any, leaf: Leaf, shapes: Sequence[tuple[int, ...]] | None = None) -> Any:
+def shaped(key: str, value: ArrayLike, leaf: Leaf, shapes: Sequence[tuple[int, ...]] | None = None) -> NDArray[Any]:
     """An entry of a checkpoint. Raises: ValueError if it has not the parameter's shape (or one of `shapes`)."""
-    value = np.asarray(value)
-    if value.shape not in (shapes or [leaf.array.shape]):
+    array = np.asarray(value)
+    if array.shape not in (shapes or [leaf.array.shape]):
         raise ValueError(
-            f"checkpoint has {key!r} of shape {value.shape}, the parameter {leaf.path!r} has {leaf.array.shape}"
+            f"checkpoint has {key!r} of shape {array.shape}, the parameter {leaf.path!r} has {leaf.array.shape}"
         )
-    return value
+    return array

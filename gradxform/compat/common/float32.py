@@ -8,7 +8,7 @@ import jax.numpy as jnp
 import numpy as np
 
 from gradxform.core.arithmetic import rounded
-from gradxform.core.hyper import Schedule, Tunable
+from gradxform.core.hyper import Hyper, Schedule, Tunable
 from gradxform.core.value import Child
 
 
@@ -28,7 +28,7 @@ class InFloat32(Float32Schedule):
         return rounded(jnp.asarray(self.schedule(count), dtype=float), jnp.float32)
 
 
-def in_float32(x: Any) -> Any:
+def in_float32(x: Hyper) -> Hyper:
     """A hyperparameter as the framework holds it."""
     if isinstance(x, float):
         return float(np.float32(x))

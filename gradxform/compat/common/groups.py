@@ -3,15 +3,22 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from typing import Any, ClassVar, NamedTuple
+from typing import Any, ClassVar, NamedTuple, TypeAlias, TypeGuard
 
 import jax
 
 from gradxform.core.chain import Chain, Split
 from gradxform.core.tree import Leaf, open_tree
+from gradxform.core.types import Params
 from gradxform.params.groups import FirstMatch
 from gradxform.params.select import Paths, Selector, selector
 from gradxform.transforms.freeze import freeze
+
+Groups: TypeAlias = Iterable[Mapping[str, Any]]
+"""A list of dicts, each with `params` (what `Members` says) and the options that it changes for these."""
+Members: TypeAlias = Any
+"""Parameters: a `Selector`, a regular expression, a function `(path, leaf) -> bool`, a list of paths, or a part of the
+tree of parameters, nested from its root."""
 
 
 class Refusals(NamedTuple):
@@ -40,7 +47,7 @@ class Disjoint(FirstMatch):
     refusal: ClassVar[type[Exception]] = ValueError
     """What a parameter in two groups raises."""
 
-    def labels(self, leaves: Sequence[Leaf], tree: Any) -> list[str | None]:
+    def labels(self, leaves: Sequence[Leaf], tree: Params) -> list[str | None]:
         chosen = [(name, where.select(leaves, tree)) for name, where in self.entries]
         for i, leaf in enumerate(leaves):
             hits = [name for name, hit in chosen if hit[i]]
@@ -52,7 +59,7 @@ class Disjoint(FirstMatch):
 
 
 def grouped(
-    groups: Any,
+    groups: Groups | None,
     options: Mapping[str, Any],
     make: Callable[..., Chain],
     refusals: Refusals,
@@ -74,7 +81,7 @@ def grouped(
     return Chain((Split(Disjoint(labels, "rest", named), {**branches, "rest": freeze()}),))
 
 
-def read(groups: Any, refusals: Refusals) -> list[Mapping[str, Any]]:
+def read(groups: object, refusals: Refusals) -> list[Mapping[str, Any]]:
     """The dicts of the list, each with `params`."""
     if isinstance(groups, str | Mapping) or hasattr(groups, "shape") or not isinstance(groups, Iterable):
         raise TypeError(f"groups must be a list of dicts, got {groups!r} of type {type(groups).__name__}")
@@ -89,7 +96,7 @@ def read(groups: Any, refusals: Refusals) -> list[Mapping[str, Any]]:
     return entries
 
 
-def where_of(params: Any) -> Selector:
+def where_of(params: Members) -> Selector:
     """A selector from a predicate, a regular expression, a list of paths, or a part of the tree of parameters.
 
     Raises: TypeError for a set, which has no order, and for anything else.
@@ -101,25 +108,25 @@ def where_of(params: Any) -> Selector:
     return Listed(tuple(paths_in("params", params)))
 
 
-def is_function(x: Any) -> bool:
+def is_function(x: object) -> TypeGuard[Callable[..., Any]]:
     return callable(x) and bool(jax.tree_util.all_leaves([x]))
 
 
-def paths_in(name: str, x: Any) -> list[str]:
+def paths_in(name: str, x: Members) -> list[str]:
     """Paths from a list of them, or from a part of the tree of parameters, nested from the root."""
     if not isinstance(x, Mapping) and not hasattr(x, "shape") and isinstance(x, Iterable):
         listed = list(x)
         if all(isinstance(path, str) for path in listed):
             return listed
-    found, leaves, _ = open_tree(x)
-    for path, leaf in zip(found, leaves, strict=True):
+    paths, leaves, _ = open_tree(x)
+    for path, leaf in zip(paths, leaves, strict=True):
         if path == "" or not hasattr(leaf, "shape"):
             where = f" at {path!r}" if path else ""
             raise TypeError(
                 f"{name} must be paths, a regular expression, a function (path, leaf) -> bool, or a subtree of "
                 f"parameters nested from its root; got {leaf!r} of type {type(leaf).__name__}{where}"
             )
-    return found
+    return paths
 
 
 def refuse_repeated(wheres: Sequence[Selector]) -> None:

@@ -10,13 +10,17 @@ from gradxform.core import check
 from gradxform.core.arithmetic import abs_sq, debias, next_count, power, real_dtype
 from gradxform.core.hyper import Beta, Hyper
 from gradxform.core.rule import Halves, Rule
+from gradxform.core.types import Array, Dtype, Memory, Param, Scalars
 from gradxform.optimizers.adagrad import SumOfSquares, SumsSquares
 from gradxform.optimizers.adam import Moments
 from gradxform.optimizers.radam import Rectified
 
 
 class EpsilonHat(Halves, abstract=True):
-    """Adam with epsilon added to √v instead of √v̂, and Nesterov's numerator under the correction of this step."""
+    """Adam with epsilon added to √v instead of √v̂, and Nesterov's numerator under the correction of this step.
+
+    mu, nu: shaped like p, nu real.
+    """
 
     b1: Beta = 0.9
     b2: Beta = 0.999
@@ -29,52 +33,59 @@ class EpsilonHat(Halves, abstract=True):
         check.nonnegative(eps=self.eps)
         check.boolean(nesterov=self.nesterov)
 
-    def init(self, p: Any) -> Any:
+    def init(self, p: Array) -> Memory:
         return Moments(mu=jnp.zeros_like(p), nu=jnp.zeros_like(p.real))
 
-    def remember(self, g: Any, s: Any, p: Any, k: Any) -> Any:
+    def remember(self, g: Array, s: Memory, p: Param, k: Scalars) -> Memory:
         return Moments(self.b1 * s.mu + (1 - self.b1) * g, self.b2 * s.nu + (1 - self.b2) * abs_sq(g))
 
-    def emit(self, g: Any, s: Any, p: Any, k: Any) -> Any:
+    def emit(self, g: Array, s: Memory, p: Param, k: Scalars) -> Any:
         m = self.b1 * s.mu + (1 - self.b1) * g if self.nesterov else s.mu
         return k * m / (jnp.sqrt(s.nu) + self.eps)
 
 
 class EpsilonHatAdam(EpsilonHat):
-    def scalars(self, t: Any) -> Any:
+    """With both corrections, in one scalar `k`. mu, nu: shaped like p, nu real."""
+
+    def scalars(self, t: Any) -> Scalars:
         return jnp.sqrt(debias(self.b2, t)) / debias(self.b1, t)
 
 
 class EpsilonHatRadam(Rectified):
-    """RAdam with epsilon added to √v instead of √v̂."""
+    """RAdam with epsilon added to √v instead of √v̂. mu, nu: shaped like p, nu real."""
 
     name = "radam"
 
-    def inverse_root(self, nu: Any, c2: Any) -> Any:
+    def inverse_root(self, nu: Array, c2: Array) -> Any:
         return jnp.sqrt(c2) / (jnp.sqrt(nu) + self.eps)
 
 
 class EpsilonBesideRss(SumsSquares):
-    """Adagrad with epsilon added to the root, and a rate that falls: `u = g / (√a + eps) / (1 + (t-1)·rate_decay)`."""
+    """Adagrad with epsilon added to the root, and a rate that falls: `u = g / (√a + eps) / (1 + (t-1)·rate_decay)`.
+
+    sum_of_squares (a): shaped like p, real.
+    """
 
     rate_decay: Hyper = 0.0
     name = "rss"
 
-    def scalars(self, t: Any) -> Any:
+    def scalars(self, t: Any) -> Scalars:
         return 1 / (1 + (t - 1) * self.rate_decay)
 
-    def emit(self, g: Any, s: SumOfSquares, p: Any, k: Any) -> Any:
+    def emit(self, g: Array, s: SumOfSquares, p: Param, k: Scalars) -> Any:
         return k * (g / (jnp.sqrt(s.sum_of_squares) + self.eps))
 
 
 class NadamMoments(NamedTuple):
-    mu: Any
-    nu: Any
-    mu_product: Any
+    """mu, nu: shaped like p, nu real; mu_product: scalar, real; count: scalar int32."""
+
+    mu: Array
+    nu: Array
+    mu_product: Array
     count: Any
 
 
-def begun(p: Any, product: Any) -> NadamMoments:
+def begun(p: Array, product: Dtype) -> NadamMoments:
     """Memory before the first step, the product of momenta in the dtype given."""
     start = jnp.ones((), product), jnp.zeros((), jnp.int32)
     return NadamMoments(jnp.zeros_like(p), jnp.zeros_like(p.real), *start)
@@ -89,7 +100,7 @@ class Nadam(Rule, abstract=True):
     momentum_decay: Hyper = 0.004
     name = "nadam"
 
-    def update(self, g: Any, s: NadamMoments, p: Any, k: Any) -> tuple[Any, NadamMoments]:
+    def update(self, g: Array, s: NadamMoments, p: Param, k: Scalars) -> tuple[Any, NadamMoments]:
         count, dtype = next_count(s.count), real_dtype(g.dtype)
         now, after = (jnp.asarray(self.momentum(t), dtype) for t in (count, count + 1))
         product = s.mu_product * now.astype(s.mu_product.dtype)
@@ -105,5 +116,7 @@ class Nadam(Rule, abstract=True):
 
 
 class WarmedNadam(Nadam):
-    def init(self, p: Any) -> NadamMoments:
+    """NAdam whose product of momenta has the width of the parameter."""
+
+    def init(self, p: Array) -> NadamMoments:
         return begun(p, real_dtype(p.dtype))

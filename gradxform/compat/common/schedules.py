@@ -34,7 +34,7 @@ class PythonFunction(FromFunction):
         return traced_or_host(self.function, lambda n: float(self.function(n)), count)
 
 
-def python_function(name: str, x: Any) -> PythonFunction:
+def python_function(name: str, x: object) -> PythonFunction:
     if not callable(x):
         raise TypeError(f"{name} must be a function, got {x!r} of type {type(x).__name__}")
     return x if isinstance(x, PythonFunction) else PythonFunction(x)
@@ -129,7 +129,7 @@ class Triangles(Timed):
         return 1.0 if self.mode == "triangular" else jnp.ldexp(jnp.ones((), dtype=float), -cycles.astype(int))
 
 
-def check_triangles(mode: str, gamma: Any, scale_fn: Any, scale_mode: str, name: str) -> None:
+def check_triangles(mode: str, gamma: Beta, scale_fn: Callable[[Any], Any] | None, scale_mode: str, name: str) -> None:
     """`name` is what the framework calls the base of its exponential policy."""
     if scale_fn is None:
         check.choice("triangular", "triangular2", "exp_range", mode=mode)
@@ -138,7 +138,7 @@ def check_triangles(mode: str, gamma: Any, scale_fn: Any, scale_mode: str, name:
 
 
 def one_cycle(
-    total_steps: int, share_up: float, values: tuple[Any, Any, Any], strategy: str, three_phase: bool
+    total_steps: int, share_up: float, values: tuple[Hyper, Hyper, Hyper], strategy: str, three_phase: bool
 ) -> Schedule:
     """From `start` to `peak`, (back to `start`,) and to `end` at the last step, with fractional turning points.
 

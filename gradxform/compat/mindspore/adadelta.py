@@ -2,24 +2,24 @@
 
 from __future__ import annotations
 
-from typing import Any
-
 from gradxform.compat.common.float32 import in_float32
+from gradxform.compat.common.groups import Groups
 from gradxform.compat.mindspore.assembly import assembled, kernel
-from gradxform.compat.mindspore.checks import nonnegative_floats
+from gradxform.compat.mindspore.checks import LearningRate, WeightDecay, nonnegative_floats
 from gradxform.core import check
 from gradxform.core.chain import Chain, chain
+from gradxform.core.hyper import Hyper
 from gradxform.optimizers.adadelta import scale_by_adadelta
 from gradxform.transforms.scale import scale_by_learning_rate
 
 
 def adadelta(
-    learning_rate: Any = 1.0,
+    learning_rate: LearningRate = 1.0,
     rho: float = 0.9,
     epsilon: float = 1e-6,
     loss_scale: float = 1.0,
-    weight_decay: Any = 0.0,
-    groups: Any = None,
+    weight_decay: WeightDecay = 0.0,
+    groups: Groups | None = None,
 ) -> Chain:
     """`mindspore.nn.Adadelta`: `gx.adadelta` with MindSpore's arguments.
 
@@ -31,7 +31,7 @@ def adadelta(
     check.fraction(rho=rho)
     check.positive(epsilon=epsilon)
 
-    def body(rate: Any) -> Chain:
+    def body(rate: Hyper) -> Chain:
         direction = scale_by_adadelta(in_float32(rho), in_float32(epsilon))
         return chain(kernel(direction, "adadelta"), scale_by_learning_rate(rate))
 

@@ -7,9 +7,17 @@ from typing import Any
 import jax.numpy as jnp
 
 from gradxform.compat.common.float32 import in_float32
+from gradxform.compat.common.groups import Groups
 from gradxform.compat.common.moments import EpsilonHat, EpsilonHatAdam
 from gradxform.compat.mindspore.assembly import assembled, is_decayed, kernel
-from gradxform.compat.mindspore.checks import floats, inside_unit, read_learning_rate, read_weight_decay
+from gradxform.compat.mindspore.checks import (
+    LearningRate,
+    WeightDecay,
+    floats,
+    inside_unit,
+    read_learning_rate,
+    read_weight_decay,
+)
 from gradxform.compat.mindspore.groups import Group, grouped
 from gradxform.compat.mindspore.rules import EpsilonHatAmsgrad
 from gradxform.core import check
@@ -17,6 +25,7 @@ from gradxform.core.arithmetic import debias
 from gradxform.core.chain import Chain, chain, lift
 from gradxform.core.hyper import Beta, Hyper
 from gradxform.core.rule import Halves
+from gradxform.core.types import Array, Param, Scalars
 from gradxform.optimizers.adamax import InfinityMoments
 from gradxform.params.select import mindspore_decayed
 from gradxform.strategies.lazy import lazy
@@ -26,42 +35,46 @@ from gradxform.transforms.scale import scale_by_learning_rate
 
 
 class UncorrectedAdam(EpsilonHat):
+    """Without corrections. mu, nu: shaped like p, nu real."""
+
     name = "adam"
 
-    def scalars(self, t: Any) -> Any:
+    def scalars(self, t: Any) -> Scalars:
         return 1.0
 
 
 class EpsilonBesideAdamax(Halves):
+    """Adamax with epsilon beside the maximum. mu, nu: shaped like p; k: the correction, a scalar."""
+
     b1: Beta
     b2: Beta
     eps: Hyper
 
-    def init(self, p: Any) -> InfinityMoments:
+    def init(self, p: Array) -> InfinityMoments:
         return InfinityMoments(mu=jnp.zeros_like(p), nu=jnp.zeros_like(p))
 
-    def scalars(self, t: Any) -> Any:
+    def scalars(self, t: Any) -> Scalars:
         return debias(self.b1, t)
 
-    def remember(self, g: Any, s: InfinityMoments, p: Any, k: Any) -> InfinityMoments:
+    def remember(self, g: Array, s: InfinityMoments, p: Param, k: Scalars) -> InfinityMoments:
         return InfinityMoments(self.b1 * s.mu + (1 - self.b1) * g, jnp.maximum(self.b2 * s.nu, jnp.abs(g)))
 
-    def emit(self, g: Any, s: InfinityMoments, p: Any, k: Any) -> Any:
+    def emit(self, g: Array, s: InfinityMoments, p: Param, k: Scalars) -> Any:
         return s.mu / k / (s.nu + self.eps)
 
 
 def adam(
-    learning_rate: Any = 1e-3,
+    learning_rate: LearningRate = 1e-3,
     beta1: float = 0.9,
     beta2: float = 0.999,
     eps: float = 1e-8,
     use_locking: bool = False,
     use_nesterov: bool = False,
-    weight_decay: Any = 0.0,
+    weight_decay: WeightDecay = 0.0,
     loss_scale: float = 1.0,
     use_amsgrad: bool = False,
-    groups: Any = None,
-    **kwargs: Any,
+    groups: Groups | None = None,
+    **kwargs: bool,
 ) -> Chain:
     """`mindspore.nn.Adam`: `w <- w - learning_rate·√(1-beta2ᵗ)/(1-beta1ᵗ) · m / (√v + eps)`.
 
@@ -90,7 +103,7 @@ def adam(
     b1, b2, eps = map(in_float32, (beta1, beta2, eps))
     rule = EpsilonHatAmsgrad(b1, b2, eps) if use_amsgrad else EpsilonHatAdam(b1, b2, eps, use_nesterov)
 
-    def body(rate: Any) -> Chain:
+    def body(rate: Hyper) -> Chain:
         direction = lift(rule)
         if use_lazy:
             direction = lazy(direction)
@@ -103,50 +116,50 @@ def adam(
 
 
 def lazy_adam(
-    learning_rate: Any = 1e-3,
+    learning_rate: LearningRate = 1e-3,
     beta1: float = 0.9,
     beta2: float = 0.999,
     eps: float = 1e-8,
     use_locking: bool = False,
     use_nesterov: bool = False,
-    weight_decay: Any = 0.0,
+    weight_decay: WeightDecay = 0.0,
     loss_scale: float = 1.0,
-    groups: Any = None,
+    groups: Groups | None = None,
 ) -> Chain:
     """`mindspore.nn.LazyAdam`: `adam(..., use_lazy=True)`.
 
     Source: mindspore 2.10, nn/optim/lazyadam.py.
     """
-    given = (learning_rate, beta1, beta2, eps, use_locking, use_nesterov, weight_decay, loss_scale)
-    return adam(*given, groups=groups, use_lazy=True)
+    options = (learning_rate, beta1, beta2, eps, use_locking, use_nesterov, weight_decay, loss_scale)
+    return adam(*options, groups=groups, use_lazy=True)
 
 
 def adam_offload(
-    learning_rate: Any = 1e-3,
+    learning_rate: LearningRate = 1e-3,
     beta1: float = 0.9,
     beta2: float = 0.999,
     eps: float = 1e-8,
     use_locking: bool = False,
     use_nesterov: bool = False,
-    weight_decay: Any = 0.0,
+    weight_decay: WeightDecay = 0.0,
     loss_scale: float = 1.0,
-    groups: Any = None,
+    groups: Groups | None = None,
 ) -> Chain:
     """`mindspore.nn.AdamOffload`: `adam(..., use_offload=True)`.
 
     Source: mindspore 2.10, nn/optim/adam.py.
     """
-    given = (learning_rate, beta1, beta2, eps, use_locking, use_nesterov, weight_decay, loss_scale)
-    return adam(*given, groups=groups, use_offload=True)
+    options = (learning_rate, beta1, beta2, eps, use_locking, use_nesterov, weight_decay, loss_scale)
+    return adam(*options, groups=groups, use_offload=True)
 
 
 def adam_weight_decay(
-    learning_rate: Any = 1e-3,
+    learning_rate: LearningRate = 1e-3,
     beta1: float = 0.9,
     beta2: float = 0.999,
     eps: float = 1e-6,
-    weight_decay: Any = 0.0,
-    groups: Any = None,
+    weight_decay: WeightDecay = 0.0,
+    groups: Groups | None = None,
 ) -> Chain:
     """`mindspore.nn.AdamWeightDecay`: `w <- w - learning_rate·(m / (√v + eps) + weight_decay·w)`, without corrections.
 
@@ -171,13 +184,13 @@ def adam_weight_decay(
 
 
 def adamax(
-    learning_rate: Any = 0.001,
+    learning_rate: LearningRate = 0.001,
     beta1: float = 0.9,
     beta2: float = 0.999,
     eps: float = 1e-8,
-    weight_decay: Any = 0.0,
+    weight_decay: WeightDecay = 0.0,
     loss_scale: float = 1.0,
-    groups: Any = None,
+    groups: Groups | None = None,
 ) -> Chain:
     """`mindspore.nn.AdaMax`: `u <- max(beta2·u, |g|)`, `w <- w - learning_rate / (1 - beta1ᵗ) · m / (u + eps)`.
 
@@ -190,7 +203,7 @@ def adamax(
     check.positive(eps=eps)
     rule = EpsilonBesideAdamax(*map(in_float32, (beta1, beta2, eps)))
 
-    def body(rate: Any) -> Chain:
+    def body(rate: Hyper) -> Chain:
         return chain(kernel(lift(rule), "adamax"), scale_by_learning_rate(rate))
 
     return assembled(body, learning_rate, weight_decay, loss_scale, groups)

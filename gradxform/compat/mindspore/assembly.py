@@ -3,13 +3,20 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import Any
 
 from gradxform.compat.common.float32 import in_float32
-from gradxform.compat.mindspore.checks import read_learning_rate, read_loss_scale, read_weight_decay
+from gradxform.compat.common.groups import Groups
+from gradxform.compat.mindspore.checks import (
+    LearningRate,
+    WeightDecay,
+    read_learning_rate,
+    read_loss_scale,
+    read_weight_decay,
+)
 from gradxform.compat.mindspore.groups import Group, grouped
 from gradxform.compat.mindspore.rules import Centralized, Kernel, ScaledDecay
 from gradxform.core.chain import Chain, chain, lift, map_rules, named_chain
+from gradxform.core.hyper import Hyper
 from gradxform.params.select import Selector, mindspore_decayed
 from gradxform.transforms.centralize import Centralize
 from gradxform.transforms.scale import scale
@@ -21,11 +28,11 @@ def kernel(tx: Chain, optimizer: str, *, float64: bool = False, sparse: type[Exc
 
 
 def assembled(
-    body: Callable[[Any], Chain],
-    learning_rate: Any,
-    weight_decay: Any,
-    loss_scale: Any,
-    groups: Any,
+    body: Callable[[Hyper], Chain],
+    learning_rate: LearningRate,
+    weight_decay: WeightDecay,
+    loss_scale: float,
+    groups: Groups | None,
     *,
     decayed: Selector | None = mindspore_decayed,
     centralizes: bool = True,
@@ -47,6 +54,6 @@ def assembled(
     return grouped(groups, rate, decay, make)
 
 
-def is_decayed(weight_decay: Any) -> bool:
+def is_decayed(weight_decay: Hyper) -> bool:
     """Whether there is decay at all: a number above 0, or a schedule."""
     return not isinstance(weight_decay, float) or weight_decay > 0.0

@@ -7,15 +7,21 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterable, Mapping
-from typing import Any
+from typing import Any, TypeAlias
 
 import jax
 import jax.numpy as jnp
 import numpy as np
+from numpy.typing import NDArray
 
 from gradxform.compat.common.float32 import Float32Schedule, in_float32
 from gradxform.core import check
-from gradxform.core.hyper import Schedule, Tunable
+from gradxform.core.hyper import Hyper, Schedule, Tunable
+
+LearningRate: TypeAlias = float | jax.Array | NDArray[Any] | Iterable[float] | Schedule | Tunable
+"""A number, an array of 0 or 1 axes, an iterable of numbers (the last one stays), a schedule, or a tunable."""
+WeightDecay: TypeAlias = float | Schedule | Tunable
+"""A number, no array; a schedule, or a tunable."""
 
 
 class Rates(Float32Schedule):
@@ -33,12 +39,12 @@ class Unchecked(Rates):
     """A rate from an array without axes: a number that the framework does not check."""
 
 
-def is_dynamic(learning_rate: Any) -> bool:
+def is_dynamic(learning_rate: Hyper) -> bool:
     """Whether the framework looks the rate up at every step: a vector or a schedule."""
     return isinstance(learning_rate, Schedule) and not isinstance(learning_rate, Unchecked)
 
 
-def beside_dynamic(learning_rate: Any) -> Any:
+def beside_dynamic(learning_rate: Hyper) -> Hyper:
     """A number where the rate of some group is dynamic: the framework then computes `(lr + 1) - 1` in float32."""
     if isinstance(learning_rate, float):
         return float(np.float32(learning_rate) + np.float32(1) - np.float32(1))
@@ -47,7 +53,7 @@ def beside_dynamic(learning_rate: Any) -> Any:
     return learning_rate
 
 
-def read_learning_rate(x: Any) -> Any:
+def read_learning_rate(x: object) -> Hyper:
     """A number is checked; the entries of a vector, and an array without axes, are not.
 
     Raises: TypeError for another kind (functions, `numpy.float32` and None too), ValueError for a negative number, NaN,
@@ -81,7 +87,7 @@ def read_learning_rate(x: Any) -> Any:
     )
 
 
-def read_weight_decay(x: Any) -> Any:
+def read_weight_decay(x: object) -> Hyper:
     """A number or a schedule (what the framework writes as a `Cell`), called with the global step.
 
     Raises: TypeError for another kind (`numpy.float32`, arrays and lists too), ValueError for a negative number.
@@ -94,7 +100,7 @@ def read_weight_decay(x: Any) -> Any:
     return x
 
 
-def read_loss_scale(x: Any) -> float:
+def read_loss_scale(x: float) -> float:
     """Raises: TypeError unless it is an int or a float, ValueError unless it is positive and finite."""
     x = float(x) if isinstance(x, int) else x
     floats(loss_scale=x)
@@ -102,19 +108,19 @@ def read_loss_scale(x: Any) -> float:
     return float(x)
 
 
-def floats(**named: Any) -> None:
+def floats(**named: float) -> None:
     """Refuse everything but floats: ints and bools too, as the framework does for most hyperparameters."""
     for name, x in named.items():
         if not isinstance(x, float):
             raise TypeError(f"{name} must be a float, got {x!r} of type {type(x).__name__}")
 
 
-def nonnegative_floats(**named: Any) -> None:
+def nonnegative_floats(**named: float) -> None:
     floats(**named)
     check.nonnegative(**named)
 
 
-def inside_unit(**named: Any) -> None:
+def inside_unit(**named: float) -> None:
     """Floats in (0, 1), both ends excluded."""
     floats(**named)
     for name, x in named.items():

@@ -7,23 +7,29 @@ from typing import Any, NamedTuple
 import jax.numpy as jnp
 
 from gradxform.compat.common.float32 import in_float32
+from gradxform.compat.common.groups import Groups
 from gradxform.compat.mindspore.assembly import assembled, kernel
-from gradxform.compat.mindspore.checks import floats, is_dynamic, nonnegative_floats, read_learning_rate
+from gradxform.compat.mindspore.checks import WeightDecay, floats, is_dynamic, nonnegative_floats, read_learning_rate
 from gradxform.compat.mindspore.groups import listed, said
 from gradxform.core import check
 from gradxform.core.chain import Chain, lift
 from gradxform.core.facts import Facts
 from gradxform.core.hyper import Hyper
 from gradxform.core.rule import Rule
+from gradxform.core.types import Array, Param, Scalars
 from gradxform.strategies.lazy import lazy
 
 
 class FollowedLeader(NamedTuple):
-    sum_of_squares: Any
-    linear: Any
+    """sum_of_squares, linear: shaped like p."""
+
+    sum_of_squares: Array
+    linear: Array
 
 
 class Ftrl(Rule):
+    """The update is the way from p to where the leader is. sum_of_squares, linear: shaped like p."""
+
     learning_rate: Hyper
     initial_accum: Hyper
     lr_power: Hyper
@@ -31,10 +37,10 @@ class Ftrl(Rule):
     l2: Hyper
     facts = Facts(needs_params=True, real_only=True)
 
-    def init(self, p: Any) -> FollowedLeader:
+    def init(self, p: Array) -> FollowedLeader:
         return FollowedLeader(jnp.full_like(p, self.initial_accum), jnp.zeros_like(p))
 
-    def update(self, g: Any, s: FollowedLeader, p: Any, k: Any) -> tuple[Any, FollowedLeader]:
+    def update(self, g: Array, s: FollowedLeader, p: Param, k: Scalars) -> tuple[Any, FollowedLeader]:
         total = s.sum_of_squares + g * g
         before, now = (n**-self.lr_power / self.learning_rate for n in (s.sum_of_squares, total))
         linear = s.linear + g - (now - before) * p
@@ -50,8 +56,8 @@ def ftrl(
     l2: float = 0.0,
     use_locking: bool = False,
     loss_scale: float = 1.0,
-    weight_decay: Any = 0.0,
-    groups: Any = None,
+    weight_decay: WeightDecay = 0.0,
+    groups: Groups | None = None,
 ) -> Chain:
     """`mindspore.nn.FTRL`: `z <- z + g - (n'^-p - n^-p)/η·w`, `w <- (sign(z)·l1 - z) / (n'^-p/η + 2·l2)`, or 0.
 
@@ -71,7 +77,7 @@ def ftrl(
         raise ValueError(f"learning_rate of ftrl must be one number for all groups, got {learning_rate!r}")
     check.positive(learning_rate=float(learning_rate))
 
-    def body(rate: Any) -> Chain:
+    def body(rate: Hyper) -> Chain:
         start, power, shrinkage, shortening = map(in_float32, (initial_accum, lr_power, l1, l2))
         return kernel(lazy(lift(Ftrl(rate, start, power, shrinkage, shortening))), "ftrl")
 

@@ -5,12 +5,14 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from typing import Any, NamedTuple
 
-from gradxform.compat.common.groups import Disjoint, Listed, paths_in, where_of
+from gradxform.compat.common.groups import Disjoint, Groups, Listed, Members, paths_in, where_of
 from gradxform.compat.mindspore.checks import Rates, beside_dynamic, is_dynamic, read_learning_rate, read_weight_decay
 from gradxform.core import check
 from gradxform.core.chain import Chain, Split
+from gradxform.core.hyper import Hyper
 from gradxform.core.stage import Step
 from gradxform.core.tree import Leaf
+from gradxform.core.types import Params, Path
 from gradxform.core.walk import run_pending
 from gradxform.params.select import Selector
 from gradxform.transforms.freeze import freeze
@@ -23,9 +25,8 @@ KEYS = ("params", "lr", "weight_decay", "order_params", "grad_centralization")
 class Group(NamedTuple):
     """One dict of the list, read; what it leaves out comes from the constructor."""
 
-    where: Any
-    learning_rate: Any
-    weight_decay: Any
+    learning_rate: Hyper
+    weight_decay: Hyper
     centralized: bool
 
 
@@ -35,50 +36,54 @@ class Ordered(Disjoint):
     order: tuple[str, ...] = ()
     refusal = RuntimeError
 
-    def labels(self, leaves: Sequence[Leaf], tree: Any) -> list[str | None]:
-        found = super().labels(leaves, tree)
+    def labels(self, leaves: Sequence[Leaf], tree: Params) -> list[str | None]:
+        labels = super().labels(leaves, tree)
         if leaves and self.order:
-            check_order(self.order, [leaf.path for leaf, label in zip(leaves, found, strict=True) if label != REST])
-        return found
+            check_order(self.order, [leaf.path for leaf, label in zip(leaves, labels, strict=True) if label != REST])
+        return labels
 
 
 class OrderedSplit(Split):
     """Groups whose leaves are walked in the order of `order_params`."""
 
+    groups: Ordered
+
     def update(self, name: str, leaves: list[Leaf], step: Step) -> None:
         super().update(name, leaves, step)
-        place = {path: i for i, path in enumerate(self.groups.order)}  # type: ignore[attr-defined]
+        place = {path: i for i, path in enumerate(self.groups.order)}
         run_pending(sorted((leaf for leaf in leaves if leaf.path in place), key=lambda leaf: place[leaf.path]))
 
 
-def grouped(groups: Any, learning_rate: Any, weight_decay: Any, make: Callable[[Group], Chain]) -> Chain:
+def grouped(groups: Groups | None, learning_rate: Hyper, weight_decay: Hyper, make: Callable[[Group], Chain]) -> Chain:
     """One chain per group, made from what the group says, or one for all; rate and decay are read already.
 
     What is in no group is not optimized.
     Raises: as `read_groups` does.
     """
     if groups is None:
-        return make(Group(None, learning_rate, weight_decay, False))
-    found, order = read_groups(groups, learning_rate, weight_decay)
-    entries = tuple((f"group{i}", group.where) for i, group in enumerate(found))
-    branches = {name: make(group) for (name, _), group in zip(entries, found, strict=True)}
+        return make(Group(learning_rate, weight_decay, False))
+    parsed, order = read_groups(groups, learning_rate, weight_decay)
+    entries = tuple((f"group{i}", where) for i, (where, _) in enumerate(parsed))
+    branches = {name: make(group) for (name, _), (_, group) in zip(entries, parsed, strict=True)}
     labels = Ordered(entries, REST, order=order)
     return Chain(((OrderedSplit if order else Split)(labels, {**branches, REST: freeze()}),))
 
 
-def listed(groups: Any) -> Any:
+def listed(groups: Groups | None) -> Groups | None:
     """Groups that can be read twice; what is no list at all stays as it is."""
     return list(groups) if isinstance(groups, Iterator) else groups
 
 
-def said(groups: Any, key: str) -> list[Any]:
+def said(groups: Groups | None, key: str) -> list[Any]:
     """What the groups say under a key, before they are checked."""
     entries = groups if isinstance(groups, Sequence) else ()
     return [entry[key] for entry in entries if isinstance(entry, Mapping) and key in entry]
 
 
-def read_groups(groups: Any, learning_rate: Any, weight_decay: Any) -> tuple[list[Group], tuple[str, ...]]:
-    """The groups and the order, checked as the framework checks them.
+def read_groups(
+    groups: object, learning_rate: Hyper, weight_decay: Hyper
+) -> tuple[list[tuple[Selector, Group]], tuple[Path, ...]]:
+    """The groups, each behind its parameters, and the order, checked as the framework checks them.
 
     Raises: ValueError for no groups or empty ones, an `order_params` that has company or does not name all parameters,
     vectors of different lengths; TypeError for a wrong kind; KeyError for an unknown key or none of `params`;
@@ -94,7 +99,7 @@ def read_groups(groups: Any, learning_rate: Any, weight_decay: Any) -> tuple[lis
             raise TypeError(f"groups must hold dicts, got {entry!r} of type {type(entry).__name__}")
         _check_keys(entry)
     orders = [paths_in("order_params", entry["order_params"]) for entry in entries if "order_params" in entry]
-    order = [path for given in orders for path in given]
+    order = [path for paths in orders for path in paths]
     dicts = [entry for entry in entries if "order_params" not in entry]
     wheres = [_where(entry["params"]) for entry in dicts]
     rates = [read_learning_rate(entry["lr"]) if "lr" in entry else learning_rate for entry in dicts]
@@ -109,10 +114,11 @@ def read_groups(groups: Any, learning_rate: Any, weight_decay: Any) -> tuple[lis
     if order and all(isinstance(where, Listed) for where in wheres):
         check_order(order, named)
     flags = [bool(entry.get("grad_centralization", False)) for entry in dicts]
-    return [Group(*fields) for fields in zip(wheres, rates, decays, flags, strict=True)], tuple(order)
+    members = [Group(*fields) for fields in zip(rates, decays, flags, strict=True)]
+    return list(zip(wheres, members, strict=True)), tuple(order)
 
 
-def check_order(order: Sequence[str], paths: Sequence[str]) -> None:
+def check_order(order: Sequence[Path], paths: Sequence[Path]) -> None:
     """Whether the order names each parameter of the groups once."""
     if len(order) != len(paths):
         raise ValueError(
@@ -135,7 +141,7 @@ def _check_keys(entry: Mapping[str, Any]) -> None:
         raise KeyError(f"params: a group must say which parameters it has, got {list(entry)!r}")
 
 
-def _where(params: Any) -> Selector:
+def _where(params: Members) -> Selector:
     if params is None:
         raise ValueError("params of a group must not be None")
     where = where_of(params)
@@ -144,13 +150,13 @@ def _where(params: Any) -> Selector:
     return where
 
 
-def _refuse_repeated(paths: Sequence[str]) -> None:
+def _refuse_repeated(paths: Sequence[Path]) -> None:
     for i, path in enumerate(paths):
         if path in paths[:i]:
             raise RuntimeError(f"params must name a parameter once over all groups, {path!r} is there twice")
 
 
-def _check_lengths(rates: Sequence[Any]) -> None:
+def _check_lengths(rates: Sequence[Hyper]) -> None:
     lengths = {len(rate.values): rate for rate in rates if isinstance(rate, Rates) and is_dynamic(rate)}
     if len(lengths) > 1:
         raise ValueError(f"lr and learning_rate must be vectors of one length, got lengths {sorted(lengths)}")

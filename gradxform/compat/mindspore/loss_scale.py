@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-from typing import Any
-
 from gradxform.control.loss_scale import LossScale, dynamic_loss_scale, static_loss_scale
 from gradxform.core import check
+from gradxform.core.types import Transformation
 
 
-def fixed_loss_scale_update_cell(tx: Any, loss_scale_value: float) -> LossScale:
+def fixed_loss_scale_update_cell(tx: Transformation, loss_scale_value: float) -> LossScale:
     """`mindspore.nn.FixedLossScaleUpdateCell` around an optimizer: a scale that stays, overflowing steps skipped.
 
     With `gx.scale_loss` this is `TrainOneStepWithLossScaleCell`, for which the optimizer keeps its loss_scale of 1.
@@ -19,7 +18,9 @@ def fixed_loss_scale_update_cell(tx: Any, loss_scale_value: float) -> LossScale:
     return static_loss_scale(tx, loss_scale_value)
 
 
-def dynamic_loss_scale_update_cell(tx: Any, loss_scale_value: float, scale_factor: int, scale_window: int) -> LossScale:
+def dynamic_loss_scale_update_cell(
+    tx: Transformation, loss_scale_value: float, scale_factor: int, scale_window: int
+) -> LossScale:
     """`mindspore.nn.DynamicLossScaleUpdateCell` around an optimizer.
 
     `scale <- max(scale/scale_factor, 1)` on overflow, `scale <- scale·scale_factor` after scale_window finite steps.
@@ -31,7 +32,7 @@ def dynamic_loss_scale_update_cell(tx: Any, loss_scale_value: float, scale_facto
     return dynamic_loss_scale(tx, loss_scale_value, scale_factor, scale_window, 1.0)
 
 
-def dynamic_loss_scaler(tx: Any, scale_value: float, scale_factor: int, scale_window: int) -> LossScale:
+def dynamic_loss_scaler(tx: Transformation, scale_value: float, scale_factor: int, scale_window: int) -> LossScale:
     """`mindspore.amp.DynamicLossScaler` around an optimizer: the rule of `dynamic_loss_scale_update_cell`.
 
     State: that of `gx.dynamic_loss_scale`; good is its `counter`.

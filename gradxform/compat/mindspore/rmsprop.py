@@ -2,28 +2,28 @@
 
 from __future__ import annotations
 
-from typing import Any
-
 from gradxform.compat.common.float32 import in_float32
+from gradxform.compat.common.groups import Groups
 from gradxform.compat.mindspore.assembly import assembled, kernel
-from gradxform.compat.mindspore.checks import nonnegative_floats
+from gradxform.compat.mindspore.checks import LearningRate, WeightDecay, nonnegative_floats
 from gradxform.core import check
 from gradxform.core.chain import Chain, chain
+from gradxform.core.hyper import Hyper
 from gradxform.optimizers.rmsprop import scale_by_rms, scale_by_stddev
 from gradxform.transforms.momentum import trace
 from gradxform.transforms.scale import scale_by_learning_rate
 
 
 def rmsprop(
-    learning_rate: Any = 0.1,
+    learning_rate: LearningRate = 0.1,
     decay: float = 0.9,
     momentum: float = 0.0,
     epsilon: float = 1e-10,
     use_locking: bool = False,
     centered: bool = False,
     loss_scale: float = 1.0,
-    weight_decay: Any = 0.0,
-    groups: Any = None,
+    weight_decay: WeightDecay = 0.0,
+    groups: Groups | None = None,
 ) -> Chain:
     """`mindspore.nn.RMSProp`: `b <- momentum·b + learning_rate·g / √(s + epsilon)`, `w <- w - b`.
 
@@ -38,7 +38,7 @@ def rmsprop(
     check.boolean(use_locking=use_locking, centered=centered)
     divide = scale_by_stddev if centered else scale_by_rms
 
-    def body(rate: Any) -> Chain:
+    def body(rate: Hyper) -> Chain:
         direction = divide(in_float32(decay), in_float32(epsilon), 1.0)
         moment = kernel(trace(in_float32(momentum)), "rmsprop_moment")
         return chain(kernel(direction, "rmsprop"), scale_by_learning_rate(rate), moment)

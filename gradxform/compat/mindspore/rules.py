@@ -13,6 +13,7 @@ from gradxform.core.facts import Facts, Station
 from gradxform.core.lens import Wrapper
 from gradxform.core.rows import Rows
 from gradxform.core.rule import Keep, Rule, scaled
+from gradxform.core.types import Array, Memory, Param, Scalars
 from gradxform.core.value import Child
 from gradxform.optimizers.adam import MaxMoments
 from gradxform.params.select import Selector
@@ -26,49 +27,58 @@ class ScaledDecay(DecaysWeights):
     loss_scale: float = 1.0
     facts = DecaysWeights.facts.with_fields(stored_params=True)
 
-    def scalars(self, t: Any) -> Any:
+    def scalars(self, t: Any) -> Scalars:
+        """The coefficient times the loss scale, as float32 holds it."""
         decay = self.weight_decay
         if isinstance(decay, float):
             return float(np.float32(decay * self.loss_scale))
         decay = rounded(jnp.asarray(decay, float), jnp.float32)
         return rounded(decay * float(np.float32(self.loss_scale)), jnp.float32)
 
-    def update(self, g: Any, s: Any, p: Any, k: Any) -> tuple[Any, Any]:
+    def update(self, g: Array, s: Memory, p: Param, k: Scalars) -> tuple[Any, Memory]:
         return g + k * p.astype(g.dtype), s
 
-    def update_rows(self, g: Rows, s: Any, p: Any, k: Any) -> tuple[Rows, Any]:
+    def update_rows(self, g: Rows, s: Memory, p: Param, k: Scalars) -> tuple[Rows, Memory]:
         seen = p.at[g.places()].get(mode="fill", fill_value=0)
         return g.with_values(g.values + k * seen.astype(g.dtype)), s
 
 
 class EpsilonHatAmsgrad(EpsilonHat):
-    """The same over the running maximum of v, uncorrected, without Nesterov's numerator."""
+    """The same over the running maximum of v, uncorrected, without Nesterov's numerator.
+
+    mu, nu, nu_max: shaped like p, the last two real.
+    """
 
     name = "amsgrad"
 
-    def init(self, p: Any) -> MaxMoments:
+    def init(self, p: Array) -> MaxMoments:
         return MaxMoments(jnp.zeros_like(p), jnp.zeros_like(p.real), jnp.zeros_like(p.real))
 
-    def scalars(self, t: Any) -> Any:
+    def scalars(self, t: Any) -> Scalars:
         return jnp.sqrt(debias(self.b2, t)) / debias(self.b1, t)
 
-    def remember(self, g: Any, s: MaxMoments, p: Any, k: Any) -> MaxMoments:
+    def remember(self, g: Array, s: MaxMoments, p: Param, k: Scalars) -> MaxMoments:
         mu, nu = super().remember(g, s, p, k)
         return MaxMoments(mu, nu, jnp.maximum(s.nu_max, nu))
 
-    def emit(self, g: Any, s: MaxMoments, p: Any, k: Any) -> Any:
+    def emit(self, g: Array, s: MaxMoments, p: Param, k: Scalars) -> Any:
         return k * s.mu / (jnp.sqrt(s.nu_max) + self.eps)
 
 
 class MomentumKernel(Wrapper):
-    """Momentum whose kernel is float32: a float64 parameter's numbers are rounded to it, operation by operation."""
+    """Momentum whose kernel is float32: a float64 parameter's numbers are rounded to it, operation by operation.
+
+    trace: shaped like p.
+    """
 
     rule: Child[Trace]
 
     def __repr__(self) -> str:
         return repr(self.rule)
 
-    def advance(self, g: Any, factors: list[Any], s: TraceMemory, p: Any, k: Any, keep: Keep) -> tuple[Any, Any]:
+    def advance(
+        self, g: Array, factors: list[Any], s: TraceMemory, p: Param, k: Scalars, keep: Keep
+    ) -> tuple[Any, TraceMemory]:
         if g.dtype != jnp.float64:
             return self.rule.advance(g, factors, s, p, k, keep)
         decay, g = self.rule.decay, rounded(scaled(g, factors), jnp.float32)
@@ -77,11 +87,11 @@ class MomentumKernel(Wrapper):
 
 
 class LandInFloat32(Rule):
-    """Round where the step lands, as that kernel does."""
+    """Round where the step lands, as that kernel does; no memory."""
 
     facts = Facts(station=Station.LAND, needs_params=True)
 
-    def update(self, g: Any, s: Any, p: Any, k: Any) -> tuple[Any, Any]:
+    def update(self, g: Array, s: Memory, p: Param, k: Scalars) -> tuple[Any, Memory]:
         return rounded(rounded(p, jnp.float32) + rounded(g, jnp.float32), jnp.float32) - p, s
 
 
@@ -93,7 +103,7 @@ class Wide(Selector):
 
 
 class Kernel(Wrapper):
-    """A rule with the limits of the framework's kernel for it."""
+    """A rule with the limits of the framework's kernel for it; its memory."""
 
     optimizer: str
     float64: bool = False
@@ -103,12 +113,14 @@ class Kernel(Wrapper):
     def __repr__(self) -> str:
         return repr(self.rule)
 
-    def init(self, p: Any) -> Any:
+    def init(self, p: Array) -> Memory:
         if p.dtype != jnp.float32 and not self.float64:
             raise TypeError(f"{self.optimizer} takes parameters of float32 and narrower, got {p.dtype}")
         return self.rule.init(p)
 
-    def advance(self, g: Any, factors: list[Any], s: Any, p: Any, k: Any, keep: Keep) -> tuple[Any, Any]:
+    def advance(
+        self, g: Array | Rows, factors: list[Any], s: Memory, p: Param, k: Scalars, keep: Keep
+    ) -> tuple[Any, Memory]:
         if self.sparse is not None and isinstance(g, Rows):
             raise self.sparse(f"{self.optimizer} with these options takes dense gradients, got {type(g).__name__}")
         return self.rule.advance(g, factors, s, p, k, keep)

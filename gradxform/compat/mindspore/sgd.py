@@ -2,27 +2,26 @@
 
 from __future__ import annotations
 
-from typing import Any
-
 from gradxform.compat.common.float32 import in_float32
+from gradxform.compat.common.groups import Groups
 from gradxform.compat.mindspore.assembly import assembled, kernel
-from gradxform.compat.mindspore.checks import floats, nonnegative_floats
+from gradxform.compat.mindspore.checks import LearningRate, WeightDecay, floats, nonnegative_floats
 from gradxform.compat.mindspore.groups import listed, said
 from gradxform.compat.mindspore.rules import LandInFloat32, MomentumKernel, Wide
 from gradxform.core import check
 from gradxform.core.chain import Chain, chain, lift
-from gradxform.core.hyper import Schedule
+from gradxform.core.hyper import Hyper, Schedule, Tunable
 from gradxform.transforms.momentum import Trace, trace
 from gradxform.transforms.scale import scale_by_learning_rate
 
 
 def momentum(
-    learning_rate: Any,
+    learning_rate: LearningRate,
     momentum: float,
-    weight_decay: Any = 0.0,
+    weight_decay: WeightDecay = 0.0,
     loss_scale: float = 1.0,
     use_nesterov: bool = False,
-    groups: Any = None,
+    groups: Groups | None = None,
 ) -> Chain:
     """`mindspore.nn.Momentum`: `v <- momentum·v + g`, `w <- w - learning_rate·v`.
 
@@ -36,7 +35,7 @@ def momentum(
     check.nonnegative(momentum=momentum)
     check.boolean(use_nesterov=use_nesterov)
 
-    def body(rate: Any) -> Chain:
+    def body(rate: Hyper) -> Chain:
         direction = lift(MomentumKernel(Trace(in_float32(momentum), use_nesterov)))
         step = chain(kernel(direction, "momentum", float64=True, sparse=TypeError), scale_by_learning_rate(rate))
         return chain(step, lift(LandInFloat32(), Wide()))
@@ -45,13 +44,13 @@ def momentum(
 
 
 def sgd(
-    learning_rate: Any = 0.1,
-    momentum: Any = 0.0,
-    dampening: Any = 0.0,
-    weight_decay: Any = 0.0,
+    learning_rate: LearningRate = 0.1,
+    momentum: float = 0.0,
+    dampening: float = 0.0,
+    weight_decay: float | Tunable = 0.0,
     nesterov: bool = False,
     loss_scale: float = 1.0,
-    groups: Any = None,
+    groups: Groups | None = None,
 ) -> Chain:
     """`mindspore.nn.SGD`: `v <- momentum·v + (1 - dampening)·g`, v = g at first, `w <- w - learning_rate·v`.
 
@@ -71,7 +70,7 @@ def sgd(
     if nesterov and (mu == 0.0 or tau != 0.0):
         raise ValueError(f"nesterov needs momentum > 0 and no dampening, got {momentum=} and {dampening=}")
 
-    def body(rate: Any) -> Chain:
+    def body(rate: Hyper) -> Chain:
         if mu == 0.0:
             return kernel(scale_by_learning_rate(rate), "sgd", sparse=TypeError)
         direction = trace(in_float32(mu), nesterov, dampening=in_float32(tau), first="gradient")

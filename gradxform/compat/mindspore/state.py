@@ -8,8 +8,9 @@ from typing import Any
 import jax
 import jax.numpy as jnp
 import numpy as np
+from numpy.typing import NDArray
 
-from gradxform.compat.common.checkpoints import innermost, opened, shaped, spellings
+from gradxform.compat.common.checkpoints import Names, innermost, opened, read, shaped, spellings
 from gradxform.compat.common.moments import EpsilonHatAdam
 from gradxform.compat.mindspore.assembly import kernel
 from gradxform.compat.mindspore.rules import EpsilonHatAmsgrad
@@ -17,7 +18,9 @@ from gradxform.core.chain import Chain, lift
 from gradxform.core.rule import Rule
 from gradxform.core.stage import Step
 from gradxform.core.state import State, find_state
+from gradxform.core.transform import GradientTransformation
 from gradxform.core.tree import Leaf
+from gradxform.core.types import Array, Memory, OptState, Params
 from gradxform.optimizers.adagrad import scale_by_rss
 from gradxform.transforms.momentum import trace
 
@@ -37,7 +40,9 @@ ENTRIES = {
 """Stage -> what the framework calls its statistics -> the field."""
 
 
-def load_state(checkpoint: Any, params: Any, names: Mapping[str, str] | None = None, tx: Any = None) -> State:
+def load_state(
+    checkpoint: Mapping[str, Any], params: Params, names: Names = None, tx: GradientTransformation | None = None
+) -> State:
     """Make our state from a checkpoint of MindSpore's optimizer, to go on training at its `global_step`.
 
     checkpoint: `{"moment1.<name>": array, ..., "global_step": array}`; other entries are ignored. names: from the
@@ -45,67 +50,68 @@ def load_state(checkpoint: Any, params: Any, names: Mapping[str, str] | None = N
     tx: the optimizer that goes on, of this module; None finds out which of momentum, adam and proximal_adagrad it is.
     Raises: ValueError naming an entry that is missing or has another shape; TypeError if checkpoint is no mapping.
     """
-    if not isinstance(checkpoint, Mapping):
-        raise TypeError(f"checkpoint must map names to arrays, got {checkpoint!r} of type {type(checkpoint).__name__}")
+    checkpoint = read(checkpoint)
     if "global_step" not in checkpoint:
         raise ValueError(f"checkpoint has no 'global_step', the number of steps done; it has {sorted(checkpoint)}")
     state = find_state((tx or _guess(checkpoint)).init(params))
-    found = opened(state, params)
-    for leaf in found.leaves:
+    tree = opened(state, params)
+    for leaf in tree.leaves:
         for stage, field, entry in _entries(leaf.memory):
             old = getattr(leaf.memory[stage], field)
-            new = _decoded(entry, _found(checkpoint, entry, leaf, names), old)
-            held = leaf.memory[stage]._replace(**{field: jax.device_put(new, old.sharding)})
-            leaf.memory = {**leaf.memory, stage: held}
+            new = _decoded(entry, _value(checkpoint, entry, leaf, names), old)
+            memory = leaf.memory[stage]._replace(**{field: jax.device_put(new, old.sharding)})
+            leaf.memory = {**leaf.memory, stage: memory}
     count = jnp.asarray(np.asarray(checkpoint["global_step"]).reshape(()), state.count.dtype)
-    return state._replace(count=count, leaves=found.close_memories())
+    return state._replace(count=count, leaves=tree.close_memories())
 
 
-def save_state(state: Any, params: Any, names: Mapping[str, str] | None = None, tx: Any = None) -> dict[str, Any]:
+def save_state(
+    state: OptState, params: Params, names: Names = None, tx: GradientTransformation | None = None
+) -> dict[str, NDArray[Any]]:
     """Make what MindSpore's optimizer would save: `{"moment1.<name>": array, ..., "global_step": array}`.
 
     names: as in `load_state`; without it names are paths. tx: the optimizer, for the powers of Adam's betas; None
     leaves them out.
     Raises: ValueError if the state is not of an optimizer of this module.
     """
-    found = find_state(state)
+    ours = find_state(state)
     spelled = {path: name for name, path in (names or {}).items()}
-    saved: dict[str, Any] = {}
-    for leaf in opened(found, params).leaves:
+    saved: dict[str, NDArray[Any]] = {}
+    for leaf in opened(ours, params).leaves:
         for stage, field, entry in _entries(leaf.memory):
             name = spelled.get(leaf.path, leaf.path)
             saved[f"{entry}.{name}"] = _encoded(entry, np.asarray(getattr(leaf.memory[stage], field)), leaf)
-    if not saved and jax.tree.leaves(found.leaves):
-        raise ValueError(f"the state is not of an optimizer of compat.mindspore, it keeps {found.leaves!r}")
-    step = int(found.count)
+    if not saved and jax.tree.leaves(ours.leaves):
+        raise ValueError(f"the state is not of an optimizer of compat.mindspore, it keeps {ours.leaves!r}")
+    step = int(ours.count)
     for rule in _rules(tx):
         if isinstance(rule, EpsilonHatAdam):
             saved |= {f"beta{i}_power": np.asarray(b**step, np.float32) for i, b in ((1, rule.b1), (2, rule.b2))}
     return {**saved, "global_step": np.array([step], np.int32)}
 
 
-def _entries(memory: Mapping[str, Any]) -> Iterator[tuple[str, str, str]]:
+def _entries(memories: Mapping[str, Memory]) -> Iterator[tuple[str, str, str]]:
     """Stage, field, and the framework's name, for all that one parameter keeps."""
-    for stage, held in memory.items():
+    for stage, memory in memories.items():
         for entry, field in ENTRIES.get(stage, {}).items():
-            if hasattr(held, field):
+            if hasattr(memory, field):
                 yield stage, field, entry
 
 
-def _encoded(entry: str, value: Any, leaf: Leaf) -> Any:
+def _encoded(entry: str, value: NDArray[Any], leaf: Leaf) -> NDArray[Any]:
     """A statistic as the framework keeps it: `stat` is 1 before the first step, `moment` the step with its sign."""
     if entry == "stat":
         return np.full(leaf.array.shape, 1.0 - value, np.float32)
     return -value if entry == "moment" else value
 
 
-def _decoded(entry: str, value: Any, old: Any) -> Any:
+def _decoded(entry: str, value: NDArray[Any], old: Array) -> Array:
     if entry == "stat":
         return jnp.asarray(not value.any())
     return jnp.asarray(-value if entry == "moment" else value, old.dtype)
 
 
-def _found(checkpoint: Mapping[str, Any], entry: str, leaf: Leaf, names: Mapping[str, str] | None) -> Any:
+def _value(checkpoint: Mapping[str, Any], entry: str, leaf: Leaf, names: Names) -> NDArray[Any]:
     tried = spellings(leaf.path, names)
     for key in (f"{entry}.{name}" for name in tried):
         if key in checkpoint:
@@ -125,7 +131,7 @@ def _guess(checkpoint: Mapping[str, Any]) -> Chain:
     raise ValueError(f"checkpoint must hold moments, moment1 or accum, or give tx; it holds {sorted(kinds)}")
 
 
-def _rules(tx: Any) -> Iterator[Rule]:
+def _rules(tx: GradientTransformation | None) -> Iterator[Rule]:
     """The rules of a chain, those of groups included, without what is wrapped around them."""
     for _, stage, _ in tx.each(Step(None, None, {}, {}, {}, None)) if isinstance(tx, Chain) else ():
         if stage.only_rule is not None:

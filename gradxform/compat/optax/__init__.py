@@ -11,6 +11,7 @@ import jax.numpy as jnp
 
 from gradxform.core.transform import GradientTransformation
 from gradxform.core.tree import open_tree
+from gradxform.core.types import OptState, Params, Updates
 from gradxform.core.value import is_hashable
 
 if TYPE_CHECKING:
@@ -35,18 +36,20 @@ def to_optax(tx: GradientTransformation) -> optax.GradientTransformationExtraArg
 
 
 @functools.lru_cache(maxsize=1024)
-def _filled(tx: GradientTransformation) -> Callable[..., tuple[Any, Any]]:
-    def update(updates: Any, state: Any, params: Any = None, **extra: Any) -> tuple[Any, Any]:
+def _filled(tx: GradientTransformation) -> Callable[..., tuple[Updates, OptState]]:
+    def update(
+        updates: Updates, state: OptState, params: Params | None = None, **extra: Any
+    ) -> tuple[Updates, OptState]:
         updates, state = tx.update(updates, state, params, **extra)
         return (updates if params is None else _fill(updates, params)), state
 
     return update
 
 
-def _fill(updates: Any, params: Any) -> Any:
+def _fill(updates: Updates, params: Params) -> Updates:
     paths, us, structure = open_tree(updates)
     if all(u is not None for u in us):
         return updates
-    held = dict(zip(*open_tree(params)[:2], strict=True))
-    zeros = (jax.tree.map(jnp.zeros_like, held[path]) for path in paths)
+    ps = dict(zip(*open_tree(params)[:2], strict=True))
+    zeros = (jax.tree.map(jnp.zeros_like, ps[path]) for path in paths)
     return structure.unflatten([z if u is None else u for u, z in zip(us, zeros, strict=True)])

@@ -2,26 +2,26 @@
 
 from __future__ import annotations
 
-from typing import Any
-
 from gradxform.compat.common.float32 import in_float32
+from gradxform.compat.common.groups import Groups, Members
 from gradxform.compat.common.unchecked import unchecked
 from gradxform.compat.paddle.assembly import assembled
-from gradxform.compat.paddle.checks import number
+from gradxform.compat.paddle.attributes import GradientClip
+from gradxform.compat.paddle.checks import LearningRate, NumberLike, ParamAttrs, WeightDecay, number
 from gradxform.core.chain import Chain, chain, lift
 from gradxform.optimizers.adadelta import ScaleByAdadelta
 
 
 def adadelta(
-    learning_rate: Any = 0.001,
-    epsilon: Any = 1e-6,
-    rho: Any = 0.95,
-    weight_decay: Any = None,
-    grad_clip: Any = None,
-    groups: Any = None,
+    learning_rate: LearningRate = 0.001,
+    epsilon: NumberLike = 1e-6,
+    rho: NumberLike = 0.95,
+    weight_decay: WeightDecay = None,
+    grad_clip: GradientClip | None = None,
+    groups: Groups | None = None,
     *,
-    param_attr: Any = None,
-    frozen: Any = None,
+    param_attr: ParamAttrs | None = None,
+    frozen: Members | None = None,
 ) -> Chain:
     """`paddle.optimizer.Adadelta`: `gx.adadelta` with paddle's arguments.
 
@@ -32,9 +32,9 @@ def adadelta(
     number("epsilon", epsilon)
     number("rho", rho)
 
-    def body(scaled: Chain, epsilon: Any, rho: Any) -> Chain:
+    def body(scaled: Chain, epsilon: NumberLike, rho: NumberLike) -> Chain:
         numbers = {"eps": in_float32(number("epsilon", epsilon)), "rho": in_float32(number("rho", rho))}
         return chain(lift(unchecked(ScaleByAdadelta(), **numbers)), scaled)
 
-    given_to = (learning_rate, weight_decay, grad_clip, groups, param_attr, frozen)
-    return assembled(body, *given_to, epsilon=epsilon, rho=rho)
+    shared = (learning_rate, weight_decay, grad_clip, groups, param_attr, frozen)
+    return assembled(body, *shared, epsilon=epsilon, rho=rho)

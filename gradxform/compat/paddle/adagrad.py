@@ -5,23 +5,25 @@ from __future__ import annotations
 from typing import Any
 
 from gradxform.compat.common.float32 import in_float32
+from gradxform.compat.common.groups import Groups, Members
 from gradxform.compat.common.moments import EpsilonBesideRss
 from gradxform.compat.common.unchecked import unchecked
 from gradxform.compat.paddle.assembly import assembled
-from gradxform.compat.paddle.checks import given, number
+from gradxform.compat.paddle.attributes import GradientClip
+from gradxform.compat.paddle.checks import LearningRate, NumberLike, ParamAttrs, WeightDecay, not_none, number
 from gradxform.core.chain import Chain, chain, lift
 
 
 def adagrad(
-    learning_rate: Any,
-    epsilon: Any = 1e-6,
-    weight_decay: Any = None,
-    grad_clip: Any = None,
-    initial_accumulator_value: Any = 0.0,
-    groups: Any = None,
+    learning_rate: LearningRate,
+    epsilon: NumberLike = 1e-6,
+    weight_decay: WeightDecay = None,
+    grad_clip: GradientClip | None = None,
+    initial_accumulator_value: NumberLike = 0.0,
+    groups: Groups | None = None,
     *,
-    param_attr: Any = None,
-    frozen: Any = None,
+    param_attr: ParamAttrs | None = None,
+    frozen: Members | None = None,
 ) -> Chain:
     """`paddle.optimizer.Adagrad`: `a <- a + g²`, `w <- w - learning_rate·g / (√a + epsilon)`.
 
@@ -29,13 +31,13 @@ def adagrad(
     Raises: AssertionError for None, and as `momentum`.
     Source: paddle 3.3.1, optimizer/adagrad.py.
     """
-    given(learning_rate=learning_rate, epsilon=epsilon)
+    not_none(learning_rate=learning_rate, epsilon=epsilon)
     number("initial_accumulator_value", initial_accumulator_value)
 
-    def body(scaled: Chain, epsilon: Any, initial_accumulator_value: Any) -> Chain:
+    def body(scaled: Chain, epsilon: NumberLike, initial_accumulator_value: NumberLike) -> Chain:
         start = number("initial_accumulator_value", initial_accumulator_value)
         eps = in_float32(number("epsilon", epsilon))
         return chain(lift(unchecked(EpsilonBesideRss(), initial_accumulator_value=start, eps=eps)), scaled)
 
-    own = {"epsilon": epsilon, "initial_accumulator_value": initial_accumulator_value}
-    return assembled(body, learning_rate, weight_decay, grad_clip, groups, param_attr, frozen, **own)
+    options: dict[str, Any] = {"epsilon": epsilon, "initial_accumulator_value": initial_accumulator_value}
+    return assembled(body, learning_rate, weight_decay, grad_clip, groups, param_attr, frozen, **options)

@@ -2,21 +2,35 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import Any
 
 import jax
 import numpy as np
 
 from gradxform.compat.common.float32 import in_float32
+from gradxform.compat.common.groups import Groups, Members
 from gradxform.compat.common.moments import EpsilonHatRadam, WarmedNadam
 from gradxform.compat.common.own_clock import own_clock
 from gradxform.compat.common.unchecked import unchecked
 from gradxform.compat.paddle.assembly import assembled
-from gradxform.compat.paddle.checks import at_least_zero, fractions, given, number
-from gradxform.compat.paddle.rules import ByParameter, InItsDtype, PoweredAdam, PoweredAdamax
+from gradxform.compat.paddle.attributes import GradientClip
+from gradxform.compat.paddle.checks import (
+    LearningRate,
+    NumberLike,
+    ParamAttrs,
+    WeightDecay,
+    at_least_zero,
+    fractions,
+    not_none,
+    number,
+)
+from gradxform.compat.paddle.rules import ByParameter, InItsDtype, Parameter, PoweredAdam, PoweredAdamax
 from gradxform.core.arithmetic import is_zero
 from gradxform.core.chain import Chain, chain, lift
+from gradxform.core.hyper import Hyper
 from gradxform.core.rule import Rule
+from gradxform.core.types import ArrayLike
 from gradxform.params.select import Selector
 from gradxform.strategies.lazy import lazy
 from gradxform.transforms.decay import AddDecayedWeights
@@ -24,18 +38,18 @@ from gradxform.transforms.scale import ScaleByTrustRatio
 
 
 def adam(
-    learning_rate: Any = 0.001,
-    beta1: Any = 0.9,
-    beta2: Any = 0.999,
-    epsilon: Any = 1e-8,
-    weight_decay: Any = None,
-    grad_clip: Any = None,
+    learning_rate: LearningRate = 0.001,
+    beta1: NumberLike = 0.9,
+    beta2: NumberLike = 0.999,
+    epsilon: NumberLike = 1e-8,
+    weight_decay: WeightDecay = None,
+    grad_clip: GradientClip | None = None,
     lazy_mode: bool = False,
     amsgrad: bool = False,
-    groups: Any = None,
+    groups: Groups | None = None,
     *,
-    param_attr: Any = None,
-    frozen: Any = None,
+    param_attr: ParamAttrs | None = None,
+    frozen: Members | None = None,
 ) -> Chain:
     """`paddle.optimizer.Adam`: `w <- w - learning_rate·m̂ / (√v̂ + epsilon)`; other arguments as in `momentum`.
 
@@ -47,28 +61,28 @@ def adam(
     """
     _check(learning_rate, beta1, beta2, epsilon)
 
-    def body(scaled: Chain, beta1: Any, beta2: Any, epsilon: Any, lazy_mode: Any) -> Chain:
+    def body(scaled: Chain, beta1: NumberLike, beta2: NumberLike, epsilon: NumberLike, lazy_mode: bool) -> Chain:
         return chain(_direction(beta1, beta2, epsilon, lazy_mode, amsgrad), scaled)
 
-    own = {"beta1": beta1, "beta2": beta2, "epsilon": epsilon, "lazy_mode": lazy_mode}
-    return assembled(body, learning_rate, weight_decay, grad_clip, groups, param_attr, frozen, **own)
+    options: dict[str, Any] = {"beta1": beta1, "beta2": beta2, "epsilon": epsilon, "lazy_mode": lazy_mode}
+    return assembled(body, learning_rate, weight_decay, grad_clip, groups, param_attr, frozen, **options)
 
 
 def adamw(
-    learning_rate: Any = 0.001,
-    beta1: Any = 0.9,
-    beta2: Any = 0.999,
-    epsilon: Any = 1e-8,
-    weight_decay: Any = 0.01,
-    lr_ratio: Any = None,
-    apply_decay_param_fun: Any = None,
-    grad_clip: Any = None,
+    learning_rate: LearningRate = 0.001,
+    beta1: NumberLike = 0.9,
+    beta2: NumberLike = 0.999,
+    epsilon: NumberLike = 1e-8,
+    weight_decay: NumberLike | ArrayLike = 0.01,
+    lr_ratio: Callable[[Any], float] | None = None,
+    apply_decay_param_fun: Callable[[str], bool] | None = None,
+    grad_clip: GradientClip | None = None,
     lazy_mode: bool = False,
     amsgrad: bool = False,
-    groups: Any = None,
+    groups: Groups | None = None,
     *,
-    param_attr: Any = None,
-    frozen: Any = None,
+    param_attr: ParamAttrs | None = None,
+    frozen: Members | None = None,
 ) -> Chain:
     """`paddle.optimizer.AdamW`: `w <- w - learning_rate·(m̂ / (√v̂ + epsilon) + weight_decay·w)`.
 
@@ -84,26 +98,33 @@ def adamw(
         raise NotImplementedError(f"lr_ratio is not there on the CPU, got {lr_ratio!r}")
     where = None if apply_decay_param_fun is None else ByParameter(apply_decay_param_fun, by_name=True)
 
-    def body(scaled: Chain, weight_decay: Any, beta1: Any, beta2: Any, epsilon: Any, lazy_mode: Any) -> Chain:
+    def body(
+        scaled: Chain,
+        weight_decay: NumberLike | ArrayLike,
+        beta1: NumberLike,
+        beta2: NumberLike,
+        epsilon: NumberLike,
+        lazy_mode: bool,
+    ) -> Chain:
         direction = _direction(beta1, beta2, epsilon, lazy_mode, amsgrad)
         return chain(direction, _decayed(in_float32(_coefficient(weight_decay)), where), scaled)
 
-    own = {"beta1": beta1, "beta2": beta2, "epsilon": epsilon, "lazy_mode": lazy_mode}
-    given_to = (learning_rate, weight_decay, grad_clip, groups, param_attr, frozen)
-    return assembled(body, *given_to, decoupled=True, **own)
+    options: dict[str, Any] = {"beta1": beta1, "beta2": beta2, "epsilon": epsilon, "lazy_mode": lazy_mode}
+    shared = (learning_rate, weight_decay, grad_clip, groups, param_attr, frozen)
+    return assembled(body, *shared, decoupled=True, **options)
 
 
 def adamax(
-    learning_rate: Any = 0.001,
-    beta1: Any = 0.9,
-    beta2: Any = 0.999,
-    epsilon: Any = 1e-8,
-    weight_decay: Any = None,
-    grad_clip: Any = None,
-    groups: Any = None,
+    learning_rate: LearningRate = 0.001,
+    beta1: NumberLike = 0.9,
+    beta2: NumberLike = 0.999,
+    epsilon: NumberLike = 1e-8,
+    weight_decay: WeightDecay = None,
+    grad_clip: GradientClip | None = None,
+    groups: Groups | None = None,
     *,
-    param_attr: Any = None,
-    frozen: Any = None,
+    param_attr: ParamAttrs | None = None,
+    frozen: Members | None = None,
 ) -> Chain:
     """`paddle.optimizer.Adamax`: `u <- max(|g|, beta2·u + epsilon)`, `w <- w - learning_rate / (1 - beta1ᵗ)·m / u`.
 
@@ -113,25 +134,25 @@ def adamax(
     """
     _check(learning_rate, beta1, beta2, epsilon)
 
-    def body(scaled: Chain, **numbers: Any) -> Chain:
+    def body(scaled: Chain, **numbers: NumberLike) -> Chain:
         return chain(lift(_moments(PoweredAdamax(), **numbers)), scaled)
 
-    own = {"beta1": beta1, "beta2": beta2, "epsilon": epsilon}
-    return assembled(body, learning_rate, weight_decay, grad_clip, groups, param_attr, frozen, **own)
+    options: dict[str, Any] = {"beta1": beta1, "beta2": beta2, "epsilon": epsilon}
+    return assembled(body, learning_rate, weight_decay, grad_clip, groups, param_attr, frozen, **options)
 
 
 def nadam(
-    learning_rate: Any = 0.002,
-    beta1: Any = 0.9,
-    beta2: Any = 0.999,
-    epsilon: Any = 1e-8,
-    momentum_decay: Any = 0.004,
-    weight_decay: Any = None,
-    grad_clip: Any = None,
-    groups: Any = None,
+    learning_rate: LearningRate = 0.002,
+    beta1: NumberLike = 0.9,
+    beta2: NumberLike = 0.999,
+    epsilon: NumberLike = 1e-8,
+    momentum_decay: NumberLike = 0.004,
+    weight_decay: WeightDecay = None,
+    grad_clip: GradientClip | None = None,
+    groups: Groups | None = None,
     *,
-    param_attr: Any = None,
-    frozen: Any = None,
+    param_attr: ParamAttrs | None = None,
+    frozen: Members | None = None,
 ) -> Chain:
     """`paddle.optimizer.NAdam`: as `compat.torch.nadam`, with a momentum that warms up.
 
@@ -142,25 +163,25 @@ def nadam(
     _check(learning_rate, beta1, beta2, epsilon)
     at_least_zero(momentum_decay=momentum_decay)
 
-    def body(scaled: Chain, momentum_decay: Any, **numbers: Any) -> Chain:
+    def body(scaled: Chain, momentum_decay: NumberLike, **numbers: NumberLike) -> Chain:
         warming = in_float32(number("momentum_decay", momentum_decay))
         return chain(lift(unchecked(_moments(WarmedNadam(), **numbers), momentum_decay=warming)), scaled)
 
-    own = {"beta1": beta1, "beta2": beta2, "epsilon": epsilon, "momentum_decay": momentum_decay}
-    return assembled(body, learning_rate, weight_decay, grad_clip, groups, param_attr, frozen, **own)
+    options: dict[str, Any] = {"beta1": beta1, "beta2": beta2, "epsilon": epsilon, "momentum_decay": momentum_decay}
+    return assembled(body, learning_rate, weight_decay, grad_clip, groups, param_attr, frozen, **options)
 
 
 def radam(
-    learning_rate: Any = 0.001,
-    beta1: Any = 0.9,
-    beta2: Any = 0.999,
-    epsilon: Any = 1e-8,
-    weight_decay: Any = None,
-    grad_clip: Any = None,
-    groups: Any = None,
+    learning_rate: LearningRate = 0.001,
+    beta1: NumberLike = 0.9,
+    beta2: NumberLike = 0.999,
+    epsilon: NumberLike = 1e-8,
+    weight_decay: WeightDecay = None,
+    grad_clip: GradientClip | None = None,
+    groups: Groups | None = None,
     *,
-    param_attr: Any = None,
-    frozen: Any = None,
+    param_attr: ParamAttrs | None = None,
+    frozen: Members | None = None,
 ) -> Chain:
     """`paddle.optimizer.RAdam`: as `compat.torch.radam`, with epsilon beside √v.
 
@@ -170,26 +191,26 @@ def radam(
     """
     _check(learning_rate, beta1, beta2, epsilon)
 
-    def body(scaled: Chain, **numbers: Any) -> Chain:
+    def body(scaled: Chain, **numbers: NumberLike) -> Chain:
         return chain(own_clock(_moments(EpsilonHatRadam(), **numbers)), scaled)
 
-    own = {"beta1": beta1, "beta2": beta2, "epsilon": epsilon}
-    return assembled(body, learning_rate, weight_decay, grad_clip, groups, param_attr, frozen, **own)
+    options: dict[str, Any] = {"beta1": beta1, "beta2": beta2, "epsilon": epsilon}
+    return assembled(body, learning_rate, weight_decay, grad_clip, groups, param_attr, frozen, **options)
 
 
 def lamb(
-    learning_rate: Any = 0.001,
-    lamb_weight_decay: Any = 0.01,
-    beta1: Any = 0.9,
-    beta2: Any = 0.999,
-    epsilon: Any = 1e-6,
-    grad_clip: Any = None,
-    exclude_from_weight_decay_fn: Any = None,
+    learning_rate: LearningRate = 0.001,
+    lamb_weight_decay: NumberLike = 0.01,
+    beta1: NumberLike = 0.9,
+    beta2: NumberLike = 0.999,
+    epsilon: NumberLike = 1e-6,
+    grad_clip: GradientClip | None = None,
+    exclude_from_weight_decay_fn: Callable[[Parameter], bool] | None = None,
     always_adapt: bool = False,
-    groups: Any = None,
+    groups: Groups | None = None,
     *,
-    param_attr: Any = None,
-    frozen: Any = None,
+    param_attr: ParamAttrs | None = None,
+    frozen: Members | None = None,
 ) -> Chain:
     """`paddle.optimizer.Lamb`: `r = m̂ / (√v̂ + epsilon) + lamb_weight_decay·w`, `w <- w - learning_rate·(‖w‖ / ‖r‖)·r`.
 
@@ -199,11 +220,15 @@ def lamb(
     Raises: AssertionError for None, TypeError and so on as `momentum`.
     Source: paddle 3.3.1, optimizer/lamb.py; You et al. 2019, arXiv:1904.00962.
     """
-    given(learning_rate=learning_rate, beta1=beta1, beta2=beta2, epsilon=epsilon)
+    not_none(learning_rate=learning_rate, beta1=beta1, beta2=beta2, epsilon=epsilon)
     number("lamb_weight_decay", lamb_weight_decay)
 
     def body(
-        scaled: Chain, lamb_weight_decay: Any, exclude_from_weight_decay_fn: Any, always_adapt: Any, **numbers: Any
+        scaled: Chain,
+        lamb_weight_decay: NumberLike,
+        exclude_from_weight_decay_fn: Callable[[Parameter], bool] | None,
+        always_adapt: bool,
+        **numbers: NumberLike,
     ) -> Chain:
         decay, excluded = in_float32(number("lamb_weight_decay", lamb_weight_decay)), exclude_from_weight_decay_fn
         where = None if excluded is None else ~ByParameter(excluded)
@@ -212,33 +237,33 @@ def lamb(
             adapted = chain()
         return chain(lift(_moments(PoweredAdam(), **numbers)), _decayed(decay, where), adapted, scaled)
 
-    own = {"beta1": beta1, "beta2": beta2, "epsilon": epsilon, "lamb_weight_decay": lamb_weight_decay}
-    own |= {"exclude_from_weight_decay_fn": exclude_from_weight_decay_fn, "always_adapt": always_adapt}
-    return assembled(body, learning_rate, None, grad_clip, groups, param_attr, frozen, **own)
+    options: dict[str, Any] = {"beta1": beta1, "beta2": beta2, "epsilon": epsilon, "always_adapt": always_adapt}
+    options |= {"lamb_weight_decay": lamb_weight_decay, "exclude_from_weight_decay_fn": exclude_from_weight_decay_fn}
+    return assembled(body, learning_rate, None, grad_clip, groups, param_attr, frozen, **options)
 
 
-def _check(learning_rate: Any, beta1: Any, beta2: Any, epsilon: Any) -> None:
-    given(learning_rate=learning_rate, beta1=beta1, beta2=beta2, epsilon=epsilon)
+def _check(learning_rate: LearningRate, beta1: NumberLike, beta2: NumberLike, epsilon: NumberLike) -> None:
+    not_none(learning_rate=learning_rate, beta1=beta1, beta2=beta2, epsilon=epsilon)
     fractions(beta1=beta1, beta2=beta2)
     at_least_zero(epsilon=epsilon)
 
 
-def _moments(rule: Rule, beta1: Any, beta2: Any, epsilon: Any) -> Rule:
+def _moments(rule: Rule, beta1: NumberLike, beta2: NumberLike, epsilon: NumberLike) -> Rule:
     b1, b2, eps = map(in_float32, (number("beta1", beta1), number("beta2", beta2), number("epsilon", epsilon)))
     return unchecked(rule, b1=b1, b2=b2, eps=eps)
 
 
-def _direction(beta1: Any, beta2: Any, epsilon: Any, lazy_mode: Any, amsgrad: Any) -> Chain:
+def _direction(beta1: NumberLike, beta2: NumberLike, epsilon: NumberLike, lazy_mode: bool, amsgrad: bool) -> Chain:
     numbers = {"b1": number("beta1", beta1), "b2": number("beta2", beta2), "eps": number("epsilon", epsilon)}
     direction = lift(InItsDtype(unchecked(PoweredAdam(amsgrad=bool(amsgrad)), **numbers)))
     return lazy(direction) if lazy_mode else direction
 
 
-def _decayed(coefficient: Any, where: Selector | None) -> Chain:
+def _decayed(coefficient: Hyper, where: Selector | None) -> Chain:
     return chain() if is_zero(coefficient) else lift(unchecked(AddDecayedWeights(0.0), weight_decay=coefficient), where)
 
 
-def _coefficient(x: Any) -> Any:
+def _coefficient(x: object) -> Hyper:
     """AdamW's decay: a number, an array of one element, a schedule; neither a regularizer nor None."""
     if isinstance(x, jax.Array | np.ndarray) and not isinstance(x, jax.core.Tracer) and x.size == 1:
         return float(x.reshape(()))

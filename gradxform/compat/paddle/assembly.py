@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from typing import Any
 
-from gradxform.compat.common.groups import grouped
+from gradxform.compat.common.groups import Groups, Members, grouped
 from gradxform.compat.common.unchecked import unchecked
 from gradxform.compat.paddle.attributes import (
     ClipGradByGlobalNorm,
@@ -18,6 +18,10 @@ from gradxform.compat.paddle.attributes import (
 )
 from gradxform.compat.paddle.checks import (
     REFUSALS,
+    LearningRate,
+    NumberLike,
+    ParamAttrs,
+    WeightDecay,
     number,
     read_attributes,
     read_clip,
@@ -27,8 +31,10 @@ from gradxform.compat.paddle.checks import (
 )
 from gradxform.compat.paddle.rules import ClipBetween, ClipByNormInFloat32, Elsewhere, FirstOf
 from gradxform.core.chain import Chain, chain, lift
+from gradxform.core.hyper import Hyper
 from gradxform.core.lift import Freeze
 from gradxform.core.rule import Rule
+from gradxform.core.types import ArrayLike
 from gradxform.params.select import Selector
 from gradxform.transforms.clip import ClipByGlobalNorm
 from gradxform.transforms.decay import AddDecayedWeights, AddL1
@@ -40,46 +46,46 @@ Attributes = Sequence[tuple[Selector, ParamAttr]]
 
 def assembled(
     body: Body,
-    learning_rate: Any,
-    weight_decay: Any,
-    grad_clip: Any,
-    groups: Any,
-    param_attr: Any,
-    frozen: Any,
+    learning_rate: LearningRate,
+    weight_decay: WeightDecay | NumberLike | ArrayLike,
+    grad_clip: GradientClip | None,
+    groups: Groups | None,
+    param_attr: ParamAttrs | None,
+    frozen: Members | None,
     *,
     coefficient: Callable[[float], float] = float,
     decoupled: bool = False,
     rate_inside: bool = False,
-    **own: Any,
+    **options: Any,
 ) -> Chain:
-    """What all of these optimizers share, around `body(scaled, **own)`, which makes the direction and scales it.
+    """What all of these optimizers share, around `body(scaled, **options)`, which makes the direction and scales it.
 
     coefficient: what an L2 decay's coefficient becomes in the framework. decoupled: the body sees to `weight_decay`.
     rate_inside: the learning rate is a part of `scaled`, instead of the last stage of all.
     """
     rate, attributes = lift(_rate(learning_rate)), _exclusive(read_attributes(param_attr))
     read_clip(grad_clip)
-    options = {"learning_rate": 1.0, "weight_decay": weight_decay, "grad_clip": grad_clip, **own}
+    written = {"learning_rate": 1.0, "weight_decay": weight_decay, "grad_clip": grad_clip, **options}
     if not decoupled:
         read_weight_decay(weight_decay)
 
-    def make(learning_rate: Any, weight_decay: Any, grad_clip: Any, **own: Any) -> Chain:
+    def make(learning_rate: NumberLike, weight_decay: Any, grad_clip: GradientClip | None, **options: Any) -> Chain:
         scaled = _factors(number("learning_rate", learning_rate), attributes if groups is None else ())
-        said = {**own, "weight_decay": weight_decay} if decoupled else own
+        inside = {**options, "weight_decay": weight_decay} if decoupled else options
         return chain(
             _clipped(read_clip(grad_clip), attributes),
             _regularized(None if decoupled else read_weight_decay(weight_decay), attributes, coefficient),
-            body(chain(rate, scaled) if rate_inside else scaled, **said),
+            body(chain(rate, scaled) if rate_inside else scaled, **inside),
         )
 
-    written = tuple(where for where, _ in read_attributes(param_attr))
-    made = grouped(groups, options, make, REFUSALS, written)
-    held = [where for where in (read_frozen(frozen),) if where is not None]
-    held += [where for where, attribute in attributes if not attribute.trainable]
-    return chain(Chain(tuple(map(Freeze, held))), made, chain() if rate_inside else rate)
+    named = tuple(where for where, _ in read_attributes(param_attr))
+    made = grouped(groups, written, make, REFUSALS, named)
+    still = [where for where in (read_frozen(frozen),) if where is not None]
+    still += [where for where, attribute in attributes if not attribute.trainable]
+    return chain(Chain(tuple(map(Freeze, still))), made, chain() if rate_inside else rate)
 
 
-def _rate(learning_rate: Any) -> Rule:
+def _rate(learning_rate: LearningRate) -> Rule:
     return unchecked(ScaleByLearningRate(0.0), learning_rate=read_learning_rate(learning_rate))
 
 
@@ -98,6 +104,7 @@ def _clipped(clip: GradientClip | None, attributes: Attributes) -> Chain:
 
 def _clip_rule(clip: GradientClip) -> Rule:
     if isinstance(clip, ClipGradByValue):
+        assert clip.min is not None
         return ClipBetween(clip.min, clip.max)
     if isinstance(clip, ClipGradByNorm):
         return ClipByNormInFloat32(clip.clip_norm)
@@ -106,9 +113,9 @@ def _clip_rule(clip: GradientClip) -> Rule:
 
 
 def _regularized(decay: Regularizer | None, attributes: Attributes, coefficient: Callable[[float], float]) -> Chain:
-    own = [(where, attribute.regularizer) for where, attribute in attributes if attribute.regularizer is not None]
-    rest = Elsewhere(tuple(where for where, _ in own)) if own else None
-    return chain(*(_decay(x, where, coefficient) for where, x in [(rest, decay), *own]))
+    singles = [(where, attribute.regularizer) for where, attribute in attributes if attribute.regularizer is not None]
+    rest = Elsewhere(tuple(where for where, _ in singles)) if singles else None
+    return chain(*(_decay(x, where, coefficient) for where, x in [(rest, decay), *singles]))
 
 
 def _decay(decay: Regularizer | None, where: Selector | None, coefficient: Callable[[float], float]) -> Chain:
@@ -119,7 +126,7 @@ def _decay(decay: Regularizer | None, where: Selector | None, coefficient: Calla
     return lift(unchecked(AddDecayedWeights(0.0), weight_decay=coefficient(decay.coeff)), where)
 
 
-def _factors(factor: Any, attributes: Attributes) -> Chain:
+def _factors(factor: Hyper, attributes: Attributes) -> Chain:
     """The factor of a group on the learning rate, or those of single parameters."""
-    own = [(where, attribute.learning_rate) for where, attribute in attributes]
-    return chain(*(lift(Scale(x), where) for where, x in [(None, factor), *own] if x != 1.0))
+    singles = [(where, attribute.learning_rate) for where, attribute in attributes]
+    return chain(*(lift(Scale(x), where) for where, x in [(None, factor), *singles] if x != 1.0))

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Any
+from typing import SupportsFloat
 
 from gradxform.core import check
 from gradxform.core.value import Value
@@ -26,8 +26,8 @@ class ClipGradByValue(GradientClip):
     Raises: AssertionError if max is not positive and min not given, as paddle asserts; ValueError if max < min.
     """
 
-    max: Any
-    min: Any = None
+    max: float
+    min: float | None = None
 
     def __post_init__(self) -> None:
         if self.min is None and not self.max > 0:
@@ -46,7 +46,7 @@ class ClipGradByNorm(GradientClip):
     Raises: ValueError if clip_norm is not positive, TypeError or ValueError if it is no number.
     """
 
-    clip_norm: Any
+    clip_norm: float
 
     def __post_init__(self) -> None:
         norm = _number("clip_norm", self.clip_norm)
@@ -62,7 +62,7 @@ class ClipGradByGlobalNorm(GradientClip):
     change no number.
     """
 
-    clip_norm: Any
+    clip_norm: float
     group_name: str = "default_group"
     auto_skip_clip: bool = False
 
@@ -73,7 +73,7 @@ class ClipGradByGlobalNorm(GradientClip):
 class Regularizer(Attribute):
     """Base of the two regularizers."""
 
-    coeff: Any = 0.0
+    coeff: float = 0.0
 
     def __post_init__(self) -> None:
         if self.coeff is None:
@@ -84,13 +84,13 @@ class Regularizer(Attribute):
 class L1Decay(Regularizer):
     """Add `coeff · sign(w)` to the gradient, behind the clip. Raises: AssertionError if coeff is None."""
 
-    coeff: Any = 0.0
+    coeff: float = 0.0
 
 
 class L2Decay(Regularizer):
     """Add `coeff · w` to the gradient, behind the clip. Raises: AssertionError if coeff is None."""
 
-    coeff: Any = 0.0
+    coeff: float = 0.0
 
 
 class ParamAttr(Attribute):
@@ -102,20 +102,23 @@ class ParamAttr(Attribute):
     Raises: TypeError for a wrong kind.
     """
 
-    learning_rate: Any = 1.0
-    regularizer: Any = None
+    learning_rate: float = 1.0
+    regularizer: Regularizer | None = None
     trainable: bool = True
     need_clip: bool = True
 
     def __post_init__(self) -> None:
         object.__setattr__(self, "learning_rate", _number("learning_rate", self.learning_rate))
-        if not isinstance(self.regularizer, Regularizer | None):
-            kind = type(self.regularizer).__name__
-            raise TypeError(f"regularizer must be L1Decay, L2Decay or None, got {self.regularizer!r} of type {kind}")
+        _check_regularizer(self.regularizer)
         check.boolean(trainable=self.trainable, need_clip=self.need_clip)
 
 
-def _number(name: str, x: Any) -> float:
+def _check_regularizer(x: object) -> None:
+    if not isinstance(x, Regularizer | None):
+        raise TypeError(f"regularizer must be L1Decay, L2Decay or None, got {x!r} of type {type(x).__name__}")
+
+
+def _number(name: str, x: SupportsFloat) -> float:
     """What `float` makes of it, with the argument's name in the error."""
     try:
         return float(x)

@@ -3,20 +3,30 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from typing import Any
+from typing import Any, TypeAlias
 
 import jax
 import numpy as np
 
-from gradxform.compat.common.groups import Listed, Refusals, is_function, where_of
+from gradxform.compat.common.groups import Listed, Members, Refusals, is_function, where_of
 from gradxform.compat.paddle.attributes import GradientClip, L2Decay, ParamAttr, Regularizer
-from gradxform.core.hyper import FromFunction, Schedule, Tunable, coerce
+from gradxform.core.hyper import FromFunction, Hyper, Schedule, Tunable, coerce
 from gradxform.params.select import Selector, selector
 
 REFUSALS = Refusals(empty=IndexError, element=AttributeError, nameless=AssertionError)
 
+LearningRate: TypeAlias = float | Schedule | Callable[[Any], Any] | Tunable
+"""A float of any sign, no int; a schedule or function of the count; or a tunable."""
+NumberLike: TypeAlias = float | np.integer[Any] | np.floating[Any] | Schedule | Tunable
+"""What stands where paddle has a number: a number of any sign, no array; a schedule, or a tunable."""
+WeightDecay: TypeAlias = float | Regularizer | None
+"""The coefficient of L2 decay, `L1Decay`, `L2Decay`, or None for none."""
+ParamAttrs: TypeAlias = Mapping[Any, ParamAttr]
+"""From parameters (a regular expression, a `Selector`, a function `(path, leaf) -> bool`, or a tuple of paths) to what
+is said of them; the first that fits counts."""
 
-def read_learning_rate(x: Any) -> Any:
+
+def read_learning_rate(x: object) -> Hyper:
     """A float of any sign, a schedule or tunable.
 
     Raises: ValueError for None; TypeError for another kind, ints, bools, arrays, `numpy.float32` and lists too.
@@ -30,7 +40,7 @@ def read_learning_rate(x: Any) -> Any:
     raise TypeError(f"learning_rate must be a float or a schedule, got {x!r} of type {type(x).__name__}")
 
 
-def read_weight_decay(x: Any) -> Any:
+def read_weight_decay(x: object) -> Regularizer | None:
     """The coefficient of L2 decay, a regularizer, or None.
 
     Raises: TypeError for another kind, arrays, strings and `numpy.float32` too.
@@ -42,7 +52,7 @@ def read_weight_decay(x: Any) -> Any:
     raise TypeError(f"weight_decay must be a float, an int, L1Decay or L2Decay, got {x!r} of type {type(x).__name__}")
 
 
-def read_clip(x: Any) -> GradientClip | None:
+def read_clip(x: object) -> GradientClip | None:
     if not isinstance(x, GradientClip | None):
         raise TypeError(
             "grad_clip must be ClipGradByValue, ClipGradByNorm or ClipGradByGlobalNorm, "
@@ -51,7 +61,7 @@ def read_clip(x: Any) -> GradientClip | None:
     return x
 
 
-def number(name: str, x: Any) -> Any:
+def number(name: str, x: object) -> Hyper:
     """A number of any sign, a schedule or tunable.
 
     Raises: ValueError for None, TypeError for another kind.
@@ -65,30 +75,30 @@ def number(name: str, x: Any) -> Any:
     raise TypeError(f"{name} must be a number or a schedule, got {x!r} of type {type(x).__name__}")
 
 
-def at_least_zero(**named: Any) -> None:
+def at_least_zero(**named: object) -> None:
     _within(lambda x: x >= 0.0, "at least 0", named)
 
 
-def fractions(**named: Any) -> None:
+def fractions(**named: object) -> None:
     _within(lambda x: 0.0 <= x < 1.0, "in [0, 1)", named)
 
 
-def given(**named: Any) -> None:
+def not_none(**named: object) -> None:
     """Refuse None, as paddle asserts."""
     for name, x in named.items():
         if x is None:
             raise AssertionError(f"{name} must be set, got None")
 
 
-def _within(holds: Callable[[float], bool], words: str, named: Mapping[str, Any]) -> None:
+def _within(holds: Callable[[float], bool], words: str, named: Mapping[str, object]) -> None:
     for name, x in named.items():
-        x = number(name, x)
-        x = x.initial if isinstance(x, Tunable) else x
-        if isinstance(x, float) and not holds(x):
-            raise ValueError(f"{name} must be {words}, got {x}")
+        value = number(name, x)
+        value = value.initial if isinstance(value, Tunable) else value
+        if isinstance(value, float) and not holds(value):
+            raise ValueError(f"{name} must be {words}, got {value}")
 
 
-def read_attributes(x: Any) -> tuple[tuple[Selector, ParamAttr], ...]:
+def read_attributes(x: object) -> tuple[tuple[Selector, ParamAttr], ...]:
     """`{where: ParamAttr}` as pairs; where is a regular expression, a selector, a function or a tuple of paths.
 
     Raises: TypeError for another kind.
@@ -104,6 +114,6 @@ def read_attributes(x: Any) -> tuple[tuple[Selector, ParamAttr], ...]:
     return tuple((Listed(k) if isinstance(k, tuple) else selector(k), attribute) for k, attribute in x.items())
 
 
-def read_frozen(x: Any) -> Selector | None:
+def read_frozen(x: Members | None) -> Selector | None:
     """What `params` of a group may be, and a set of paths as well."""
     return None if x is None else where_of(sorted(x) if isinstance(x, set | frozenset) else x)

@@ -14,22 +14,23 @@ from gradxform.core.facts import Facts, Reach, Station
 from gradxform.core.hyper import Beta, Hyper, hyper_fields, replace_hyper
 from gradxform.core.lens import Wrapper
 from gradxform.core.rule import Factor, Rule
+from gradxform.core.types import Array, Dtype, Memory, Param, Path, Scalars
 from gradxform.params.select import Selector
 
 
 class ClipBetween(Rule):
-    """`min(max(g, low), high)`."""
+    """`min(max(g, low), high)`; no memory."""
 
     low: float
     high: float
     facts = Facts(station=Station.CLEANSE, real_only=True)
 
-    def update(self, g: Any, s: Any, p: Any, k: Any) -> tuple[Any, Any]:
+    def update(self, g: Array, s: Memory, p: Param, k: Scalars) -> tuple[Any, Memory]:
         return jnp.minimum(jnp.maximum(g, self.low), self.high), s
 
 
 class ClipByNormInFloat32(Factor):
-    """A clip by each array's norm, for which the framework has no float64 kernel."""
+    """A clip by each array's norm, for which the framework has no float64 kernel; no memory."""
 
     max_norm: Hyper
     name = "clip_by_norm"
@@ -38,33 +39,39 @@ class ClipByNormInFloat32(Factor):
     def check(self) -> None:
         check.positive(max_norm=self.max_norm)
 
-    def factor(self, g: Any, p: Any, k: Any) -> Any:
+    def factor(self, g: Array, p: Param, k: Scalars) -> Any:
         return jnp.minimum(1.0, self.max_norm / jnp.sqrt(jnp.sum(abs_sq(g))))
 
-    def init(self, p: Any) -> None:
+    def init(self, p: Array) -> None:
         if p.dtype == jnp.float64:
             raise RuntimeError(f"ClipGradByNorm takes parameters of float32, got {p.dtype}; take ClipGradByGlobalNorm")
 
 
 class PoweredMoments(NamedTuple):
-    mu: Any
-    nu: Any
-    b1_power: Any
-    b2_power: Any
+    """mu, nu: shaped like p, nu real; b1_power, b2_power: scalars, real."""
+
+    mu: Array
+    nu: Array
+    b1_power: Array
+    b2_power: Array
 
 
 class PoweredMaxMoments(NamedTuple):
-    mu: Any
-    nu: Any
-    nu_max: Any
-    b1_power: Any
-    b2_power: Any
+    """mu, nu, nu_max: shaped like p, the last two real; b1_power, b2_power: scalars, real."""
+
+    mu: Array
+    nu: Array
+    nu_max: Array
+    b1_power: Array
+    b2_power: Array
 
 
 class PoweredInfinityMoments(NamedTuple):
-    mu: Any
-    nu: Any
-    b1_power: Any
+    """mu, nu: shaped like p, nu real; b1_power: scalar, real."""
+
+    mu: Array
+    nu: Array
+    b1_power: Array
 
 
 class PoweredAdam(Rule):
@@ -79,14 +86,14 @@ class PoweredAdam(Rule):
     amsgrad: bool = False
     name = "adam"
 
-    def init(self, p: Any) -> Any:
+    def init(self, p: Array) -> Memory:
         one = jnp.ones((), real_dtype(p.dtype))
         powers = {"b1_power": self.b1 * one, "b2_power": self.b2 * one}
         if self.amsgrad:
             return PoweredMaxMoments(jnp.zeros_like(p), jnp.zeros_like(p.real), jnp.zeros_like(p.real), **powers)
         return PoweredMoments(jnp.zeros_like(p), jnp.zeros_like(p.real), **powers)
 
-    def update(self, g: Any, s: Any, p: Any, k: Any) -> tuple[Any, Any]:
+    def update(self, g: Array, s: Memory, p: Param, k: Scalars) -> tuple[Any, Memory]:
         mu = self.b1 * s.mu + (1 - self.b1) * g
         nu = self.b2 * s.nu + (1 - self.b2) * abs_sq(g)
         new = s._replace(mu=mu, nu=nu, b1_power=self.b1 * s.b1_power, b2_power=self.b2 * s.b2_power)
@@ -105,27 +112,28 @@ class PoweredAdamax(Rule):
     eps: Hyper = 1e-8
     name = "adamax"
 
-    def init(self, p: Any) -> PoweredInfinityMoments:
+    def init(self, p: Array) -> PoweredInfinityMoments:
         one = jnp.ones((), real_dtype(p.dtype))
         return PoweredInfinityMoments(jnp.zeros_like(p), jnp.zeros_like(p.real), self.b1 * one)
 
-    def update(self, g: Any, s: PoweredInfinityMoments, p: Any, k: Any) -> tuple[Any, PoweredInfinityMoments]:
+    def update(self, g: Array, s: PoweredInfinityMoments, p: Param, k: Scalars) -> tuple[Any, PoweredInfinityMoments]:
         mu = self.b1 * s.mu + (1 - self.b1) * g
         nu = jnp.maximum(jnp.abs(g), self.b2 * s.nu + self.eps)
         return mu / (1 - s.b1_power) / nu, PoweredInfinityMoments(mu, nu, self.b1 * s.b1_power)
 
 
 class InItsDtype(Wrapper):
-    """A rule whose numbers are rounded to float32, except for float64 parameters."""
+    """A rule whose numbers are rounded to float32, except for float64 parameters; its memory."""
 
     def __repr__(self) -> str:
         return repr(self.rule)
 
-    def for_leaf(self, path: str, p: Any) -> Rule:
+    def for_leaf(self, path: Path, p: Array) -> Rule:
         rule = self.rule.for_leaf(path, p)
         if p.dtype == jnp.float64:
             return rule
-        return replace_hyper(rule, {name: in_float32(x) for name, x in hyper_fields(rule).items()})  # type: ignore[no-any-return]
+        narrow: Rule = replace_hyper(rule, {name: in_float32(x) for name, x in hyper_fields(rule).items()})
+        return narrow
 
 
 class Parameter(NamedTuple):
@@ -133,7 +141,7 @@ class Parameter(NamedTuple):
 
     name: str
     shape: tuple[int, ...]
-    dtype: Any
+    dtype: Dtype
 
 
 class ByParameter(Selector):

@@ -2,26 +2,26 @@
 
 from __future__ import annotations
 
-from typing import Any
-
 from gradxform.compat.common.float32 import in_float32
+from gradxform.compat.common.groups import Groups, Members
 from gradxform.compat.common.unchecked import unchecked
 from gradxform.compat.paddle.assembly import assembled
-from gradxform.compat.paddle.checks import number
+from gradxform.compat.paddle.attributes import GradientClip
+from gradxform.compat.paddle.checks import LearningRate, NumberLike, ParamAttrs, WeightDecay, number
 from gradxform.core.chain import Chain, chain, lift
 from gradxform.transforms.momentum import Trace
 
 
 def momentum(
-    learning_rate: Any = 0.001,
-    momentum: Any = 0.9,
+    learning_rate: LearningRate = 0.001,
+    momentum: NumberLike = 0.9,
     use_nesterov: bool = False,
-    weight_decay: Any = None,
-    grad_clip: Any = None,
-    groups: Any = None,
+    weight_decay: WeightDecay = None,
+    grad_clip: GradientClip | None = None,
+    groups: Groups | None = None,
     *,
-    param_attr: Any = None,
-    frozen: Any = None,
+    param_attr: ParamAttrs | None = None,
+    frozen: Members | None = None,
 ) -> Chain:
     """`paddle.optimizer.Momentum`: `v <- momentum·v + g`, `w <- w - learning_rate·v`, or `g + momentum·v` for v.
 
@@ -37,7 +37,7 @@ def momentum(
     """
     number("momentum", momentum)
 
-    def body(scaled: Chain, momentum: Any, use_nesterov: Any) -> Chain:
+    def body(scaled: Chain, momentum: NumberLike, use_nesterov: bool) -> Chain:
         mu = in_float32(number("momentum", momentum))
         return chain(lift(unchecked(Trace(0.0, bool(use_nesterov)), decay=mu)), scaled)
 
@@ -56,13 +56,13 @@ def momentum(
 
 
 def sgd(
-    learning_rate: Any = 0.001,
-    weight_decay: Any = None,
-    grad_clip: Any = None,
-    groups: Any = None,
+    learning_rate: LearningRate = 0.001,
+    weight_decay: WeightDecay = None,
+    grad_clip: GradientClip | None = None,
+    groups: Groups | None = None,
     *,
-    param_attr: Any = None,
-    frozen: Any = None,
+    param_attr: ParamAttrs | None = None,
+    frozen: Members | None = None,
 ) -> Chain:
     """`paddle.optimizer.SGD`: `w <- w - learning_rate·g`; arguments as in `momentum`.
 

@@ -3,21 +3,24 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
 import jax
 import jax.numpy as jnp
 import numpy as np
+from numpy.typing import NDArray
 
-from gradxform.compat.common.checkpoints import innermost, opened, shaped, spellings
+from gradxform.compat.common.checkpoints import Names, innermost, opened, read, shaped, spellings
 from gradxform.core.chain import Chain
 from gradxform.core.facts import Station
 from gradxform.core.hyper import Schedule
 from gradxform.core.rule import Rule
 from gradxform.core.stage import Step
 from gradxform.core.state import State, find_state
+from gradxform.core.transform import GradientTransformation
 from gradxform.core.tree import Leaf
+from gradxform.core.types import Array, OptState, Params, Path
 from gradxform.transforms.momentum import trace
 
 MOMENTS = {"moment1": "mu", "moment2": "nu", "moment2_max": "nu_max"}
@@ -38,10 +41,10 @@ ENTRIES = {
 LEAST = 1e-30
 """A power below this may have lost digits in float32."""
 
-Names = Mapping[str, str] | None
 
-
-def load_state(checkpoint: Any, params: Any, names: Names = None, tx: Any = None) -> State:
+def load_state(
+    checkpoint: Mapping[str, Any], params: Params, names: Names = None, tx: GradientTransformation | None = None
+) -> State:
     """Make our state from `optimizer.state_dict()` of paddle, to go on training where it stood.
 
     checkpoint: `{"<name>_velocity_0": array, ..., "LR_Scheduler": {"last_epoch": n}}`; other entries are ignored.
@@ -50,46 +53,47 @@ def load_state(checkpoint: Any, params: Any, names: Names = None, tx: Any = None
     Schedules go on at `last_epoch`, or at 0 without it: paddle counts no steps but those of a scheduler.
     Raises: ValueError naming an entry that is missing or has another shape; TypeError if checkpoint is no mapping.
     """
-    if not isinstance(checkpoint, Mapping):
-        raise TypeError(f"checkpoint must map names to arrays, got {checkpoint!r} of type {type(checkpoint).__name__}")
+    checkpoint = read(checkpoint)
     if tx is None and not any("_velocity_" in str(key) for key in checkpoint):
         raise ValueError(f"checkpoint must hold <name>_velocity_0, or give tx, the optimizer; it has {[*checkpoint]}")
     tx = trace(0.9) if tx is None else tx
     state = find_state(tx.init(params))
-    found = opened(state, params)
-    for leaf in found.leaves:
-        for stage, held in leaf.memory.items():
-            new = {f: _decoded(checkpoint, entry, leaf, names, getattr(held, f)) for entry, f in _entries(leaf, stage)}
+    tree = opened(state, params)
+    for leaf in tree.leaves:
+        for stage, memory in leaf.memory.items():
+            new = {f: _decoded(checkpoint, e, leaf, names, getattr(memory, f)) for e, f in _entries(leaf, stage)}
             if bases := _bases(tx, leaf, stage):
-                new["count"] = jnp.asarray(_steps(checkpoint, bases, leaf, names), held.count.dtype)
-            placed = {field: jax.device_put(x, getattr(held, field).sharding) for field, x in new.items()}
-            leaf.memory = {**leaf.memory, stage: held._replace(**placed)}
+                new["count"] = jnp.asarray(_steps(checkpoint, bases, leaf, names), memory.count.dtype)
+            placed = {field: jax.device_put(x, getattr(memory, field).sharding) for field, x in new.items()}
+            leaf.memory = {**leaf.memory, stage: memory._replace(**placed)}
     last = checkpoint.get("LR_Scheduler", {}).get("last_epoch", 0)
-    return state._replace(count=jnp.asarray(last, state.count.dtype), leaves=found.close_memories())
+    return state._replace(count=jnp.asarray(last, state.count.dtype), leaves=tree.close_memories())
 
 
-def save_state(state: Any, params: Any, names: Names = None, tx: Any = None) -> dict[str, Any]:
+def save_state(
+    state: OptState, params: Params, names: Names = None, tx: GradientTransformation | None = None
+) -> dict[str, Any]:
     """Make what paddle's `optimizer.state_dict()` would be: `{"<name>_velocity_0": array, ...}`.
 
     names: as in `load_state`; without it names are paths. tx: the optimizer, for the schedule of its learning rate and
     the counters of `nadam` and `radam`; None leaves both out.
     Raises: ValueError if the state is not of an optimizer of this module.
     """
-    found = find_state(state)
+    ours = find_state(state)
     spelled = {path: name for name, path in (names or {}).items()}
     saved: dict[str, Any] = {}
-    for leaf in opened(found, params).leaves:
-        own: dict[str, Any] = {}
-        for stage, held in leaf.memory.items():
-            own |= {e: _encoded(e, np.asarray(getattr(held, field)), leaf) for e, field in _entries(leaf, stage)}
+    for leaf in opened(ours, params).leaves:
+        entries: dict[str, NDArray[Any]] = {}
+        for stage, memory in leaf.memory.items():
+            entries |= {e: _encoded(e, np.asarray(getattr(memory, f)), leaf) for e, f in _entries(leaf, stage)}
             if bases := _bases(tx, leaf, stage):
-                own |= _counted(bases, leaf, int(held.count))
+                entries |= _counted(bases, leaf, int(memory.count))
             if stage == "rms":
-                own["mean_grad"] = np.zeros_like(own["mean_square"])
-        saved |= {f"{spelled.get(leaf.path, leaf.path)}_{entry}_0": x for entry, x in own.items()}
-    if not saved and jax.tree.leaves(found.leaves):
-        raise ValueError(f"the state is not of an optimizer of compat.paddle, it keeps {found.leaves!r}")
-    rate, last = _schedule(tx), int(found.count)
+                entries["mean_grad"] = np.zeros_like(entries["mean_square"])
+        saved |= {f"{spelled.get(leaf.path, leaf.path)}_{entry}_0": x for entry, x in entries.items()}
+    if not saved and jax.tree.leaves(ours.leaves):
+        raise ValueError(f"the state is not of an optimizer of compat.paddle, it keeps {ours.leaves!r}")
+    rate, last = _schedule(tx), int(ours.count)
     if rate is not None:
         saved["LR_Scheduler"] = {"last_epoch": last, "last_lr": float(rate(jnp.asarray(last)))}
     return saved
@@ -101,7 +105,7 @@ def _entries(leaf: Leaf, stage: str) -> Iterator[tuple[str, str]]:
     return ((entry, field) for entry, field in ENTRIES.get(stage, {}).items() if field in kept)
 
 
-def _encoded(entry: str, value: Any, leaf: Leaf) -> Any:
+def _encoded(entry: str, value: NDArray[Any], leaf: Leaf) -> NDArray[Any]:
     """A statistic as the framework keeps it: NAdam's product in every element, RMSProp's momentum with its sign."""
     if entry in POWERS:
         return value.reshape(1)
@@ -110,14 +114,20 @@ def _encoded(entry: str, value: Any, leaf: Leaf) -> Any:
     return -value if entry == "momentum" else value
 
 
-def _decoded(checkpoint: Mapping[str, Any], entry: str, leaf: Leaf, names: Names, old: Any) -> Any:
-    value = _found(checkpoint, entry, leaf, names, [(), (1,)] if entry in POWERS else None)
+def _decoded(checkpoint: Mapping[str, Any], entry: str, leaf: Leaf, names: Names, old: Array) -> Array:
+    value = _entry(checkpoint, entry, leaf, names, [(), (1,)] if entry in POWERS else None)
     if old.ndim == 0 and value.ndim:
-        value = value.reshape(-1)[0] if value.size else np.ones(())
+        value = value.reshape(-1)[:1].reshape(()) if value.size else np.ones(())
     return jnp.asarray(-value if entry == "momentum" else value, old.dtype)
 
 
-def _found(checkpoint: Mapping[str, Any], entry: str, leaf: Leaf, names: Names, shapes: Any = None) -> Any:
+def _entry(
+    checkpoint: Mapping[str, Any],
+    entry: str,
+    leaf: Leaf,
+    names: Names,
+    shapes: Sequence[tuple[int, ...]] | None = None,
+) -> NDArray[Any]:
     tried = spellings(leaf.path, names)
     for key in (f"{name}_{entry}_0" for name in tried):
         if key in checkpoint:
@@ -125,7 +135,7 @@ def _found(checkpoint: Mapping[str, Any], entry: str, leaf: Leaf, names: Names, 
     raise ValueError(f"checkpoint has no entry <name>_{entry}_0 for the parameter {leaf.path!r} (tried {tried!r})")
 
 
-def _bases(tx: Any, leaf: Leaf, stage: str) -> dict[str, float]:
+def _bases(tx: GradientTransformation | None, leaf: Leaf, stage: str) -> dict[str, float]:
     """What the framework keeps powers of, in every element, where here a counter of the parameter's steps does."""
     rule: Any = next((rule for rule in _rules_of(tx, leaf.path, leaf.array) if rule.name == stage), None)
     if rule is None or stage not in ("nadam", "radam"):
@@ -134,25 +144,25 @@ def _bases(tx: Any, leaf: Leaf, stage: str) -> dict[str, float]:
     return {entry: b for entry, b in {**first, "beta2_pow": rule.b2}.items() if isinstance(b, float)}
 
 
-def _rules_of(tx: Any, path: str, leaf: Any) -> Iterator[Rule]:
+def _rules_of(tx: GradientTransformation | None, path: Path, leaf: Any) -> Iterator[Rule]:
     """The rules that a parameter goes through, those of its group included, without what is wrapped around them."""
     through = tx.through(path, leaf) if isinstance(tx, Chain) else ()
     return (innermost(rule) for _, rule in through if isinstance(rule, Rule))
 
 
-def _counted(bases: Mapping[str, float], leaf: Leaf, n: int) -> dict[str, Any]:
+def _counted(bases: Mapping[str, float], leaf: Leaf, n: int) -> dict[str, NDArray[Any]]:
     """The framework's counters after n steps, RAdam's `rho` among them."""
-    found = {entry: base**n for entry, base in bases.items()}
-    if "beta1_pow" in found and "beta2_pow" in found:
-        found["rho"] = n * found["beta2_pow"] / (1 - found["beta2_pow"]) if n else 1.0
-    return {entry: np.full(leaf.array.shape, x, np.float32) for entry, x in found.items()}
+    counters = {entry: base**n for entry, base in bases.items()}
+    if "beta1_pow" in counters and "beta2_pow" in counters:
+        counters["rho"] = n * counters["beta2_pow"] / (1 - counters["beta2_pow"]) if n else 1.0
+    return {entry: np.full(leaf.array.shape, x, np.float32) for entry, x in counters.items()}
 
 
 def _steps(checkpoint: Mapping[str, Any], bases: Mapping[str, float], leaf: Leaf, names: Names) -> int:
     """How many steps the powers tell, by the one that tells best: the smallest that float32 still holds."""
     told = []
     for entry, base in bases.items():
-        value = _found(checkpoint, entry, leaf, names)
+        value = _entry(checkpoint, entry, leaf, names)
         if value.size and 0.0 < base < 1.0:
             power = float(value.reshape(-1)[0])
             told.append((power < LEAST, max(power, LEAST), base))
@@ -162,7 +172,7 @@ def _steps(checkpoint: Mapping[str, Any], bases: Mapping[str, float], leaf: Leaf
     return round(math.log(power) / math.log(base))
 
 
-def _schedule(tx: Any) -> Schedule | None:
+def _schedule(tx: GradientTransformation | None) -> Schedule | None:
     """The schedule of the learning rate, if there is one."""
     for _, stage, _ in tx.each(Step(None, None, {}, {}, {}, None)) if isinstance(tx, Chain) else ():
         if stage.facts.station == Station.STEP:

@@ -4,23 +4,23 @@ from __future__ import annotations
 
 from typing import Any
 
-from gradxform.compat.common.groups import grouped
+from gradxform.compat.common.groups import Groups, grouped
 from gradxform.compat.common.own_clock import own_clock
 from gradxform.compat.common.unchecked import unchecked
-from gradxform.compat.torch.checks import REFUSALS, nonnegative, number, seen
+from gradxform.compat.torch.checks import REFUSALS, NumberLike, nonnegative, number, seen
 from gradxform.compat.torch.stages import assembled
 from gradxform.core.chain import Chain
 from gradxform.optimizers.adadelta import ScaleByAdadelta
 
 
 def adadelta(
-    lr: Any = 1.0,
-    rho: Any = 0.9,
-    eps: Any = 1e-6,
-    weight_decay: Any = 0,
+    lr: NumberLike = 1.0,
+    rho: NumberLike = 0.9,
+    eps: NumberLike = 1e-6,
+    weight_decay: NumberLike = 0,
     *,
     maximize: bool = False,
-    groups: Any = None,
+    groups: Groups | None = None,
 ) -> Chain:
     """`torch.optim.Adadelta`: `gx.adadelta` with torch's arguments.
 
@@ -35,6 +35,6 @@ def adadelta(
     return grouped(groups, options, _adadelta, REFUSALS)
 
 
-def _adadelta(rho: Any, eps: Any, **rest: Any) -> Chain:
+def _adadelta(rho: NumberLike, eps: NumberLike, **rest: Any) -> Chain:
     rule = unchecked(ScaleByAdadelta(), rho=number("rho", rho), eps=number("eps", eps))
     return assembled("adadelta", own_clock(rule), **rest)

@@ -2,26 +2,24 @@
 
 from __future__ import annotations
 
-from typing import Any
-
-from gradxform.compat.common.groups import grouped
+from gradxform.compat.common.groups import Groups, grouped
 from gradxform.compat.common.moments import EpsilonBesideRss
 from gradxform.compat.common.own_clock import own_clock
 from gradxform.compat.common.unchecked import unchecked
-from gradxform.compat.torch.checks import REFUSALS, nonnegative, number
+from gradxform.compat.torch.checks import REFUSALS, NumberLike, nonnegative, number
 from gradxform.compat.torch.stages import decayed, stepped, turned
 from gradxform.core.chain import Chain, chain
 
 
 def adagrad(
-    lr: Any = 1e-2,
-    lr_decay: Any = 0,
-    weight_decay: Any = 0,
-    initial_accumulator_value: Any = 0,
-    eps: Any = 1e-10,
+    lr: NumberLike = 1e-2,
+    lr_decay: NumberLike = 0,
+    weight_decay: NumberLike = 0,
+    initial_accumulator_value: NumberLike = 0,
+    eps: NumberLike = 1e-10,
     *,
     maximize: bool = False,
-    groups: Any = None,
+    groups: Groups | None = None,
 ) -> Chain:
     """`torch.optim.Adagrad`: `a <- a + g²`, `w <- w - lr / (1 + (t-1)·lr_decay)·g / (√a + eps)`.
 
@@ -36,7 +34,12 @@ def adagrad(
 
 
 def _adagrad(
-    lr: Any, lr_decay: Any, weight_decay: Any, initial_accumulator_value: Any, eps: Any, maximize: Any
+    lr: NumberLike,
+    lr_decay: NumberLike,
+    weight_decay: NumberLike,
+    initial_accumulator_value: NumberLike,
+    eps: NumberLike,
+    maximize: bool,
 ) -> Chain:
     numbers = {"eps": number("eps", eps), "rate_decay": number("lr_decay", lr_decay)}
     start = number("initial_accumulator_value", initial_accumulator_value)

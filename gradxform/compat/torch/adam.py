@@ -2,14 +2,15 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Any
 
 from gradxform.compat.common.gradients import TakesRows
-from gradxform.compat.common.groups import grouped
+from gradxform.compat.common.groups import Groups, grouped
 from gradxform.compat.common.moments import EpsilonHatAdam, EpsilonHatRadam
 from gradxform.compat.common.own_clock import own_clock
 from gradxform.compat.common.unchecked import unchecked
-from gradxform.compat.torch.checks import REFUSALS, fractions, nonnegative, number, pair, positive
+from gradxform.compat.torch.checks import REFUSALS, NumberLike, fractions, nonnegative, number, pair, positive
 from gradxform.compat.torch.rules import LateCorrectedAmsgrad, TorchNadam
 from gradxform.compat.torch.stages import assembled, stepped, turned
 from gradxform.core.chain import Chain, chain, lift
@@ -22,15 +23,15 @@ BETAS = (0.9, 0.999)
 
 
 def adam(
-    lr: Any = 1e-3,
-    betas: Any = BETAS,
-    eps: Any = 1e-8,
-    weight_decay: Any = 0,
+    lr: NumberLike = 1e-3,
+    betas: Sequence[NumberLike] = BETAS,
+    eps: NumberLike = 1e-8,
+    weight_decay: NumberLike = 0,
     amsgrad: bool = False,
     *,
     maximize: bool = False,
     decoupled_weight_decay: bool = False,
-    groups: Any = None,
+    groups: Groups | None = None,
 ) -> Chain:
     """`torch.optim.Adam`: `w <- w - lr·m̂ / (√v̂ + eps)`, with `weight_decay·w` added to g before m and v.
 
@@ -48,25 +49,27 @@ def adam(
     return grouped(groups, options, _adam, REFUSALS)
 
 
-def _adam(betas: Any, eps: Any, amsgrad: Any, decoupled_weight_decay: Any, **rest: Any) -> Chain:
+def _adam(
+    betas: Sequence[NumberLike], eps: NumberLike, amsgrad: bool, decoupled_weight_decay: bool, **rest: Any
+) -> Chain:
     rule = _moments(LateCorrectedAmsgrad() if amsgrad else ScaleByAdam(), betas, eps)
     return assembled("adam", own_clock(rule), decoupled=decoupled_weight_decay, **rest)
 
 
-def _moments(rule: Rule, betas: Any, eps: Any) -> Rule:
+def _moments(rule: Rule, betas: Sequence[NumberLike], eps: NumberLike) -> Rule:
     b1, b2 = pair("betas", betas)
     return unchecked(rule, b1=b1, b2=b2, eps=number("eps", eps))
 
 
 def adamw(
-    lr: Any = 1e-3,
-    betas: Any = BETAS,
-    eps: Any = 1e-8,
-    weight_decay: Any = 1e-2,
+    lr: NumberLike = 1e-3,
+    betas: Sequence[NumberLike] = BETAS,
+    eps: NumberLike = 1e-8,
+    weight_decay: NumberLike = 1e-2,
     amsgrad: bool = False,
     *,
     maximize: bool = False,
-    groups: Any = None,
+    groups: Groups | None = None,
 ) -> Chain:
     """`torch.optim.AdamW`: `adam(..., decoupled_weight_decay=True)`, `w <- w - lr·(m̂ / (√v̂ + eps) + weight_decay·w)`.
 
@@ -76,13 +79,13 @@ def adamw(
 
 
 def adamax(
-    lr: Any = 2e-3,
-    betas: Any = BETAS,
-    eps: Any = 1e-8,
-    weight_decay: Any = 0,
+    lr: NumberLike = 2e-3,
+    betas: Sequence[NumberLike] = BETAS,
+    eps: NumberLike = 1e-8,
+    weight_decay: NumberLike = 0,
     *,
     maximize: bool = False,
-    groups: Any = None,
+    groups: Groups | None = None,
 ) -> Chain:
     """`torch.optim.Adamax`: `u <- max(b2·u, |g| + eps)`, `w <- w - lr / (1 - b1ᵗ)·m / u`.
 
@@ -97,20 +100,20 @@ def adamax(
     return grouped(groups, options, _adamax, REFUSALS)
 
 
-def _adamax(betas: Any, eps: Any, **rest: Any) -> Chain:
+def _adamax(betas: Sequence[NumberLike], eps: NumberLike, **rest: Any) -> Chain:
     return assembled("adamax", own_clock(_moments(ScaleByAdamax(), betas, eps)), **rest)
 
 
 def nadam(
-    lr: Any = 2e-3,
-    betas: Any = BETAS,
-    eps: Any = 1e-8,
-    weight_decay: Any = 0,
-    momentum_decay: Any = 4e-3,
+    lr: NumberLike = 2e-3,
+    betas: Sequence[NumberLike] = BETAS,
+    eps: NumberLike = 1e-8,
+    weight_decay: NumberLike = 0,
+    momentum_decay: NumberLike = 4e-3,
     decoupled_weight_decay: bool = False,
     *,
     maximize: bool = False,
-    groups: Any = None,
+    groups: Groups | None = None,
 ) -> Chain:
     """`torch.optim.NAdam`: Adam with Nesterov's numerator and a momentum that warms up.
 
@@ -127,20 +130,22 @@ def nadam(
     return grouped(groups, options, _nadam, REFUSALS)
 
 
-def _nadam(betas: Any, eps: Any, momentum_decay: Any, decoupled_weight_decay: Any, **rest: Any) -> Chain:
+def _nadam(
+    betas: Sequence[NumberLike], eps: NumberLike, momentum_decay: NumberLike, decoupled_weight_decay: bool, **rest: Any
+) -> Chain:
     rule = unchecked(_moments(TorchNadam(), betas, eps), momentum_decay=number("momentum_decay", momentum_decay))
     return assembled("nadam", lift(rule), decoupled=decoupled_weight_decay, **rest)
 
 
 def radam(
-    lr: Any = 1e-3,
-    betas: Any = BETAS,
-    eps: Any = 1e-8,
-    weight_decay: Any = 0,
+    lr: NumberLike = 1e-3,
+    betas: Sequence[NumberLike] = BETAS,
+    eps: NumberLike = 1e-8,
+    weight_decay: NumberLike = 0,
     decoupled_weight_decay: bool = False,
     *,
     maximize: bool = False,
-    groups: Any = None,
+    groups: Groups | None = None,
 ) -> Chain:
     """`torch.optim.RAdam`: `gx.radam` with epsilon beside √v: `w <- w - lr·r·m̂·√(1 - b2ᵗ) / (√v + eps)`.
 
@@ -156,13 +161,18 @@ def radam(
     return grouped(groups, options, _radam, REFUSALS)
 
 
-def _radam(betas: Any, eps: Any, decoupled_weight_decay: Any, **rest: Any) -> Chain:
+def _radam(betas: Sequence[NumberLike], eps: NumberLike, decoupled_weight_decay: bool, **rest: Any) -> Chain:
     rule = _moments(EpsilonHatRadam(), betas, eps)
     return assembled("radam", own_clock(rule), decoupled=decoupled_weight_decay, **rest)
 
 
 def sparse_adam(
-    lr: Any = 1e-3, betas: Any = BETAS, eps: Any = 1e-8, maximize: bool = False, *, groups: Any = None
+    lr: NumberLike = 1e-3,
+    betas: Sequence[NumberLike] = BETAS,
+    eps: NumberLike = 1e-8,
+    maximize: bool = False,
+    *,
+    groups: Groups | None = None,
 ) -> Chain:
     """`torch.optim.SparseAdam`: Adam for gradients that are `gx.Rows`; rows that do not occur rest, memory included.
 
@@ -177,6 +187,6 @@ def sparse_adam(
     return grouped(groups, options, _sparse_adam, REFUSALS)
 
 
-def _sparse_adam(lr: Any, betas: Any, eps: Any, maximize: Any) -> Chain:
+def _sparse_adam(lr: NumberLike, betas: Sequence[NumberLike], eps: NumberLike, maximize: bool) -> Chain:
     direction = lazy(own_clock(_moments(EpsilonHatAdam(), betas, eps)))
     return chain(lift(TakesRows("sparse_adam")), turned(maximize), direction, stepped(lr))

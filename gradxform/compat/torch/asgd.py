@@ -4,23 +4,23 @@ from __future__ import annotations
 
 from typing import Any
 
-from gradxform.compat.common.groups import grouped
+from gradxform.compat.common.groups import Groups, grouped
 from gradxform.compat.common.unchecked import unchecked
-from gradxform.compat.torch.checks import REFUSALS, nonnegative, number
+from gradxform.compat.torch.checks import REFUSALS, NumberLike, nonnegative, number
 from gradxform.compat.torch.rules import Asgd
 from gradxform.compat.torch.stages import assembled
 from gradxform.core.chain import Chain, lift
 
 
 def asgd(
-    lr: Any = 1e-2,
-    lambd: Any = 1e-4,
-    alpha: Any = 0.75,
-    t0: Any = 1e6,
-    weight_decay: Any = 0,
+    lr: NumberLike = 1e-2,
+    lambd: NumberLike = 1e-4,
+    alpha: NumberLike = 0.75,
+    t0: NumberLike = 1e6,
+    weight_decay: NumberLike = 0,
     maximize: bool = False,
     *,
-    groups: Any = None,
+    groups: Groups | None = None,
 ) -> Chain:
     """`torch.optim.ASGD`: `w <- w·(1 - lambd·η) - η·g`, `η <- lr / (1 + lambd·lr·t)^alpha`, and the average ax of w.
 
@@ -34,6 +34,6 @@ def asgd(
     return grouped(groups, options, _asgd, REFUSALS)
 
 
-def _asgd(lr: Any, lambd: Any, alpha: Any, t0: Any, **rest: Any) -> Chain:
+def _asgd(lr: NumberLike, lambd: NumberLike, alpha: NumberLike, t0: NumberLike, **rest: Any) -> Chain:
     numbers = {"lambd": number("lambd", lambd), "alpha": number("alpha", alpha), "t0": number("t0", t0)}
     return assembled("asgd", lift(unchecked(Asgd(), learning_rate=number("lr", lr), **numbers)), **rest)

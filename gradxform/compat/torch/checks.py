@@ -2,19 +2,24 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
-from typing import Any
+from collections.abc import Callable, Iterable, Sequence
+from typing import Any, TypeAlias
 
 import jax
 import numpy as np
 
 from gradxform.compat.common.groups import Refusals
-from gradxform.core.hyper import Schedule, Tunable, coerce
+from gradxform.core.hyper import Hyper, Schedule, Tunable, coerce
+from gradxform.core.types import ArrayLike
 
 REFUSALS = Refusals(empty=ValueError, element=TypeError, nameless=KeyError)
 
+NumberLike: TypeAlias = ArrayLike | Schedule | Callable[[Any], Any] | Tunable
+"""What stands where torch has a number: a number, an array of one element, a schedule or function
+of the count, or a tunable."""
 
-def number(name: str, x: Any) -> Any:
+
+def number(name: str, x: object) -> Hyper:
     """A hyperparameter as torch takes it: a number, an array of one element; and a schedule or tunable.
 
     Raises: TypeError for another kind, lists too; ValueError for an array of several elements.
@@ -32,34 +37,34 @@ def number(name: str, x: Any) -> Any:
     return coerce(name, x)
 
 
-def nonnegative(**named: Any) -> None:
+def nonnegative(**named: object) -> None:
     """Refuse numbers below 0; NaN and infinity pass, as in torch."""
     for name, x in named.items():
         if (value := seen(number(name, x))) is not None and value < 0.0:
             raise ValueError(f"{name} must be at least 0, got {value}")
 
 
-def positive(**named: Any) -> None:
+def positive(**named: object) -> None:
     for name, x in named.items():
         if (value := seen(number(name, x))) is not None and not value > 0.0:
             raise ValueError(f"{name} must be positive, got {value}")
 
 
-def pair(name: str, x: Any) -> tuple[Any, Any]:
+def pair(name: str, x: object) -> tuple[Hyper, Hyper]:
     """Two numbers under one name. Raises: TypeError for what has no two entries."""
     if isinstance(x, str) or not isinstance(x, Sequence) or len(x) != 2:
         raise TypeError(f"{name} must be a pair of numbers, got {x!r} of type {type(x).__name__}")
     return number(f"{name}[0]", x[0]), number(f"{name}[1]", x[1])
 
 
-def fractions(name: str, x: Any) -> None:
+def fractions(name: str, x: object) -> None:
     """Refuse a pair of decay rates outside [0, 1)."""
     for i, part in enumerate(pair(name, x)):
         if (value := seen(part)) is not None and not 0.0 <= value < 1.0:
             raise ValueError(f"{name}[{i}] must be in [0, 1), got {value}")
 
 
-def seen(x: Any) -> float | None:
+def seen(x: Hyper) -> float | None:
     """The number that can be checked now: none where it is a schedule or a tracer."""
     x = x.initial if isinstance(x, Tunable) else x
     return x if isinstance(x, float) else None

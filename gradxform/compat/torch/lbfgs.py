@@ -3,45 +3,54 @@
 from __future__ import annotations
 
 import functools
-from typing import Any, NamedTuple
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any, NamedTuple, TypeAlias
 
 import jax
 import jax.numpy as jnp
 
-from gradxform.compat.torch.checks import nonnegative, number
+from gradxform.compat.torch.checks import NumberLike, nonnegative, number
 from gradxform.compat.torch.wolfe import strong_wolfe
 from gradxform.core.arithmetic import compute_dtype
 from gradxform.core.transform import GradientTransformation
 from gradxform.core.tree import is_trained, open_tree
+from gradxform.core.types import Array, Params, Path, Updates
 from gradxform.transforms.objective import objective_of, of_path, value_dtype
+
+Closure: TypeAlias = Callable[[Array], tuple[Array, Array]]
+"""The row of all parameters -> loss and gradient there."""
 
 
 class LbfgsState(NamedTuple):
-    """What torch keeps: directions in one row for all parameters, the history as a ring of pairs."""
+    """What torch keeps: directions in one row for all n parameters, the history as a ring of h pairs.
 
-    func_evals: Any
-    n_iter: Any
-    pairs: Any
-    d: Any
-    t: Any
-    old_dirs: Any
-    old_stps: Any
-    ro: Any
-    h_diag: Any
-    prev_flat_grad: Any
-    prev_loss: Any
+    d, prev_flat_grad: (n,); old_dirs, old_stps: (h, n); ro: (h,); func_evals, n_iter, pairs: scalar int32; t, h_diag,
+    prev_loss: scalars in the dtype of d.
+    """
+
+    func_evals: Array
+    n_iter: Array
+    pairs: Array
+    d: Array
+    t: Array
+    old_dirs: Array
+    old_stps: Array
+    ro: Array
+    h_diag: Array
+    prev_flat_grad: Array
+    prev_loss: Array
 
 
 class Inner(NamedTuple):
-    """One inner iteration after another."""
+    """One inner iteration after another. x, grad: (n,); loss: scalar; n, evals: scalar int32; stop: scalar bool."""
 
     state: LbfgsState
-    x: Any
-    loss: Any
-    grad: Any
-    n: Any
-    evals: Any
-    stop: Any
+    x: Array
+    loss: Array
+    grad: Array
+    n: Array
+    evals: Array
+    stop: Array
 
 
 class TorchLbfgs(GradientTransformation):
@@ -55,7 +64,7 @@ class TorchLbfgs(GradientTransformation):
     name = "lbfgs"
     sees_whole = True
 
-    def _init(self, params: Any) -> LbfgsState:
+    def _init(self, params: Params) -> LbfgsState:
         dtype = value_dtype(params)
         size = sum(p.size for p in jax.tree.leaves(params) if is_trained(p))
         count, one = functools.partial(jnp.zeros, (), jnp.int32), functools.partial(jnp.zeros, (), dtype)
@@ -66,7 +75,9 @@ class TorchLbfgs(GradientTransformation):
             count(), count(), count(), row(), one(), ring(), ring(), ro, jnp.ones((), dtype), row(), one()
         )
 
-    def _update(self, updates: Any, state: LbfgsState, params: Any, extra: dict[str, Any]) -> tuple[Any, LbfgsState]:
+    def _update(
+        self, updates: Updates, state: LbfgsState, params: Params | None, extra: dict[str, Any]
+    ) -> tuple[Updates, LbfgsState]:
         if params is None or extra.get("value_fn") is None:
             raise TypeError("lbfgs evaluates the closure itself: call update(updates, state, params, value_fn=...)")
         ps, dtype = of_path(params), state.d.dtype
@@ -75,15 +86,15 @@ class TorchLbfgs(GradientTransformation):
             raise ValueError("lbfgs takes real parameters; split complex ones into two real arrays")
         objective = objective_of(self.name, paths, params if extra.get("whole") is None else extra["whole"], extra)
 
-        def split(x: Any) -> dict[str, Any]:
-            found, at = {}, 0
+        def split(x: Array) -> dict[Path, Array]:
+            parts, at = {}, 0
             for path in paths:
-                found[path] = x[at : at + ps[path].size].reshape(ps[path].shape)
+                parts[path] = x[at : at + ps[path].size].reshape(ps[path].shape)
                 at += ps[path].size
-            return found
+            return parts
 
         @jax.value_and_grad
-        def closure(x: Any) -> Any:
+        def closure(x: Array) -> Any:
             return objective([x.astype(ps[path].dtype) for path, x in split(x).items()]).astype(dtype)
 
         x0 = jnp.concatenate([ps[path].astype(dtype).reshape(-1) for path in paths])
@@ -99,7 +110,7 @@ class TorchLbfgs(GradientTransformation):
         every, leaves, structure = open_tree(updates)
         return structure.unflatten([moved.get(path, u) for path, u in zip(every, leaves, strict=True)]), end.state
 
-    def _iterate(self, closure: Any, s: Inner) -> Inner:
+    def _iterate(self, closure: Closure, s: Inner) -> Inner:
         """torch's loop: direction, step length, then as few evaluations as its checks allow."""
         state, n = self._direction(s.state._replace(n_iter=s.state.n_iter + 1), s.grad), s.n + 1
         first = state.n_iter == 1
@@ -108,22 +119,22 @@ class TorchLbfgs(GradientTransformation):
         slope = s.grad @ state.d
         level = slope > -self.tolerance_change
 
-        def rest() -> tuple[Any, ...]:
+        def rest() -> tuple[Array, ...]:
             return s.x, s.loss, s.grad, t, jnp.zeros_like(n)
 
-        def move() -> tuple[Any, ...]:
+        def move() -> tuple[Array, ...]:
             if self.line_search_fn is None:
                 x = s.x + t * state.d
                 ahead = jax.lax.cond(n != self.max_iter, closure, lambda x: (s.loss, s.grad), x)
                 return x, *ahead, t, (n != self.max_iter).astype(jnp.int32)
 
-            def on(t: Any) -> Any:
+            def on(t: Array) -> tuple[Array, Array, Array]:
                 loss, grad = closure(s.x + t * state.d)
                 return loss, grad, grad @ state.d
 
             most = self.max_eval - s.evals
-            loss, grad, found, evals = strong_wolfe(on, t, jnp.max(jnp.abs(state.d)), s.loss, s.grad, slope, most)
-            return s.x + found * state.d, loss, grad, found, evals
+            loss, grad, length, evals = strong_wolfe(on, t, jnp.max(jnp.abs(state.d)), s.loss, s.grad, slope, most)
+            return s.x + length * state.d, loss, grad, length, evals
 
         x, loss, grad, t, evals = jax.lax.cond(level, rest, move)
         state = state._replace(t=t, func_evals=state.func_evals + evals)
@@ -132,25 +143,25 @@ class TorchLbfgs(GradientTransformation):
         stop = stop | small | (jnp.abs(loss - s.loss) < self.tolerance_change)
         return Inner(state, x, loss, grad, n, s.evals + evals, stop)
 
-    def _direction(self, s: LbfgsState, grad: Any) -> LbfgsState:
+    def _direction(self, s: LbfgsState, grad: Array) -> LbfgsState:
         first, many = s.n_iter == 1, self.history_size
         y, step = grad - s.prev_flat_grad, s.d * s.t
         ys = y @ step
         taken = ~first & (ys > 1e-10)
         slot = s.pairs % many
         dirs, steps, ro = (
-            held.at[slot].set(jnp.where(taken, new, held[slot]))
-            for held, new in ((s.old_dirs, y), (s.old_stps, step), (s.ro, 1.0 / jnp.where(taken, ys, 1.0)))
+            ring.at[slot].set(jnp.where(taken, new, ring[slot]))
+            for ring, new in ((s.old_dirs, y), (s.old_stps, step), (s.ro, 1.0 / jnp.where(taken, ys, 1.0)))
         )
         h_diag = jnp.where(taken, ys / jnp.where(taken, y @ y, 1.0), s.h_diag)
         pairs = s.pairs + taken
         order = (pairs + jnp.arange(many)) % many
 
-        def right(q: Any, i: Any) -> Any:
+        def right(q: Array, i: Array) -> tuple[Array, Array]:
             alpha = steps[i] @ q * ro[i]
             return q - alpha * dirs[i], alpha
 
-        def left(r: Any, i_alpha: Any) -> Any:
+        def left(r: Array, i_alpha: tuple[Array, Array]) -> tuple[Array, None]:
             i, alpha = i_alpha
             return r + (alpha - dirs[i] @ r * ro[i]) * steps[i], None
 
@@ -160,15 +171,15 @@ class TorchLbfgs(GradientTransformation):
 
 
 def lbfgs(
-    lr: Any = 1,
+    lr: NumberLike = 1,
     max_iter: int = 20,
     max_eval: int | None = None,
-    tolerance_grad: Any = 1e-7,
-    tolerance_change: Any = 1e-9,
+    tolerance_grad: float = 1e-7,
+    tolerance_change: float = 1e-9,
     history_size: int = 100,
     line_search_fn: str | None = None,
     *,
-    groups: Any = None,
+    groups: Sequence[Mapping[str, Any]] | None = None,
 ) -> TorchLbfgs:
     """`torch.optim.LBFGS`: each `update` is one `step(closure)`, up to max_iter inner iterations of L-BFGS.
 

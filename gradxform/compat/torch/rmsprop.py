@@ -4,10 +4,10 @@ from __future__ import annotations
 
 from typing import Any
 
-from gradxform.compat.common.groups import grouped
+from gradxform.compat.common.groups import Groups, grouped
 from gradxform.compat.common.own_clock import own_clock
 from gradxform.compat.common.unchecked import unchecked
-from gradxform.compat.torch.checks import REFUSALS, nonnegative, number
+from gradxform.compat.torch.checks import REFUSALS, NumberLike, nonnegative, number
 from gradxform.compat.torch.stages import assembled
 from gradxform.core.arithmetic import is_zero
 from gradxform.core.chain import Chain, chain, lift
@@ -16,15 +16,15 @@ from gradxform.transforms.momentum import Trace
 
 
 def rmsprop(
-    lr: Any = 1e-2,
-    alpha: Any = 0.99,
-    eps: Any = 1e-8,
-    weight_decay: Any = 0,
-    momentum: Any = 0,
+    lr: NumberLike = 1e-2,
+    alpha: NumberLike = 0.99,
+    eps: NumberLike = 1e-8,
+    weight_decay: NumberLike = 0,
+    momentum: NumberLike = 0,
     centered: bool = False,
     *,
     maximize: bool = False,
-    groups: Any = None,
+    groups: Groups | None = None,
 ) -> Chain:
     """`torch.optim.RMSprop`: `v <- alpha·v + (1-alpha)·g²`, `b <- momentum·b + g / (√v + eps)`, `w <- w - lr·b`.
 
@@ -38,7 +38,7 @@ def rmsprop(
     return grouped(groups, {**options, "centered": centered, "maximize": maximize}, _rmsprop, REFUSALS)
 
 
-def _rmsprop(alpha: Any, eps: Any, momentum: Any, centered: Any, **rest: Any) -> Chain:
+def _rmsprop(alpha: NumberLike, eps: NumberLike, momentum: NumberLike, centered: bool, **rest: Any) -> Chain:
     divide = (ScaleByStddev if centered else ScaleByRms)(eps_in_sqrt=False)
     mu = number("momentum", momentum)
     direction = own_clock(unchecked(divide, decay=number("alpha", alpha), eps=number("eps", eps)))

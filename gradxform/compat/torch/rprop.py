@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-from typing import Any
+from collections.abc import Sequence
 
-from gradxform.compat.common.groups import grouped
+from gradxform.compat.common.groups import Groups, grouped
 from gradxform.compat.common.own_clock import own_clock
 from gradxform.compat.common.unchecked import unchecked
-from gradxform.compat.torch.checks import REFUSALS, nonnegative, number, pair, seen
+from gradxform.compat.torch.checks import REFUSALS, NumberLike, nonnegative, number, pair, seen
 from gradxform.compat.torch.rules import TorchRprop
 from gradxform.compat.torch.stages import assembled
 from gradxform.core.chain import Chain, chain, lift
@@ -16,12 +16,12 @@ from gradxform.transforms.scale import Scale
 
 
 def rprop(
-    lr: Any = 1e-2,
-    etas: Any = (0.5, 1.2),
-    step_sizes: Any = (1e-6, 50),
+    lr: NumberLike = 1e-2,
+    etas: Sequence[NumberLike] = (0.5, 1.2),
+    step_sizes: Sequence[NumberLike] = (1e-6, 50),
     *,
     maximize: bool = False,
-    groups: Any = None,
+    groups: Groups | None = None,
 ) -> Chain:
     """`torch.optim.Rprop`: `gx.rprop` with torch's arguments; `lr` is the first size of a step.
 
@@ -37,7 +37,7 @@ def rprop(
     return grouped(groups, options, _rprop, REFUSALS)
 
 
-def _rprop(lr: Any, etas: Any, step_sizes: Any, maximize: Any) -> Chain:
+def _rprop(lr: NumberLike, etas: Sequence[NumberLike], step_sizes: Sequence[NumberLike], maximize: bool) -> Chain:
     (minus, plus), (least, most) = pair("etas", etas), pair("step_sizes", step_sizes)
     numbers = {"eta_minus": minus, "eta_plus": plus, "min_step_size": least, "max_step_size": most}
     rule = TorchRprop(unchecked(ScaleByRprop(0.0), learning_rate=number("lr", lr), **numbers))

@@ -12,62 +12,73 @@ from gradxform.core.facts import Facts
 from gradxform.core.hyper import Beta, Hyper, hyper_fields
 from gradxform.core.lens import Wrapper
 from gradxform.core.rule import Halves, Keep, Rule
+from gradxform.core.types import Array, Param, Scalars
 from gradxform.optimizers.adam import MaxMoments
 from gradxform.optimizers.rprop import StepSizes
 
 
 class LateCorrectedAmsgrad(Halves):
-    """AMSGrad with the maximum of v before its correction: `x <- max(x, v)`, `u = m̂ / (√(x / (1 - b2ᵗ)) + eps)`."""
+    """AMSGrad with the maximum of v before its correction: `x <- max(x, v)`, `u = m̂ / (√(x / (1 - b2ᵗ)) + eps)`.
+
+    mu, nu, nu_max: shaped like p, the last two real; k: both corrections, scalars.
+    """
 
     b1: Beta = 0.9
     b2: Beta = 0.999
     eps: Hyper = 1e-8
     name = "amsgrad"
 
-    def init(self, p: Any) -> MaxMoments:
+    def init(self, p: Array) -> MaxMoments:
         return MaxMoments(jnp.zeros_like(p), jnp.zeros_like(p.real), jnp.zeros_like(p.real))
 
-    def scalars(self, t: Any) -> Any:
+    def scalars(self, t: Any) -> Scalars:
         return debias(self.b1, t), debias(self.b2, t)
 
-    def remember(self, g: Any, s: MaxMoments, p: Any, k: Any) -> MaxMoments:
+    def remember(self, g: Array, s: MaxMoments, p: Param, k: Scalars) -> MaxMoments:
         mu = self.b1 * s.mu + (1 - self.b1) * g
         nu = self.b2 * s.nu + (1 - self.b2) * abs_sq(g)
         return MaxMoments(mu, nu, jnp.maximum(s.nu_max, nu))
 
-    def emit(self, g: Any, s: MaxMoments, p: Any, k: Any) -> Any:
+    def emit(self, g: Array, s: MaxMoments, p: Param, k: Scalars) -> Any:
         c1, c2 = k
         return s.mu / c1 / (jnp.sqrt(s.nu_max / c2) + self.eps)
 
 
 class TorchNadam(Nadam):
-    """NAdam whose product of momenta is float32 for every parameter."""
+    """NAdam whose product of momenta is float32 for every parameter. Other memory: as `NadamMoments` says."""
 
     name = "nadam"
 
-    def init(self, p: Any) -> NadamMoments:
+    def init(self, p: Array) -> NadamMoments:
         return begun(p, jnp.float32)
 
 
 class TorchRprop(Wrapper):
-    """Rprop whose steps start from the rate at the first gradient that their parameter has."""
+    """Rprop whose steps start from the rate at the first gradient that their parameter has.
+
+    step_size, prev: shaped like p; k: whether this is that gradient, scalar bool.
+    """
 
     def __repr__(self) -> str:
         return repr(self.rule)
 
-    def scalars(self, t: Any, **extra: Any) -> Any:
+    def scalars(self, t: Any, **extra: Any) -> Scalars:
         return t == 1
 
-    def advance(self, g: Any, factors: list[Any], s: StepSizes, p: Any, k: Any, keep: Keep) -> tuple[Any, StepSizes]:
+    def advance(
+        self, g: Array, factors: list[Any], s: StepSizes, p: Param, k: Scalars, keep: Keep
+    ) -> tuple[Any, StepSizes]:
         first = jnp.asarray(hyper_fields(self.rule)["learning_rate"], s.step_size.dtype)
         begun = s._replace(step_size=jnp.where(k, first, s.step_size))
         return self.rule.advance(g, factors, begun, p, None, lambda new, old: keep(new, s))
 
 
 class AveragedDescent(NamedTuple):
-    ax: Any
-    eta: Any
-    mu: Any
+    """ax: shaped like p; eta, mu: scalars, float32 or wider; count: scalar int32."""
+
+    ax: Array
+    eta: Array
+    mu: Array
     count: Any
 
 
@@ -81,11 +92,11 @@ class Asgd(Rule):
     name = "asgd"
     facts = Facts(needs_params=True)
 
-    def init(self, p: Any) -> AveragedDescent:
+    def init(self, p: Array) -> AveragedDescent:
         eta = jnp.asarray(self.learning_rate, jnp.float32)
         return AveragedDescent(jnp.zeros_like(p), eta, jnp.ones((), jnp.float32), jnp.zeros((), jnp.int32))
 
-    def update(self, g: Any, s: AveragedDescent, p: Any, k: Any) -> tuple[Any, AveragedDescent]:
+    def update(self, g: Array, s: AveragedDescent, p: Param, k: Scalars) -> tuple[Any, AveragedDescent]:
         dtype, count = real_dtype(g.dtype), next_count(s.count)
         first = jnp.asarray(self.learning_rate, jnp.float32)
         eta, mu = jnp.where(count == 1, first, s.eta).astype(dtype), s.mu.astype(dtype)
@@ -95,5 +106,5 @@ class Asgd(Rule):
         mu = 1 / jnp.maximum(1.0, count - self.t0)
         return u, AveragedDescent(ax, jnp.asarray(eta, dtype), jnp.asarray(mu, dtype), count)
 
-    def evaluate(self, p: Any, s: AveragedDescent, t: Any) -> Any:
+    def evaluate(self, p: Array, s: AveragedDescent, t: Any) -> Any:
         return jnp.where(s.count > 0, s.ax, p)

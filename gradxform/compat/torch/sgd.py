@@ -2,11 +2,9 @@
 
 from __future__ import annotations
 
-from typing import Any
-
-from gradxform.compat.common.groups import grouped
+from gradxform.compat.common.groups import Groups, grouped
 from gradxform.compat.common.unchecked import unchecked
-from gradxform.compat.torch.checks import REFUSALS, nonnegative, number, seen
+from gradxform.compat.torch.checks import REFUSALS, NumberLike, nonnegative, number, seen
 from gradxform.compat.torch.stages import decayed, stepped, turned
 from gradxform.core.arithmetic import is_zero
 from gradxform.core.chain import Chain, chain, lift
@@ -14,14 +12,14 @@ from gradxform.transforms.momentum import Trace
 
 
 def sgd(
-    lr: Any = 1e-3,
-    momentum: Any = 0,
-    dampening: Any = 0,
-    weight_decay: Any = 0,
+    lr: NumberLike = 1e-3,
+    momentum: NumberLike = 0,
+    dampening: NumberLike = 0,
+    weight_decay: NumberLike = 0,
     nesterov: bool = False,
     *,
     maximize: bool = False,
-    groups: Any = None,
+    groups: Groups | None = None,
 ) -> Chain:
     """`torch.optim.SGD`: `b <- momentum·b + (1 - dampening)·g`, b = g at first, `w <- w - lr·b`.
 
@@ -49,7 +47,14 @@ def sgd(
     return grouped(groups, options, _sgd, REFUSALS)
 
 
-def _sgd(lr: Any, momentum: Any, dampening: Any, weight_decay: Any, nesterov: Any, maximize: Any) -> Chain:
+def _sgd(
+    lr: NumberLike,
+    momentum: NumberLike,
+    dampening: NumberLike,
+    weight_decay: NumberLike,
+    nesterov: bool,
+    maximize: bool,
+) -> Chain:
     mu, tau = number("momentum", momentum), number("dampening", dampening)
     summed = lift(unchecked(Trace(0.0, bool(nesterov), first="gradient"), decay=mu, dampening=tau))
     return chain(turned(maximize), decayed(weight_decay), chain() if is_zero(mu) else summed, stepped(lr))

@@ -3,14 +3,15 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
-from typing import Any
+from typing import Any, TypeAlias
 
 import jax
 import jax.numpy as jnp
 import numpy as np
+from numpy.typing import NDArray
 
 from gradxform.compat.common.checkpoints import opened, shaped
-from gradxform.compat.common.groups import grouped
+from gradxform.compat.common.groups import Groups, grouped
 from gradxform.compat.torch.adadelta import adadelta
 from gradxform.compat.torch.adagrad import adagrad
 from gradxform.compat.torch.adam import adam, adamax, nadam, radam, sparse_adam
@@ -20,7 +21,9 @@ from gradxform.compat.torch.rmsprop import rmsprop
 from gradxform.compat.torch.rprop import rprop
 from gradxform.core.chain import Chain, chain
 from gradxform.core.state import State, find_state
+from gradxform.core.transform import GradientTransformation
 from gradxform.core.tree import Leaf, open_tree
+from gradxform.core.types import Array, Memory, OptState, Params, Path
 from gradxform.transforms.momentum import trace
 
 MOMENTS = {"step": "count", "exp_avg": "mu", "exp_avg_sq": "nu"}
@@ -41,11 +44,17 @@ ENTRIES = {
 """Stage -> what torch calls its statistics -> the field."""
 SCALARS = {"step", "mu_product", "eta", "mu"}
 
-Names = Mapping[Any, str] | Sequence[str] | None
+Names: TypeAlias = Mapping[Any, Path] | Sequence[Path] | None
+"""From torch's indices of parameters to paths, or the paths in that order; None where the order is that of `params`."""
 
 
 def load_state(
-    optimizer_state_dict: Any, params: Any, names: Names = None, tx: Any = None, *, step: int | None = None
+    optimizer_state_dict: Mapping[str, Any],
+    params: Params,
+    names: Names = None,
+    tx: GradientTransformation | None = None,
+    *,
+    step: int | None = None,
 ) -> State:
     """Make our state from `optimizer.state_dict()` of torch, to go on training where it stood.
 
@@ -56,23 +65,23 @@ def load_state(
     Raises: ValueError naming an entry that is missing or has another shape, and the options of an optimizer that
     `compat.torch` has not; TypeError if optimizer_state_dict is no state dict.
     """
-    held, groups = _parts(optimizer_state_dict)
+    entries, groups = _parts(optimizer_state_dict)
     where = _where(names, params, None if groups is None else [i for group in groups for i in group["params"]])
     state = find_state((_rebuilt(groups, where) if tx is None else tx).init(params))
     keys = {path: key for key, path in where.items()}
-    found, latest = opened(state, params), 0
-    for leaf in found.leaves:
+    tree, latest = opened(state, params), 0
+    for leaf in tree.leaves:
         for stage in leaf.memory or {}:
             if leaf.path not in keys:
                 raise ValueError(f"names has no index for the parameter {leaf.path!r}, which keeps {stage!r}")
-            memory = _loaded(held.get(keys[leaf.path]) or {}, leaf, stage, keys[leaf.path])
+            memory = _loaded(entries.get(keys[leaf.path]) or {}, leaf, stage, keys[leaf.path])
             latest = max(latest, int(memory.count) if "count" in memory._fields else 0)
             leaf.memory = {**leaf.memory, stage: memory}
     count = jnp.asarray(latest if step is None else step, state.count.dtype)
-    return state._replace(count=count, leaves=found.close_memories())
+    return state._replace(count=count, leaves=tree.close_memories())
 
 
-def save_state(state: Any, params: Any, names: Names = None) -> dict[str, Any]:
+def save_state(state: OptState, params: Params, names: Names = None) -> dict[str, Any]:
     """Make the `state` of torch's `optimizer.state_dict()`: `{"state": {0: {"momentum_buffer": array}, ...}}`.
 
     The arrays are NumPy's; torch's optimizer keeps its own `param_groups`, and takes tensors:
@@ -84,8 +93,8 @@ def save_state(state: Any, params: Any, names: Names = None) -> dict[str, Any]:
     saved: dict[Any, dict[str, Any]] = {}
     for leaf in opened(find_state(state), params).leaves:
         for stage, memory in (leaf.memory or {}).items():
-            entries = ENTRIES.get(stage, {})
-            if not entries or not set(entries.values()) <= set(memory._fields):
+            fields = ENTRIES.get(stage, {})
+            if not fields or not set(fields.values()) <= set(memory._fields):
                 raise ValueError(
                     f"the state is not of an optimizer of compat.torch: for {leaf.path!r} it keeps {stage!r} with "
                     f"{', '.join(memory._fields)}"
@@ -93,12 +102,12 @@ def save_state(state: Any, params: Any, names: Names = None) -> dict[str, Any]:
             if leaf.path not in keys:
                 raise ValueError(f"names has no index for the parameter {leaf.path!r}, which keeps {stage!r}")
             if "seen" not in memory._fields or memory.seen:
-                own = {entry: _encoded(entry, getattr(memory, field)) for entry, field in entries.items()}
-                saved.setdefault(keys[leaf.path], {}).update(own)
+                entries = {entry: _encoded(entry, getattr(memory, field)) for entry, field in fields.items()}
+                saved.setdefault(keys[leaf.path], {}).update(entries)
     return {"state": saved}
 
 
-def _parts(x: Any) -> tuple[Mapping[Any, Any], Sequence[Mapping[str, Any]] | None]:
+def _parts(x: object) -> tuple[Mapping[Any, Any], Sequence[Mapping[str, Any]] | None]:
     """The entries by parameter, and the groups where there are any."""
     if not isinstance(x, Mapping) or not isinstance(x.get("state"), Mapping):
         raise TypeError(f"optimizer_state_dict must be a dict with 'state' in it, got {type(x).__name__}")
@@ -108,7 +117,7 @@ def _parts(x: Any) -> tuple[Mapping[Any, Any], Sequence[Mapping[str, Any]] | Non
     return x["state"], groups
 
 
-def _where(names: Names, params: Any, known: Sequence[Any] | None) -> dict[Any, str]:
+def _where(names: Names, params: Params, known: Sequence[Any] | None) -> dict[Any, Path]:
     """From torch's index to the path."""
     paths = [path for path, p in zip(*open_tree(params)[:2], strict=True) if p is not None]
     if isinstance(names, str):
@@ -116,20 +125,20 @@ def _where(names: Names, params: Any, known: Sequence[Any] | None) -> dict[Any, 
     if names is None and known is not None and len(known) != len(paths):
         raise ValueError(f"param_groups have {len(known)} parameters, params {len(paths)}: {paths}; give names")
     if names is None:
-        found = dict(zip(known or range(len(paths)), paths, strict=True))
+        where = dict(zip(known or range(len(paths)), paths, strict=True))
     else:
-        found = dict(names) if isinstance(names, Mapping) else dict(enumerate(names))
-    for key, path in found.items():
+        where = dict(names) if isinstance(names, Mapping) else dict(enumerate(names))
+    for key, path in where.items():
         if path not in paths:
             raise ValueError(f"names must lead to parameters, and {key!r} leads to {path!r}; there are {paths}")
         if known is not None and key not in known:
             raise ValueError(f"names has index {key!r} for {path!r}, and param_groups have only {list(known)}")
-    if len(set(found.values())) < len(found):
-        raise ValueError(f"names must lead to every parameter once, got {found}")
-    return found
+    if len(set(where.values())) < len(where):
+        raise ValueError(f"names must lead to every parameter once, got {where}")
+    return where
 
 
-def _loaded(entries: Mapping[str, Any], leaf: Leaf, stage: str, key: Any) -> Any:
+def _loaded(entries: Mapping[str, Any], leaf: Leaf, stage: str, key: Any) -> Memory:
     """The memory of one stage with torch's entries of one parameter in it."""
     memory = leaf.memory[stage]
     new: dict[str, Any] = {}
@@ -148,7 +157,7 @@ def _loaded(entries: Mapping[str, Any], leaf: Leaf, stage: str, key: Any) -> Any
     return memory._replace(**new)
 
 
-def as_array(x: Any) -> Any:
+def as_array(x: Any) -> NDArray[Any]:
     """A tensor, an array or a number as a NumPy array, which has no bfloat16 and lives on the host."""
     if hasattr(x, "detach"):
         x = x.detach().cpu()
@@ -156,12 +165,12 @@ def as_array(x: Any) -> Any:
     return np.asarray(x)
 
 
-def _encoded(entry: str, value: Any) -> Any:
+def _encoded(entry: str, value: Array) -> NDArray[Any]:
     """A copy, for torch writes into its statistics; its steps are float32 numbers."""
     return np.array(value, np.float32 if entry == "step" else None)
 
 
-def _sgd(groups: Any) -> Chain:
+def _sgd(groups: Groups | None) -> Chain:
     """What keeps the memory of torch's SGD."""
     return grouped(
         groups, {"momentum": 0.0}, lambda momentum: trace(0.0, first="gradient") if momentum else chain(), REFUSALS
@@ -184,7 +193,7 @@ OPTIMIZERS: list[tuple[set[str], Callable[..., Chain]]] = [
 """Options that a group of torch's optimizer has, of which the first ones that fit tell which it is."""
 
 
-def _rebuilt(groups: Sequence[Mapping[str, Any]] | None, where: Mapping[Any, str]) -> Chain:
+def _rebuilt(groups: Sequence[Mapping[str, Any]] | None, where: Mapping[Any, Path]) -> Chain:
     """An optimizer that keeps what torch's kept for the same groups."""
     if not groups:
         raise ValueError(f"optimizer_state_dict must have param_groups, or give tx, the optimizer; got {groups!r}")

@@ -2,56 +2,73 @@
 
 from __future__ import annotations
 
-from typing import Any, NamedTuple
+from collections.abc import Callable
+from typing import NamedTuple
 
 import jax
 import jax.numpy as jnp
+
+from gradxform.core.types import Array, ArrayLike
 
 C1, C2, CHANGE = 1e-4, 0.9, 1e-9
 
 
 class Point(NamedTuple):
-    t: Any
-    f: Any
-    g: Any
-    slope: Any
+    """t, f, slope: scalars, the step, the loss there and its slope along the direction; g: the gradient, one row."""
+
+    t: Array
+    f: Array
+    g: Array
+    slope: Array
 
 
 class Search(NamedTuple):
-    """Two ends of the interval, in the order of torch's lists; outwards, the last two points."""
+    """Two ends of the interval, in the order of torch's lists; outwards, the last two points.
+
+    n: evaluations, scalar int32; bracketed, done, slow: scalar bools.
+    """
 
     a: Point
     b: Point
-    n: Any
-    bracketed: Any
-    done: Any
-    slow: Any
+    n: Array
+    bracketed: Array
+    done: Array
+    slow: Array
 
 
-def strong_wolfe(on: Any, t: Any, size: Any, f: Any, g: Any, slope: Any, most: Any) -> tuple[Any, ...]:
+def strong_wolfe(
+    on: Callable[[Array], tuple[Array, Array, Array]],
+    t: Array,
+    size: Array,
+    f: Array,
+    g: Array,
+    slope: Array,
+    most: ArrayLike,
+) -> tuple[Array, Array, Array, Array]:
     """Loss, gradient, step and evaluations of torch's `_strong_wolfe`; `on` gives loss, gradient and slope."""
     start = Point(jnp.zeros_like(t), f, g, slope)
     no, zero = jnp.zeros((), bool), jnp.zeros((), jnp.int32)
 
-    def at(t: Any) -> Point:
+    def at(t: Array) -> Point:
         return Point(t, *on(t))
 
     def outwards(s: Search) -> Search:
         far = (s.b.f > f + C1 * s.b.t * slope) | ((s.n > 1) & (s.b.f >= s.a.f))
         good = ~far & (jnp.abs(s.b.slope) <= -C2 * slope)
-        found = far | good | (s.b.slope >= 0)
+        closed = far | good | (s.b.slope >= 0)
 
         def further() -> Search:
             low, high = s.b.t + 0.01 * (s.b.t - s.a.t), s.b.t * 10
             return s._replace(a=s.b, b=at(_cubic(s.a, s.b, low, high)), n=s.n + 1)
 
-        return jax.lax.cond(found, lambda: s._replace(bracketed=found, done=good), further)  # type: ignore[no-any-return]
+        after: Search = jax.lax.cond(closed, lambda: s._replace(bracketed=closed, done=good), further)
+        return after
 
     s = Search(start, at(t), zero, no, no, no)
     s = jax.lax.while_loop(lambda s: ~s.bracketed & (s.n < most), outwards, s)
     s = s._replace(a=_pick(s.bracketed, s.a, start))
 
-    def wide(s: Search) -> Any:
+    def wide(s: Search) -> Array:
         return ~s.done & (s.n < most) & (jnp.abs(s.b.t - s.a.t) * size >= CHANGE)
 
     def inwards(s: Search) -> Search:
@@ -75,7 +92,7 @@ def strong_wolfe(on: Any, t: Any, size: Any, f: Any, g: Any, slope: Any, most: A
     return best.f, best.g, best.t, s.n + 1
 
 
-def _cubic(one: Point, two: Point, low: Any, high: Any) -> Any:
+def _cubic(one: Point, two: Point, low: Array, high: Array) -> Array:
     """The minimum of the cubic through two points with slopes, inside the bounds; their middle where it has none."""
     a, b = _pick(one.t <= two.t, one, two), _pick(one.t <= two.t, two, one)
     d1 = one.slope + two.slope - 3 * (one.f - two.f) / (one.t - two.t)
@@ -85,5 +102,5 @@ def _cubic(one: Point, two: Point, low: Any, high: Any) -> Any:
     return jnp.where(square >= 0, jnp.clip(t, low, high), (low + high) / 2)
 
 
-def _pick(condition: Any, yes: Any, no: Any) -> Any:
-    return jax.tree.map(lambda y, n: jnp.where(condition, y, n), yes, no)
+def _pick(condition: Array, yes: Point, no: Point) -> Point:
+    return Point(*(jnp.where(condition, y, n) for y, n in zip(yes, no, strict=True)))

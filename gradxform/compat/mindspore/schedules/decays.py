@@ -41,7 +41,7 @@ class LearningRateSchedule(FrameworkSchedule):
         return self.construct(count)
 
 
-def check_float(**named: Any) -> None:
+def check_float(**named: object) -> None:
     for name, x in named.items():
         if not isinstance(x, float | jax.core.Tracer | Pair):
             raise TypeError(f"{name} must be a float, got {x!r} of type {type(x).__name__}")

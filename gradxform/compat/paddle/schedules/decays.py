@@ -96,7 +96,7 @@ class PiecewiseDecay(LRScheduler):
         return Held(boundaries, (*values[: len(boundaries)], values[-1]))
 
 
-def steps_of(name: str, x: Any) -> tuple[int, ...]:
+def steps_of(name: str, x: object) -> tuple[int, ...]:
     if not isinstance(x, tuple | list):
         raise TypeError(f"{name} must be a list or tuple of integers, got {x!r} of type {type(x).__name__}")
     check.integer(0, **{f"{name}[{i}]": step for i, step in enumerate(x)})

@@ -46,7 +46,7 @@ class SequentialLR(TorchSchedule):
         return join_schedules(tuple(self.schedulers), tuple(self.milestones))
 
 
-def _schedulers(x: Any) -> tuple[TorchSchedule, ...]:
+def _schedulers(x: Iterable[Any]) -> tuple[TorchSchedule, ...]:
     schedulers = tuple(x)
     for i, scheduler in enumerate(schedulers):
         if not isinstance(scheduler, TorchSchedule):

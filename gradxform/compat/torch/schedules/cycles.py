@@ -95,13 +95,13 @@ class CyclicLR(TorchSchedule):
         """From `max_momentum` to `base_momentum` while the rate goes up, and back."""
         return self._triangles(self.max_momentum, self.base_momentum) if self.cycle_momentum else None
 
-    def _triangles(self, low: Any, high: Any) -> Schedule:
+    def _triangles(self, low: Hyper, high: Hyper) -> Schedule:
         scale_fn = None if self.scale_fn is None else python_function("scale_fn", self.scale_fn)
         down = self.step_size_up if self.step_size_down is None else self.step_size_down
         return Triangles(low, high, self.step_size_up, down, self.mode, self.gamma, scale_fn, self.scale_mode)
 
 
-def _length(name: str, x: Any) -> int | float:
+def _length(name: str, x: Hyper) -> int | float:
     """A number of steps, which need not be whole."""
     x = coerce(name, x)
     check_number(name, x)
@@ -165,12 +165,12 @@ class OneCycleLR(TorchSchedule):
     def _steps(self) -> int:
         return self.total_steps or (self.epochs or 0) * (self.steps_per_epoch or 0)
 
-    def _cycle(self, *rates: Any) -> Schedule:
+    def _cycle(self, *rates: Hyper) -> Schedule:
         shape = "cosine" if self.anneal_strategy == "cos" else "linear"
         return one_cycle(self._steps(), self.pct_start, rates, shape, self.three_phase)
 
 
-def _whole(**named: Any) -> None:
+def _whole(**named: object) -> None:
     """Refuse what is no positive integer with a ValueError, where `check.integer` has a TypeError for other kinds."""
     for name, x in named.items():
         if not isinstance(x, int) or isinstance(x, bool) or x <= 0:

@@ -62,7 +62,7 @@ class MultiStepLR(TorchSchedule):
         return Held(milestones, tuple(self.lr * self.gamma**i for i in range(len(milestones) + 1)))
 
 
-def step_list(x: Any) -> tuple[int, ...]:
+def step_list(x: object) -> tuple[int, ...]:
     if isinstance(x, str) or not isinstance(x, Iterable):
         raise TypeError(f"milestones must be a sequence of integers, got {x!r} of type {type(x).__name__}")
     milestones = tuple(x)
