@@ -54,7 +54,7 @@ class Cast:
 
     def made(self, x: Any) -> bool:
         """Whether an array of a state is what this codec makes."""
-        return bool(x.dtype == self.dtype)
+        return not isinstance(x, Blocks) and bool(x.dtype == self.dtype)
 
     def encode(self, x: Any, bound: Any = None, draw: Any = None) -> Any:
         """bound: at least the largest size in each block. draw: seed and step, to round by chance."""

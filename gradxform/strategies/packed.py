@@ -59,7 +59,7 @@ class Packing(Stage):
         return self.with_fields(chain=f(self.chain, "", self.taken))
 
     def plan(self, name: str, leaves: list[Leaf], step: Step) -> None:
-        before = len(step.plan.rules)
+        before, packed_before = len(step.plan.rules), set(step.plan.packs)
         super().plan(name, leaves, step)
         inside = {key: rules for i, (key, rules) in enumerate(step.plan.rules.items()) if i >= before}
         packs: dict[Any, list[Leaf]] = {}
@@ -72,6 +72,10 @@ class Packing(Stage):
         shared = [pack for pack in packs.values() if len(pack) > 1]
         for leaf in (leaf for pack in shared for leaf in pack):
             _refuse_far(inside, leaf)
+        joined = {leaf.path for pack in shared for leaf in pack}
+        for key, inner in step.plan.packs.items():
+            if key not in packed_before:
+                step.plan.packs[key] = [rest for pack in inner if len(rest := [x for x in pack if x not in joined]) > 1]
         step.plan.packs[step.prefix + name] = [[leaf.path for leaf in pack] for pack in shared]
 
     def init(self, name: str, leaves: list[Leaf], step: Step) -> None:

@@ -58,12 +58,6 @@ def test_compiled_equals_op_by_op(entry: Entry):
 
 
 @entries()
-def test_unjitted_dispatches_the_same_program(entry: Entry):
-    g, state, p = moved(entry.name)
-    jax.tree.map(np.testing.assert_array_equal, entry.update(g, state, p), entry.run(g, state, p))
-
-
-@entries()
 def test_scan_over_three_steps(entry: Entry):
     gs = jax.tree.map(lambda *x: jnp.stack(x), *map(tree, (1, 2, 3)))
 
