@@ -101,8 +101,8 @@ def __getattr__(name: str) -> Any:
         return import_module(f"{__name__}.{name}")
     if name not in _HOMES:
         raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
-    found = globals()[name] = getattr(import_module(f"{__name__}.{_HOMES[name]}"), name)
-    return found
+    public = globals()[name] = getattr(import_module(f"{__name__}.{_HOMES[name]}"), name)
+    return public
 
 
 def __dir__() -> list[str]:

@@ -125,7 +125,7 @@ class InItsDtype(Wrapper):
         rule = self.rule.for_leaf(path, p)
         if p.dtype == jnp.float64:
             return rule
-        return replace_hyper(rule, {name: in_float32(x) for name, x in hyper_fields(rule).items()})  # type: ignore[no-any-return]
+        return replace_hyper(rule, {name: in_float32(x) for name, x in hyper_fields(rule).items()})
 
 
 class Parameter(NamedTuple):
