@@ -63,7 +63,7 @@ def public_functions() -> list[Any]:
     compat = importlib.import_module("gradxform.compat")
     found = {id(f): f for f in (getattr(gx, name) for name in gx.__all__) if inspect.isfunction(f)}
     for name in compat.__all__:
-        module = importlib.import_module(f"gradxform.compat.{name}")
+        module = getattr(compat, name)
         names = getattr(module, "__all__", None) or [
             n for n, x in vars(module).items() if n[0] != "_" and getattr(x, "__module__", "") == module.__name__
         ]

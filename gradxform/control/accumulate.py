@@ -13,9 +13,22 @@ from gradxform.control.hold import axis_or_none, both, inner_of, map_gradients, 
 from gradxform.core import check
 from gradxform.core.arithmetic import compute_dtype, next_count
 from gradxform.core.devices import mean_over, varying_of
-from gradxform.core.hyper import Schedule, Tunable, coerce, evaluate
+from gradxform.core.hyper import Hyper, Schedule, Tunable, coerce, evaluate
 from gradxform.core.transform import GradientTransformation
 from gradxform.core.tree import Leaf, is_trained, memory_structure, open_together, open_tree, parameter
+from gradxform.core.types import (
+    Array,
+    ArrayLike,
+    AxisName,
+    Loss,
+    OptState,
+    Params,
+    Shaped,
+    Taken,
+    Transformation,
+    Tree,
+    Updates,
+)
 from gradxform.core.value import Child
 from gradxform.core.walk import kept
 
@@ -26,19 +39,19 @@ class AccumulateState(NamedTuple):
     steps: windows that ended in a step. left_out: micro-batches that were not finite, of all windows.
     """
 
-    inner: Any
-    total: Any
-    weight: Any
-    value: Any
-    seen: Any
-    steps: Any
-    left_out: Any
+    inner: OptState
+    total: Tree
+    weight: Array
+    value: Array
+    seen: Array
+    steps: Array
+    left_out: Array
 
 
 class Accumulate(GradientTransformation):
     inner: Child[GradientTransformation]
-    every: Any
-    axis_name: Any = None
+    every: int | Schedule
+    axis_name: AxisName | None = None
     holds = True
     wraps = ("inner",)
 
@@ -47,11 +60,11 @@ class Accumulate(GradientTransformation):
         return f"accumulate({self.inner!r}, every={self.every!r}{across})"
 
     @property
-    def name(self) -> str:  # type: ignore[override]
+    def name(self) -> str:
         return "accumulate"
 
-    def _init(self, params: Any) -> AccumulateState:
-        def zero(p: Any) -> Any:
+    def _init(self, params: Params) -> AccumulateState:
+        def zero(p: Shaped) -> Shaped:
             wide = compute_dtype(p.dtype)
             if isinstance(p, jax.ShapeDtypeStruct):
                 return jax.ShapeDtypeStruct(p.shape, wide, sharding=p.sharding)
@@ -63,8 +76,8 @@ class Accumulate(GradientTransformation):
         return AccumulateState(self.inner.init(params), total, *floats, *counts)
 
     def _update(
-        self, updates: Any, state: AccumulateState, params: Any, extra: dict[str, Any], ok: Any = None
-    ) -> tuple[Any, AccumulateState]:
+        self, updates: Updates, state: AccumulateState, params: Params, extra: dict[str, Any], ok: Taken = None
+    ) -> tuple[Updates, AccumulateState]:
         figures = {name: _scalar(name, extra[name]) for name in ("weight", "value") if extra.get(name) is not None}
         finite = self._finite(tree_norm(updates, self.axis_name, self.name), figures)
         w = figures.get("weight", 1.0)
@@ -73,54 +86,57 @@ class Accumulate(GradientTransformation):
         weight = _sum(begins, state.weight, w, finite)
         inverse = 1.0 / jnp.where(weight > 0, weight, 1.0)
         for leaf in opened.leaves:
-            total: Any = leaf.memory
+            total: Tree = leaf.memory
             if total is not None:
                 total = jnp.where(begins, 0, total)
-                leaf.memory = total if leaf.g is None else _plus(leaf, total, w, finite)
+                if leaf.g is not None:
+                    total = _plus(leaf, total, w, finite)
+                leaf.memory = total
         value = _sum(begins, state.value, w * figures.get("value", 0.0), finite)
-        given = {"weight": weight, "value": value * inverse}
+        means = {"weight": weight, "value": value * inverse}
         closes = state.seen + 1 >= jnp.maximum(jnp.round(evaluate(self.every, state.steps)), 1)
         taken = closes & (self._agreed(weight) > 0)
         sums = [leaf.g if leaf.g is None or leaf.memory is None else leaf.memory for leaf in opened.leaves]
         tx, grads, _ = multiplied(self.inner, opened.structure.unflatten(sums), inverse)
-        extra = extra | {name: given[name] for name in figures}
+        extra = extra | {name: means[name] for name in figures}
         new, inner = update_if(both(ok, taken), tx, grads, state.inner, params, extra)
         steps = jnp.where(taken, next_count(state.steps), state.steps)
         left_out = jnp.where(finite, state.left_out, next_count(state.left_out))
         seen = jnp.where(closes, 0, state.seen + 1)
-        own = opened.close_memories(), weight, value, seen, steps, left_out
-        return new, AccumulateState(inner, *kept(ok, own, tuple(state[1:])))
+        window = opened.close_memories(), weight, value, seen, steps, left_out
+        return new, AccumulateState(inner, *kept(ok, window, tuple(state[1:])))
 
-    def _evaluate(self, state: AccumulateState, params: Any) -> Any:
+    def _evaluate(self, state: AccumulateState, params: Params) -> Params:
         return self.inner._evaluate(state.inner, params)
 
-    def _finite(self, norm: Any, figures: dict[str, Any]) -> Any:
+    def _finite(self, norm: Array, figures: dict[str, Array]) -> Array:
         return jnp.stack([jnp.isfinite(x) for x in (norm, *map(self._agreed, figures.values()))]).all()
 
-    def _agreed(self, x: Any) -> Any:
+    def _agreed(self, x: Array) -> Array:
         return x if self.axis_name is None else mean_over(x, self.axis_name)
 
 
-def _scalar(name: str, x: Any) -> Any:
+def _scalar(name: str, x: ArrayLike) -> Array:
     x = jnp.asarray(x, jnp.float32)
     if x.shape != ():
         raise ValueError(f"{name} must be a scalar, got an array of shape {x.shape}")
     return x
 
 
-def _sum(begins: Any, total: Any, x: Any, finite: Any) -> Any:
+def _sum(begins: Array, total: Array, x: Array | float, finite: Array) -> Array:
     return jnp.where(begins, 0.0, total) + jnp.where(finite, x, 0.0)
 
 
-def _plus(leaf: Leaf, total: Any, w: Any, finite: Any) -> Any:
+def _plus(leaf: Leaf, total: Array, w: Array | float, finite: Array) -> Array:
     """total + w·g in total's dtype, without g where it is not finite."""
     if leaf.g.shape != total.shape:
         raise ValueError(f"the gradient of {leaf.path!r} has shape {leaf.g.shape}, its sum {total.shape}")
     weighted = map_gradients(lambda x: jnp.where(finite, x.astype(total.dtype) * w, 0), leaf.g)
-    return (total + weighted).astype(total.dtype)
+    new: Array = (total + weighted).astype(total.dtype)
+    return new
 
 
-def accumulate(tx: Any, every: Any, *, axis_name: Any = None) -> Accumulate:
+def accumulate(tx: Transformation, every: int | Hyper, *, axis_name: AxisName | None = None) -> Accumulate:
     """Step once for `every` micro-batches, on their mean gradient: `u = tx(Σ w·g / Σ w)`, and 0 between.
 
     The sum is kept in float32 or wider; the inner state stands still between. A micro-batch whose gradients (or weight,
@@ -141,14 +157,14 @@ def accumulate(tx: Any, every: Any, *, axis_name: Any = None) -> Accumulate:
 
 
 def accumulate_gradients(
-    loss_fn: Callable[..., Any],
-    params: Any,
-    batch: Any,
+    loss_fn: Loss,
+    params: Params,
+    batch: Tree,
     microbatches: int,
     *,
     has_aux: bool = False,
-    weight: Callable[[Any], Any] | None = None,
-) -> tuple[Any, Any]:
+    weight: Callable[[Tree], ArrayLike] | None = None,
+) -> tuple[Any, Updates]:
     """`jax.value_and_grad(loss_fn, has_aux=has_aux)(params, batch)`, one micro-batch at a time.
 
     loss_fn: `(params, batch) -> loss`, a mean over the examples, or `-> (loss, aux)`. batch: a tree of arrays with the
@@ -166,13 +182,13 @@ def accumulate_gradients(
     parts = _split(batch, int(microbatches))
     gradient = jax.value_and_grad(loss_fn, has_aux=has_aux)
 
-    def one(part: Any) -> tuple[Any, Any]:
+    def one(part: Tree) -> tuple[Tree, Any]:
         out, grads = gradient(params, part)
         value, aux = out if has_aux else (out, None)
         w = jnp.asarray(1.0 if weight is None else weight(part), jnp.float32)
         return (*jax.tree.map(lambda x: x.astype(compute_dtype(x.dtype)) * w, (value, grads)), w), aux
 
-    def body(total: Any, part: Any) -> tuple[Any, Any]:
+    def body(total: Tree, part: Tree) -> tuple[Tree, Any]:
         now, aux = one(part)
         return jax.tree.map(jnp.add, total, now), aux
 
@@ -184,8 +200,8 @@ def accumulate_gradients(
     return ((value, aux) if has_aux else value), grads
 
 
-def _split(batch: Any, n: int) -> Any:
-    def split(path: Any, x: Any) -> Any:
+def _split(batch: Tree, n: int) -> Tree:
+    def split(path: tuple[Any, ...], x: Array) -> Array:
         if np.ndim(x) == 0 or len(x) % n:
             raise ValueError(
                 f"batch{jax.tree_util.keystr(path)} has shape {np.shape(x)}, its axis 0 is not {n} equal micro-batches"
@@ -195,7 +211,7 @@ def _split(batch: Any, n: int) -> Any:
     return jax.tree_util.tree_map_with_path(split, batch)
 
 
-def _zeros(kind: Any) -> Any:
+def _zeros(kind: jax.core.ShapedArray) -> Array:
     """Zeros that vary between devices as what is added to them does."""
     zeros = jnp.zeros(kind.shape, kind.dtype)
     for axis in varying_of(kind):

@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-from typing import Any
-
 import jax
 
 from gradxform.control.accumulate import AccumulateState
 from gradxform.control.guard import GuardState
 from gradxform.control.loss_scale import LossScaleState
+from gradxform.core.types import Array, OptState
 
 FIGURES: dict[type, tuple[str, tuple[str, ...]]] = {
     LossScaleState: ("loss_scale", ("scale", "good", "skipped")),
@@ -17,26 +16,26 @@ FIGURES: dict[type, tuple[str, tuple[str, ...]]] = {
 }
 
 
-def counters(state: Any) -> dict[str, Any]:
+def counters(state: OptState) -> dict[str, Array]:
     """The counts and flags of loss scaling, guard and accumulate, flat by name: `{"guard/skipped": ...}`.
 
     From any state that holds them, wrapped or not, outermost first; the second of a kind is `guard_2`, and so on.
     Scalars as they are in the state; works inside `jit`.
     Raises: ValueError if there is none.
     """
-    found: dict[str, Any] = {}
+    figures: dict[str, Array] = {}
     times: dict[str, int] = {}
 
-    def read(node: Any) -> None:
-        for held in jax.tree.leaves(node, is_leaf=lambda x: type(x) in FIGURES):
-            if type(held) in FIGURES:
-                name, fields = FIGURES[type(held)]
+    def read(node: OptState) -> None:
+        for inner in jax.tree.leaves(node, is_leaf=lambda x: type(x) in FIGURES):
+            if type(inner) in FIGURES:
+                name, fields = FIGURES[type(inner)]
                 times[name] = times.get(name, 0) + 1
                 label = name if times[name] == 1 else f"{name}_{times[name]}"
-                found.update({f"{label}/{field}": getattr(held, field) for field in fields})
-                read(held.inner)
+                figures.update({f"{label}/{field}": getattr(inner, field) for field in fields})
+                read(inner.inner)
 
     read(state)
-    if not found:
+    if not figures:
         raise ValueError("the state holds no counters; see guard, dynamic_loss_scale and accumulate")
-    return found
+    return figures

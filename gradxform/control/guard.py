@@ -12,6 +12,7 @@ from gradxform.core import check
 from gradxform.core.arithmetic import next_count
 from gradxform.core.devices import mean_over
 from gradxform.core.transform import GradientTransformation
+from gradxform.core.types import Array, ArrayLike, AxisName, Dtype, OptState, Params, Taken, Transformation, Updates
 from gradxform.core.value import Child
 from gradxform.core.walk import kept
 
@@ -22,21 +23,21 @@ ROUNDING = 1e-5
 class Running(NamedTuple):
     """Mean and variance over the steps taken, and how many of them."""
 
-    mean: Any
-    var: Any
-    seen: Any
+    mean: Array
+    var: Array
+    seen: Array
 
 
 class GuardState(NamedTuple):
     """The inner state; running statistics by name; counts of steps, and whether the last one was skipped."""
 
-    inner: Any
+    inner: OptState
     statistics: dict[str, Running]
-    skipped: Any
-    nonfinite: Any
-    spikes: Any
-    consecutive: Any
-    last_skipped: Any
+    skipped: Array
+    nonfinite: Array
+    spikes: Array
+    consecutive: Array
+    last_skipped: Array
 
 
 class Guard(GradientTransformation):
@@ -47,21 +48,21 @@ class Guard(GradientTransformation):
     then: str | None = None
     decay: float = 0.99
     warmup: int = 20
-    axis_name: Any = None
+    axis_name: AxisName | None = None
     holds = True
     wraps = ("inner",)
 
     def __repr__(self) -> str:
-        given = {f.name: getattr(self, f.name) for f in fields(self) if getattr(self, f.name) != f.default}
-        given.pop("inner")
-        return f"guard({', '.join([repr(self.inner), *(f'{name}={x!r}' for name, x in given.items())])})"
+        changed = {f.name: getattr(self, f.name) for f in fields(self) if getattr(self, f.name) != f.default}
+        changed.pop("inner")
+        return f"guard({', '.join([repr(self.inner), *(f'{name}={x!r}' for name, x in changed.items())])})"
 
     @property
-    def name(self) -> str:  # type: ignore[override]
+    def name(self) -> str:
         return "guard"
 
-    def _init(self, params: Any) -> GuardState:
-        def zero(dtype: Any = jnp.int32) -> Any:
+    def _init(self, params: Params) -> GuardState:
+        def zero(dtype: Dtype = jnp.int32) -> Array:
             return jnp.zeros((), dtype)
 
         names = () if self.spike is None else ("norm", "value")
@@ -69,8 +70,8 @@ class Guard(GradientTransformation):
         return GuardState(self.inner.init(params), statistics, zero(), zero(), zero(), zero(), zero(bool))
 
     def _update(
-        self, updates: Any, state: GuardState, params: Any, extra: dict[str, Any], ok: Any = None
-    ) -> tuple[Any, GuardState]:
+        self, updates: Updates, state: GuardState, params: Params, extra: dict[str, Any], ok: Taken = None
+    ) -> tuple[Updates, GuardState]:
         worn = jnp.asarray(False) if self.max_consecutive is None else state.consecutive >= self.max_consecutive
         figures = {"norm": tree_norm(updates, self.axis_name, self.name)}
         if extra.get("value") is not None:
@@ -81,57 +82,57 @@ class Guard(GradientTransformation):
             updates = map_gradients(lambda g: jnp.where(cleansed & ~jnp.isfinite(g), 0, g), updates)
             figures["norm"] = tree_norm(updates, self.axis_name, self.name)
         spike = jnp.asarray(False)
-        for name, held in state.statistics.items():
+        for name, running in state.statistics.items():
             if name in figures:
-                spike |= finite_and_above(figures[name], held, self.spike, self.warmup)
+                spike |= finite_and_above(figures[name], running, self.spike, self.warmup)
         bad = spike if self.nonfinite == "zero" else spike | ~finite
-        taken = ~bad | (worn & self._given_in(finite))
+        taken = ~bad | (worn & self._gives_in(finite))
         new, inner = update_if(both(ok, taken), self.inner, updates, state.inner, params, extra)
         statistics = {
-            name: self._moved(held, figures[name], taken) if name in figures else held
-            for name, held in state.statistics.items()
+            name: self._moved(running, figures[name], taken) if name in figures else running
+            for name, running in state.statistics.items()
         }
         counts = (_counted(state.skipped, ~taken), _counted(state.nonfinite, ~finite), _counted(state.spikes, spike))
         consecutive = jnp.where(bad, next_count(state.consecutive), 0)
-        own = statistics, *counts, consecutive, ~taken
-        return new, GuardState(inner, *kept(ok, own, tuple(state[1:])))
+        figures_kept = statistics, *counts, consecutive, ~taken
+        return new, GuardState(inner, *kept(ok, figures_kept, tuple(state[1:])))
 
-    def _evaluate(self, state: GuardState, params: Any) -> Any:
+    def _evaluate(self, state: GuardState, params: Params) -> Params:
         return self.inner._evaluate(state.inner, params)
 
-    def _loss(self, value: Any) -> Any:
+    def _loss(self, value: ArrayLike) -> Array:
         value = jnp.asarray(value)
         if value.shape != ():
             raise ValueError(f"value, the loss, must be a scalar, got an array of shape {value.shape}")
         return value if self.axis_name is None else mean_over(value, self.axis_name)
 
-    def _given_in(self, finite: Any) -> Any:
+    def _gives_in(self, finite: Array) -> Any:
         """Whether a bad step is taken once `max_consecutive` of them have been skipped."""
         if self.then == "accept_finite":
             return finite
         return jnp.asarray(self.then in ("accept", "zero"))
 
-    def _moved(self, held: Running, x: Any, taken: Any) -> Running:
+    def _moved(self, old: Running, x: Array, taken: Array) -> Running:
         """The mean and variance of all so far, of the last 1/(1-decay) or so once there are more."""
-        seen = next_count(held.seen)
+        seen = next_count(old.seen)
         share = jnp.maximum(1.0 - self.decay, 1.0 / seen)
-        off = x.astype(jnp.float32) - held.mean
-        new = Running(held.mean + share * off, (1 - share) * (held.var + share * off * off), seen)
-        return Running(*(jnp.where(taken & jnp.isfinite(x), a, b) for a, b in zip(new, held, strict=True)))
+        off = x.astype(jnp.float32) - old.mean
+        new = Running(old.mean + share * off, (1 - share) * (old.var + share * off * off), seen)
+        return Running(*(jnp.where(taken & jnp.isfinite(x), a, b) for a, b in zip(new, old, strict=True)))
 
 
-def finite_and_above(x: Any, held: Running, deviations: float | None, warmup: int) -> Any:
+def finite_and_above(x: Array, running: Running, deviations: float | None, warmup: int) -> Array:
     """Whether a finite figure is a spike: above the mean by so many standard deviations, and by more than rounding."""
-    bound = held.mean + jnp.maximum((deviations or 0.0) * jnp.sqrt(held.var), ROUNDING * jnp.abs(held.mean))
-    return jnp.isfinite(x) & (held.seen >= warmup) & (x > bound)
+    bound = running.mean + jnp.maximum((deviations or 0.0) * jnp.sqrt(running.var), ROUNDING * jnp.abs(running.mean))
+    return jnp.isfinite(x) & (running.seen >= warmup) & (x > bound)
 
 
-def _counted(count: Any, happened: Any) -> Any:
+def _counted(count: Array, happened: Array) -> Array:
     return jnp.where(happened, next_count(count), count)
 
 
 def guard(
-    tx: Any,
+    tx: Transformation,
     nonfinite: str = "skip",
     spike: float | None = None,
     max_consecutive: int | None = None,
@@ -139,7 +140,7 @@ def guard(
     *,
     decay: float = 0.99,
     warmup: int = 20,
-    axis_name: Any = None,
+    axis_name: AxisName | None = None,
 ) -> Guard:
     """Take no step that does harm: zero update, and parameters, statistics and counters stand still.
 
@@ -168,7 +169,7 @@ def guard(
     return Guard(inner_of(tx=tx), nonfinite, spike, max_consecutive, then, decay, warmup, axis_or_none(axis_name))
 
 
-def apply_if_finite(inner: Any, max_consecutive_errors: int) -> Guard:
+def apply_if_finite(inner: Transformation, max_consecutive_errors: int) -> Guard:
     """Skip steps whose gradients are not finite, and accept them after so many in a row: as optax's.
 
     `guard(inner, max_consecutive=max_consecutive_errors, then="accept")`; guard offers better ways out.

@@ -12,34 +12,36 @@ from gradxform.core import check
 from gradxform.core.arithmetic import cast, compute_dtype, real_dtype
 from gradxform.core.chain import Chain, stages_of
 from gradxform.core.devices import varying_axes
+from gradxform.core.hyper import Hyper
 from gradxform.core.norms import barrier, barrier_each, norm_of
 from gradxform.core.rows import Rows, is_row_leaf
 from gradxform.core.transform import GradientTransformation
 from gradxform.core.tree import is_inexact, open_tree
+from gradxform.core.types import Array, AxisName, Gradient, OptState, Params, Taken, Transformation, Tree, Updates
 
 
-def inner_of(**named: Any) -> GradientTransformation:
+def inner_of(**named: Transformation) -> GradientTransformation:
     """The transformation to wrap; another library's pair as a chain of one stage."""
     ((what, tx),) = named.items()
     return tx if isinstance(tx, GradientTransformation) else Chain(stages_of(tx, what))
 
 
-def number(least: Callable[..., None], **named: Any) -> float:
+def number(least: Callable[..., None], **named: Hyper) -> float:
     """A plain number in its range: what a schedule or a tunable cannot stand for."""
     ((name, x),) = named.items()
-    found = check.given(least, **named)
-    if not isinstance(found, float):
+    coerced = check.given(least, **named)
+    if not isinstance(coerced, float):
         raise TypeError(f"{name} must be a number, got {x!r} of type {type(x).__name__}")
-    return found
+    return coerced
 
 
-def axis_or_none(axis_name: Any) -> Any:
+def axis_or_none(axis_name: AxisName | None) -> AxisName | None:
     if axis_name is not None:
         check.axis(axis_name=axis_name)
     return axis_name
 
 
-def tree_norm(tree: Any, axis_name: Any, what: str, by: Any = None) -> Any:
+def tree_norm(tree: Tree, axis_name: AxisName | None, what: str, by: Array | None = None) -> Array:
     """The norm over all floating leaves, times `by` if given: the same reduction that clipping makes."""
     leaves = [x if hasattr(x, "dtype") or x is None else jnp.asarray(x) for x in open_tree(tree)[1]]
     leaves = [x for x in leaves if _counts(x)]
@@ -51,14 +53,14 @@ def tree_norm(tree: Any, axis_name: Any, what: str, by: Any = None) -> Any:
     return norm_of([times(x, k) for k, x in pairs], axis_name)
 
 
-def _counts(x: Any) -> bool:
+def _counts(x: Gradient) -> bool:
     return x is not None and is_inexact(x) and x.size > 0
 
 
-def map_gradients(f: Callable[[Any], Any], grads: Any) -> Any:
+def map_gradients(f: Callable[[Array], Array], grads: Updates) -> Updates:
     """`f` of every floating gradient, of the values of sparse rows; None, float0 and integers as they are."""
 
-    def at(g: Any) -> Any:
+    def at(g: Gradient) -> Gradient:
         if isinstance(g, int | float | complex):
             g = jnp.asarray(g)
         if g is None or not hasattr(g, "dtype") or not is_inexact(g):
@@ -68,17 +70,19 @@ def map_gradients(f: Callable[[Any], Any], grads: Any) -> Any:
     return jax.tree.map(at, grads, is_leaf=is_row_leaf)
 
 
-def times(grads: Any, by: Any) -> Any:
+def times(grads: Updates, by: Array) -> Updates:
     """Gradients times a number, in float32 or wider."""
 
-    def multiply(g: Any) -> Any:
+    def multiply(g: Array) -> Array:
         g = cast(g, compute_dtype(g.dtype))
         return g * cast(by, real_dtype(g.dtype))
 
     return map_gradients(multiply, grads)
 
 
-def multiplied(inner: GradientTransformation, grads: Any, by: Any) -> tuple[GradientTransformation, Any, Any]:
+def multiplied(
+    inner: GradientTransformation, grads: Updates, by: Array
+) -> tuple[GradientTransformation, Updates, Array | None]:
     """`inner`, and gradients times `by` for it; or a chain that multiplies itself, the gradients, and `by`.
 
     What multiplies inside the chain is never written to memory.
@@ -89,8 +93,8 @@ def multiplied(inner: GradientTransformation, grads: Any, by: Any) -> tuple[Grad
 
 
 def update_if(
-    ok: Any, inner: GradientTransformation, updates: Any, state: Any, params: Any, extra: dict[str, Any]
-) -> tuple[Any, Any]:
+    ok: Array, inner: GradientTransformation, updates: Updates, state: OptState, params: Params, extra: dict[str, Any]
+) -> tuple[Updates, OptState]:
     """The inner update where `ok`; elsewhere zeros, and the state as it was.
 
     The decision travels with the step: old or new is chosen where each memory is made, between the halves of its rule,
@@ -101,6 +105,6 @@ def update_if(
     return map_gradients(lambda u: jnp.where(ok, u, -0.0), us), after
 
 
-def both(ok: Any, other: Any) -> Any:
+def both(ok: Taken, other: Array) -> Array:
     """Whether a step is taken that is held back by one decision or another; None where nobody asks."""
     return other if ok is None else ok & other

@@ -11,6 +11,7 @@ from gradxform.control.hold import axis_or_none, both, inner_of, multiplied, num
 from gradxform.core import check
 from gradxform.core.arithmetic import cast, compute_dtype, next_count
 from gradxform.core.transform import GradientTransformation
+from gradxform.core.types import Array, ArrayLike, AxisName, OptState, Params, Taken, Transformation, Updates
 from gradxform.core.value import Child
 from gradxform.core.walk import kept
 
@@ -21,10 +22,10 @@ LARGEST = 2.0**126
 class LossScaleState(NamedTuple):
     """The inner state, the scale, finite steps since it last changed, and the steps skipped so far."""
 
-    inner: Any
-    scale: Any
-    good: Any
-    skipped: Any
+    inner: OptState
+    scale: Array
+    good: Array
+    skipped: Array
 
 
 class LossScale(GradientTransformation):
@@ -33,7 +34,7 @@ class LossScale(GradientTransformation):
     factor: float = 1.0
     window: int = 1
     least: float = 0.0
-    axis_name: Any = None
+    axis_name: AxisName | None = None
     holds = True
     wraps = ("inner",)
 
@@ -45,28 +46,28 @@ class LossScale(GradientTransformation):
         return f"dynamic_loss_scale({self.inner!r}, {how}{across})"
 
     @property
-    def name(self) -> str:  # type: ignore[override]
+    def name(self) -> str:
         return "loss_scale"
 
-    def _init(self, params: Any) -> LossScaleState:
+    def _init(self, params: Params) -> LossScaleState:
         zero = jnp.zeros((), jnp.int32)
         scale = jnp.asarray(self.initial, jnp.float32)
         return LossScaleState(self.inner.init(params), scale, zero, jnp.zeros_like(zero))
 
     def _update(
-        self, updates: Any, state: LossScaleState, params: Any, extra: dict[str, Any], ok: Any = None
-    ) -> tuple[Any, LossScaleState]:
+        self, updates: Updates, state: LossScaleState, params: Params, extra: dict[str, Any], ok: Taken = None
+    ) -> tuple[Updates, LossScaleState]:
         tx, grads, by = multiplied(self.inner, updates, 1.0 / state.scale)
         finite = jnp.isfinite(tree_norm(grads, self.axis_name, self.name, by))
         new, inner = update_if(both(ok, finite), tx, grads, state.inner, params, extra)
         scale, good = self.rescaled(finite, state.scale, state.good)
-        own = scale, good, jnp.where(finite, state.skipped, next_count(state.skipped))
-        return new, LossScaleState(inner, *kept(ok, own, tuple(state[1:])))
+        figures = scale, good, jnp.where(finite, state.skipped, next_count(state.skipped))
+        return new, LossScaleState(inner, *kept(ok, figures, tuple(state[1:])))
 
-    def _evaluate(self, state: LossScaleState, params: Any) -> Any:
+    def _evaluate(self, state: LossScaleState, params: Params) -> Params:
         return self.inner._evaluate(state.inner, params)
 
-    def rescaled(self, finite: Any, scale: Any, good: Any) -> tuple[Any, Any]:
+    def rescaled(self, finite: Array, scale: Array, good: Array) -> tuple[Array, Array]:
         """The scale and the count of finite steps since it last changed, after one more step."""
         if self.factor == 1.0:
             return scale, jnp.where(finite, next_count(good), 0)
@@ -78,7 +79,7 @@ class LossScale(GradientTransformation):
         return scale, jnp.where(finite & ~grows, good, 0)
 
 
-def static_loss_scale(tx: Any, scale: float, *, axis_name: Any = None) -> LossScale:
+def static_loss_scale(tx: Transformation, scale: float, *, axis_name: AxisName | None = None) -> LossScale:
     """Train on gradients of `scale·loss`: `u = tx(g / scale)`, and skip a step whose gradients overflow.
 
     As `dynamic_loss_scale`, with a scale that stays; `gx.unscale(scale)` divides alone and skips nothing.
@@ -91,13 +92,13 @@ def static_loss_scale(tx: Any, scale: float, *, axis_name: Any = None) -> LossSc
 
 
 def dynamic_loss_scale(
-    tx: Any,
+    tx: Transformation,
     init: float = 2.0**15,
     factor: float = 2.0,
     window: int = 2000,
     min: float = 1.0,  # noqa: A002 - what it is called everywhere
     *,
-    axis_name: Any = None,
+    axis_name: AxisName | None = None,
 ) -> LossScale:
     """Train on gradients of `scale·loss`: `u = tx(g / scale)`, with the largest scale that does not overflow.
 
@@ -119,17 +120,17 @@ def dynamic_loss_scale(
     return LossScale(inner_of(tx=tx), init, factor, int(window), least, axis_or_none(axis_name))
 
 
-def scale_loss(state: Any, loss: Any) -> Any:
+def scale_loss(state: OptState, loss: ArrayLike) -> Array:
     """The loss to differentiate: `loss·scale`, in float32 or wider, with the scale found anywhere in the state.
 
     Raises: ValueError if the state holds no loss scale, or several.
     """
-    found = [x for x in jax.tree.leaves(state, is_leaf=_is_scaled) if _is_scaled(x)]
-    if len(found) != 1:
-        raise ValueError(f"the state must hold one loss scale, it holds {len(found)}; see dynamic_loss_scale")
+    scaled: list[LossScaleState] = [x for x in jax.tree.leaves(state, is_leaf=_is_scaled) if _is_scaled(x)]
+    if len(scaled) != 1:
+        raise ValueError(f"the state must hold one loss scale, it holds {len(scaled)}; see dynamic_loss_scale")
     loss = jnp.asarray(loss)
-    return cast(loss, compute_dtype(loss.dtype)) * found[0].scale
+    return cast(loss, compute_dtype(loss.dtype)) * scaled[0].scale
 
 
-def _is_scaled(x: Any) -> bool:
+def _is_scaled(x: object) -> bool:
     return isinstance(x, LossScaleState)

@@ -19,6 +19,7 @@ from gradxform.core.stage import Step
 from gradxform.core.state import State, unused
 from gradxform.core.transform import GradientTransformation
 from gradxform.core.tree import is_inexact, open_tree
+from gradxform.core.types import Array, AxisName, Number, OptState, Params, Taken, Transformation, Tree, Updates
 from gradxform.core.value import Child
 from gradxform.core.walk import kept
 
@@ -26,8 +27,8 @@ from gradxform.core.walk import kept
 class MeasureState(NamedTuple):
     """The inner state, and the figures of the last step by name."""
 
-    inner: Any
-    metrics: dict[str, Any]
+    inner: OptState
+    metrics: dict[str, Array]
 
 
 class Measure(GradientTransformation):
@@ -37,26 +38,26 @@ class Measure(GradientTransformation):
     param_norm: bool = False
     update_ratio: str | None = None
     clip_fraction: bool = False
-    axis_name: Any = None
+    axis_name: AxisName | None = None
     holds = True
     wraps = ("inner",)
 
     def __repr__(self) -> str:
-        given = {f.name: getattr(self, f.name) for f in fields(self) if f.name != "inner"}
-        return f"measure({', '.join([repr(self.inner), *(f'{name}={x!r}' for name, x in given.items() if x)])})"
+        values = {f.name: getattr(self, f.name) for f in fields(self) if f.name != "inner"}
+        return f"measure({', '.join([repr(self.inner), *(f'{name}={x!r}' for name, x in values.items() if x)])})"
 
     @property
-    def name(self) -> str:  # type: ignore[override]
+    def name(self) -> str:
         return "measure"
 
-    def _init(self, params: Any) -> MeasureState:
+    def _init(self, params: Params) -> MeasureState:
         here = self.with_fields(axis_name=None)
         figures = jax.eval_shape(lambda p: here._figures(p, p, p, jnp.zeros(())), _shapes(params))
         return MeasureState(self.inner.init(params), jax.tree.map(lambda x: jnp.zeros(x.shape, x.dtype), figures))
 
     def _update(
-        self, updates: Any, state: MeasureState, params: Any, extra: dict[str, Any], ok: Any = None
-    ) -> tuple[Any, MeasureState]:
+        self, updates: Updates, state: MeasureState, params: Params, extra: dict[str, Any], ok: Taken = None
+    ) -> tuple[Updates, MeasureState]:
         if params is None and (self.param_norm or self.update_ratio):
             raise ValueError("measure needs the parameters: call update(updates, state, params)")
         new, inner = self.inner.advance(updates, state.inner, params, extra, ok)
@@ -68,62 +69,62 @@ class Measure(GradientTransformation):
         metrics = {k: figures[k].astype(old.dtype) for k, old in state.metrics.items()}
         return new, MeasureState(inner, kept(ok, metrics, state.metrics))
 
-    def _evaluate(self, state: MeasureState, params: Any) -> Any:
+    def _evaluate(self, state: MeasureState, params: Params) -> Params:
         return self.inner._evaluate(state.inner, params)
 
-    def _figures(self, grads: Any, updates: Any, params: Any, clipped: Any) -> dict[str, Any]:
-        found: dict[str, Any] = {}
+    def _figures(self, grads: Updates, updates: Updates, params: Params, clipped: Array | None) -> dict[str, Any]:
+        figures: dict[str, Any] = {}
         if self.grad_norm:
-            found["grad_norm"] = self._norm(grads)
+            figures["grad_norm"] = self._norm(grads)
         if self.update_norm:
-            found["update_norm"] = self._norm(updates)
+            figures["update_norm"] = self._norm(updates)
         if self.param_norm:
-            found["param_norm"] = self._norm(params)
+            figures["param_norm"] = self._norm(params)
         if self.update_ratio == "global":
-            found["update_ratio"] = self._ratio(updates, params)
+            figures["update_ratio"] = self._ratio(updates, params)
         if self.update_ratio == "per_leaf":
             of = dict(zip(*open_tree(params)[:2], strict=True))
             for path, u in zip(*open_tree(updates)[:2], strict=True):
                 if of[path] is not None and is_inexact(of[path]):
-                    found[f"update_ratio/{path}"] = self._ratio(u, of[path])
+                    figures[f"update_ratio/{path}"] = self._ratio(u, of[path])
         if self.clip_fraction:
-            found["clip_fraction"] = clipped
-        return found
+            figures["clip_fraction"] = clipped
+        return figures
 
-    def _ratio(self, updates: Any, params: Any) -> Any:
+    def _ratio(self, updates: Updates, params: Params) -> Array:
         size = self._norm(params)
         return self._norm(updates) / jnp.where(size > 0, size, 1.0)
 
-    def _norm(self, tree: Any) -> Any:
+    def _norm(self, tree: Tree) -> Array:
         return tree_norm(tree, self.axis_name, self.name)
 
 
-def _clips_first(tx: Any) -> TreeRule | None:
+def _clips_first(tx: GradientTransformation) -> TreeRule | None:
     """The rule of the first stage, if that one clips the whole gradient by its norm."""
     first = tx.stages[0] if isinstance(tx, Chain) and tx.stages else None
     rule = None if first is None or getattr(first, "where", None) is not None else first.only_rule
     return rule if isinstance(rule, TreeRule) and rule.norm_bound is not None else None
 
 
-def _bound(tx: Any, state: State) -> Any:
+def _bound(tx: Transformation, state: State) -> Number:
     """The norm above which the first stage clips, at this step."""
     name, stage, step = next(tx.each(Step(state.count, None, state.tree, state.hyper, {}, None)))
     return replace_hyper(stage.only_rule, stage.now(name, step)).norm_bound
 
 
-def _shapes(params: Any) -> Any:
+def _shapes(params: Params) -> Params:
     return jax.tree.map(lambda x: jax.ShapeDtypeStruct(np.shape(x), jnp.result_type(x)), params)
 
 
 def measure(
-    tx: Any,
+    tx: Transformation,
     *,
     grad_norm: bool = False,
     update_norm: bool = False,
     param_norm: bool = False,
     update_ratio: str | None = None,
     clip_fraction: bool = False,
-    axis_name: Any = None,
+    axis_name: AxisName | None = None,
 ) -> Measure:
     """Keep figures of each step in the state; `metrics(state)` reads them.
 
@@ -147,7 +148,7 @@ def measure(
     return Measure(inner, grad_norm, update_norm, param_norm, update_ratio, clip_fraction, axis_name)
 
 
-def metrics(state: Any) -> dict[str, Any]:
+def metrics(state: OptState) -> dict[str, Array]:
     """The figures of the last step, flat by name, from any state that `measure` made, wrapped or not.
 
     Outermost first; where several hold a figure of one name, the second is `grad_norm_2`, and so on.
@@ -156,13 +157,13 @@ def metrics(state: Any) -> dict[str, Any]:
     measured = [*_measured(state)]
     if not measured:
         raise ValueError("the state holds no metrics; wrap the transformation in measure(...)")
-    found: dict[str, Any] = {}
-    for held in measured:
-        found |= {unused(name, found): x for name, x in held.metrics.items()}
-    return found
+    figures: dict[str, Array] = {}
+    for inner in measured:
+        figures |= {unused(name, figures): x for name, x in inner.metrics.items()}
+    return figures
 
 
-def _measured(state: Any) -> Iterator[MeasureState]:
+def _measured(state: OptState) -> Iterator[MeasureState]:
     for x in jax.tree.leaves(state, is_leaf=lambda x: isinstance(x, MeasureState)):
         if isinstance(x, MeasureState):
             yield x

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import Any, NamedTuple
 
 import jax
@@ -14,16 +15,17 @@ from gradxform.core.rows import Rows, is_row_leaf
 from gradxform.core.state import renewed
 from gradxform.core.transform import GradientTransformation, apply_updates
 from gradxform.core.tree import is_trained, open_together, parameter
+from gradxform.core.types import Array, AxisName, Gradient, OptState, Param, Params, Transformation, Tree, Updates
 from gradxform.core.value import Child
 
 
 class SamState(NamedTuple):
     """Steps since the last outer one, both states, and the parameters of the last outer step (empty in opaque mode)."""
 
-    steps_since_sync: Any
-    inner: Any
-    adversary: Any
-    cache: Any
+    steps_since_sync: Array
+    inner: OptState
+    adversary: OptState
+    cache: Params
 
 
 class Sam(GradientTransformation):
@@ -32,18 +34,20 @@ class Sam(GradientTransformation):
     sync_period: int = 2
     reset_state: bool = True
     opaque_mode: bool = False
-    batch_axis_name: Any = None
+    batch_axis_name: AxisName | None = None
     adaptive: bool = False
     wraps = ("inner", "adversary")
     renews = True
     name = "sam"
     needs_params = True
 
-    def _init(self, params: Any) -> SamState:
+    def _init(self, params: Params) -> SamState:
         cache = () if self.opaque_mode else jax.tree.map(_kept, params)
         return SamState(jnp.zeros((), jnp.int32), self.inner.init(params), self.adversary.init(params), cache)
 
-    def _update(self, updates: Any, state: SamState, params: Any, extra: dict[str, Any]) -> tuple[Any, SamState]:
+    def _update(
+        self, updates: Updates, state: SamState, params: Params, extra: dict[str, Any]
+    ) -> tuple[Updates, SamState]:
         if params is None:
             raise ValueError("sam needs the parameters: call update(updates, state, params)")
         open_together(updates, params, params)
@@ -55,7 +59,9 @@ class Sam(GradientTransformation):
             raise ValueError("sam in opaque mode needs 'grad_fn': call update(updates, state, params, grad_fn=...)")
         return self._loop(updates, state, params, extra, grad_fn)
 
-    def _step(self, updates: Any, state: SamState, params: Any, extra: dict[str, Any]) -> tuple[Any, SamState]:
+    def _step(
+        self, updates: Updates, state: SamState, params: Params, extra: dict[str, Any]
+    ) -> tuple[Updates, SamState]:
         """One call, one step: a step uphill, or after sync_period - 1 of them the outer step from where they began."""
         first, last = state.steps_since_sync == 0, state.steps_since_sync == self.sync_period - 1
         cache = _pick(first, jax.tree.map(_kept, params), state.cache)
@@ -64,13 +70,13 @@ class Sam(GradientTransformation):
         out, inner = self.inner.update(updates, state.inner, begun, **extra)
         out = _map(_from, out, params, begun)
         start = renewed(self.adversary.init(params), state.adversary) if self.reset_state else state.adversary
-        held = _pick(last, inner, state.inner), _pick(last, start, adversary)
+        states = _pick(last, inner, state.inner), _pick(last, start, adversary)
         steps = (state.steps_since_sync + 1) % self.sync_period
-        return _map(lambda a, b: jnp.where(last, a, b), out, up), SamState(steps, *held, cache)
+        return _map(lambda a, b: jnp.where(last, a, b), out, up), SamState(steps, *states, cache)
 
     def _loop(
-        self, updates: Any, state: SamState, params: Any, extra: dict[str, Any], grad_fn: Any
-    ) -> tuple[Any, SamState]:
+        self, updates: Updates, state: SamState, params: Params, extra: dict[str, Any], grad_fn: Callable[..., Updates]
+    ) -> tuple[Updates, SamState]:
         """The steps uphill inside one call, with gradients from grad_fn; then the outer step."""
         at, grads, adversary = params, updates, state.adversary
         for i in range(self.sync_period - 1):
@@ -84,17 +90,17 @@ class Sam(GradientTransformation):
         out, inner = self.inner.update(grads, state.inner, params, **extra)
         return out, SamState(state.steps_since_sync, inner, start, ())
 
-    def _uphill(self, grads: Any, state: Any, params: Any) -> tuple[Any, Any]:
+    def _uphill(self, grads: Updates, state: OptState, params: Params) -> tuple[Updates, OptState]:
         """The adversary's step, turned uphill; in units of |p| where it is adaptive."""
         grads = _map(self._in_units, grads, params)
         down, state = self.adversary.update(grads, state, params)
         return _map(lambda u, p: -self._in_units(u, p), down, params), state
 
-    def _in_units(self, x: Any, p: Any) -> Any:
+    def _in_units(self, x: Gradient, p: Param) -> Gradient:
         x = x.dense() if isinstance(x, Rows) else x
         return x * jnp.abs(p).astype(compute_dtype(p.dtype)) if self.adaptive and is_trained(p) else x
 
-    def _evaluate(self, state: SamState, params: Any) -> Any:
+    def _evaluate(self, state: SamState, params: Params) -> Params:
         """Between outer steps the parameters are an adversary's; the ones to evaluate with wait in the cache."""
         if not self.opaque_mode:
             params = jax.tree.map(
@@ -103,40 +109,40 @@ class Sam(GradientTransformation):
         return self.inner._evaluate(state.inner, params)
 
 
-def _kept(p: Any) -> Any:
+def _kept(p: Param) -> Param:
     """A copy of a parameter; None for one that never moves."""
     if not is_trained(p := parameter("", p)):
         return None
     return p if isinstance(p, jax.ShapeDtypeStruct) else jnp.array(p, dtype=p.dtype, copy=True)
 
 
-def _from(u: Any, p: Any, c: Any) -> Any:
+def _from(u: Gradient, p: Param, c: Param) -> Gradient:
     """The update from p that lands where `c + u` does."""
     u = u.dense() if isinstance(u, Rows) else u
     wide = compute_dtype(u.dtype)
     return (c.astype(wide) - p.astype(wide)) + u.astype(wide)
 
 
-def _pick(condition: Any, yes: Any, no: Any) -> Any:
+def _pick(condition: Array, yes: Tree, no: Tree) -> Tree:
     return jax.tree.map(lambda y, n: jnp.where(condition, y, n), yes, no)
 
 
-def _map(f: Any, updates: Any, *rest: Any) -> Any:
+def _map(f: Callable[..., Gradient], updates: Updates, *rest: Tree) -> Updates:
     """Leaf by leaf, None where there is no update."""
 
-    def at(u: Any, *others: Any) -> Any:
+    def at(u: Gradient, *others: Any) -> Gradient:
         return None if u is None or getattr(u, "dtype", None) == jax.dtypes.float0 else f(u, *others)
 
     return jax.tree.map(at, updates, *rest, is_leaf=is_row_leaf)
 
 
 def sam(
-    optimizer: Any,
-    adv_optimizer: Any,
+    optimizer: Transformation,
+    adv_optimizer: Transformation,
     sync_period: int = 2,
     reset_state: bool = True,
     opaque_mode: bool = False,
-    batch_axis_name: Any = None,
+    batch_axis_name: AxisName | None = None,
     *,
     adaptive: bool = False,
 ) -> Sam:

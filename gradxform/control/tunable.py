@@ -11,15 +11,16 @@ import jax.numpy as jnp
 import numpy as np
 
 from gradxform.core.chain import Chain
-from gradxform.core.hyper import Tunable, coerce, hyper_fields, is_beta, rebuild, resolve
+from gradxform.core.hyper import Hyper, Tunable, coerce, hyper_fields, is_beta, rebuild, resolve
 from gradxform.core.rule import Rule
 from gradxform.core.stage import Step
 from gradxform.core.state import State, find_state, find_states, unused
 from gradxform.core.transform import refuse_stranger
+from gradxform.core.types import Array, Count, Number, OptState, Transformation, Tree
 from gradxform.core.value import Pair
 
 
-def tunable(value: Any) -> Any:
+def tunable(value: Hyper) -> Tunable:
     """Make a hyperparameter one that lives in the state: `adamw(tunable(1e-3))`.
 
     value: a number or a schedule. The state gains one slot in `State.hyper` under the hyperparameter's name and no
@@ -30,7 +31,7 @@ def tunable(value: Any) -> Any:
     return Tunable(coerce("tunable", value))
 
 
-def hyperparams(tx: Any, state: Any) -> dict[str, Any]:
+def hyperparams(tx: Transformation, state: OptState) -> dict[str, Number]:
     """All numeric hyperparameters as the next update will use them: `{"adam/b1": 0.9, "learning_rate": ...}`.
 
     Names are `[group/]stage/field`, also of what stands inside a wrapper; the second of one name gets `_2`. Constants
@@ -39,34 +40,35 @@ def hyperparams(tx: Any, state: Any) -> dict[str, Any]:
     Raises: ValueError if the state holds none of ours.
     """
     refuse_stranger(tx)
-    found: dict[str, Any] = {}
+    values: dict[str, Number] = {}
     owner: dict[str, Any] = {}
     for step, key, name, rule, field in _fields(tx, state):
         name = unused(name, [n for n, hyper in owner.items() if hyper is not step.hyper])
         owner[name] = step.hyper
-        x, held = hyper_fields(rule)[field], step.hyper.get(key)
-        x = x.initial if isinstance(x, Tunable) and held is None else x
-        value = resolve(x, step.count, held, is_beta(rule, field))
-        found[name] = value.value if isinstance(value, Pair) else value
-    return found
+        x, in_slot = hyper_fields(rule)[field], step.hyper.get(key)
+        x = x.initial if isinstance(x, Tunable) and in_slot is None else x
+        value = resolve(x, step.count, in_slot, is_beta(rule, field))
+        values[name] = value.value if isinstance(value, Pair) else value
+    return values
 
 
-def hyperparams_at(tx: Any, count: Any) -> dict[str, Any]:
+def hyperparams_at(tx: Transformation, count: Count) -> dict[str, Number]:
     """`hyperparams` after so many updates, as the transformation is written: what is tunable has its initial value."""
     return hyperparams(tx, State(count, {}, {}, {}))
 
 
-def _fields(tx: Any, state: Any, prefix: str = "") -> Iterator[tuple[Step, str, str, Rule, str]]:
+def _fields(tx: Transformation, state: OptState, prefix: str = "") -> Iterator[tuple[Step, str, str, Rule, str]]:
     """Each hyperparameter of each rule, wrappers' rules included: step to read it at, key, name, rule and field."""
     if not isinstance(tx, Chain):
         if hasattr(tx, "inner"):
             yield from _fields(tx.inner, getattr(state, "inner", state), prefix)
         return
-    held = find_state(state)
-    for name, stage, step in tx.each(Step(held.count, None, held.tree, held.hyper, {}, None)):
+    at_hand = find_state(state)
+    for name, stage, step in tx.each(Step(at_hand.count, None, at_hand.tree, at_hand.hyper, {}, None)):
         if stage.wrapped is not None:
             at = step.prefix + name
-            yield from _fields(stage.wrapped, held.tree.get(at, held._replace(hyper={})), prefix + group_of(at))
+            inner = at_hand.tree.get(at, at_hand._replace(hyper={}))
+            yield from _fields(stage.wrapped, inner, prefix + group_of(at))
         elif stage.only_rule is not None:
             for field, key in stage.names(name, step).items():
                 yield step, key, prefix + key, stage.only_rule, field
@@ -77,7 +79,7 @@ def group_of(key: str) -> str:
     return key[: key.rfind("/") + 1]
 
 
-def with_hyperparams(state: Any, *, tx: Any = None, **values: Any) -> Any:
+def with_hyperparams(state: OptState, *, tx: Transformation | None = None, **values: Number | None) -> OptState:
     """The state with tunable hyperparameters set: `with_hyperparams(state, learning_rate=3e-4)`; None clears one.
 
     Names as in `hyperparams`, or the bare field where it is unique; `**{"adam/b1": 0.95}` for names with a slash. A
@@ -86,8 +88,8 @@ def with_hyperparams(state: Any, *, tx: Any = None, **values: Any) -> Any:
     Raises: ValueError for an unknown or ambiguous name (the names are listed), a value that is no scalar, or one out
     of range; TypeError for a value that is no number.
     """
-    known = [prefix + key for prefix, held in _all_states(state) for key in held.hyper]
-    new: dict[str, Any] = {}
+    known = [prefix + key for prefix, inner in _all_states(state) for key in inner.hyper]
+    new: dict[str, Number] = {}
     for name, value in values.items():
         new[_full_name(name, known)] = _number(name, value)
     if tx is not None:
@@ -97,21 +99,21 @@ def with_hyperparams(state: Any, *, tx: Any = None, **values: Any) -> Any:
     return _replaced(state, "", new)
 
 
-def _replaced(state: Any, prefix: str, new: dict[str, Any]) -> Any:
+def _replaced(state: OptState, prefix: str, new: dict[str, Number]) -> OptState:
     def replace(node: Any) -> Any:
         if not isinstance(node, State):
             return node
-        hyper = {k: _set(held, new[prefix + k]) if prefix + k in new else held for k, held in node.hyper.items()}
+        hyper = {k: _set(x, new[prefix + k]) if prefix + k in new else x for k, x in node.hyper.items()}
         inner = {k: _replaced(x, prefix + group_of(k), new) for k, x in node.tree.items()}
         return node._replace(hyper=hyper, tree=inner)
 
     return jax.tree.map(replace, state, is_leaf=lambda x: isinstance(x, State))
 
 
-def _all_states(state: Any, prefix: str = "") -> Iterator[tuple[str, State]]:
-    for held in find_states(state):
-        yield prefix, held
-        for key, inner in held.tree.items():
+def _all_states(state: OptState, prefix: str = "") -> Iterator[tuple[str, State]]:
+    for outer in find_states(state):
+        yield prefix, outer
+        for key, inner in outer.tree.items():
             yield from _all_states(inner, prefix + group_of(key))
 
 
@@ -125,7 +127,7 @@ def _full_name(name: str, known: list[str]) -> str:
     raise ValueError(f"{name} is {what}")
 
 
-def _number(name: str, value: Any) -> Any:
+def _number(name: str, value: object) -> Number | None:
     if value is None:
         return None
     if isinstance(value, bool) or not isinstance(value, int | float | np.generic | np.ndarray | jax.Array):
@@ -139,32 +141,33 @@ def _number(name: str, value: Any) -> Any:
     return float(value)
 
 
-def _set(held: Any, value: Any) -> Any:
+def _set(old: Number, value: Number | None) -> Number:
     if value is None:
         value = math.nan
-    if isinstance(held, Pair):
-        return Pair(_like(held.value, value), _like(held.complement, 1 - value))
-    return _like(held, value)
+    if isinstance(old, Pair):
+        return Pair(_like(old.value, value), _like(old.complement, 1 - value))
+    return _like(old, value)
 
 
-def _like(held: Any, value: Any) -> Any:
-    """The value as an array of the held one's dtype and shape, on its devices if it is bound to any.
+def _like(old: Tree, value: Number) -> Tree:
+    """The value as an array of the old one's dtype and shape, on its devices if it is bound to any.
 
-    Where the held one is a variable (flax's nnx), in such a variable.
+    Where the old one is a variable (flax's nnx), in such a variable.
     """
 
-    def like(held: Any) -> Any:
-        new = jnp.broadcast_to(jnp.asarray(value, held.dtype), held.shape)
-        if isinstance(held, jax.core.Tracer | np.ndarray | np.generic) or isinstance(new, jax.core.Tracer):
+    def like(old: Array) -> Array:
+        new = jnp.broadcast_to(jnp.asarray(value, old.dtype), old.shape)
+        if isinstance(old, jax.core.Tracer | np.ndarray | np.generic) or isinstance(new, jax.core.Tracer):
             return new
-        if not held.committed:
+        if not old.committed:
             return new
-        return jax.device_put(new, held.sharding)
+        placed: Array = jax.device_put(new, old.sharding)
+        return placed
 
-    return jax.tree.map(like, held)
+    return jax.tree.map(like, old)
 
 
-def _check_ranges(tx: Any, new: dict[str, Any]) -> None:
+def _check_ranges(tx: Transformation, new: dict[str, Number]) -> None:
     for _, _, key, rule, field in _fields(tx, State(0, {}, {}, {})):
         if isinstance(new.get(key), float):
             try:

@@ -11,25 +11,28 @@ from typing import Any
 
 import jax
 import jax.numpy as jnp
+import numpy as np
 
+from gradxform.core.hyper import Beta, Hyper
+from gradxform.core.types import Array, Dtype
 from gradxform.core.value import Pair
 
 
-def compute_dtype(dtype: Any) -> Any:
+def compute_dtype(dtype: Dtype) -> np.dtype[Any]:
     """float32 or wider: the dtype of statistics and updates for parameters of `dtype`."""
     return jnp.promote_types(dtype, jnp.float32)
 
 
-def cast(x: Any, dtype: Any) -> Any:
+def cast(x: Array, dtype: Dtype) -> Array:
     """x in another dtype; without an operation where it has that one."""
     return x if x.dtype == dtype else x.astype(dtype)
 
 
-def real_dtype(dtype: Any) -> Any:
+def real_dtype(dtype: Dtype) -> np.dtype[Any]:
     return jnp.finfo(dtype).dtype
 
 
-def is_zero(x: Any) -> bool:
+def is_zero(x: Hyper) -> bool:
     """Whether a hyperparameter is the plain number 0, known before anything is traced."""
     return isinstance(x, float) and x == 0.0
 
@@ -44,7 +47,7 @@ _NUMBERS: contextvars.ContextVar[Mapping[int, float]] = contextvars.ContextVar(
 
 
 @contextlib.contextmanager
-def plain_numbers(arrays: Iterable[tuple[Any, float]]) -> Iterator[None]:
+def plain_numbers(arrays: Iterable[tuple[Array, float]]) -> Iterator[None]:
     """Inside the block these arrays are known to stand for plain numbers."""
     before = _NUMBERS.set({id(array): number for array, number in arrays})
     try:
@@ -53,17 +56,17 @@ def plain_numbers(arrays: Iterable[tuple[Any, float]]) -> Iterator[None]:
         _NUMBERS.reset(before)
 
 
-def quotient(x: Any, size: Any, eps: Any) -> Any:
+def quotient(x: Array | float, size: Array, eps: Hyper) -> Array:
     """x / size, where size >= eps; 0 where size is, which any eps allows but a plain number of at least TINY."""
     return _of_size(lambda size: x / size, size, eps)
 
 
-def inverse_root(size: Any, eps: Any) -> Any:
+def inverse_root(size: Array, eps: Hyper) -> Array:
     """1 / √size, where size >= eps; 0 where size is, as in `quotient`."""
     return _of_size(jax.lax.rsqrt, size, eps)
 
 
-def _of_size(f: Callable[[Any], Any], size: Any, eps: Any) -> Any:
+def _of_size(f: Callable[[Array], Array], size: Array, eps: Hyper) -> Array:
     number = eps if isinstance(eps, float) else _NUMBERS.get().get(id(eps), 0.0)
     if number >= TINY:
         return f(size)
@@ -71,22 +74,22 @@ def _of_size(f: Callable[[Any], Any], size: Any, eps: Any) -> Any:
     return jnp.where(nothing, 0, f(jnp.where(nothing, 1, size)))  # two selections: no derivative of f at 0 either
 
 
-def abs_sq(x: Any) -> Any:
+def abs_sq(x: Array) -> Array:
     """|x|², real for complex x."""
     return (x * x.conj()).real if jnp.iscomplexobj(x) else x * x
 
 
-def power(b: Any, t: Any) -> Any:
+def power(b: Beta, t: Array | float) -> Array:
     """b**t for a decay rate, with the logarithm in double where b is a plain number."""
     return jnp.exp(t * log(b))
 
 
-def debias(b: Any, t: Any) -> Any:
+def debias(b: Beta, t: Array | float) -> Array:
     """1 - b**t for a decay rate b, accurate in float32 for b near 1."""
     return -jnp.expm1(t * log(b))
 
 
-def log(b: Any) -> Any:
+def log(b: Beta) -> Array | float:
     """The logarithm of a decay rate: in double where b is a plain number, accurate near 1 where it is a pair."""
     if isinstance(b, float):
         return math.log(b) if b > 0 else -math.inf
@@ -95,18 +98,18 @@ def log(b: Any) -> Any:
     return jnp.where(b.value < 0.5, jnp.log(b.value), jnp.log1p(-b.complement))
 
 
-def next_count(count: Any) -> Any:
+def next_count(count: Array) -> Array:
     """count + 1, staying at the largest integer instead of wrapping round."""
     return count + (count < jnp.iinfo(count.dtype).max).astype(count.dtype)
 
 
-def rounded(x: Any, dtype: Any) -> Any:
+def rounded(x: Array, dtype: Dtype) -> Array:
     """x as it will be once stored in `dtype`, kept in its own dtype (a pair of casts may be compiled away)."""
-    info, own = jnp.finfo(dtype), jnp.finfo(x.dtype)
-    if info.nmant >= own.nmant:
+    info, wide = jnp.finfo(dtype), jnp.finfo(x.dtype)
+    if info.nmant >= wide.nmant:
         return x
     near = jax.lax.reduce_precision(x, info.nexp, info.nmant)
-    if info.nexp >= own.nexp:
+    if info.nexp >= wide.nexp:
         return near
     # reduce_precision makes 0 of what float16 holds as subnormal numbers.
     grid = float(info.smallest_subnormal)

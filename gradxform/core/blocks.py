@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import math
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 import jax.numpy as jnp
+
+from gradxform.core.types import Array
 
 BLOCK = 128
 
@@ -13,8 +15,8 @@ BLOCK = 128
 class Blocks(NamedTuple):
     """An encoded statistic: `codes` shaped like it, `scales` with the last axis in blocks."""
 
-    codes: Any
-    scales: Any
+    codes: Array
+    scales: Array
 
 
 def blocks_of(n: int) -> int:
@@ -30,7 +32,7 @@ def blocks_of(n: int) -> int:
     return -(-n // BLOCK)
 
 
-def in_blocks(x: Any) -> Any:
+def in_blocks(x: Array) -> Array:
     """The last axis as blocks, zeros behind the last."""
     n = x.shape[-1]
     count = blocks_of(n)
@@ -40,13 +42,13 @@ def in_blocks(x: Any) -> Any:
     return x.reshape(*x.shape[:-1], count, size)
 
 
-def block_max(x: Any) -> Any:
+def block_max(x: Array) -> Array:
     """The largest size in each block, in two reductions: |x| between would be written to memory on CPU."""
     x = in_blocks(jnp.abs(x) if jnp.iscomplexobj(x) else x)
     return jnp.maximum(jnp.max(x, -1), -jnp.min(x, -1))
 
 
-def spread(scales: Any, shape: tuple[int, ...]) -> Any:
+def spread(scales: Array, shape: tuple[int, ...]) -> Array:
     """Each scale over its block."""
     size = math.ceil(shape[-1] / scales.shape[-1])
     wide = jnp.broadcast_to(scales[..., None], (*scales.shape, size))

@@ -13,10 +13,23 @@ from gradxform.core.hyper import Hyper, Slots, hyper_fields
 from gradxform.core.lift import Lifted
 from gradxform.core.opaque import Foreign, Opaque
 from gradxform.core.rule import Factor, Rule
-from gradxform.core.stage import Plan, Stage, Step, Where
+from gradxform.core.stage import Chooses, Plan, Stage, Step
 from gradxform.core.state import State, unused
 from gradxform.core.transform import GradientTransformation
 from gradxform.core.tree import Leaf, memory_structure, open_memories, open_together, open_tree, parameter
+from gradxform.core.types import (
+    Array,
+    Number,
+    OptState,
+    Param,
+    Params,
+    Path,
+    Scalars,
+    Shaped,
+    Taken,
+    Transformation,
+    Updates,
+)
 from gradxform.core.value import Child
 from gradxform.core.walk import kept, run_pending
 
@@ -24,15 +37,15 @@ from gradxform.core.walk import kept, run_pending
 class Labels(Protocol):
     """Which group each leaf is in; `None` for none."""
 
-    def labels(self, leaves: Sequence[Leaf], tree: Any) -> list[str | None]: ...
-    def label(self, path: str, leaf: Any) -> str | None: ...
+    def labels(self, leaves: Sequence[Leaf], tree: Params) -> list[str | None]: ...
+    def label(self, path: Path, leaf: Shaped) -> str | None: ...
     def shown(self, branches: dict[str, Chain]) -> str: ...
 
 
 class Chain(GradientTransformation):
     """Stages in order. Neighbouring rules walk each leaf together; the state is one `State` whatever the stages."""
 
-    stages: Child[tuple[Any, ...]] = ()
+    stages: Child[tuple[Stage, ...]] = ()
     holds = True
 
     def __post_init__(self) -> None:
@@ -51,7 +64,7 @@ class Chain(GradientTransformation):
         shown = ", ".join(map(repr, self.stages))
         return shown if len(self.stages) == 1 else f"chain({shown})"
 
-    def _init(self, params: Any) -> State:
+    def _init(self, params: Params) -> State:
         paths, ps, _ = open_tree(params)
         leaves = [Leaf(path, None, parameter(path, p), {}) for path, p in zip(paths, ps, strict=True)]
         step = self.planned(leaves, Step(jnp.zeros((), jnp.int32), None, {}, {}, {}, params))
@@ -60,8 +73,8 @@ class Chain(GradientTransformation):
         return State(step.count, memories, step.tree, step.hyper)
 
     def _update(
-        self, updates: Any, state: State, params: Any, extra: dict[str, Any], ok: Any = None
-    ) -> tuple[Any, State]:
+        self, updates: Updates, state: State, params: Params, extra: dict[str, Any], ok: Taken = None
+    ) -> tuple[Updates, State]:
         _refuse_foreign(state)
         opened = open_together(updates, params, state.leaves, self.per_example)
         count = next_count(state.count)
@@ -71,7 +84,7 @@ class Chain(GradientTransformation):
         count = kept(ok, count, state.count)
         return opened.close_updates(), State(count, opened.close_memories(), step.tree, state.hyper)
 
-    def _evaluate(self, state: State, params: Any) -> Any:
+    def _evaluate(self, state: State, params: Params) -> Params:
         _refuse_foreign(state)
         opened = open_memories(state.leaves, params)
         step = Step(state.count, state.count, state.tree, state.hyper, {}, params)
@@ -99,7 +112,7 @@ class Chain(GradientTransformation):
             for leaf in leaves if paths else ():
                 leaf.frozen |= leaf.path in paths
 
-    def through(self, path: str, leaf: Any, taken: Sequence[str] = ()) -> Iterator[tuple[str, Any]]:
+    def through(self, path: Path, leaf: Shaped, taken: Sequence[str] = ()) -> Iterator[tuple[str, Any]]:
         """The stages that one leaf goes through, in order: its name, and the rule there (a wrapper: the stage)."""
         named = self.named(taken)
         if not any(stage.holds(path, leaf) for _, stage in named):
@@ -140,7 +153,7 @@ class Chain(GradientTransformation):
         return named
 
     @property
-    def rate(self) -> Any:
+    def rate(self) -> Hyper:
         """The learning rate as it was written, None in a chain without one."""
         rules = [stage.only_rule for stage in self.stages if stage.facts.station == Station.STEP and stage.only_rule]
         rates = [x for rule in rules if (x := hyper_fields(rule).get("learning_rate")) is not None]
@@ -156,7 +169,7 @@ class Chain(GradientTransformation):
             if not parts:
                 yield name, stage, step
 
-    def scaled(self, by: Any) -> Chain:
+    def scaled(self, by: Number) -> Chain:
         """The same chain, with the same state, for gradients that are to be multiplied by an array first."""
         return Chain((Lifted(Times(by), label="(times)"), *self.stages))
 
@@ -172,7 +185,7 @@ class Times(Factor):
     by: Hyper
     facts = Facts(station=Station.CLEANSE, keeps_zero=True)
 
-    def factor(self, g: Any, p: Any, k: Any) -> Any:
+    def factor(self, g: Array, p: Param, k: Scalars) -> Number:
         return self.by
 
 
@@ -214,7 +227,7 @@ class Split(Stage):
         step.plan.groups[step.prefix + name] = {leaf.path: at for leaf, at in zip(leaves, labels, strict=True)}
         self._walk("plan", name, leaves, step)
 
-    def through(self, name: str, path: str, leaf: Any) -> Iterator[tuple[str, Any]]:
+    def through(self, name: str, path: Path, leaf: Shaped) -> Iterator[tuple[str, Any]]:
         group = self.groups.label(path, leaf)
         if group is not None:
             for key, rule in self.branches[group].through(path, leaf, self.taken):
@@ -237,19 +250,19 @@ class Split(Stage):
             getattr(branch, what)(members, step._replace(prefix=f"{step.prefix}{group}/"), self.taken)
 
 
-def _refuse_foreign(state: Any) -> None:
+def _refuse_foreign(state: OptState) -> None:
     if not isinstance(state, State):
         raise TypeError(f"state must be what init returns, a State, got {type(state).__name__}")
 
 
-def lift(rule: Rule, where: Where | None = None) -> Chain:
+def lift(rule: Rule, where: Chooses | None = None) -> Chain:
     """Make a rule a transformation of trees, for the leaves that a selector chooses (all without one)."""
     if not isinstance(rule, Rule):
         raise TypeError(f"lift takes a Rule, got {rule!r} of type {type(rule).__name__}")
     return Chain((Lifted(rule, where),))
 
 
-def chain(*transforms: Any) -> Chain:
+def chain(*transforms: Transformation) -> Chain:
     """Run transformations one after another: `u = tₙ(... t₂(t₁(g)))`.
 
     Neighbouring stages become one walk over the leaves; chains inside chains flatten; `chain()` is the identity.
@@ -261,7 +274,7 @@ def chain(*transforms: Any) -> Chain:
     )
 
 
-def named_chain(*transforms: tuple[str, Any]) -> Chain:
+def named_chain(*transforms: tuple[str, Transformation]) -> Chain:
     """`chain` of pairs `(name, transformation)`: the memory of each stands in the state under the name given.
 
     A transformation of several stages keeps its stages' names behind it: `name/stage`.
@@ -273,17 +286,17 @@ def named_chain(*transforms: tuple[str, Any]) -> Chain:
     names = [name for name, _ in transforms]
     if len(set(names)) < len(names):
         raise ValueError(f"named_chain needs different names, got {names}")
-    found = []
+    members: list[Stage] = []
     for name, tx in transforms:
         stages = stages_of(tx, f"{name!r} in named_chain")
         if len(stages) == 1:
-            found.append(stages[0].with_fields(label=name))
+            members.append(stages[0].with_fields(label=name))
         else:
-            found += [stage.with_fields(label=f"{name}/{inner}") for inner, stage in Chain(stages).named()]
-    return Chain(tuple(found))
+            members += [stage.with_fields(label=f"{name}/{inner}") for inner, stage in Chain(stages).named()]
+    return Chain(tuple(members))
 
 
-def stages_of(tx: Any, what: str) -> tuple[Any, ...]:
+def stages_of(tx: Transformation, what: str) -> tuple[Stage, ...]:
     """The stages of a chain; any other pair `(init, update)` is one stage of its own."""
     if isinstance(tx, Chain):
         return tx.stages
@@ -294,7 +307,7 @@ def stages_of(tx: Any, what: str) -> tuple[Any, ...]:
     return (Opaque(Foreign(tuple(tx))),)
 
 
-def map_rules(tx: Any, f: Callable[[Rule], Rule], what: str) -> Any:
+def map_rules(tx: Transformation, f: Callable[[Rule], Rule], what: str) -> Chain:
     """The same transformation with every rule exchanged: how strategies are made.
 
     Raises: TypeError naming `what` where the transformation is not made of rules.

@@ -12,41 +12,42 @@ from typing import Any
 
 import jax.numpy as jnp
 
-from gradxform.core.hyper import Table, Tunable, coerce
+from gradxform.core.hyper import Hyper, Table, Tunable, coerce
+from gradxform.core.types import Dtype
 
 
-def fraction(**named: Any) -> None:
+def fraction(**named: Hyper) -> None:
     """In [0, 1): a decay rate."""
     _all(named, lambda x: 0.0 <= x < 1.0, "in [0, 1)")
 
 
-def unit(**named: Any) -> None:
+def unit(**named: Hyper) -> None:
     """In [0, 1]."""
     _all(named, lambda x: 0.0 <= x <= 1.0, "in [0, 1]")
 
 
-def percentage(**named: Any) -> None:
+def percentage(**named: Hyper) -> None:
     """In [0, 100]."""
     _all(named, lambda x: 0.0 <= x <= 100.0, "in [0, 100]")
 
 
-def positive(**named: Any) -> None:
+def positive(**named: Hyper) -> None:
     _all(named, lambda x: 0.0 < x < math.inf, "positive and finite")
 
 
-def nonnegative(**named: Any) -> None:
+def nonnegative(**named: Hyper) -> None:
     _all(named, lambda x: 0.0 <= x < math.inf, "at least 0 and finite")
 
 
-def at_least(least: float, **named: Any) -> None:
+def at_least(least: float, **named: Hyper) -> None:
     _all(named, lambda x: least <= x < math.inf, f"at least {least:g} and finite")
 
 
-def finite(**named: Any) -> None:
+def finite(**named: Hyper) -> None:
     _all(named, math.isfinite, "finite")
 
 
-def ordered(**named: Any) -> None:
+def ordered(**named: Hyper) -> None:
     """Two bounds, none of them NaN, the first at most the second at every step."""
     (low, lowers), (high, uppers) = ((name, _numbers(x)) for name, x in named.items())
     _all(named, lambda x: not math.isnan(x), "a number")
@@ -76,7 +77,7 @@ def choice(*options: Any, **named: Any) -> None:
             raise ValueError(f"{name} must be one of {', '.join(map(repr, options))}, got {x!r}")
 
 
-def floating(**named: Any) -> None:
+def floating(**named: Dtype | None) -> None:
     """A dtype of floating-point or complex numbers, or None."""
     for name, x in named.items():
         if x is None:
@@ -104,7 +105,7 @@ def axis(**named: Any) -> None:
             raise TypeError(f"{name} must be the name of an axis or a tuple of names, got {x!r}")
 
 
-def given(check: Callable[..., None], **named: Any) -> Any:
+def given(check: Callable[..., None], **named: Hyper) -> Hyper:
     """One hyperparameter in its stored form, checked under the name that its caller knows it by."""
     ((name, x),) = named.items()
     x = coerce(name, x)
@@ -112,14 +113,14 @@ def given(check: Callable[..., None], **named: Any) -> Any:
     return x
 
 
-def _all(named: dict[str, Any], holds: Callable[[float], bool], words: str) -> None:
+def _all(named: dict[str, Hyper], holds: Callable[[float], bool], words: str) -> None:
     for name, x in named.items():
         for number in _numbers(x):
             if not holds(number):
                 raise ValueError(f"{name} must be {words}, got {number}")
 
 
-def _numbers(x: Any) -> tuple[float, ...]:
+def _numbers(x: Hyper) -> tuple[float, ...]:
     if isinstance(x, Tunable):
         return _numbers(x.initial)
     if isinstance(x, Table):

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from typing import Any, NamedTuple
+from collections.abc import Callable
+from typing import Any, NamedTuple, Protocol, TypeAlias
 
 import jax
 import jax.numpy as jnp
@@ -12,16 +13,48 @@ from gradxform.core.blocks import Blocks, block_max
 from gradxform.core.dither import folded, path_word
 from gradxform.core.facts import Facts, Reach
 from gradxform.core.lens import Lens
+from gradxform.core.rows import Rows
 from gradxform.core.rule import Halves, Keep, Rule, dense, scaled
-from gradxform.core.stage import Where
+from gradxform.core.stage import Chooses
+from gradxform.core.types import Array, Count, Dtype, Factors, Gradient, Memory, Param, Path, Scalars, Shaped
 from gradxform.core.value import Child
+
+Encoded: TypeAlias = Any
+"""An encoded statistic: an array in another dtype, or `Blocks`."""
 
 
 class Seeded(NamedTuple):
     """An encoded statistic, and the seed that its rounding draws from."""
 
-    stored: Any
-    seed: Any
+    stored: Encoded
+    seed: Array
+
+
+Draw = tuple[Array, Count]
+"""Seed and step, to round by chance."""
+
+
+class Codecs(Protocol):
+    """How statistics are kept: a codec for each name; the farthest reach of them, and the fewest axes they take."""
+
+    reach: Reach
+    least_ndim: int
+
+    def of(self, field: str) -> Codec: ...
+
+
+class Codec(Protocol):
+    """How one statistic is kept; see `Cast`."""
+
+    reach: Reach
+    least_ndim: int
+
+    def takes(self, x: Encoded) -> bool: ...
+    def made(self, x: Encoded) -> bool: ...
+    def encode(self, x: Array, bound: Array | None = None, draw: Draw | None = None) -> Encoded: ...
+    def decode(self, x: Encoded, wide: Dtype) -> Array: ...
+    def shape(self, x: Encoded) -> tuple[int, ...]: ...
+    def largest_in_blocks(self, x: Encoded, wide: Dtype) -> Array: ...
 
 
 class Cast:
@@ -30,7 +63,7 @@ class Cast:
     reach = Reach.ELEMENT
     least_ndim = 0
 
-    def __init__(self, dtype: Any) -> None:
+    def __init__(self, dtype: Dtype) -> None:
         self.dtype = jnp.dtype(dtype)
         if not jnp.issubdtype(self.dtype, jnp.inexact):
             raise TypeError(f"statistics are kept in a floating dtype, got {self.dtype}")
@@ -44,40 +77,40 @@ class Cast:
     def __repr__(self) -> str:
         return repr(self.dtype.name)
 
-    def of(self, field: str) -> Any:
+    def of(self, field: str) -> Codec:
         """The codec for a statistic of this name."""
         return self
 
-    def takes(self, x: Any) -> bool:
+    def takes(self, x: Array) -> bool:
         """Whether it is for such an array, encoded already or not."""
         return bool(jnp.issubdtype(x.dtype, jnp.inexact))
 
-    def made(self, x: Any) -> bool:
+    def made(self, x: Array) -> bool:
         """Whether an array of a state is what this codec makes."""
         return not isinstance(x, Blocks) and bool(x.dtype == self.dtype)
 
-    def encode(self, x: Any, bound: Any = None, draw: Any = None) -> Any:
+    def encode(self, x: Array, bound: Array | None = None, draw: Draw | None = None) -> Array:
         """bound: at least the largest size in each block. draw: seed and step, to round by chance."""
         if jnp.iscomplexobj(x) and not jnp.issubdtype(self.dtype, jnp.complexfloating):
             raise ValueError(f"a statistic of dtype {x.dtype} would lose its imaginary part in {self.dtype}")
         return x.astype(self.dtype)
 
-    def decode(self, x: Any, wide: Any) -> Any:
+    def decode(self, x: Array, wide: Dtype) -> Array:
         return x.astype(jnp.promote_types(self.dtype, wide))
 
-    def shape(self, x: Any) -> tuple[int, ...]:
+    def shape(self, x: Array) -> tuple[int, ...]:
         return tuple(x.shape)
 
-    def largest_in_blocks(self, x: Any, wide: Any) -> Any:
+    def largest_in_blocks(self, x: Array, wide: Dtype) -> Array:
         return block_max(self.decode(x, wide))
 
 
 class Stored(Lens):
     """A rule whose memory is encoded between steps, field by field; the rule itself never knows."""
 
-    codecs: tuple[tuple[str, Any], ...]
+    codecs: tuple[tuple[str, Codecs], ...]
     """(field, codec), or ("", codec) for every field."""
-    where: Where | None = None
+    where: Chooses | None = None
     min_size: int = 0
     seed: int | None = None
     path: Child[Any] = 0
@@ -103,10 +136,10 @@ class Stored(Lens):
         return facts.with_fields(reach=max(facts.reach, *reach))
 
     @property
-    def selectors(self) -> tuple[Where, ...]:
+    def selectors(self) -> tuple[Chooses, ...]:
         return self.rule.selectors if self.where is None else (self.where, *self.rule.selectors)
 
-    def for_leaf(self, path: str, p: Any) -> Rule:
+    def for_leaf(self, path: Path, p: Array) -> Rule:
         if self.where is not None and not self.where.matches(path, p):
             return self.with_fields(rule=self.rule.for_leaf(path, p), codecs=(), seed=None)
         inner = super().for_leaf(path, p)
@@ -114,13 +147,13 @@ class Stored(Lens):
             return inner.with_fields(exact=True, seed=None, path=0)
         return inner if self.seed is None else inner.with_fields(path=path_word(path))
 
-    def init(self, p: Any) -> Any:
+    def init(self, p: Array) -> Memory:
         s = self.rule.init(p)
         if s is None or self.exact:
             return s
         in_blocks = p.ndim and self.rule.facts.reach == Reach.ELEMENT and not self.before
         bounds = self.rule.init(block_max(p)) if in_blocks else s
-        new = {}
+        new: dict[str, Any] = {}
         for i, (field, codec) in enumerate(self._chosen(s)):
             x, bound = getattr(s, field), getattr(bounds, field)
             if isinstance(x, Blocks | Seeded) or x.size < self.min_size or x.ndim < codec.least_ndim:
@@ -130,20 +163,22 @@ class Stored(Lens):
                 new[field] = Seeded(new[field], folded(folded(self.seed, self.path), i))
         return s._replace(**new)
 
-    def scalars(self, t: Any, **extra: Any) -> Any:
+    def scalars(self, t: Count, **extra: Any) -> Scalars:
         return self.rule.scalars(t, **extra), None if self.before else t
 
-    def inner(self, s: Any, g: Any, k: Any) -> Any:
+    def inner(self, s: Memory, g: Shaped, k: Scalars) -> Scalars:
         return k[0]
 
-    def read(self, s: Any, g: Any) -> Any:
+    def read(self, s: Memory, g: Shaped) -> Memory:
         wide = real_dtype(g.dtype)
         return s._replace(**{f: c.decode(_stored(getattr(s, f)), wide) for f, c in self._encoded(s).items()})
 
-    def write(self, new: Any, s: Any, k: Any) -> Any:
+    def write(self, new: Memory, s: Memory, k: Scalars) -> Memory:
         return self._written(new, s, k[1])
 
-    def advance(self, g: Any, factors: list[Any], s: Any, p: Any, k: Any, keep: Keep) -> tuple[Any, Any]:
+    def advance(
+        self, g: Array | Rows, factors: Factors, s: Memory, p: Param, k: Scalars, keep: Keep
+    ) -> tuple[Gradient, Memory]:
         encoded = {} if s is None else self._encoded(s)
         if not encoded:
             return self.rule.advance(g, factors, s, p, k[0], keep)
@@ -163,12 +198,12 @@ class Stored(Lens):
         s = keep(_once(self._remembered(k), k[1], jax.lax.stop_gradient((g, factors)), s), s)
         return self.rule.emit(scaled(g, factors), self.read(s, g), p, k[0]), s
 
-    def _remembered(self, k: Any) -> Any:
+    def _remembered(self, k: Scalars) -> Callable[[Any, Memory], Memory]:
         """`(g, factors), memory -> new memory`, encoded, the bounds of blocks from memory and gradient where it may."""
         rule: Any = self.rule
 
-        def remembered(given: Any, s: Any) -> Any:
-            g, factors = given
+        def remembered(gradient: tuple[Array, Factors], s: Memory) -> Memory:
+            g, factors = gradient
             new = rule.remember(scaled(g, factors), self.read(s, g), None, k[0])
             if not rule.facts.monotone:
                 return self._written(new, s, k[1])
@@ -178,30 +213,30 @@ class Stored(Lens):
 
         return remembered
 
-    def _chosen(self, s: Any) -> list[tuple[str, Any]]:
+    def _chosen(self, s: Memory) -> list[tuple[str, Codec]]:
         """The fields that codecs are for, each with its codec."""
         named = dict(self.codecs)
         fields = [(f, named.get(f, named.get(""))) for f in s._fields]
-        found = [(f, codec.of(f)) for f, codec in fields if codec is not None]
-        return [(f, codec) for f, codec in found if codec.takes(_stored(getattr(s, f)))]
+        each = [(f, codec.of(f)) for f, codec in fields if codec is not None]
+        return [(f, codec) for f, codec in each if codec.takes(_stored(getattr(s, f)))]
 
-    def _encoded(self, s: Any) -> dict[str, Any]:
+    def _encoded(self, s: Memory) -> dict[str, Codec]:
         """The fields that are encoded in this state, each with its codec."""
         return {f: c for f, c in self._chosen(s) if c.made(_stored(getattr(s, f)))}
 
-    def _largest(self, s: Any, wide: Any) -> Any:
+    def _largest(self, s: Memory, wide: Dtype) -> Memory:
         """The memory with the largest size of each block in place of the block."""
         encoded = self._encoded(s)
 
-        def largest(f: str, x: Any) -> Any:
+        def largest(f: str, x: Array) -> Array:
             if f in encoded:
                 return encoded[f].largest_in_blocks(_stored(x), wide)
             return block_max(x) if x.ndim else x
 
         return s._replace(**{f: largest(f, x) for f, x in zip(s._fields, s, strict=True)})
 
-    def _written(self, new: Any, old: Any, t: Any, bounds: Any = None) -> Any:
-        written = {}
+    def _written(self, new: Memory, old: Memory, t: Count, bounds: Memory = None) -> Memory:
+        written: dict[str, Any] = {}
         for f, codec in self._encoded(old).items():
             before, bound = getattr(old, f), None if bounds is None else getattr(bounds, f)
             if isinstance(before, Seeded):
@@ -211,17 +246,17 @@ class Stored(Lens):
         return new._replace(**written)
 
 
-def stored_in(rule: Rule, **dtypes: Any) -> Rule:
+def stored_in(rule: Rule, **dtypes: Dtype | None) -> Rule:
     """The rule with some fields of its memory cast to other dtypes; unchanged where all are None."""
     codecs = tuple((field, Cast(dtype)) for field, dtype in dtypes.items() if dtype is not None)
     return Stored(rule, codecs, before=True) if codecs else rule
 
 
-def _stored(x: Any) -> Any:
+def _stored(x: Encoded | Seeded) -> Encoded:
     return x.stored if isinstance(x, Seeded) else x
 
 
-def _once(f: Any, t: Any, g: Any, s: Any) -> Any:
+def _once(f: Callable[[Any, Memory], Memory], t: Array, g: Any, s: Memory) -> Memory:
     """`f(g, s)`, in the place of s, and computed before anything that uses it.
 
     XLA would otherwise compute it a second time inside what reads it, from a copy of s, or keep it decoded. On CPU
@@ -229,14 +264,14 @@ def _once(f: Any, t: Any, g: Any, s: Any) -> Any:
     inside keeps what depends on g alone from being computed before it.
     """
 
-    def loop(t: Any, g: Any, s: Any) -> Any:
-        def body(carry: Any) -> Any:
+    def loop(t: Array, g: Any, s: Memory) -> Memory:
+        def body(carry: tuple[Any, Memory]) -> tuple[Any, Memory]:
             new = f(*jax.lax.optimization_barrier((g, carry[1])))
             return t, jax.tree.map(lambda n, o: n.astype(o.dtype), new, carry[1])
 
         return jax.lax.while_loop(lambda carry: carry[0] < 0, body, (-t, s))[1]
 
-    def barrier(t: Any, g: Any, s: Any) -> Any:
+    def barrier(t: Array, g: Any, s: Memory) -> Memory:
         new = jax.tree.map(lambda n, o: n.astype(o.dtype), f(g, s), s)
         return jax.lax.optimization_barrier(new)
 

@@ -7,7 +7,7 @@ import contextvars
 import dataclasses
 import math
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from typing import Annotated, Any, NamedTuple
+from typing import Annotated, Any, NamedTuple, TypeVar
 
 import jax
 import jax.numpy as jnp
@@ -15,6 +15,7 @@ import numpy as np
 
 from gradxform.core.schema import Field, schema
 from gradxform.core.state import State
+from gradxform.core.types import Count, Number, OptState
 from gradxform.core.value import Pair, Value
 
 Hyper = Annotated[Any, "hyper"]
@@ -27,10 +28,13 @@ Decay = Annotated[Any, "hyper", "data", "zero"]
 """A `Rate` that a rule leaves out where it is the plain number 0."""
 
 
+V = TypeVar("V", bound=Value)
+
+
 class Schedule(Value):
     """A hyperparameter as a function of the number of updates done: 0 at the first update, then 1, 2, ..."""
 
-    def __call__(self, count: Any) -> Any:
+    def __call__(self, count: Count) -> Number:
         raise NotImplementedError
 
 
@@ -42,7 +46,7 @@ class Table(Schedule):
     def __repr__(self) -> str:
         return repr([*self.values])
 
-    def __call__(self, count: Any) -> Any:
+    def __call__(self, count: Count) -> Number:
         last = len(self.values) - 1
         return jnp.asarray(self.values, dtype=float)[jnp.clip(count, 0, last)]
 
@@ -50,9 +54,9 @@ class Table(Schedule):
 class FromFunction(Schedule):
     """A user's own function `count -> value`; equal to another only if it is the same function."""
 
-    function: Callable[[Any], Any]
+    function: Callable[[Count], Number]
 
-    def __call__(self, count: Any) -> Any:
+    def __call__(self, count: Count) -> Number:
         return self.function(count)
 
     def __repr__(self) -> str:
@@ -77,11 +81,11 @@ class Given(Value):
         return "..."
 
 
-_NUMBERS: contextvars.ContextVar[Sequence[Any]] = contextvars.ContextVar("numbers")
+_NUMBERS: contextvars.ContextVar[Sequence[Number]] = contextvars.ContextVar("numbers")
 
 
 @contextlib.contextmanager
-def giving(numbers: Sequence[Any]) -> Iterator[None]:
+def giving(numbers: Sequence[Number]) -> Iterator[None]:
     """What every `Given` is inside the block."""
     before = _NUMBERS.set(numbers)
     try:
@@ -93,7 +97,7 @@ def giving(numbers: Sequence[Any]) -> Iterator[None]:
 class Slot(NamedTuple):
     """A hyperparameter that becomes a `Given`: its name, and the way to the state of its chain."""
 
-    x: Any
+    x: Hyper
     key: str
     beta: bool
     place: tuple[str, ...]
@@ -103,40 +107,41 @@ class Slot(NamedTuple):
         """Whether it depends on the state."""
         return not isinstance(self.x, float)
 
-    def state(self, state: Any) -> State | None:
+    def state(self, state: OptState) -> State | None:
         """The state of its chain; None where there is none."""
         for name in self.place:
             state = state.get(name) if isinstance(state, dict) else getattr(state, name, None)
         return state if isinstance(state, State) else None
 
-    def now(self, state: State) -> Any:
+    def now(self, state: State) -> Number:
         return resolve(self.x, state.count, state.hyper.get(self.key), self.beta)
 
 
 class Slots:
     """The numbers that are taken out of a transformation, in the order of their `Given`.
 
-    place: the way to the state of the part at hand; None where schedules and tunables cannot be read before the update.
+    order: each number with the index of its `Given`. place: the way to the state of the part at hand; None where
+    schedules and tunables cannot be read before the update.
     """
 
-    def __init__(self, found: dict[Slot, int], place: tuple[str, ...] | None = ()) -> None:
-        self.found, self.place = found, place
+    def __init__(self, order: dict[Slot, int], place: tuple[str, ...] | None = ()) -> None:
+        self.order, self.place = order, place
 
     def inside(self, *names: str) -> Slots:
         """The same for a part whose state stands under these names."""
-        return Slots(self.found, None if self.place is None else (*self.place, *names))
+        return Slots(self.order, None if self.place is None else (*self.place, *names))
 
-    def take(self, value: Any, names: Mapping[str, str]) -> Any:
+    def take(self, value: V, names: Mapping[str, str]) -> V:
         """The value with a `Given` for each number that may be data; names: field -> name of the hyperparameter."""
-        given: dict[str, Given] = {}
+        new: dict[str, Given] = {}
         for name, x in hyper_fields(value).items():
             if is_data(value, name, x) or (isinstance(x, Schedule | Tunable) and self.place is not None):
                 slot = Slot(x, names[name], is_beta(value, name), self.place or ())
-                given[name] = Given(self.found.setdefault(slot, len(self.found)))
-        return replace_hyper(value, given) if given else value
+                new[name] = Given(self.order.setdefault(slot, len(self.order)))
+        return replace_hyper(value, new) if new else value
 
 
-def coerce(name: str, x: Any) -> Any:
+def coerce(name: str, x: Hyper) -> Hyper:
     """Bring what a user may write as a hyperparameter into its one stored form.
 
     float, `Schedule`, `Tunable`, or (under a trace) the tracer itself.
@@ -179,20 +184,20 @@ def coerce_fields(value: Value) -> None:
         object.__setattr__(value, f.name, x)
 
 
-def hyper_fields(value: Value) -> dict[str, Any]:
+def hyper_fields(value: Value) -> dict[str, Hyper]:
     """Field -> stored hyperparameter, those of an inner rule included (a strategy keeps its rule's names)."""
-    found: dict[str, Any] = {}
+    fields: dict[str, Hyper] = {}
     for f in schema(type(value)):
         x = getattr(value, f.name)
         if f.kind in ("hyper", "beta"):
             if x is not None:
-                found[f.name] = x
+                fields[f.name] = x
         elif f.kind == "child" and isinstance(x, Value):
-            found.update(hyper_fields(x))
-    return found
+            fields.update(hyper_fields(x))
+    return fields
 
 
-def replace_hyper(value: Any, new: Mapping[str, Any]) -> Any:
+def replace_hyper(value: V, new: Mapping[str, Hyper]) -> V:
     """The value with the named hyperparameters exchanged, those of an inner rule included."""
     if not new:
         return value
@@ -208,14 +213,14 @@ def replace_hyper(value: Any, new: Mapping[str, Any]) -> Any:
 
 def rule_fields(value: Value) -> tuple[str, ...]:
     """All fields that a user wrote, those of an inner rule included."""
-    found: tuple[str, ...] = ()
+    names: tuple[str, ...] = ()
     for f in schema(type(value)):
         x = getattr(value, f.name)
-        found += rule_fields(x) if f.kind == "child" and isinstance(x, Value) else (f.name,)
-    return found
+        names += rule_fields(x) if f.kind == "child" and isinstance(x, Value) else (f.name,)
+    return names
 
 
-def rebuild(value: Any, new: Mapping[str, Any]) -> Any:
+def rebuild(value: V, new: Mapping[str, Any]) -> V:
     """The value made anew with the named fields exchanged, coerced and checked."""
     fields: dict[str, Any] = {}
     for f in schema(type(value)):
@@ -243,18 +248,18 @@ def is_beta(value: Value, name: str) -> bool:
     return f is not None and f.kind == "beta"
 
 
-def is_data(value: Value, name: str, x: Any) -> bool:
+def is_data(value: Value, name: str, x: Hyper) -> bool:
     """Whether a number gives the same result as data as it gives as a constant."""
     f = field_of(value, name) if isinstance(x, float) else None
     return f is not None and "data" in f.marks and (x != 0.0 or "zero" not in f.marks)
 
 
-def evaluate(x: Any, count: Any) -> Any:
+def evaluate(x: Hyper, count: Count) -> Number:
     """A hyperparameter at a step: numbers stay as they are, schedules become scalars."""
     return jnp.asarray(x(count), dtype=float) if isinstance(x, Schedule) else x
 
 
-def slot(x: Tunable, beta: bool) -> Any:
+def slot(x: Tunable, beta: bool) -> Number:
     """The state of a tunable: its number, or NaN while its schedule rules."""
     number = x.initial if not isinstance(x.initial, Schedule) else math.nan
     if beta:
@@ -263,8 +268,8 @@ def slot(x: Tunable, beta: bool) -> Any:
     return jnp.asarray(number, dtype=float)
 
 
-def resolve(x: Any, count: Any, held: Any, beta: bool) -> Any:
-    """A hyperparameter at a step, where `held` is its slot in the state if it is tunable."""
+def resolve(x: Hyper, count: Count, in_slot: Number, beta: bool) -> Number:
+    """A hyperparameter at a step, where `in_slot` stands in its slot in the state if it is tunable."""
     if isinstance(x, Given):
         return _NUMBERS.get()[x.index]
     if not isinstance(x, Tunable):
@@ -272,4 +277,4 @@ def resolve(x: Any, count: Any, held: Any, beta: bool) -> Any:
     base = evaluate(x.initial, count)
     if beta and not isinstance(base, Pair):
         base = Pair(base, 1 - base)
-    return jax.tree.map(lambda b, h: jnp.where(jnp.isnan(h), b, h), base, held)
+    return jax.tree.map(lambda b, h: jnp.where(jnp.isnan(h), b, h), base, in_slot)

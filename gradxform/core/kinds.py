@@ -4,9 +4,12 @@ from __future__ import annotations
 
 import dataclasses
 import difflib
-from typing import Any
+from typing import TYPE_CHECKING
 
 from gradxform.core.facts import Facts
+
+if TYPE_CHECKING:
+    from gradxform.core.rule import Rule
 
 KINDS = {
     "factor": "Factor",
@@ -37,7 +40,7 @@ PROTOCOL = (
 )
 
 
-def refuse_class(cls: Any) -> None:
+def refuse_class(cls: type[Rule]) -> None:
     """Raises: TypeError for a class that would not do what it says."""
     name = cls.__name__
     for base in cls.__bases__:
@@ -55,7 +58,7 @@ def refuse_class(cls: Any) -> None:
     _refuse_facts(cls)
 
 
-def _refuse_name(cls: Any, said: str) -> None:
+def _refuse_name(cls: type[Rule], said: str) -> None:
     name, inherited = cls.__name__, [base for base in cls.__mro__[1:] if said in vars(base)]
     for base in inherited:
         if getattr(vars(base)[said], "__final__", False):
@@ -76,8 +79,8 @@ def _refuse_name(cls: Any, said: str) -> None:
         raise TypeError(f"{name} has {said}, which nobody calls: is {near[0]} meant?")
 
 
-def _refuse_facts(cls: Any) -> None:
-    facts = cls.facts
+def _refuse_facts(cls: type[Rule]) -> None:
+    facts: object = cls.facts
     if isinstance(facts, property):
         return
     if not isinstance(facts, Facts):

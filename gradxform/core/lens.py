@@ -6,7 +6,9 @@ import abc
 from typing import Any, final
 
 from gradxform.core.facts import Facts
+from gradxform.core.rows import Rows
 from gradxform.core.rule import Keep, Rule, new_memory
+from gradxform.core.types import Array, Count, Factors, Gradient, Memory, Param, Path, Scalars, Shaped, Where
 from gradxform.core.value import Child
 
 
@@ -30,32 +32,34 @@ class Wrapper(Rule, abstract=True):
     def remembers(self) -> bool:
         return self.rule.remembers
 
-    def init(self, p: Any) -> Any:
+    def init(self, p: Array) -> Memory:
         return self.rule.init(p)
 
-    def scalars(self, t: Any, **extra: Any) -> Any:
+    def scalars(self, t: Count, **extra: Any) -> Scalars:
         return self.rule.scalars(t, **extra)
 
     @final
-    def update(self, g: Any, s: Any, p: Any, k: Any) -> tuple[Any, Any]:
+    def update(self, g: Array, s: Memory, p: Param, k: Scalars) -> tuple[Gradient, Memory]:
         return self.advance(g, [], s, p, k, new_memory)
 
     @final
-    def update_rows(self, g: Any, s: Any, p: Any, k: Any) -> tuple[Any, Any]:
+    def update_rows(self, g: Rows, s: Memory, p: Param, k: Scalars) -> tuple[Gradient, Memory]:
         return self.advance(g, [], s, p, k, new_memory)
 
-    def advance(self, g: Any, factors: list[Any], s: Any, p: Any, k: Any, keep: Keep) -> tuple[Any, Any]:
+    def advance(
+        self, g: Array | Rows, factors: Factors, s: Memory, p: Param, k: Scalars, keep: Keep
+    ) -> tuple[Gradient, Memory]:
         return self.rule.advance(g, factors, s, p, k, keep)
 
-    def evaluate(self, p: Any, s: Any, t: Any) -> Any:
+    def evaluate(self, p: Array, s: Memory, t: Count) -> Array:
         return self.rule.evaluate(p, s, t)
 
-    def for_leaf(self, path: str, p: Any) -> Rule:
+    def for_leaf(self, path: Path, p: Array) -> Rule:
         inner = self.rule.for_leaf(path, p)
         return self if inner is self.rule else self.with_fields(rule=inner)
 
     @property
-    def selectors(self) -> tuple[Any, ...]:
+    def selectors(self) -> tuple[Where, ...]:
         return self.rule.selectors
 
 
@@ -66,23 +70,25 @@ class Lens(Wrapper, abstract=True):
     """
 
     @abc.abstractmethod
-    def read(self, s: Any, g: Any) -> Any:
+    def read(self, s: Memory, g: Shaped) -> Memory:
         """The memory as the rule inside knows it; `g` is an array with the shape and dtype of its gradient."""
 
     @abc.abstractmethod
-    def write(self, new: Any, s: Any, k: Any) -> Any:
+    def write(self, new: Memory, s: Memory, k: Scalars) -> Memory:
         """New memory of the rule inside in the form of `s`, what was kept before."""
 
-    def inner(self, s: Any, g: Any, k: Any) -> Any:
+    def inner(self, s: Memory, g: Shaped, k: Scalars) -> Scalars:
         """The scalars of the rule inside."""
         return k
 
-    def advance(self, g: Any, factors: list[Any], s: Any, p: Any, k: Any, keep: Keep) -> tuple[Any, Any]:
+    def advance(
+        self, g: Array | Rows, factors: Factors, s: Memory, p: Param, k: Scalars, keep: Keep
+    ) -> tuple[Gradient, Memory]:
         if s is None:
             return self.rule.advance(g, factors, s, p, self.inner(s, g, k), keep)
         kept = s
 
-        def between(new: Any, old: Any) -> Any:
+        def between(new: Memory, old: Memory) -> Memory:
             nonlocal kept
             kept = keep(self.write(new, s, k), s)
             return self.read(kept, g)
@@ -90,5 +96,5 @@ class Lens(Wrapper, abstract=True):
         u, _ = self.rule.advance(g, factors, self.read(s, g), p, self.inner(s, g, k), between)
         return u, kept
 
-    def evaluate(self, p: Any, s: Any, t: Any) -> Any:
+    def evaluate(self, p: Array, s: Memory, t: Count) -> Array:
         return self.rule.evaluate(p, s if s is None else self.read(s, p), t)

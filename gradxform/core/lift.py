@@ -12,10 +12,11 @@ import jax.numpy as jnp
 from gradxform.core.arithmetic import compute_dtype
 from gradxform.core.devices import axis_names, varying_axes
 from gradxform.core.facts import Facts, Reach
-from gradxform.core.hyper import Slots, Tunable, hyper_fields, is_beta, replace_hyper, resolve, slot
+from gradxform.core.hyper import Hyper, Slots, Tunable, hyper_fields, is_beta, replace_hyper, resolve, slot
 from gradxform.core.rule import Rule, TreeRule
-from gradxform.core.stage import Stage, Step, Where, choose
+from gradxform.core.stage import Chooses, Stage, Step, choose
 from gradxform.core.tree import Leaf, is_trained, open_tree
+from gradxform.core.types import Array, ArrayLike, Gradient, Memory, Number, Path, Scalars, Shaped
 from gradxform.core.value import Child, is_hashable
 from gradxform.core.walk import Pending, gradients, kept, like, naming, run_pending
 
@@ -24,7 +25,7 @@ class Lifted(Stage):
     """One rule for the leaves that `where` selects (all of them without it)."""
 
     rule: Child[Rule]
-    where: Where | None = None
+    where: Chooses | None = None
     label: str | None = None
 
     def __repr__(self) -> str:
@@ -65,7 +66,7 @@ class Lifted(Stage):
     def _for_leaf(self, leaf: Leaf) -> Rule:
         return self.rule if leaf.array is None else self.rule.for_leaf(leaf.path, leaf.array)
 
-    def through(self, name: str, path: str, leaf: Any) -> Iterator[tuple[str, Any]]:
+    def through(self, name: str, path: Path, leaf: Shaped) -> Iterator[tuple[str, Any]]:
         if self.where is None or self.where.matches(path, leaf):
             yield name, self.rule.for_leaf(path, leaf)
 
@@ -89,7 +90,7 @@ class Lifted(Stage):
         if isinstance(self.rule, TreeRule):
             s = replace_hyper(self.rule, now).init_tree([leaf.p for leaf in leaves if is_trained(leaf.p)])
             if s is not None:
-                step.tree[step.prefix + name] = jax.tree.map(_own, s)
+                step.tree[step.prefix + name] = jax.tree.map(_copied, s)
 
     def update(self, name: str, leaves: list[Leaf], step: Step) -> None:
         rules = step.plan.rules[step.prefix + name]
@@ -115,7 +116,7 @@ class Lifted(Stage):
                 pending[id(rule)] = Pending(name, replace_hyper(rule, now), k, step.ok)
             leaf.pending.append(pending[id(rule)])
 
-    def _scalars(self, name: str, gs: list[Any], step: Step, rule: Rule, wanted: dict[str, Any]) -> Any:
+    def _scalars(self, name: str, gs: list[Gradient], step: Step, rule: Rule, wanted: dict[str, Any]) -> Scalars:
         """What is the same for every leaf at this step; memory that sees the whole tree moves on."""
         if not isinstance(rule, TreeRule):
             return rule.scalars(step.t, **wanted)
@@ -136,7 +137,7 @@ class Lifted(Stage):
     def take_out(self, name: str, step: Step, slots: Slots) -> Lifted:
         return self.with_fields(rule=slots.take(self.rule, self.names(name, step)))
 
-    def now(self, name: str, step: Step) -> dict[str, Any]:
+    def now(self, name: str, step: Step) -> dict[str, Number]:
         """The hyperparameters that have another value at this step than the one written."""
         fields, names = hyper_fields(self.rule), self.names(name, step)
         now = {f: resolve(x, step.count, step.hyper.get(names[f]), is_beta(self.rule, f)) for f, x in fields.items()}
@@ -146,7 +147,7 @@ class Lifted(Stage):
 class Freeze(Stage):
     """The chosen leaves take no part in the chain: zero update, no memory, seen by no stage."""
 
-    where: Where | None = None
+    where: Chooses | None = None
     label: str | None = None
     name: ClassVar[str] = "freeze"
     facts: ClassVar[Facts] = Facts()
@@ -154,7 +155,7 @@ class Freeze(Stage):
     def __repr__(self) -> str:
         return "freeze()" if self.where is None else f"freeze({self.where!r})"
 
-    def holds(self, path: str, leaf: Any) -> bool:
+    def holds(self, path: Path, leaf: Shaped) -> bool:
         return self.where is None or self.where.matches(path, leaf)
 
     def freeze(self, key: str, leaves: list[Leaf], step: Step) -> None:
@@ -174,7 +175,7 @@ class Freeze(Stage):
                 leaf.g = jnp.zeros(leaf.g.shape, compute_dtype(leaf.g.dtype if leaf.p is None else leaf.p.dtype))
 
 
-def _is_rate(x: Any, rate: Any) -> bool:
+def _is_rate(x: Hyper, rate: Hyper) -> bool:
     """Whether a stage takes the chain's learning rate; of two tunable ones that hold tracers it is assumed."""
     if is_hashable(x) and is_hashable(rate):
         return bool(x == rate)
@@ -230,7 +231,7 @@ def _admit(rule: Rule, name: str, leaf: Leaf) -> None:
         )
 
 
-def _init_leaf(rule: Rule, leaf: Leaf) -> Any:
+def _init_leaf(rule: Rule, leaf: Leaf) -> Memory:
     p = leaf.p
     wide = compute_dtype(p.dtype)
     if isinstance(p, jax.ShapeDtypeStruct):
@@ -240,15 +241,15 @@ def _init_leaf(rule: Rule, leaf: Leaf) -> Any:
         return jax.tree.map(lambda x: jax.ShapeDtypeStruct(x.shape, x.dtype, **(keep if x.shape == p.shape else {})), s)
     with naming(leaf.path):
         s = rule.init(jnp.asarray(p).astype(wide))
-    return jax.tree.map(functools.partial(_own, other=p), s)
+    return jax.tree.map(functools.partial(_copied, other=p), s)
 
 
-def _strong(x: Any) -> Any:
+def _strong(x: Number) -> Number:
     """An array with its weak type resolved once, instead of once per leaf."""
     return jax.lax.convert_element_type(x, x.dtype) if isinstance(x, jax.Array) else x
 
 
-def _own(x: Any, other: Any = None) -> Any:
+def _copied(x: ArrayLike, other: object = None) -> Array:
     """An array of our own, strongly typed: never a parameter itself."""
     x = jnp.asarray(x)
     return jnp.array(x, dtype=x.dtype, copy=True) if x is other or x.weak_type else x

@@ -14,6 +14,7 @@ from gradxform.core import check
 from gradxform.core.arithmetic import abs_sq, cast, compute_dtype
 from gradxform.core.devices import axes_to_sum, axis_names, varying_axes
 from gradxform.core.rows import Rows, is_row_leaf
+from gradxform.core.types import Array, ArrayLike, AxisName, Tree, Updates
 
 TINY, SMALL = 2048, 16384
 """Leaves of one type with at most so many elements are reduced together: fewer kernels to compile. Tiny ones are copied
@@ -22,7 +23,7 @@ side by side; small ones are added element by element, TOGETHER at a time, witho
 TOGETHER = 32
 
 
-def global_norm(updates: Any, *, axis_name: Any = None) -> Any:
+def global_norm(updates: Updates, *, axis_name: AxisName | None = None) -> Array:
     """√Σ|x|² over all leaves, summed in float32 or wider; across devices too where `axis_name` is given.
 
     Sparse rows count as the dense gradient would (repeated rows are summed first); `None` and float0 count nothing.
@@ -35,14 +36,14 @@ def global_norm(updates: Any, *, axis_name: Any = None) -> Any:
     return norm_of(barrier_each(arrays), axis_name)
 
 
-def norm_of(arrays: Sequence[Any], axis_name: Any) -> Any:
+def norm_of(arrays: Sequence[Array | Rows], axis_name: AxisName | None) -> Array:
     """`global_norm` of arrays that are kept apart."""
     if axis_name is None:
         return jnp.sqrt(sum_of_squares(arrays))
     return jnp.sqrt(_summed_across(arrays, axis_names(axis_name)))
 
 
-def barrier(tree: Any) -> Any:
+def barrier(tree: Tree) -> Tree:
     """The same arrays, so that what a sum computes from them is its own.
 
     XLA's CPU compiler reads a computed array into a sum where nothing else wants it; where something does, the array is
@@ -52,7 +53,7 @@ def barrier(tree: Any) -> Any:
     return jax.lax.optimization_barrier(tree) if traced else tree
 
 
-def barrier_each(arrays: Sequence[Any]) -> list[Any]:
+def barrier_each(arrays: Sequence[Array | Rows]) -> list[Any]:
     """`barrier` of each array; of small ones TOGETHER at a time, which is less to trace and to compile.
 
     Not of arrays that vary over different axes inside `shard_map`: together all would vary over all.
@@ -60,14 +61,14 @@ def barrier_each(arrays: Sequence[Any]) -> list[Any]:
     alike: dict[Any, list[int]] = {}
     for i, x in enumerate(arrays):
         alike.setdefault(varying_axes(x) if x.size <= SMALL else i, []).append(i)
-    found: dict[int, Any] = {}
+    apart: dict[int, Any] = {}
     for at in alike.values():
         for part in (at[i : i + TOGETHER] for i in range(0, len(at), TOGETHER)):
-            found |= zip(part, barrier([arrays[i] for i in part]), strict=True)
-    return [found[i] for i in range(len(arrays))]
+            apart |= zip(part, barrier([arrays[i] for i in part]), strict=True)
+    return [apart[i] for i in range(len(arrays))]
 
 
-def _summed_across(arrays: Sequence[Any], names: tuple[str, ...]) -> Any:
+def _summed_across(arrays: Sequence[Array | Rows], names: tuple[str, ...]) -> Array:
     split: dict[tuple[str, ...], list[Any]] = {}
     for x in arrays:
         split.setdefault(axes_to_sum(x, names), []).append(x)
@@ -75,11 +76,11 @@ def _summed_across(arrays: Sequence[Any], names: tuple[str, ...]) -> Any:
     return jnp.stack(sums).sum() if sums else jnp.zeros((), jnp.float32)
 
 
-def _is_float0(x: Any) -> bool:
+def _is_float0(x: object) -> bool:
     return getattr(x, "dtype", None) == jax.dtypes.float0
 
 
-def sum_of_squares(arrays: Sequence[Any]) -> Any:
+def sum_of_squares(arrays: Sequence[Array | Rows]) -> Array:
     """Σ|x|² over arrays and elements in float32 or wider, as few and small kernels as possible."""
     alike: dict[Any, list[Any]] = {}
     for i, x in enumerate(map(_dense, arrays)):
@@ -89,7 +90,7 @@ def sum_of_squares(arrays: Sequence[Any]) -> Any:
     return jnp.stack(sums).sum() if sums else jnp.zeros((), jnp.float32)
 
 
-def _parts(xs: list[Any]) -> list[list[Any]]:
+def _parts(xs: list[Array]) -> list[list[Array]]:
     """Arrays of one type, as they are reduced together."""
     if len(xs) <= 4:
         return [[x] for x in xs]
@@ -99,12 +100,12 @@ def _parts(xs: list[Any]) -> list[list[Any]]:
 
 
 @functools.partial(jax.jit, inline=True)
-def _summed_squares(*xs: Any) -> Any:
+def _summed_squares(*xs: Array) -> Array:
     squares = [abs_sq(cast(x, compute_dtype(x.dtype))) for x in xs]
     return jnp.sum(functools.reduce(operator.add, squares))
 
 
-def _dense(x: Any) -> Any:
+def _dense(x: ArrayLike | Rows) -> Array:
     if isinstance(x, Rows):
         return x.summed().values
     return x if isinstance(x, jax.Array) else jnp.asarray(x)

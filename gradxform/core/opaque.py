@@ -12,6 +12,7 @@ from gradxform.core.rule import Rule
 from gradxform.core.stage import Stage, Step
 from gradxform.core.transform import GradientTransformation
 from gradxform.core.tree import Leaf, open_tree
+from gradxform.core.types import OptState, Params, Path, Shaped, Tree, Updates
 from gradxform.core.value import Child
 from gradxform.core.walk import run_pending
 
@@ -19,22 +20,24 @@ from gradxform.core.walk import run_pending
 class Foreign(GradientTransformation):
     """Another library's pair `(init, update)`, as it is."""
 
-    pair: tuple[Any, Any]
+    pair: tuple[Callable[..., OptState], Callable[..., tuple[Updates, OptState]]]
 
     @property
-    def name(self) -> str:  # type: ignore[override]
+    def name(self) -> str:
         return "foreign"
 
     def __repr__(self) -> str:
         return repr(self.pair)
 
-    def _init(self, params: Any) -> Any:
+    def _init(self, params: Params) -> OptState:
         return self.pair[0](params)
 
-    def _update(self, updates: Any, state: Any, params: Any, extra: dict[str, Any]) -> tuple[Any, Any]:
+    def _update(
+        self, updates: Updates, state: OptState, params: Params, extra: dict[str, Any]
+    ) -> tuple[Updates, OptState]:
         update = self.pair[1]
         kinds = [p.kind for p in inspect.signature(update).parameters.values()]
-        return update(updates, state, params, **(extra if inspect.Parameter.VAR_KEYWORD in kinds else {}))  # type: ignore[no-any-return]
+        return update(updates, state, params, **(extra if inspect.Parameter.VAR_KEYWORD in kinds else {}))
 
 
 class Opaque(Stage):
@@ -61,7 +64,7 @@ class Opaque(Stage):
     def plan(self, name: str, leaves: list[Leaf], step: Step) -> None:
         step.plan.put(name, step, {leaf.path: self for leaf in leaves if not leaf.frozen})
 
-    def through(self, name: str, path: str, leaf: Any) -> Iterator[tuple[str, Any]]:
+    def through(self, name: str, path: Path, leaf: Shaped) -> Iterator[tuple[str, Any]]:
         yield name, self
 
     def map_rules(self, f: Callable[[Rule], Rule], what: str) -> Stage:
@@ -93,8 +96,8 @@ class Opaque(Stage):
             leaf.p = ps[leaf.path]
 
 
-def _only(tree: Any, leaves: list[Leaf], values: list[Any]) -> Any:
+def _only(tree: Tree, leaves: list[Leaf], values: list[Any]) -> Tree:
     """A tree with `values` at the places of `leaves`, and None elsewhere."""
     paths, _, structure = open_tree(tree)
-    given = {leaf.path: value for leaf, value in zip(leaves, values, strict=True)}
-    return structure.unflatten([given.get(path) for path in paths])
+    by_path = {leaf.path: value for leaf, value in zip(leaves, values, strict=True)}
+    return structure.unflatten([by_path.get(path) for path in paths])

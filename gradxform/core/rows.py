@@ -4,13 +4,15 @@ from __future__ import annotations
 
 import functools
 import math
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Any
 
 import jax
 import jax.numpy as jnp
+import numpy as np
 
 from gradxform.core import check
+from gradxform.core.types import Array, ArrayLike, Dtype, Loss, Params, Tree, Updates
 
 
 @jax.tree_util.register_pytree_with_keys_class
@@ -26,7 +28,7 @@ class Rows:
     once: bool = False
     """Whether the indices are known to increase, each once, with padding of value 0 behind them."""
 
-    def __init__(self, indices: Any, values: Any, shape: tuple[int, ...]) -> None:
+    def __init__(self, indices: ArrayLike, values: ArrayLike, shape: tuple[int, ...]) -> None:
         indices, values = jnp.asarray(indices), jnp.asarray(values)
         _refuse_inexact(indices)
         if indices.ndim != 1 or values.shape != (*indices.shape, *shape[1:]):
@@ -36,12 +38,12 @@ class Rows:
             )
         self.indices, self.values, self.shape = indices, values, tuple(shape)
 
-    def tree_flatten_with_keys(self) -> tuple[Any, Any]:
+    def tree_flatten_with_keys(self) -> tuple[tuple[Any, ...], tuple[int, ...]]:
         key = jax.tree_util.GetAttrKey
         return ((key("indices"), self.indices), (key("values"), self.values)), self.shape
 
     @classmethod
-    def tree_unflatten(cls, shape: tuple[int, ...], children: Any) -> Rows:
+    def tree_unflatten(cls, shape: tuple[int, ...], children: Sequence[Array]) -> Rows:
         rows = object.__new__(cls)
         rows.indices, rows.values = children
         rows.shape = shape
@@ -52,7 +54,7 @@ class Rows:
         return f"Rows(indices={self.indices!r}, values={self.values!r}, shape={self.shape})"
 
     @property
-    def dtype(self) -> Any:
+    def dtype(self) -> np.dtype[Any]:
         return self.values.dtype
 
     @property
@@ -63,25 +65,25 @@ class Rows:
     def size(self) -> int:
         return math.prod(self.shape)
 
-    def astype(self, dtype: Any) -> Rows:
+    def astype(self, dtype: Dtype) -> Rows:
         return self.with_values(self.values.astype(dtype))
 
-    def with_values(self, values: Any) -> Rows:
+    def with_values(self, values: Array) -> Rows:
         """Other values at the same places, 0 where padding was 0."""
         rows = Rows.tree_unflatten(self.shape, (self.indices, values))
         rows.once = self.once
         return rows
 
-    def places(self) -> Any:
+    def places(self) -> Array:
         """The indices, with every kind of padding turned into shape[0], which scatters drop."""
         return places_in(self.shape, self.indices)
 
-    def unique_indices(self) -> Any:
+    def unique_indices(self) -> Array:
         """The places of summed rows, padding told apart: increasing, each once, as gathers and scatters like them."""
         places = self.places()
         return jnp.where(places < self.shape[0], places, self.shape[0] + jnp.arange(len(places), dtype=places.dtype))
 
-    def dense(self) -> Any:
+    def dense(self) -> Array:
         """The gradient that the rows stand for, of shape `shape`."""
         return jnp.zeros(self.shape, self.dtype).at[self.places()].add(self.values, mode="drop")
 
@@ -102,7 +104,7 @@ class Rows:
         rows.once = True
         return rows
 
-    def __radd__(self, table: Any) -> Any:
+    def __radd__(self, table: Array) -> Array:
         """table + rows: the dense table with the rows added in place, each rounded once to the table's dtype."""
         wide = jnp.promote_types(table.dtype, self.dtype)
         if wide == table.dtype:
@@ -112,24 +114,24 @@ class Rows:
         return put_rows(table, unique_indices, take_rows(table, unique_indices).astype(wide) + rows.values)
 
 
-def places_in(shape: tuple[int, ...], indices: Any) -> Any:
+def places_in(shape: tuple[int, ...], indices: Array) -> Array:
     """Indices of rows, with every kind of padding turned into shape[0]."""
     wide = indices.astype(jnp.result_type(indices, jnp.int32))
     return jnp.where((wide >= 0) & (wide < shape[0]), wide, shape[0])
 
 
-def take_rows(table: Any, unique_indices: Any) -> Any:
+def take_rows(table: Array, unique_indices: Array) -> Array:
     """Some rows of a table; zeros for padding. `unique_indices` increase, each once."""
     return table.at[unique_indices].get(mode="fill", fill_value=0, indices_are_sorted=True, unique_indices=True)
 
 
-def put_rows(table: Any, unique_indices: Any, values: Any) -> Any:
+def put_rows(table: Array, unique_indices: Array, values: Array) -> Array:
     """The table with some rows exchanged in place; padding is dropped. `unique_indices` increase, each once."""
     new = values.astype(table.dtype)
     return table.at[unique_indices].set(new, mode="drop", indices_are_sorted=True, unique_indices=True)
 
 
-def map_rows(f: Callable[..., Any], rows: Rows, *rest: Rows) -> Rows:
+def map_rows(f: Callable[..., Array], rows: Rows, *rest: Rows) -> Rows:
     """Apply `f` to the values of sparse rows and leave the indices alone: `values = f(rows.values, ...)`."""
     for x in (rows, *rest):
         if not isinstance(x, Rows):
@@ -137,7 +139,7 @@ def map_rows(f: Callable[..., Any], rows: Rows, *rest: Rows) -> Rows:
     return Rows.tree_unflatten(rows.shape, (rows.indices, f(rows.values, *(r.values for r in rest))))
 
 
-def value_and_grad_rows(loss: Callable[..., Any], has_aux: bool = False) -> Callable[..., Any]:
+def value_and_grad_rows(loss: Loss, has_aux: bool = False) -> Callable[..., tuple[Any, tuple[Updates, Tree]]]:
     """Differentiate a loss over looked-up rows of tables, and give the tables' gradients as `Rows`, never dense.
 
     `loss(params, rows, *args)` gets `rows = table[indices]`, of shape (*indices.shape, *table.shape[1:]), in place of
@@ -150,7 +152,9 @@ def value_and_grad_rows(loss: Callable[..., Any], has_aux: bool = False) -> Call
     if not callable(loss):
         raise TypeError(f"loss must be a function, got {loss!r} of type {type(loss).__name__}")
 
-    def looked_up(params: Any, table: Any, indices: Any, *args: Any, **kwargs: Any) -> Any:
+    def looked_up(
+        params: Params, table: Tree, indices: Tree, *args: Any, **kwargs: Any
+    ) -> tuple[Any, tuple[Updates, Tree]]:
         rows = jax.tree.map(lambda t, i: jax.tree.map(functools.partial(_look_up, t), i), table, indices)
         value, (grads, moved) = jax.value_and_grad(loss, (0, 1), has_aux=has_aux)(params, rows, *args, **kwargs)
         return value, (grads, jax.tree.map(_gathered, table, indices, moved))
@@ -158,25 +162,25 @@ def value_and_grad_rows(loss: Callable[..., Any], has_aux: bool = False) -> Call
     return looked_up
 
 
-def _look_up(table: Any, indices: Any) -> Any:
+def _look_up(table: Array, indices: ArrayLike) -> Array:
     indices = jnp.asarray(indices)
     _refuse_inexact(indices)
     return table.at[places_in(table.shape, indices)].get(mode="fill", fill_value=0)
 
 
-def _gathered(table: Any, indices: Any, values: Any) -> Rows:
+def _gathered(table: Array, indices: Tree, values: Tree) -> Rows:
     """One gradient for all lookups of a table."""
     flat = [jnp.asarray(i).reshape(-1) for i in jax.tree.leaves(indices)]
     rows = [v.reshape(-1, *table.shape[1:]) for v in jax.tree.leaves(values)]
     return Rows(jnp.concatenate(flat), jnp.concatenate(rows), table.shape)
 
 
-def is_row_leaf(x: Any) -> bool:
+def is_row_leaf(x: object) -> bool:
     """What the library takes as one leaf beyond arrays: `None` and `Rows`."""
     return x is None or isinstance(x, Rows)
 
 
-def _refuse_inexact(indices: Any) -> None:
+def _refuse_inexact(indices: object) -> None:
     if hasattr(indices, "dtype") and jnp.issubdtype(indices.dtype, jnp.inexact):
         raise TypeError(
             f"the indices of Rows must be integers, got {indices.dtype}: a tree map has changed them with the values; "

@@ -12,9 +12,22 @@ from gradxform.core.facts import Facts, Reach
 from gradxform.core.hyper import coerce_fields
 from gradxform.core.kinds import refuse_class
 from gradxform.core.rows import Rows
+from gradxform.core.types import (
+    Array,
+    ArrayLike,
+    Count,
+    Factors,
+    Gradient,
+    Memory,
+    Number,
+    Param,
+    Path,
+    Scalars,
+    Where,
+)
 from gradxform.core.value import Value
 
-Keep = Callable[[Any, Any], Any]
+Keep = Callable[[Memory, Memory], Memory]
 """`new memory, old memory -> the memory that is kept`: where a step is held back, memory is encoded, or both."""
 
 
@@ -57,41 +70,43 @@ class Rule(Value):
     def check(self) -> None:
         """Refuse hyperparameters out of range; called once, when a user makes the rule."""
 
-    def init(self, p: Any) -> Any:
+    def init(self, p: Array) -> Memory:
         """The memory for one parameter: a NamedTuple of arrays, or None for nothing."""
         return None
 
-    def scalars(self, t: Any) -> Any:
+    def scalars(self, t: Count) -> Scalars:
         """What is the same for every array at step t = 1, 2, ...; handed to `update` as `k`."""
         return None
 
     @abc.abstractmethod
-    def update(self, g: Any, s: Any, p: Any, k: Any) -> tuple[Any, Any]:
+    def update(self, g: Array, s: Memory, p: Param, k: Scalars) -> tuple[Array, Memory]:
         """Gradient, memory, parameter and the step's scalars -> update and new memory."""
 
-    def update_rows(self, g: Rows, s: Any, p: Any, k: Any) -> tuple[Any, Any]:
+    def update_rows(self, g: Rows, s: Memory, p: Param, k: Scalars) -> tuple[Gradient, Memory]:
         """`update` for a gradient given as `Rows`; by default what the dense gradient gives."""
         if not self.facts.keeps_zero:
             return self.update(g.dense(), s, p, k)
         rows = g.summed()
         return rows.with_values(self.update(rows.values, s, None, k)[0]), s
 
-    def advance(self, g: Any, factors: list[Any], s: Any, p: Any, k: Any, keep: Keep) -> tuple[Any, Any]:
+    def advance(
+        self, g: Array | Rows, factors: Factors, s: Memory, p: Param, k: Scalars, keep: Keep
+    ) -> tuple[Gradient, Memory]:
         """One step with `g` times each factor, and the memory that is kept of it."""
         update = self.update_rows if isinstance(g, Rows) else self.update
         u, new = update(scaled(g, factors), s, p, k)
         return u, keep(new, s)
 
-    def evaluate(self, p: Any, s: Any, t: Any) -> Any:
+    def evaluate(self, p: Array, s: Memory, t: Count) -> Array:
         """The parameter to evaluate with after t steps: p itself, unless the rule keeps a better one."""
         return p
 
-    def for_leaf(self, path: str, p: Any) -> Rule:
+    def for_leaf(self, path: Path, p: Array) -> Rule:
         """The rule for one parameter: strategies that are for some parameters leave the inner rule to the others."""
         return self
 
     @property
-    def selectors(self) -> tuple[Any, ...]:
+    def selectors(self) -> tuple[Where, ...]:
         """The selectors that `for_leaf` asks, outermost first."""
         return ()
 
@@ -99,16 +114,17 @@ class Rule(Value):
 PLAIN = Facts()
 
 
-def scaled(g: Any, factors: list[Any]) -> Any:
+def scaled(g: Array | Rows, factors: Factors) -> Gradient:
     return functools.reduce(operator.mul, factors, g)
 
 
-def dense(g: Any, factors: list[Any]) -> Any:
+def dense(g: Array | Rows, factors: Factors) -> Array:
     """A gradient, dense or in rows, times each factor."""
-    return scaled(g.dense() if isinstance(g, Rows) else g, factors)
+    product: Array = scaled(g.dense() if isinstance(g, Rows) else g, factors)
+    return product
 
 
-def new_memory(new: Any, old: Any) -> Any:
+def new_memory(new: Memory, old: Memory) -> Memory:
     """What is kept where nothing holds the step back."""
     return new
 
@@ -117,11 +133,11 @@ class Factor(Rule, abstract=True):
     """A rule that multiplies the whole array by one number; the product is made inside the rule that reads it."""
 
     @abc.abstractmethod
-    def factor(self, g: Any, p: Any, k: Any) -> Any:
+    def factor(self, g: Array, p: Param, k: Scalars) -> ArrayLike:
         """The number. A rule of reach `ARRAY` finds it from the gradient and the parameter, to others both are None."""
 
     @final
-    def update(self, g: Any, s: Any, p: Any, k: Any) -> tuple[Any, Any]:
+    def update(self, g: Array, s: Memory, p: Param, k: Scalars) -> tuple[Array, Memory]:
         return g * self.factor(g, p, k), s
 
 
@@ -129,20 +145,22 @@ class Halves(Rule, abstract=True):
     """A rule whose update follows from its new memory: between the halves memory is kept, encoded or held back."""
 
     @abc.abstractmethod
-    def remember(self, g: Any, s: Any, p: Any, k: Any) -> Any:
+    def remember(self, g: Array, s: Memory, p: Param, k: Scalars) -> Memory:
         """The new memory."""
 
     @abc.abstractmethod
-    def emit(self, g: Any, s: Any, p: Any, k: Any) -> Any:
+    def emit(self, g: Array, s: Memory, p: Param, k: Scalars) -> Array:
         """The update, where `s` is the new memory."""
 
     @final
-    def update(self, g: Any, s: Any, p: Any, k: Any) -> tuple[Any, Any]:
+    def update(self, g: Array, s: Memory, p: Param, k: Scalars) -> tuple[Array, Memory]:
         s = self.remember(g, s, p, k)
         return self.emit(g, s, p, k), s
 
     @final
-    def advance(self, g: Any, factors: list[Any], s: Any, p: Any, k: Any, keep: Keep) -> tuple[Any, Any]:
+    def advance(
+        self, g: Array | Rows, factors: Factors, s: Memory, p: Param, k: Scalars, keep: Keep
+    ) -> tuple[Gradient, Memory]:
         g = dense(g, factors)
         s = keep(self.remember(g, s, p, k), s)
         return self.emit(g, s, p, k), s
@@ -154,14 +172,14 @@ class TreeRule(Rule, abstract=True):
     facts = Facts(reach=Reach.TREE)
 
     @property
-    def norm_bound(self) -> Any:
+    def norm_bound(self) -> Number:
         """The global norm above which the rule clips; None for one that does not."""
         return None
 
-    def init_tree(self, ps: list[Any]) -> Any:
+    def init_tree(self, ps: list[Array]) -> Memory:
         """Tree-wide memory: a NamedTuple of arrays, or None for nothing."""
         return None
 
     @abc.abstractmethod
-    def measure(self, gs: list[Any], s: Any, t: Any) -> tuple[Any, Any]:
+    def measure(self, gs: list[Gradient], s: Memory, t: Count) -> tuple[Scalars, Memory]:
         """All gradients, tree-wide memory and the step -> the scalars `k`, and new memory."""

@@ -36,11 +36,11 @@ def schema(cls: type) -> tuple[Field, ...]:
 
     Raises: TypeError naming class, field and annotation where that cannot be read.
     """
-    found: tuple[Field, ...] | None = vars(cls).get("_schema")
-    if found is None:
-        found = tuple(_field(cls, f) for f in dataclasses.fields(cls))
-        type.__setattr__(cls, "_schema", found)
-    return found
+    fields: tuple[Field, ...] | None = vars(cls).get("_schema")
+    if fields is None:
+        fields = tuple(_field(cls, f) for f in dataclasses.fields(cls))
+        type.__setattr__(cls, "_schema", fields)
+    return fields
 
 
 def names_around(cls: type) -> Mapping[str, Any]:
@@ -50,7 +50,8 @@ def names_around(cls: type) -> Mapping[str, Any]:
     while frame.f_code.co_name == "__init_subclass__":
         frame = frame.f_back
     if "<locals>" not in cls.__qualname__ or not texts:
-        return frame.f_globals  # type: ignore[no-any-return]
+        names: Mapping[str, Any] = frame.f_globals
+        return names
     words = re.findall(r"\w+", " ".join(texts))
     return collections.ChainMap({w: frame.f_locals[w] for w in words if w in frame.f_locals}, frame.f_globals)
 
@@ -75,8 +76,8 @@ def _read(annotation: Any, owner: type) -> tuple[Any, tuple[str, ...]]:
         marks = tuple(mark for mark in annotation.__metadata__ if isinstance(mark, str))
         return annotation, _one_kind([marks] if _kinds(marks) else [_read(annotation.__origin__, owner)[1], marks])
     if origin in (typing.Union, types.UnionType):
-        found = [("optional",) if part is types.NoneType else _read(part, owner)[1] for part in args]
-        return annotation, _one_kind(found)
+        parts = [("optional",) if part is types.NoneType else _read(part, owner)[1] for part in args]
+        return annotation, _one_kind(parts)
     if origin is not typing.Literal and any(_kinds(_read(part, owner)[1]) for part in args if _is_type(part)):
         raise TypeError("inside a container a mark says nothing: write Hyper, Beta or Child[...] around the whole")
     return annotation, ()
@@ -106,8 +107,8 @@ def _evaluated(text: str, owner: Any) -> Any:
         ) from error
 
 
-def _one_kind(found: list[tuple[str, ...]]) -> tuple[str, ...]:
-    marks = tuple(dict.fromkeys(mark for part in found for mark in part))
+def _one_kind(parts: list[tuple[str, ...]]) -> tuple[str, ...]:
+    marks = tuple(dict.fromkeys(mark for part in parts for mark in part))
     if len(_kinds(marks)) > 1:
         raise TypeError("a field is one of Hyper, Beta and Child[...]")
     return marks
@@ -117,7 +118,7 @@ def _kinds(marks: tuple[str, ...]) -> list[str]:
     return [mark for mark in marks if mark in KINDS]
 
 
-def _is_type(x: Any) -> bool:
+def _is_type(x: object) -> bool:
     return not isinstance(x, list) and x is not ...
 
 

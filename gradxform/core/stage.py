@@ -8,23 +8,24 @@ from typing import TYPE_CHECKING, Any, NamedTuple, Protocol
 import jax
 
 from gradxform.core.facts import Facts
-from gradxform.core.hyper import Slots
+from gradxform.core.hyper import Hyper, Slots
 from gradxform.core.rule import Rule
 from gradxform.core.tree import Leaf
+from gradxform.core.types import Count, Memory, Number, Params, Path, Shaped, Taken, Transformation, Updates
 from gradxform.core.value import Value, is_hashable
 
 if TYPE_CHECKING:
     from gradxform.core.chain import Chain
 
 
-class Where(Protocol):
+class Chooses(Protocol):
     """Which leaves a stage acts on; selectors in `gradxform.params` are the ones that users write."""
 
-    def select(self, leaves: Sequence[Leaf], tree: Any) -> list[bool]: ...
-    def matches(self, path: str, leaf: Any) -> bool: ...
+    def select(self, leaves: Sequence[Leaf], tree: Params) -> list[bool]: ...
+    def matches(self, path: Path, leaf: Shaped) -> bool: ...
 
 
-def choose(where: Where | None, leaves: list[Leaf], tree: Any) -> list[Leaf]:
+def choose(where: Chooses | None, leaves: list[Leaf], tree: Params) -> list[Leaf]:
     if where is None:
         return leaves
     chosen = where.select(leaves, tree)
@@ -54,12 +55,12 @@ class Plan:
         alike = {id(rule): self._alike.setdefault(_identity(rule), rule) for rule in rules.values()}
         self.rules[key] = {path: alike[id(rule)] for path, rule in rules.items()}
 
-    def through(self, path: str) -> Iterator[tuple[str, Any]]:
+    def through(self, path: Path) -> Iterator[tuple[str, Any]]:
         """The stages that a leaf goes through, in order, each with its rule there."""
         return ((key, rules[path]) for key, rules in self.rules.items() if path in rules)
 
 
-def _identity(rule: Any) -> Any:
+def _identity(rule: Any) -> object:
     """What equal rules have in common, also where tracers are in them."""
     if is_hashable(rule):
         return rule
@@ -70,25 +71,25 @@ def _identity(rule: Any) -> Any:
 class Step(NamedTuple):
     """What one walk through the stages shares: the counter, memory that sees the whole tree, extra arguments."""
 
-    count: Any
-    t: Any
-    tree: dict[str, Any]
-    hyper: dict[str, Any]
+    count: Count
+    t: Count
+    tree: dict[str, Memory]
+    hyper: dict[str, Number]
     extra: dict[str, Any]
-    params: Any
+    params: Params
     """The parameters as they were handed over, for masks and foreign transformations."""
-    updates: Any = None
+    updates: Updates = None
     """The gradients as they were handed over; None at `init`."""
     plan: Plan = Plan()
     prefix: str = ""
     """`group/` inside a group: what sees more than one leaf is named by it."""
-    rate: Any = None
+    rate: Hyper = None
     """The learning rate of the chain at hand, as it was written."""
-    ok: Any = None
+    ok: Taken = None
     """Whether the step is taken, where a control decides it; None where it is."""
 
     @property
-    def whole(self) -> Any:
+    def whole(self) -> Params:
         return self.updates if self.params is None else self.params
 
 
@@ -100,6 +101,11 @@ class Stage(Value):
         raise NotImplementedError
 
     @property
+    def label(self) -> str | None:
+        """The name that a user gave it, in place of its own."""
+        return None
+
+    @property
     def facts(self) -> Facts:
         raise NotImplementedError
 
@@ -109,7 +115,7 @@ class Stage(Value):
         return None
 
     @property
-    def wrapped(self) -> Any:
+    def wrapped(self) -> Transformation:
         """The transformation of a stage that is not made of rules."""
         return None
 
@@ -131,7 +137,7 @@ class Stage(Value):
         """Whether gradients arrive with a leading axis of examples, here or in a chain inside."""
         return any(part.per_example for _, part, _ in self.parts())
 
-    def holds(self, path: str, leaf: Any) -> bool:
+    def holds(self, path: Path, leaf: Shaped) -> bool:
         """Whether it keeps a leaf out of the chain."""
         return False
 
@@ -152,7 +158,7 @@ class Stage(Value):
     def evaluate(self, name: str, leaves: list[Leaf], step: Step) -> None:
         raise NotImplementedError
 
-    def through(self, name: str, path: str, leaf: Any) -> Iterator[tuple[str, Any]]:
+    def through(self, name: str, path: Path, leaf: Shaped) -> Iterator[tuple[str, Any]]:
         """As the plan's, for one leaf alone."""
         for before, part, taken in self.parts():
             yield from ((before + key, rule) for key, rule in part.through(path, leaf, taken))

@@ -8,6 +8,8 @@ from typing import Any, NamedTuple
 
 import jax
 
+from gradxform.core.types import Count, Memory, Number, OptState, Tree
+
 
 class State(NamedTuple):
     """What a transformation remembers.
@@ -16,24 +18,24 @@ class State(NamedTuple):
     `{stage: memory}`. tree: `{stage: memory}` of what sees the whole tree. hyper: `{name: value}` of tunables.
     """
 
-    count: Any
-    leaves: Any
-    tree: dict[str, Any]
-    hyper: dict[str, Any]
+    count: Count
+    leaves: Tree
+    tree: dict[str, Memory]
+    hyper: dict[str, Number]
 
 
-def is_memory(x: Any) -> bool:
+def is_memory(x: object) -> bool:
     """Whether a node of `State.leaves` is one parameter's memory: a dict of NamedTuples without dicts inside."""
     if not isinstance(x, dict) or not all(isinstance(v, tuple) and hasattr(v, "_fields") for v in x.values()):
         return False
     return not any(isinstance(y, dict) for v in x.values() for y in jax.tree.leaves(v, is_leaf=_is_dict))
 
 
-def _is_dict(x: Any) -> bool:
+def _is_dict(x: object) -> bool:
     return isinstance(x, dict)
 
 
-def view(state: Any, field: str) -> Any:
+def view(state: OptState, field: str) -> Tree:
     """All statistics of one name, as a tree like the parameters: `view(state, "mu")`.
 
     `field` is a field (`"mu"`), or stage and field (`"adam/mu"`) where two stages keep one of that name. A parameter
@@ -46,20 +48,20 @@ def view(state: Any, field: str) -> Any:
     return tree
 
 
-def _pick(leaves: Any, field: str) -> Any:
-    def at(memory: Any) -> Any:
+def _pick(leaves: Tree, field: str) -> Tree:
+    def at(memory: Memory) -> Any:
         if not is_memory(memory):
             return None
-        found = {f"{n}/{f}": v for n, m in memory.items() for f, v in _fields(m)}
-        names = [n for n in found if n == field or n.split("/", 1)[1] == field or n.rsplit("/", 1)[1] == field]
+        values = {f"{n}/{f}": v for n, m in memory.items() for f, v in _fields(m)}
+        names = [n for n in values if n == field or n.split("/", 1)[1] == field or n.rsplit("/", 1)[1] == field]
         if len(names) > 1:
             raise ValueError(f"{field!r} is ambiguous: {', '.join(names)}")
-        return found[names[0]] if names else None
+        return values[names[0]] if names else None
 
     return jax.tree.map(at, leaves, is_leaf=is_memory)
 
 
-def _fields(memory: Any) -> Iterator[tuple[str, Any]]:
+def _fields(memory: Memory) -> Iterator[tuple[str, Any]]:
     """Every field with its value; of a memory inside a memory its own fields too."""
     for field, value in zip(memory._fields, memory, strict=True):
         yield field, value
@@ -67,28 +69,28 @@ def _fields(memory: Any) -> Iterator[tuple[str, Any]]:
             yield from ((f"{field}/{inner}", x) for inner, x in _fields(value))
 
 
-def find_state(state: Any) -> State:
+def find_state(state: OptState) -> State:
     """The first of our states inside tuples, dicts and wrappers.
 
     Raises: ValueError if there is none.
     """
-    found = find_states(state)
-    if not found:
+    states = find_states(state)
+    if not states:
         raise ValueError(f"no state of a gradxform transformation inside {type(state).__name__}")
-    return found[0]
+    return states[0]
 
 
-def find_states(state: Any) -> list[State]:
+def find_states(state: OptState) -> list[State]:
     """All of our states inside tuples, dicts and wrappers, outermost first."""
     nodes = jax.tree.leaves(state, is_leaf=lambda x: isinstance(x, State))
     return [x for x in nodes if isinstance(x, State)]
 
 
-def renewed(fresh: Any, old: Any) -> Any:
+def renewed(fresh: OptState, old: OptState) -> OptState:
     """A fresh state with the tunable hyperparameters as they are set in the old one."""
 
-    def keep(new: Any, held: Any) -> Any:
-        return new._replace(hyper=held.hyper, tree=renewed(new.tree, held.tree)) if isinstance(new, State) else new
+    def keep(new: Any, old: Any) -> Any:
+        return new._replace(hyper=old.hyper, tree=renewed(new.tree, old.tree)) if isinstance(new, State) else new
 
     return jax.tree.map(keep, fresh, old, is_leaf=lambda x: isinstance(x, State))
 

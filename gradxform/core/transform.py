@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import functools
-from collections.abc import Iterator
-from typing import Any, ClassVar
+from collections.abc import Callable, Iterator
+from typing import Any, ClassVar, Self
 
 import jax
 import jax.numpy as jnp
@@ -13,6 +13,7 @@ import numpy as np
 from gradxform.core.arithmetic import cast, compute_dtype
 from gradxform.core.hyper import Slots
 from gradxform.core.rows import Rows, is_row_leaf
+from gradxform.core.types import Gradient, OptState, Param, Params, Shaped, Taken, Transformation, Updates
 from gradxform.core.unjitted import Unjitted, is_traced, kinds_of
 from gradxform.core.value import Value, is_hashable
 from gradxform.core.walk import kept
@@ -26,7 +27,6 @@ class GradientTransformation(Value):
     numbers, and unpacks as the pair. Un-jitted `update` dispatches compiled code; under a trace it inlines.
     """
 
-    name: ClassVar[str] = "transformation"
     needs_params: ClassVar[bool] = False
     sees_whole: ClassVar[bool] = False
     """As a stage it is handed the parameters of all leaves too, as `whole`: it evaluates the objective itself."""
@@ -38,27 +38,37 @@ class GradientTransformation(Value):
     holds: ClassVar[bool] = False
     """Whether `_update` takes `ok`, whether the step is taken, and itself keeps the state as it was where it is not."""
 
-    def _init(self, params: Any) -> Any:
+    @property
+    def name(self) -> str:
+        """The key of its state in a chain's."""
+        return "transformation"
+
+    def _init(self, params: Params) -> OptState:
         raise NotImplementedError
 
-    def _update(self, updates: Any, state: Any, params: Any, extra: dict[str, Any]) -> tuple[Any, Any]:
+    def _update(
+        self, updates: Updates, state: OptState, params: Params, extra: dict[str, Any]
+    ) -> tuple[Updates, OptState]:
         raise NotImplementedError
 
-    def _evaluate(self, state: Any, params: Any) -> Any:
+    def _evaluate(self, state: OptState, params: Params) -> Params:
         return params
 
-    def advance(self, updates: Any, state: Any, params: Any, extra: dict[str, Any], ok: Any) -> tuple[Any, Any]:
+    def advance(
+        self, updates: Updates, state: OptState, params: Params, extra: dict[str, Any], ok: Taken
+    ) -> tuple[Updates, OptState]:
         """One update inside another transformation; where not `ok` the state stays as it was, and updates are void."""
         if ok is None:
             return self.update(updates, state, params, **extra)
+        update: Callable[..., tuple[Updates, OptState]] = self._update
         if self.holds:
-            return self._update(updates, state, params, extra, ok)  # type: ignore[call-arg]
-        new, after = self._update(updates, state, params, extra)
+            return update(updates, state, params, extra, ok)
+        new, after = update(updates, state, params, extra)
         return new, kept(ok, after, state)
 
-    def _take_out(self, slots: Slots) -> Any:
+    def _take_out(self, slots: Slots) -> Self:
         """The transformation without the numbers that compiled code takes as data."""
-        slots = Slots(slots.found, None) if self.renews else slots
+        slots = Slots(slots.order, None) if self.renews else slots
         inner = {name: getattr(self, name)._take_out(slots.inside(name)) for name in self.wraps}
         return self.with_fields(**inner) if inner else self
 
@@ -70,24 +80,18 @@ class GradientTransformation(Value):
     def update(self) -> Update:
         return _pair(self)[1]
 
-    def __iter__(self) -> Iterator[Any]:
+    def __iter__(self) -> Iterator[Init | Update]:
         return iter(_pair(self))
 
 
-class Init:
-    """`params -> state`; equal and of equal hash for equal transformations."""
+class Half:
+    """One function of the pair: equal and of equal hash for equal transformations."""
 
     __slots__ = ("__weakref__", "tx")
-    __name__ = "init"
+    __name__: str
 
     def __init__(self, tx: GradientTransformation) -> None:
         self.tx = tx
-
-    def __call__(self, params: Any) -> Any:
-        state = self.tx._init(params)
-        if any(isinstance(x, jax.ShapeDtypeStruct) for x in jax.tree.leaves(params)):
-            return jax.tree.map(_as_struct, state)
-        return state
 
     def __eq__(self, other: object) -> bool:
         return type(self) is type(other) and (self is other or self.tx == other.tx)
@@ -102,8 +106,21 @@ class Init:
         return type(self), (self.tx,)
 
 
-class Update(Init):
-    """`updates, state, params=None, **extra -> updates, state`; equal for equal transformations."""
+class Init(Half):
+    """`params -> state`."""
+
+    __slots__ = ()
+    __name__ = "init"
+
+    def __call__(self, params: Params) -> OptState:
+        state = self.tx._init(params)
+        if any(isinstance(x, jax.ShapeDtypeStruct) for x in jax.tree.leaves(params)):
+            return jax.tree.map(_as_struct, state)
+        return state
+
+
+class Update(Half):
+    """`updates, state, params=None, **extra -> updates, state`."""
 
     __slots__ = ("unjitted",)
     __name__ = "update"
@@ -112,7 +129,9 @@ class Update(Init):
         super().__init__(tx)
         self.unjitted: Unjitted | None = None
 
-    def __call__(self, updates: Any, state: Any, params: Any = None, **extra: Any) -> tuple[Any, Any]:  # type: ignore[override]
+    def __call__(
+        self, updates: Updates, state: OptState, params: Params = None, **extra: Any
+    ) -> tuple[Updates, OptState]:
         args = (updates, state, params, extra)
         kinds = kinds_of(args)
         if is_traced(kinds) or not (self.unjitted or is_hashable(self.tx)):
@@ -131,27 +150,28 @@ def _pair(tx: GradientTransformation) -> tuple[Init, Update]:
         return _kept(tx)
     if "_made" not in tx.__dict__:
         object.__setattr__(tx, "_made", (Init(tx), Update(tx)))
-    return tx.__dict__["_made"]  # type: ignore[no-any-return]
+    made: tuple[Init, Update] = tx.__dict__["_made"]
+    return made
 
 
-def _as_struct(x: Any) -> Any:
+def _as_struct(x: Shaped) -> jax.ShapeDtypeStruct:
     return x if isinstance(x, jax.ShapeDtypeStruct) else jax.ShapeDtypeStruct(x.shape, x.dtype)
 
 
-def refuse_stranger(tx: Any) -> None:
+def refuse_stranger(tx: Transformation) -> None:
     """Refuse what is no transformation of this library."""
     if not isinstance(tx, GradientTransformation):
         raise TypeError(f"tx must be a gradient transformation, got {tx!r} of type {type(tx).__name__}")
 
 
-def apply_updates(params: Any, updates: Any) -> Any:
+def apply_updates(params: Params, updates: Updates) -> Params:
     """Add updates to parameters: `p <- round(p + u)`, summed in float32 or wider, rounded once to p's dtype.
 
     A leaf whose update is None stays as it is; sparse rows are added row by row.
     Raises: ValueError if the trees or the shapes differ.
     """
 
-    def add(u: Any, p: Any) -> Any:
+    def add(u: Gradient, p: Param) -> Param:
         if u is None or p is None:
             return p
         p = p if isinstance(p, jax.Array) else jnp.asarray(p)
@@ -165,7 +185,7 @@ def apply_updates(params: Any, updates: Any) -> Any:
     return jax.tree.map(add, updates, params, is_leaf=is_row_leaf)
 
 
-def eval_params(tx: GradientTransformation, state: Any, params: Any) -> Any:
+def eval_params(tx: GradientTransformation, state: OptState, params: Params) -> Params:
     """The parameters to evaluate with: averaged ones where a stage keeps an average, else `params` themselves.
 
     Through chains, groups and wrappers; in the dtypes of `params`. Where several stages keep one, the last wins.
@@ -174,7 +194,7 @@ def eval_params(tx: GradientTransformation, state: Any, params: Any) -> Any:
     return tx._evaluate(state, params)
 
 
-def make_step(tx: GradientTransformation) -> Any:
+def make_step(tx: GradientTransformation) -> Callable[..., tuple[Params, OptState]]:
     """One compiled training step: `params, state = step(params, state, grads, **extra)`.
 
     `params` and `state` are donated: their memory is reused, so use what the step returns.
@@ -186,8 +206,8 @@ def make_step(tx: GradientTransformation) -> Any:
 
 
 @functools.lru_cache(maxsize=1024)
-def _step(tx: GradientTransformation) -> Any:
-    def step(params: Any, state: Any, grads: Any, **extra: Any) -> tuple[Any, Any]:
+def _step(tx: GradientTransformation) -> Callable[..., tuple[Params, OptState]]:
+    def step(params: Params, state: OptState, grads: Updates, **extra: Any) -> tuple[Params, OptState]:
         updates, state = tx.update(grads, state, params, **extra)
         return apply_updates(params, updates), state
 

@@ -10,6 +10,7 @@ import jax.numpy as jnp
 import numpy as np
 
 from gradxform.core.rows import Rows, is_row_leaf
+from gradxform.core.types import Gradient, Memory, Param, Params, Path, Shaped, Structure, Tree, Updates
 
 GetAttrKey = jax.tree_util.GetAttrKey
 
@@ -19,7 +20,7 @@ class Leaf:
 
     __slots__ = ("frozen", "g", "memory", "p", "path", "pending")
 
-    def __init__(self, path: str, g: Any, p: Any, memory: dict[str, Any]) -> None:
+    def __init__(self, path: Path, g: Gradient, p: Param, memory: dict[str, Memory]) -> None:
         self.path, self.g, self.p, self.memory = path, g, p, memory
         self.pending: list[Any] = []
         self.frozen = False
@@ -35,19 +36,19 @@ class Leaf:
         return self.g is not None and self.g.size > 0 and not self.frozen
 
     @property
-    def array(self) -> Any:
+    def array(self) -> Shaped:
         """The parameter where there is one, else the gradient: what selectors look at."""
         return self.g if self.p is None else self.p
 
 
-def open_tree(tree: Any) -> tuple[list[str], list[Any], Any]:
+def open_tree(tree: Tree) -> tuple[list[Path], list[Any], Structure]:
     """Paths, leaves and structure; `None` and `Rows` are leaves."""
     keyed, treedef = jax.tree_util.tree_flatten_with_path(tree, is_leaf=is_row_leaf)
     keys = [k for k, _ in keyed]
     return paths_of(keys), [x for _, x in keyed], treedef
 
 
-def paths_of(keys: Sequence[tuple[Any, ...]]) -> list[str]:
+def paths_of(keys: Sequence[tuple[Any, ...]]) -> list[Path]:
     """Names joined by `/`, one per leaf, the same for every kind of container.
 
     A container of variables (flax's nnx) ends every path in an attribute `value`; it is left out.
@@ -66,7 +67,7 @@ def _in_variables(keys: Sequence[tuple[Any, ...]]) -> bool:
     return bool(keys) and all(k and isinstance(k[-1], GetAttrKey) and k[-1].name == "value" for k in keys)
 
 
-def memory_structure(tree: Any) -> Any:
+def memory_structure(tree: Tree) -> Structure:
     """The structure in which memories stand: that of the parameters, with a plain place for each variable.
 
     nnx would take a memory inside a variable apart at the first update.
@@ -77,12 +78,12 @@ def memory_structure(tree: Any) -> Any:
     return jax.tree.structure(tree, is_leaf=lambda x: is_row_leaf(x) or _is_variable(x))
 
 
-def _is_variable(node: Any) -> bool:
+def _is_variable(node: object) -> bool:
     children = jax.tree_util.tree_flatten_with_path(node, is_leaf=lambda x: x is not node)[0]
     return len(children) == 1 and _in_variables([children[0][0]]) and len(children[0][0]) == 1
 
 
-def _name(key: Any) -> str:
+def _name(key: object) -> str:
     for attribute in ("key", "name", "idx"):
         if hasattr(key, attribute):
             return str(getattr(key, attribute))
@@ -93,21 +94,21 @@ class Opened(NamedTuple):
     """Three trees opened together: the leaves, and how to close updates and memories again."""
 
     leaves: list[Leaf]
-    structure: Any
-    memory_structure: Any
-    memory_paths: list[str]
+    structure: Structure
+    memory_structure: Structure
+    memory_paths: list[Path]
     memories: list[Any]
 
-    def close_updates(self) -> Any:
+    def close_updates(self) -> Updates:
         return self.structure.unflatten([leaf.g for leaf in self.leaves])
 
-    def close_memories(self) -> Any:
+    def close_memories(self) -> Tree:
         new = {leaf.path: leaf.memory for leaf in self.leaves}
-        held = zip(self.memory_paths, self.memories, strict=True)
-        return self.memory_structure.unflatten([new.get(path, old) for path, old in held])
+        places = zip(self.memory_paths, self.memories, strict=True)
+        return self.memory_structure.unflatten([new.get(path, old) for path, old in places])
 
 
-def open_together(updates: Any, params: Any, memories: Any, per_example: bool = False) -> Opened:
+def open_together(updates: Updates, params: Params, memories: Tree, per_example: bool = False) -> Opened:
     """Pair every gradient with its parameter and its memory, by path.
 
     Raises: ValueError naming the first path where gradients and parameters, or gradients and state, differ.
@@ -120,22 +121,20 @@ def open_together(updates: Any, params: Any, memories: Any, per_example: bool = 
         if p_structure == structure:
             ps = structure.flatten_up_to(params)
         else:
-            p_paths, found, p_structure = open_tree(params)
-            ps = _by_path(paths, dict(zip(p_paths, found, strict=True)))
-    held_structure, held_paths, held = _places_of(memories, p_structure, p_paths)
-    by_path = dict(zip(held_paths, held, strict=True))
+            p_paths, values, p_structure = open_tree(params)
+            ps = _by_path(paths, dict(zip(p_paths, values, strict=True)))
+    place_structure, places, kept = _places_of(memories, p_structure, p_paths)
+    by_path = dict(zip(places, kept, strict=True))
     leaves = []
     for path, g, p in zip(paths, gs, ps, strict=True):
         if path not in by_path:
-            raise ValueError(
-                f"the state knows no leaf {path!r}; it was made for {', '.join(held_paths) or 'no leaves'}"
-            )
+            raise ValueError(f"the state knows no leaf {path!r}; it was made for {', '.join(places) or 'no leaves'}")
         p = parameter(path, p)
         leaves.append(Leaf(path, _gradient(path, g, p, per_example), p, by_path[path]))
-    return Opened(leaves, structure, held_structure, held_paths, held)
+    return Opened(leaves, structure, place_structure, places, kept)
 
 
-def open_memories(memories: Any, params: Any) -> Opened:
+def open_memories(memories: Tree, params: Params) -> Opened:
     """Pair every parameter with its memory, at a time when there are no gradients."""
     opened = open_together(jax.tree.map(lambda p: None, params, is_leaf=is_row_leaf), params, memories)
     for leaf in opened.leaves:
@@ -143,7 +142,7 @@ def open_memories(memories: Any, params: Any) -> Opened:
     return opened
 
 
-def _by_path(paths: list[str], params: dict[str, Any]) -> list[Any]:
+def _by_path(paths: list[Path], params: dict[Path, Param]) -> list[Param]:
     for path in paths:
         if path not in params:
             raise ValueError(f"gradients and parameters differ in structure: only the gradients have {path!r}")
@@ -154,7 +153,7 @@ def _by_path(paths: list[str], params: dict[str, Any]) -> list[Any]:
     return [params[path] for path in paths]
 
 
-def _places_of(memories: Any, structure: Any, paths: list[str]) -> tuple[Any, list[str], list[Any]]:
+def _places_of(memories: Tree, structure: Structure, paths: list[Path]) -> tuple[Structure, list[Path], list[Any]]:
     """By the parameters' structure where the memories have it, else by path (other containers, same names)."""
     try:
         return structure, paths, structure.flatten_up_to(memories)
@@ -164,11 +163,11 @@ def _places_of(memories: Any, structure: Any, paths: list[str]) -> tuple[Any, li
     def is_place(key: tuple[Any, ...], x: Any) -> bool:
         return x is None or "/".join(map(_name, key)) in places
 
-    keyed, found = jax.tree_util.tree_flatten_with_path(memories, is_leaf=is_place, is_leaf_takes_path=True)
-    return found, ["/".join(map(_name, k)) for k, _ in keyed], [x for _, x in keyed]
+    keyed, treedef = jax.tree_util.tree_flatten_with_path(memories, is_leaf=is_place, is_leaf_takes_path=True)
+    return treedef, ["/".join(map(_name, k)) for k, _ in keyed], [x for _, x in keyed]
 
 
-def parameter(path: str, p: Any) -> Any:
+def parameter(path: Path, p: Param) -> Param:
     """One parameter as JAX holds it: a NumPy array or a number becomes an array of a dtype that JAX has."""
     if p is None or isinstance(p, jax.Array | jax.ShapeDtypeStruct):
         return p
@@ -177,16 +176,16 @@ def parameter(path: str, p: Any) -> Any:
     return jnp.asarray(p)
 
 
-def is_inexact(x: Any) -> bool:
+def is_inexact(x: Shaped) -> bool:
     return jnp.issubdtype(x.dtype, jnp.inexact)
 
 
-def is_trained(x: Any) -> bool:
+def is_trained(x: Param) -> bool:
     """Whether a parameter has anything to learn: inexact, and at least one element."""
     return x is not None and is_inexact(x) and x.size > 0
 
 
-def _gradient(path: str, g: Any, p: Any, per_example: bool) -> Any:
+def _gradient(path: Path, g: Gradient, p: Param, per_example: bool) -> Gradient:
     """The gradient of one leaf, refused where it does not fit its parameter."""
     if g is None:
         return None

@@ -1,4 +1,4 @@
-"""Names for what goes in and out: trees, arrays, masks, dtypes. `Hyper` and `Beta` stand in `core.hyper`."""
+"""Names for what goes in and out: trees, arrays, masks, dtypes, layouts. `Hyper` and `Beta` stand in `core.hyper`."""
 
 from __future__ import annotations
 
@@ -25,6 +25,8 @@ Memory: TypeAlias = Any
 """What a rule keeps for one array: a NamedTuple of arrays, or None for nothing."""
 Scalars: TypeAlias = Any
 """What a rule's `scalars` gave for the step: a scalar array or number, a tuple of them, or None."""
+Factors: TypeAlias = list[Any]
+"""Numbers by which a gradient is still to be multiplied: floats, or arrays of shape ()."""
 Param: TypeAlias = Any
 """One parameter, an array in float32 or wider; None where a rule does not say that it needs it."""
 Mask: TypeAlias = Any
@@ -36,3 +38,20 @@ Transformation: TypeAlias = Any
 """A `GradientTransformation`, or any pair of functions `(init, update)`, such as optax's."""
 Key: TypeAlias = int | jax.Array
 Loss: TypeAlias = Callable[..., Any]
+
+Tree: TypeAlias = Any
+"""Any pytree: arrays in containers of any kind."""
+Gradient: TypeAlias = Any
+"""The gradient or the update of one leaf: an array, `Rows`, or None where it takes no part."""
+Shaped: TypeAlias = Any
+"""What has a shape, a dtype and ndim: an array, `Rows` or a `ShapeDtypeStruct`."""
+Number: TypeAlias = Any
+"""A hyperparameter at a step: a float, an array of shape (), or a `Pair` of these."""
+Count: TypeAlias = Any
+"""How many updates are done, or which one it is: an integer, or an int32 array of shape ()."""
+Structure: TypeAlias = jax.tree_util.PyTreeDef
+Taken: TypeAlias = jax.Array | None
+"""Whether a step is taken, a bool of shape (), where a control decides it; None where it is."""
+Mesh: TypeAlias = jax.sharding.Mesh | jax.sharding.AbstractMesh
+Shardings: TypeAlias = Any
+"""How arrays lie: a tree of `NamedSharding` or `PartitionSpec`, or one of them for a whole subtree."""

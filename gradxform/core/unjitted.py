@@ -3,12 +3,16 @@
 from __future__ import annotations
 
 import functools
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import jax
 import numpy as np
 
 from gradxform.core.hyper import Slot, Slots, giving
+from gradxform.core.types import Number, OptState, Tree, Updates
+
+if TYPE_CHECKING:
+    from gradxform.core.transform import GradientTransformation
 
 ZERO = np.float32(0)
 ARRAYS = (jax.Array, np.ndarray, np.generic, int, float, complex)
@@ -23,10 +27,10 @@ NEEDS_NUMBERS = (
 class Program:
     """The compiled update of all transformations that are one without their numbers."""
 
-    def __init__(self, tx: Any) -> None:
-        def run(numbers: list[Any], *args: Any) -> tuple[Any, Any]:
+    def __init__(self, tx: GradientTransformation) -> None:
+        def run(numbers: list[Number], *args: Any) -> tuple[Updates, OptState]:
             with giving(numbers):
-                return tx._update(*args)  # type: ignore[no-any-return]
+                return tx._update(*args)
 
         self.run, self.compiles = jax.jit(run), True
 
@@ -37,32 +41,33 @@ _program = functools.lru_cache(maxsize=1024)(Program)
 class Unjitted:
     """The update of one transformation outside of any trace: compiled where it can be, else op by op."""
 
-    def __init__(self, tx: Any) -> None:
-        found: dict[Slot, int] = {}
-        self.tx, self.program, self.slots = tx, _program(tx._take_out(Slots(found))), tuple(found)
+    def __init__(self, tx: GradientTransformation) -> None:
+        order: dict[Slot, int] = {}
+        self.tx, self.program, self.slots = tx, _program(tx._take_out(Slots(order))), tuple(order)
 
-    def __call__(self, args: tuple[Any, ...], kinds: set[type]) -> tuple[Any, Any]:
+    def __call__(self, args: tuple[Any, ...], kinds: set[type]) -> tuple[Updates, OptState]:
         compiles = self.program.compiles and not jax.config.jax_disable_jit  # type: ignore[attr-defined]
         numbers = self._numbers(args[1]) if compiles and all(issubclass(kind, ARRAYS) for kind in kinds) else None
         if numbers is not None:
             try:
-                return self.program.run(numbers, *args)  # type: ignore[no-any-return]
+                updates: tuple[Updates, OptState] = self.program.run(numbers, *args)
+                return updates
             except NEEDS_NUMBERS:
                 self.program.compiles = False
-        return self.tx._update(*args)  # type: ignore[no-any-return]
+        return self.tx._update(*args)
 
-    def _numbers(self, state: Any) -> list[Any] | None:
+    def _numbers(self, state: OptState) -> list[Number] | None:
         """What has been taken out, at the step of the state; None where the state is not the one it must be."""
-        numbers: list[Any] = []
+        numbers: list[Number] = []
         for slot in self.slots:
-            held = slot.state(state) if slot.moves else None
-            if slot.moves and held is None:
+            inner = slot.state(state) if slot.moves else None
+            if slot.moves and inner is None:
                 return None
-            numbers.append(slot.x if held is None else slot.now(held))
+            numbers.append(slot.x if inner is None else slot.now(inner))
         return numbers
 
 
-def kinds_of(args: Any) -> set[type]:
+def kinds_of(args: Tree) -> set[type]:
     return set(map(type, jax.tree.leaves(args)))
 
 

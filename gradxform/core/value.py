@@ -8,12 +8,13 @@ from __future__ import annotations
 import dataclasses
 import inspect
 import re
-from collections.abc import Mapping
+from collections.abc import Callable, Iterable, Mapping
 from typing import Annotated, Any, ClassVar, NamedTuple, Self, TypeVar, dataclass_transform
 
 import jax
 
 from gradxform.core.schema import names_around, schema
+from gradxform.core.types import Count, Number
 
 T = TypeVar("T")
 Child = Annotated[T, "child"]
@@ -27,32 +28,32 @@ class Pair(NamedTuple):
     carried as a pair it loses none.
     """
 
-    value: Any
-    complement: Any
+    value: Number
+    complement: Number
 
-    def __mul__(self, x: Any) -> Any:
+    def __mul__(self, x: Number) -> Number:
         return self.value * x
 
-    def __rmul__(self, x: Any) -> Any:
+    def __rmul__(self, x: Number) -> Number:
         return self.value * x
 
-    def __rsub__(self, one: Any) -> Any:
+    def __rsub__(self, one: Number) -> Number:
         return self.complement if isinstance(one, int) and one == 1 else one - self.value
 
-    def __sub__(self, other: Any) -> Any:
+    def __sub__(self, other: Number) -> Number:
         return other.complement - self.complement if isinstance(other, Pair) else self.value - other
 
-    def __rtruediv__(self, x: Any) -> Any:
+    def __rtruediv__(self, x: Number) -> Number:
         return x / self.value
 
-    def __pow__(self, t: Any) -> Any:
+    def __pow__(self, t: Count) -> Number:
         return self.value**t
 
 
 class _Signature:
     """What `inspect.signature` reads: the fields as arguments."""
 
-    def __get__(self, value: Any, owner: type) -> inspect.Signature:
+    def __get__(self, value: object, owner: type) -> inspect.Signature:
         parameter, empty = inspect.Parameter, inspect.Parameter.empty
         kind = parameter.POSITIONAL_OR_KEYWORD
         fields = [(f.name, empty if f.default is dataclasses.MISSING else f.default) for f in schema(owner)]
@@ -65,7 +66,7 @@ class _Fields:
     What dataclass would generate stands in `Value` once: to generate it for every class is most of the import time.
     """
 
-    def __get__(self, value: Any, owner: type) -> Any:
+    def __get__(self, value: object, owner: type) -> Any:
         dataclasses.dataclass(init=False, repr=False, eq=False, match_args=False)(owner)
         return owner.__dict__["__dataclass_fields__"]
 
@@ -89,22 +90,24 @@ class Value:
         fields, what = schema(type(self)), self.public_name()
         if len(args) > len(fields):
             raise TypeError(f"{what} takes {len(fields)} arguments, got {len(args)}")
-        given = {f.name: x for f, x in zip(fields, args, strict=False)}
+        values = {f.name: x for f, x in zip(fields, args, strict=False)}
         for name, x in kwargs.items():
-            if name in given or name not in {f.name for f in fields}:
-                problem = "two values for" if name in given else "an unexpected"
-                raise TypeError(f"{what} got {problem} argument {name!r}")
-            given[name] = x
+            if name in values:
+                raise TypeError(f"{what} got two values for argument {name!r}")
+            if name not in {f.name for f in fields}:
+                takes = ", ".join(f.name for f in fields) or "none"
+                raise TypeError(f"{what} got an unexpected argument {name!r}; it takes {takes}")
+            values[name] = x
         for f in fields:
-            if f.name not in given and f.default is dataclasses.MISSING:
+            if f.name not in values and f.default is dataclasses.MISSING:
                 raise TypeError(f"{what} needs the argument {f.name!r}")
-            object.__setattr__(self, f.name, given.get(f.name, f.default))
+            object.__setattr__(self, f.name, values.get(f.name, f.default))
         self.__post_init__()
 
     def __post_init__(self) -> None:
         """Coerce and check what a user gave; not called when JAX unflattens."""
 
-    def __setattr__(self, name: str, value: Any) -> None:
+    def __setattr__(self, name: str, value: object) -> None:
         raise dataclasses.FrozenInstanceError(f"{self.public_name()} is a value; make another with dataclasses.replace")
 
     def __eq__(self, other: object) -> bool:
@@ -130,11 +133,11 @@ class Value:
         return new
 
 
-def _contents(value: Any) -> tuple[Any, ...]:
+def _contents(value: Value) -> tuple[Any, ...]:
     return tuple(getattr(value, f.name) for f in schema(type(value)))
 
 
-def is_hashable(x: Any) -> bool:
+def is_hashable(x: object) -> bool:
     try:
         hash(x)
     except TypeError:
@@ -142,7 +145,7 @@ def is_hashable(x: Any) -> bool:
     return True
 
 
-def _flatten(value: Any) -> tuple[list[Any], Any]:
+def _flatten(value: Value) -> tuple[list[Any], tuple[Any, ...]]:
     children, static = [], []
     for f in schema(type(value)):
         x = getattr(value, f.name)
@@ -155,19 +158,19 @@ def _flatten(value: Any) -> tuple[list[Any], Any]:
     return children, tuple(static)
 
 
-def _flatten_with_keys(value: Any) -> tuple[list[Any], Any]:
+def _flatten_with_keys(value: Value) -> tuple[list[Any], tuple[Any, ...]]:
     children, static = _flatten(value)
     names = [f.name for f in schema(type(value)) if f.kind != "static"]
     keyed = [(jax.tree_util.GetAttrKey(n), c) for n, c in zip(names, children, strict=True)]
     return keyed, static
 
 
-def _unflattener(cls: type) -> Any:
-    def unflatten(static: Any, children: Any) -> Any:
-        new: Any = object.__new__(cls)
-        children, static = iter(children), iter(static)
+def _unflattener(cls: type[Value]) -> Callable[[Iterable[Any], Iterable[Any]], Value]:
+    def unflatten(static: Iterable[Any], children: Iterable[Any]) -> Value:
+        new = object.__new__(cls)
+        branches, rest = iter(children), iter(static)
         for f in schema(cls):
-            x = next(static) if f.kind == "static" else next(children)
+            x = next(rest) if f.kind == "static" else next(branches)
             if f.kind == "beta" and isinstance(x, Pair) and isinstance(x.value, float):
                 x = x.value
             object.__setattr__(new, f.name, x)

@@ -17,6 +17,7 @@ from gradxform.core.norms import barrier, barrier_each
 from gradxform.core.rows import Rows
 from gradxform.core.rule import Factor, Halves, Rule, new_memory, scaled
 from gradxform.core.tree import Leaf
+from gradxform.core.types import Array, ArrayLike, Factors, Gradient, Memory, Param, Path, Scalars, Structure, Taken
 from gradxform.core.value import is_hashable
 
 
@@ -25,10 +26,15 @@ class Pending(NamedTuple):
 
     name: str
     rule: Rule
-    k: Any
-    ok: Any = None
+    k: Scalars
+    ok: Taken = None
     """Whether the step is taken; None where nobody asks."""
 
+
+Stand = tuple[Rule, Scalars, Taken]
+"""A rule on its way through a walk: with its scalars, and whether the step is taken."""
+Again = tuple[Array, Param]
+"""An update and a parameter computed a second time."""
 
 MANY = 64
 """From so many leaves on, a combination of rules becomes a function of the program, traced and lowered once per shape
@@ -45,7 +51,7 @@ def run_pending(leaves: Sequence[Leaf]) -> None:
         leaf.pending = []
 
 
-def gradients(leaves: Sequence[Leaf]) -> list[Any]:
+def gradients(leaves: Sequence[Leaf]) -> list[Gradient]:
     """The gradients as the rules that wait for them leave them, for what sees all leaves; computed for these alone
     where the rules may run again. Where they remember nothing, they go on waiting."""
     raw = [leaf for leaf in leaves if not leaf.pending]
@@ -98,27 +104,33 @@ def _runner(walk: Callable[..., Any], pending: Sequence[Pending], inline: bool) 
 
 @functools.lru_cache(maxsize=4096)
 def _traced_once(
-    walk: Callable[..., Any], treedef: Any, names: tuple[str, ...], static: tuple[Any, ...], inline: bool
+    walk: Callable[..., Any], treedef: Structure, names: tuple[str, ...], static: tuple[Any, ...], inline: bool
 ) -> Callable[..., Any]:
     return jax.jit(functools.partial(walk, treedef, names, static), inline=inline)
 
 
 def _walk(
-    treedef: Any, names: tuple[str, ...], static: Any, data: list[Any], g: Any, memory: dict[str, Any], p: Any
-) -> tuple[Any, dict[str, Any]]:
+    treedef: Structure,
+    names: tuple[str, ...],
+    static: tuple[Any, ...],
+    data: list[Any],
+    g: Array | Rows,
+    memory: dict[str, Memory],
+    p: Param,
+) -> tuple[Gradient, dict[str, Memory]]:
     dtype = compute_dtype(g.dtype if p is None else p.dtype)
     stages = _stages(treedef, static, data, dtype)
     wide = p.astype(dtype) if p is not None and any(rule.facts.needs_params for rule, _, _ in stages) else None
-    given, shape, memory = g, g.shape[int(stages[0][0].facts.per_example) :], dict(memory)
+    arrived, shape, memory = g, g.shape[int(stages[0][0].facts.per_example) :], dict(memory)
     g = g.astype(dtype)
-    factors: list[Any] = []
-    remembered: list[Any] = []
+    factors: Factors = []
+    remembered: list[Memory] = []
     for i, (name, (rule, k, ok)) in enumerate(zip(names, stages, strict=True)):
         s, seen = memory.get(name), p if rule.facts.stored_params else wide
         if isinstance(rule, Factor) and not isinstance(g, Rows):
-            whole = (None, None)
+            whole: tuple[Gradient, Param] = (None, None)
             if rule.facts.reach == Reach.ARRAY:
-                again = _recomputed(stages[:i], given, remembered, p, dtype)
+                again = _recomputed(stages[:i], arrived, remembered, p, dtype)
                 whole = (scaled(g, factors), wide) if again is None else again
             factors.append(rule.factor(*whole, k))
             remembered.append(None)
@@ -135,24 +147,33 @@ def _walk(
 
 
 def _walk_recomputing(
-    treedef: Any, names: tuple[str, ...], static: Any, data: list[Any], g: Any, memory: dict[str, Any], p: Any
-) -> Any:
+    treedef: Structure,
+    names: tuple[str, ...],
+    static: tuple[Any, ...],
+    data: list[Any],
+    g: Array,
+    memory: dict[str, Memory],
+    p: Param,
+) -> Gradient:
     dtype = compute_dtype(g.dtype if p is None else p.dtype)
     stages = _stages(treedef, static, data, dtype)
     p = p if any(rule.facts.needs_params for rule, _, _ in stages) else None
     return _recompute(stages, g, [memory[name] for name in names], p, dtype)[0]
 
 
-def _stages(treedef: Any, static: Any, data: list[Any], dtype: Any) -> list[tuple[Rule, Any, Any]]:
+def _stages(treedef: Structure, static: tuple[Any, ...], data: list[Any], dtype: np.dtype[Any]) -> list[Stand]:
     narrow = real_dtype(dtype)
 
     def scalar(x: Any) -> Any:
         return x.astype(narrow) if hasattr(x, "dtype") and jnp.issubdtype(x.dtype, jnp.floating) else x
 
-    return treedef.unflatten([s if d is None else scalar(d) for s, d in zip(static, data, strict=True)])  # type: ignore[no-any-return]
+    stages: list[Stand] = treedef.unflatten([s if d is None else scalar(d) for s, d in zip(static, data, strict=True)])
+    return stages
 
 
-def _recomputed(stages: list[tuple[Rule, Any, Any]], g: Any, memory: list[Any], p: Any, dtype: Any) -> Any:
+def _recomputed(
+    stages: list[Stand], g: Array | Rows, memory: list[Memory], p: Param, dtype: np.dtype[Any]
+) -> Again | None:
     """`_recompute`, or None where a stage can't tell what it gave."""
     if isinstance(g, Rows):
         return None
@@ -162,7 +183,7 @@ def _recomputed(stages: list[tuple[Rule, Any, Any]], g: Any, memory: list[Any], 
     return _recompute(stages, g, memory, p, dtype)
 
 
-def _recompute(stages: list[tuple[Rule, Any, Any]], g: Any, memory: list[Any], p: Any, dtype: Any) -> tuple[Any, Any]:
+def _recompute(stages: list[Stand], g: Array, memory: list[Memory], p: Param, dtype: np.dtype[Any]) -> Again:
     """The update and the parameter once more, behind a barrier: from the gradient and the new memory.
 
     Numbers become arrays: XLA would write out what it makes of a constant for all leaves of one shape.
@@ -180,27 +201,28 @@ def _recompute(stages: list[tuple[Rule, Any, Any]], g: Any, memory: list[Any], p
     return g, p
 
 
-def kept(ok: Any, new: Any, old: Any) -> Any:
+def kept(ok: Taken, new: Memory, old: Memory) -> Memory:
     """New memory where the step is taken, old where it is not."""
     if ok is None or old is None:
         return new
     return jax.tree.map(lambda n, o: _chosen(ok, n, o), new, old)
 
 
-def _chosen(ok: Any, new: Any, old: Any) -> Any:
+def _chosen(ok: Array, new: ArrayLike, old: Array) -> Array:
     """`where(ok, new, old)` in new's dtype; on the device for what lives in host memory."""
-    new = jnp.asarray(new)
-    space = getattr(jax.typeof(new), "memory_space", None)
+    n = jnp.asarray(new)
+    space = getattr(jax.typeof(n), "memory_space", None)
     if space is None or space == jax.memory.Space.Device:
-        return jnp.where(ok, new, old.astype(new.dtype))
-    new, old = (jax.device_put(x, jax.memory.Space.Device) for x in (new, old))
-    return jax.device_put(jnp.where(ok, new, old.astype(new.dtype)), space)
+        return jnp.where(ok, n, old.astype(n.dtype))
+    n, old = (jax.device_put(x, jax.memory.Space.Device) for x in (n, old))
+    chosen: Array = jax.device_put(jnp.where(ok, n, old.astype(n.dtype)), space)
+    return chosen
 
 
-def like(new: Any, old: Any, name: str = "") -> Any:
+def like(new: Memory, old: Memory, name: str = "") -> Memory:
     """New memory in exactly the old one's structure, shapes and dtypes."""
 
-    def same(n: Any, o: Any) -> Any:
+    def same(n: ArrayLike, o: Array) -> Array:
         n = jnp.asarray(n)
         if n.shape != o.shape:
             raise ValueError(f"the memory of {name} has shape {o.shape}, and the gradient would make it {n.shape}")
@@ -210,7 +232,7 @@ def like(new: Any, old: Any, name: str = "") -> Any:
 
 
 @contextlib.contextmanager
-def naming(path: str) -> Iterator[None]:
+def naming(path: Path) -> Iterator[None]:
     """Name the leaf in errors that its rule raises."""
     try:
         yield

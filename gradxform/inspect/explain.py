@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterator
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 import jax
 import jax.numpy as jnp
@@ -16,6 +16,7 @@ from gradxform.core.stage import Step
 from gradxform.core.state import find_state
 from gradxform.core.transform import GradientTransformation, refuse_stranger
 from gradxform.core.tree import Leaf, memory_structure, open_tree
+from gradxform.core.types import Memory, Number, OptState, Params, Path, Transformation, Tree
 
 
 class Row(NamedTuple):
@@ -54,7 +55,7 @@ class Explanation(NamedTuple):
         return "\n".join([*(line.rstrip() for line in lines), total])
 
 
-def explain(tx: GradientTransformation, params: Any) -> Explanation:
+def explain(tx: GradientTransformation, params: Params) -> Explanation:
     """Tabulate a transformation over parameters: path, shape, dtype, group, rates, rules and bytes of state.
 
     Works on shapes alone: `jax.eval_shape` of a model that fits no machine is enough. Schedules show their value at the
@@ -80,28 +81,28 @@ def explain(tx: GradientTransformation, params: Any) -> Explanation:
     return Explanation(tuple(rows), count, tree_bytes(shapes), tree_bytes(state))
 
 
-def tree_bytes(tree: Any) -> int:
+def tree_bytes(tree: Tree) -> int:
     """The bytes that the arrays of a tree take, shapes and dtypes alone counted."""
     return sum(math.prod(x.shape) * x.dtype.itemsize for x in jax.tree.leaves(tree))
 
 
-def _inner(tx: Any) -> Any:
+def _inner(tx: Transformation) -> Transformation:
     while not isinstance(tx, Chain) and hasattr(tx, "inner"):
         tx = tx.inner
     return tx
 
 
-def _memories(tx: Any, state: Any) -> Iterator[Any]:
+def _memories(tx: Transformation, state: OptState) -> Iterator[Tree]:
     """What chains keep for each parameter, those inside wrappers included: trees like the parameters."""
     if isinstance(tx, Chain):
-        held = find_state(state)
-        yield held.leaves
-        for name, stage, step in tx.each(Step(held.count, None, held.tree, held.hyper, {}, None)):
+        at_hand = find_state(state)
+        yield at_hand.leaves
+        for name, stage, step in tx.each(Step(at_hand.count, None, at_hand.tree, at_hand.hyper, {}, None)):
             if stage.wrapped is not None:
-                yield from _memories(_inner(stage.wrapped), held.tree[step.prefix + name])
+                yield from _memories(_inner(stage.wrapped), at_hand.tree[step.prefix + name])
 
 
-def _routes(tx: Any, leaves: list[Leaf], tree: Any, group: str) -> dict[str, list[tuple[str, str]]]:
+def _routes(tx: Transformation, leaves: list[Leaf], tree: Tree, group: str) -> dict[Path, list[tuple[str, str]]]:
     """For each path the (group prefix, stage name) pairs that it goes through."""
     routes: dict[str, list[tuple[str, str]]] = {leaf.path: [] for leaf in leaves}
     if not isinstance(tx, Chain):
@@ -120,7 +121,7 @@ def _routes(tx: Any, leaves: list[Leaf], tree: Any, group: str) -> dict[str, lis
     return routes
 
 
-def _row(leaf: Leaf, route: list[tuple[str, str]], memory: Any, values: dict[str, Any]) -> Row:
+def _row(leaf: Leaf, route: list[tuple[str, str]], memory: Memory, values: dict[str, Number]) -> Row:
     groups = {group for group, _ in route}
     group = max(groups, key=len).rstrip("/") if groups else ""
 

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from typing import Any
+import os
+from typing import Any, BinaryIO
 
 import jax
 import jax.numpy as jnp
@@ -10,11 +11,14 @@ import numpy as np
 
 from gradxform.control.tunable import hyperparams_at
 from gradxform.core import check
-from gradxform.core.hyper import Schedule, coerce, evaluate
+from gradxform.core.hyper import Hyper, Schedule, coerce, evaluate
 from gradxform.core.transform import GradientTransformation
+from gradxform.core.types import ArrayLike
 
 
-def plot(what: Any, steps: int, path: Any = None) -> Any:
+def plot(
+    what: Hyper | GradientTransformation, steps: int, path: str | os.PathLike[str] | BinaryIO | None = None
+) -> Any:
     """Draw a schedule, or each hyperparameter of a transformation that changes, over steps 0 to steps - 1.
 
     what: a schedule, a function `count -> value`, a table, or a transformation (all of its hyperparameters where none
@@ -42,17 +46,17 @@ def plot(what: Any, steps: int, path: Any = None) -> Any:
     return None
 
 
-def _curves(what: Any, steps: int) -> dict[str, Any]:
+def _curves(what: Hyper | GradientTransformation, steps: int) -> dict[str, np.ndarray]:
     counts = jnp.arange(steps)
     if not isinstance(what, GradientTransformation):
         schedule = coerce("what", what)
         name = schedule.public_name() if isinstance(schedule, Schedule) else "value"
         return {name: _values(jax.vmap(lambda count: evaluate(schedule, count))(counts), steps)}
-    found = jax.vmap(lambda count: hyperparams_at(what, count))(counts)
-    values = {name: _values(found[name], steps) for name in hyperparams_at(what, 0)}
+    each = jax.vmap(lambda count: hyperparams_at(what, count))(counts)
+    values = {name: _values(each[name], steps) for name in hyperparams_at(what, 0)}
     changing = {name: x for name, x in values.items() if np.ptp(x) > 0}
     return changing or values
 
 
-def _values(x: Any, steps: int) -> Any:
+def _values(x: ArrayLike, steps: int) -> np.ndarray:
     return np.broadcast_to(np.asarray(x, np.float64), (steps,))

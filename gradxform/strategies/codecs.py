@@ -2,15 +2,14 @@
 
 from __future__ import annotations
 
-from typing import Any
-
 import jax
 import jax.numpy as jnp
 
 from gradxform.core.blocks import Blocks, block_max, in_blocks, spread
-from gradxform.core.codec import Cast
+from gradxform.core.codec import Cast, Codec, Draw
 from gradxform.core.dither import random_bits, random_units, round_randomly
 from gradxform.core.facts import Reach
+from gradxform.core.types import Array, Dtype
 
 SQUARES = frozenset({"nu", "nu_max", "sum_of_squares", "e_g", "e_x"})
 """Fields that are never negative and range over the squares of gradients."""
@@ -21,14 +20,14 @@ class Narrow(Cast):
 
     least_ndim = 1
 
-    def __init__(self, dtype: Any, root: bool = False) -> None:
+    def __init__(self, dtype: Dtype, root: bool = False) -> None:
         super().__init__(dtype)
         self.root = root
 
-    def takes(self, x: Any) -> bool:
+    def takes(self, x: Array | Blocks) -> bool:
         return is_real(x)
 
-    def encode(self, x: Any, bound: Any = None, draw: Any = None) -> Any:
+    def encode(self, x: Array, bound: Array | None = None, draw: Draw | None = None) -> Array:
         if self.root:
             info = jnp.finfo(self.dtype)
             y = jnp.minimum(jnp.sqrt(x), float(info.max))
@@ -36,7 +35,7 @@ class Narrow(Cast):
         x = x if draw is None else round_randomly(x.astype(jnp.float32), random_bits(draw[0], draw[1], x.shape))
         return super().encode(x)
 
-    def decode(self, x: Any, wide: Any) -> Any:
+    def decode(self, x: Array, wide: Dtype) -> Array:
         y = super().decode(x, wide)
         return y * y if self.root else y
 
@@ -47,7 +46,7 @@ class Scaled:
     reach = Reach.ROW
     least_ndim = 2
 
-    def __init__(self, name: str, dtype: Any, top: float, root: bool) -> None:
+    def __init__(self, name: str, dtype: Dtype, top: float, root: bool) -> None:
         self.name, self.dtype, self.top, self.root = name, jnp.dtype(dtype), top, root
 
     def __eq__(self, other: object) -> bool:
@@ -59,13 +58,13 @@ class Scaled:
     def __repr__(self) -> str:
         return repr(self.name)
 
-    def takes(self, x: Any) -> bool:
+    def takes(self, x: Array | Blocks) -> bool:
         return is_real(x)
 
-    def made(self, x: Any) -> bool:
+    def made(self, x: object) -> bool:
         return isinstance(x, Blocks)
 
-    def encode(self, x: Any, bound: Any = None, draw: Any = None) -> Blocks:
+    def encode(self, x: Array, bound: Array | None = None, draw: Draw | None = None) -> Blocks:
         """bound: at least the largest size in each block; without one it is measured."""
         bound = block_max(x) if bound is None else bound
         scales = (jnp.sqrt(bound) if self.root else bound) * (1 / self.top)
@@ -79,25 +78,25 @@ class Scaled:
             y = jnp.where(x > 0, jnp.maximum(y, least), y)
         return Blocks(self.narrowed(y), scales.astype(jnp.promote_types(jnp.float32, scales.dtype)))
 
-    def decode(self, x: Blocks, wide: Any) -> Any:
+    def decode(self, x: Blocks, wide: Dtype) -> Array:
         y = self.widened(x.codes, wide) * spread(x.scales.astype(wide), x.codes.shape)
         return y * y if self.root else y
 
     def shape(self, x: Blocks) -> tuple[int, ...]:
         return tuple(x.codes.shape)
 
-    def largest_in_blocks(self, x: Blocks, wide: Any) -> Any:
+    def largest_in_blocks(self, x: Blocks, wide: Dtype) -> Array:
         """The largest size in each block, from the codes."""
         y = self.largest_code(in_blocks(x.codes), wide) * x.scales.astype(wide)
         return y * y if self.root else y
 
-    def narrowed(self, y: Any) -> Any:
+    def narrowed(self, y: Array) -> Array:
         return y.astype(self.dtype)
 
-    def widened(self, codes: Any, wide: Any) -> Any:
+    def widened(self, codes: Array, wide: Dtype) -> Array:
         return codes.astype(wide)
 
-    def largest_code(self, codes: Any, wide: Any) -> Any:
+    def largest_code(self, codes: Array, wide: Dtype) -> Array:
         """The largest size along the last axis."""
         largest = jnp.max(codes, -1).astype(wide)
         return largest if self.root else jnp.maximum(largest, -jnp.min(codes, -1).astype(wide))
@@ -109,7 +108,7 @@ class Float8(Scaled):
     def __init__(self, root: bool) -> None:
         super().__init__("float8_e4m3", jnp.float8_e4m3fn, 448, root)
 
-    def narrowed(self, y: Any) -> Any:
+    def narrowed(self, y: Array) -> Array:
         bits = jax.lax.bitcast_convert_type(y.astype(jnp.float32), jnp.int32)
         size = bits & 0x7FFFFFFF
         nearest = size + 0x7FFFF + (size >> 20 & 1)  # of 23 digits 3 stay: to nearest, ties to even
@@ -118,26 +117,26 @@ class Float8(Scaled):
         code = jnp.where(jnp.isnan(y), 0x7F, code) | (bits >> 24 & 0x80)
         return jax.lax.bitcast_convert_type(code.astype(jnp.uint8), self.dtype)
 
-    def widened(self, codes: Any, wide: Any) -> Any:
+    def widened(self, codes: Array, wide: Dtype) -> Array:
         code = jax.lax.bitcast_convert_type(codes, jnp.uint8).astype(jnp.int32)
         size = code & 0x7F
         y = jax.lax.bitcast_convert_type((size + (120 << 3)) << 20, jnp.float32)
         y = jnp.where(size < 8, size.astype(jnp.float32) * 2.0**-9, jnp.where(size == 0x7F, jnp.nan, y))
         return jnp.where(code < 0x80, y, -y).astype(wide)
 
-    def largest_code(self, codes: Any, wide: Any) -> Any:
+    def largest_code(self, codes: Array, wide: Dtype) -> Array:
         sizes = jnp.max(jax.lax.bitcast_convert_type(codes, jnp.uint8) & 0x7F, -1)
         return self.widened(jax.lax.bitcast_convert_type(sizes, self.dtype), wide)
 
 
-LINEAR = {
+LINEAR: dict[str, Codec] = {
     "bfloat16": Narrow("bfloat16"),
     "float16": Narrow("float16"),
     "int8": Scaled("int8", jnp.int8, 127, False),
     "int4": Scaled("int4", jnp.int4, 7, False),
     "float8_e4m3": Float8(root=False),
 }
-ROOTED = {
+ROOTED: dict[str, Codec] = {
     "bfloat16": Narrow("bfloat16"),
     "float16": Narrow("float16", root=True),
     "uint8_sqrt": Scaled("uint8_sqrt", jnp.uint8, 255, True),
@@ -164,11 +163,11 @@ class Named:
     def __repr__(self) -> str:
         return repr(self.name)
 
-    def of(self, field: str) -> Any:
+    def of(self, field: str) -> Codec:
         if field in SQUARES or self.name == "uint8_sqrt":
             return ROOTED.get(self.name, ROOTED["uint8_sqrt"])
         return LINEAR[self.name]
 
 
-def is_real(x: Any) -> bool:
+def is_real(x: Array | Blocks) -> bool:
     return isinstance(x, Blocks) or bool(jnp.issubdtype(x.dtype, jnp.floating))

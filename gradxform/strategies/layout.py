@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import Any, NamedTuple
 
 import jax
@@ -13,20 +13,29 @@ from gradxform.core import check
 from gradxform.core.devices import axis_names
 from gradxform.core.state import State
 from gradxform.core.tree import open_memories, open_tree
+from gradxform.core.types import Array, AxisName, Memory, Mesh, OptState, Params, Path, Shardings
+
+Entry = str | tuple[str, ...] | None
+"""The axes that split one dimension."""
+Entries = tuple[Any, ...]
+"""One entry a dimension, as in a `PartitionSpec`."""
+Put = Callable[[Any, PartitionSpec], Any]
+"""What is made of an array, by the layout that it is to have."""
 
 
 class Layout(NamedTuple):
-    """One parameter's layout: its shape, its own spec, the spec of its state, and the dimension split for that."""
+    """One parameter's layout: its shape, its spec, the spec of its state, and the dimension split for that."""
 
     shape: tuple[int, ...]
-    own: tuple[Any, ...]
-    state: tuple[Any, ...]
+    param: Entries
+    state: Entries
     split: int | None
 
 
-def laid_out(shape: Sequence[int], own: Any, mesh: Any, axis: Any) -> Layout:
+def laid_out(shape: Sequence[int], spec: Iterable[Any], mesh: Mesh, axis: AxisName) -> Layout:
     """Split the largest dimension that no axis has taken and that divides evenly; none where there is none."""
-    entries = tuple(own) + (None,) * (len(shape) - len(own))
+    entries = tuple(spec)
+    entries += (None,) * (len(shape) - len(entries))
     taken = [name for entry in entries for name in axis_names(entry)]
     parts = ways(mesh, axis)
     free = [d for d, n in enumerate(shape) if entries[d] is None and n and n % parts == 0]
@@ -36,12 +45,14 @@ def laid_out(shape: Sequence[int], own: Any, mesh: Any, axis: Any) -> Layout:
     return Layout(tuple(shape), entries, (*entries[:split], axis, *entries[split + 1 :]), split)
 
 
-def ways(mesh: Any, axis: Any) -> int:
+def ways(mesh: Mesh, axis: Entry) -> int:
     """Into how many parts axes split a dimension."""
     return math.prod(mesh.shape[name] for name in axis_names(axis))
 
 
-def of_statistic(shape: Sequence[int], like: Sequence[int], spec: Sequence[Any], mesh: Any, last: bool = False) -> Any:
+def of_statistic(
+    shape: Sequence[int], like: Sequence[int], spec: Sequence[Any], mesh: Mesh, last: bool = False
+) -> Entries | None:
     """The layout of a statistic whose parameter has shape `like` and layout `spec`; None where it has nothing of it.
 
     The same dimensions have the same layout; blocks of a dimension share it where they divide; a sum over dimensions
@@ -53,14 +64,17 @@ def of_statistic(shape: Sequence[int], like: Sequence[int], spec: Sequence[Any],
     if n == m and all(a and b % a == 0 for a, b in zip(shape, like, strict=True)):
         return tuple(e if a % ways(mesh, e) == 0 else None for a, e in zip(shape, spec, strict=True))
     turn = -1 if last else 1
-    left, found = list(range(n))[::turn], [None] * n
+    entries: list[Entry] = [None] * n
+    left = list(range(n))[::turn]
     for d in list(range(m))[::turn]:
         if left and like[d] == shape[left[0]]:
-            found[left.pop(0)] = spec[d]
-    return None if left or not n else tuple(found)
+            entries[left.pop(0)] = spec[d]
+    return None if left or not n else tuple(entries)
 
 
-def spec_of(path: str, shape: Sequence[int], layouts: Mapping[str, Layout], mesh: Any, axis: Any) -> PartitionSpec:
+def spec_of(
+    path: Path, shape: Sequence[int], layouts: Mapping[str, Layout], mesh: Mesh, axis: AxisName | None
+) -> PartitionSpec:
     """The layout of an array somewhere in a state: of the parameter whose path its own ends with, if the shape fits.
 
     axis: what splits state. An array of one dimension that belongs to no parameter is then split as it can be.
@@ -75,18 +89,19 @@ def spec_of(path: str, shape: Sequence[int], layouts: Mapping[str, Layout], mesh
     return PartitionSpec()
 
 
-def _owner(path: str, layouts: Mapping[str, Layout]) -> Layout | None:
+def _owner(path: Path, layouts: Mapping[str, Layout]) -> Layout | None:
     ends = [p for p in layouts if p in ("", path) or path.endswith(f"/{p}")]
     return layouts[max(ends, key=len)] if ends else None
 
 
-def lay_state(state: Any, params: Any, of: Callable[..., Any], put: Callable[..., Any], names: tuple[str, ...]) -> Any:
-    """Any state with `put(x, spec)` in place of each array x.
+Layouts = Callable[[tuple[str, ...]], tuple[Mapping[Path, Layout], Mesh, AxisName | None]]
+"""The names on the way to an array -> the layouts of parameters for it by path, the mesh, and what splits state."""
 
-    of: the names on the way to an array -> the layouts of parameters for it by path, the mesh, and what splits state.
-    """
 
-    def lay(keys: Any, x: Any) -> Any:
+def lay_state(state: OptState, params: Params, of: Layouts, put: Put, names: tuple[str, ...]) -> OptState:
+    """Any state with `put(x, spec)` in place of each array x."""
+
+    def lay(keys: tuple[Any, ...], x: Any) -> Any:
         path = (*names, *map(_name, keys))
         if isinstance(x, State):
             return _lay_ours(x, params, of, put, path)
@@ -95,7 +110,7 @@ def lay_state(state: Any, params: Any, of: Callable[..., Any], put: Callable[...
     return jax.tree_util.tree_map_with_path(lay, state, is_leaf=lambda x: isinstance(x, State))
 
 
-def _lay_ours(state: State, params: Any, of: Callable[..., Any], put: Callable[..., Any], names: Any) -> State:
+def _lay_ours(state: State, params: Params, of: Layouts, put: Put, names: tuple[str, ...]) -> State:
     opened = open_memories(state.leaves, params)
     for leaf in opened.leaves:
         if isinstance(leaf.memory, dict):
@@ -104,15 +119,15 @@ def _lay_ours(state: State, params: Any, of: Callable[..., Any], put: Callable[.
                 name: lay_memory(m, layouts[name][0].get(leaf.path), layouts[name][1], put)
                 for name, m in leaf.memory.items()
             }
-    tree = {key: lay_state(held, params, of, put, (*names, *key.split("/"))) for key, held in state.tree.items()}
+    tree = {key: lay_state(memory, params, of, put, (*names, *key.split("/"))) for key, memory in state.tree.items()}
     count, hyper = jax.tree.map(lambda x: put(x, PartitionSpec()), (state.count, state.hyper))
     return State(count, opened.close_memories(), tree, hyper)
 
 
-def lay_memory(memory: Any, layout: Layout | None, mesh: Any, put: Callable[..., Any]) -> Any:
+def lay_memory(memory: Memory, layout: Layout | None, mesh: Mesh, put: Put) -> Memory:
     """One parameter's memory with `put(x, spec)` in place of each array x."""
 
-    def lay(keys: Any, x: Any) -> Any:
+    def lay(keys: tuple[Any, ...], x: Any) -> Any:
         last = "col" in str(keys[-1])
         entries = layout and of_statistic(x.shape, layout.shape, layout.state, mesh, last)
         return put(x, PartitionSpec(*entries or ()))
@@ -120,16 +135,16 @@ def lay_memory(memory: Any, layout: Layout | None, mesh: Any, put: Callable[...,
     return jax.tree_util.tree_map_with_path(lay, memory)
 
 
-def _name(key: Any) -> str:
+def _name(key: object) -> str:
     return str(next((getattr(key, a) for a in ("key", "name", "idx") if hasattr(key, a)), key))
 
 
-def specs_by_path(shardings: Any, what: str) -> dict[str, PartitionSpec]:
+def specs_by_path(shardings: Shardings, what: str) -> dict[str, PartitionSpec]:
     """Layouts of parameters, or of whole subtrees of them, by path."""
     return {p: _spec(p, x, what) for p, x in zip(*open_tree(shardings)[:2], strict=True) if x is not None}
 
 
-def _spec(path: str, x: Any, what: str) -> PartitionSpec:
+def _spec(path: Path, x: object, what: str) -> PartitionSpec:
     if isinstance(x, PartitionSpec):
         return x
     if isinstance(x, NamedSharding):
@@ -137,7 +152,7 @@ def _spec(path: str, x: Any, what: str) -> PartitionSpec:
     raise TypeError(f"{what} must hold NamedSharding or PartitionSpec, got {x!r} at {path!r}")
 
 
-def of_parameter(path: str, shape: Sequence[int], specs: Mapping[str, PartitionSpec]) -> PartitionSpec:
+def of_parameter(path: Path, shape: Sequence[int], specs: Mapping[str, PartitionSpec]) -> PartitionSpec:
     """The layout of one parameter: its own, or that of the nearest subtree that has one; the same everywhere else."""
     names = path.split("/")
     upwards = ["/".join(names[:n]) for n in range(len(names), 0, -1)] + [""]
@@ -147,18 +162,18 @@ def of_parameter(path: str, shape: Sequence[int], specs: Mapping[str, PartitionS
     return spec
 
 
-def in_host_memory(x: Any) -> bool:
+def in_host_memory(x: Array | jax.core.ShapedArray) -> bool:
     """Whether an array, or its type, is in host memory."""
     kind = jax.typeof(x) if isinstance(x, jax.Array) else x
     return "Host" in str(getattr(kind, "memory_space", ""))
 
 
-def sharding(mesh: Any, spec: Any, x: Any) -> NamedSharding:
+def sharding(mesh: Mesh, spec: PartitionSpec, x: Array | jax.core.ShapedArray) -> NamedSharding:
     """A layout in the kind of memory that x is in."""
     return NamedSharding(mesh, spec, memory_kind="pinned_host") if in_host_memory(x) else NamedSharding(mesh, spec)
 
 
-def check_mesh(mesh: Any, axis: Any) -> None:
+def check_mesh(mesh: object, axis: AxisName | None) -> None:
     """Refuse what is no mesh, and an axis that it does not have."""
     if not isinstance(mesh, jax.sharding.Mesh | jax.sharding.AbstractMesh):
         raise TypeError(f"mesh must be a jax.sharding.Mesh, got {mesh!r}")

@@ -15,6 +15,7 @@ from gradxform.core.hyper import hyper_fields, replace_hyper
 from gradxform.core.lens import Lens, Wrapper
 from gradxform.core.rows import Rows, put_rows, take_rows
 from gradxform.core.rule import Halves, Keep, Rule
+from gradxform.core.types import Array, Count, Dtype, Factors, Gradient, Memory, Param, Scalars, Shaped, Transformation
 from gradxform.core.value import Pair
 from gradxform.strategies.offloaded import Offloaded
 
@@ -29,7 +30,9 @@ class Lazy(Wrapper):
     def __repr__(self) -> str:
         return f"lazy({self.rule!r})"
 
-    def advance(self, g: Any, factors: list[Any], s: Any, p: Any, k: Any, keep: Keep) -> tuple[Any, Any]:
+    def advance(
+        self, g: Array | Rows, factors: Factors, s: Memory, p: Param, k: Scalars, keep: Keep
+    ) -> tuple[Gradient, Memory]:
         if not isinstance(g, Rows):
             return self.rule.advance(g, factors, s, self._wide(p, g.dtype), k, keep)
         rows = g.summed()
@@ -41,15 +44,15 @@ class Lazy(Wrapper):
         s = jax.tree.map(lambda x, new: put_rows(x, at, new) if x.ndim else new, s, new)
         return rows.with_values(jnp.where(live, u, 0)), s
 
-    def _wide(self, p: Any, dtype: Any) -> Any:
+    def _wide(self, p: Param, dtype: Dtype) -> Param:
         return p if p is None or self.rule.facts.stored_params else p.astype(dtype)
 
 
 class Dated(NamedTuple):
     """The memory of a table, and for each row the step after which it was last brought up to date."""
 
-    memory: Any
-    last: Any
+    memory: Memory
+    last: Array
 
 
 class CatchUp(Lens):
@@ -63,31 +66,33 @@ class CatchUp(Lens):
     def __repr__(self) -> str:
         return f"catch_up({self.rule!r})"
 
-    def init(self, p: Any) -> Any:
+    def init(self, p: Array) -> Memory:
         s = self.rule.init(p)
         if s is None or p.ndim == 0:
             return s
         return Dated(s, jnp.zeros_like(p, jnp.int32).sum(axis=tuple(range(1, p.ndim))))
 
-    def scalars(self, t: Any, **extra: Any) -> Any:
+    def scalars(self, t: Count, **extra: Any) -> Scalars:
         return self.rule.scalars(t, **extra), t
 
-    def inner(self, s: Any, g: Any, k: Any) -> Any:
+    def inner(self, s: Memory, g: Shaped, k: Scalars) -> Scalars:
         return k[0]
 
-    def read(self, s: Any, g: Any) -> Any:
+    def read(self, s: Memory, g: Shaped) -> Memory:
         return s.memory if isinstance(s, Dated) else s
 
-    def write(self, new: Any, s: Any, k: Any) -> Any:
+    def write(self, new: Memory, s: Memory, k: Scalars) -> Memory:
         return Dated(new, jnp.full_like(s.last, k[1])) if isinstance(s, Dated) else new
 
-    def advance(self, g: Any, factors: list[Any], s: Any, p: Any, k: Any, keep: Keep) -> tuple[Any, Any]:
+    def advance(
+        self, g: Array | Rows, factors: Factors, s: Memory, p: Param, k: Scalars, keep: Keep
+    ) -> tuple[Gradient, Memory]:
         if not isinstance(s, Dated):
             return super().advance(g, factors, s, p, k, keep)
         up_to_date = s._replace(memory=self._caught_up(g, s, p, k))
         return super().advance(g, factors, up_to_date, p, k, lambda new, old: keep(new, s))
 
-    def _caught_up(self, g: Any, s: Dated, p: Any, k: Any) -> Any:
+    def _caught_up(self, g: Array | Rows, s: Dated, p: Param, k: Scalars) -> Memory:
         k, t = k
         missed = (t - 1 - s.last).reshape((-1,) + (1,) * (g.ndim - 1))
         fields = hyper_fields(self.rule)
@@ -101,13 +106,13 @@ class CatchUp(Lens):
         else:
             _, caught_up = rested.update(zero, s.memory, p, k)
 
-        def of_missed(old: Any, new: Any) -> Any:
+        def of_missed(old: Array, new: Array) -> Array:
             return jnp.where(missed.reshape((-1,) + (1,) * (old.ndim - 1)) > 0, new, old) if old.ndim else old
 
         return jax.tree.map(of_missed, s.memory, caught_up)
 
 
-def lazy(tx: Any, *, mode: str = "rest") -> Chain:
+def lazy(tx: Transformation, *, mode: str = "rest") -> Chain:
     """Let only the rows of a sparse gradient move: rows that a `Rows` gradient does not name rest, memory included.
 
     For embedding tables: an update costs the rows looked up, not the table (with donation, `make_step`, no array of the
@@ -121,7 +126,7 @@ def lazy(tx: Any, *, mode: str = "rest") -> Chain:
     Source: the sparse Adam of TensorFlow (LazyAdam), PyTorch (SparseAdam) and MindSpore (use_lazy).
     """
     check.choice("rest", "catch_up", mode=mode)
-    return map_rules(tx, lambda rule: _lazy_rule(rule, mode == "catch_up"), "lazy")  # type: ignore[no-any-return]
+    return map_rules(tx, lambda rule: _lazy_rule(rule, mode == "catch_up"), "lazy")
 
 
 def _lazy_rule(rule: Rule, catch_up: bool) -> Rule:
@@ -143,7 +148,7 @@ def _lazy_rule(rule: Rule, catch_up: bool) -> Rule:
     return Lazy(CatchUp(rule))
 
 
-def _part(x: Any, shape: tuple[int, ...], unique_indices: Any) -> Any:
+def _part(x: Array, shape: tuple[int, ...], unique_indices: Array) -> Array:
     """The rows' part of a statistic; a scalar is the same for all rows."""
     if x.ndim == 0:
         return x

@@ -12,6 +12,7 @@ from gradxform.core.chain import Chain, stages_of
 from gradxform.core.rows import is_row_leaf
 from gradxform.core.transform import GradientTransformation, apply_updates
 from gradxform.core.tree import is_trained, memory_structure, parameter
+from gradxform.core.types import Gradient, OptState, Param, Params, Structure, Taken, Transformation, Tree, Updates
 from gradxform.core.value import Child
 from gradxform.core.walk import kept
 
@@ -19,8 +20,8 @@ from gradxform.core.walk import kept
 class MasterState(NamedTuple):
     """The inner state, and the master of each parameter in fewer bits: {} for the others."""
 
-    inner: Any
-    master: Any
+    inner: OptState
+    master: Tree
 
 
 class MasterWeights(GradientTransformation):
@@ -34,17 +35,17 @@ class MasterWeights(GradientTransformation):
         return f"master_weights({self.inner!r})"
 
     @property
-    def name(self) -> str:  # type: ignore[override]
+    def name(self) -> str:
         return "master_weights"
 
-    def _init(self, params: Any) -> MasterState:
+    def _init(self, params: Params) -> MasterState:
         ps = jax.tree.leaves(params, is_leaf=is_row_leaf)
-        held = memory_structure(params).unflatten([_master(p) for p in ps])
-        return MasterState(self.inner.init(_seen(params, held)), held)
+        masters = memory_structure(params).unflatten([_master(p) for p in ps])
+        return MasterState(self.inner.init(_seen(params, masters)), masters)
 
     def _update(
-        self, updates: Any, state: MasterState, params: Any, extra: dict[str, Any], ok: Any = None
-    ) -> tuple[Any, MasterState]:
+        self, updates: Updates, state: MasterState, params: Params, extra: dict[str, Any], ok: Taken = None
+    ) -> tuple[Updates, MasterState]:
         if params is None:
             if jax.tree.leaves(state.master):
                 raise ValueError("master_weights needs the parameters: call update(updates, state, params)")
@@ -52,7 +53,7 @@ class MasterWeights(GradientTransformation):
             return steps, MasterState(inner, state.master)
         seen = _seen(params, state.master)
         steps, inner = self.inner.advance(updates, state.inner, seen, extra, ok)
-        structure: Any = jax.tree.structure(params, is_leaf=is_row_leaf)
+        structure: Structure = jax.tree.structure(params, is_leaf=is_row_leaf)
         place = memory_structure(params)
         old = place.flatten_up_to(state.master)
         moved = structure.flatten_up_to(apply_updates(seen, steps))
@@ -60,12 +61,12 @@ class MasterWeights(GradientTransformation):
         towards = map(_towards, structure.flatten_up_to(steps), structure.flatten_up_to(params), new)
         return structure.unflatten(list(towards)), MasterState(inner, place.unflatten(new))
 
-    def _evaluate(self, state: MasterState, params: Any) -> Any:
-        found = self.inner._evaluate(state.inner, _seen(params, state.master))
-        return jax.tree.map(lambda x, p: x if p is None else x.astype(p.dtype), found, params, is_leaf=is_row_leaf)
+    def _evaluate(self, state: MasterState, params: Params) -> Params:
+        better = self.inner._evaluate(state.inner, _seen(params, state.master))
+        return jax.tree.map(lambda x, p: x if p is None else x.astype(p.dtype), better, params, is_leaf=is_row_leaf)
 
 
-def _master(p: Any) -> Any:
+def _master(p: Param) -> Param:
     """A copy in float32 or wider of a parameter that has fewer bits, {} for another."""
     p = parameter("", p)
     if not is_trained(p) or compute_dtype(p.dtype) == p.dtype:
@@ -75,18 +76,18 @@ def _master(p: Any) -> Any:
     return p.astype(compute_dtype(p.dtype))
 
 
-def _is_kept(master: Any) -> bool:
+def _is_kept(master: Param) -> bool:
     return not isinstance(master, dict)
 
 
-def _seen(params: Any, held: Any) -> Any:
+def _seen(params: Params, masters: Tree) -> Params:
     """The parameters with their masters in place of them."""
-    structure: Any = jax.tree.structure(params, is_leaf=is_row_leaf)
-    pairs = zip(structure.flatten_up_to(params), memory_structure(params).flatten_up_to(held), strict=True)
+    structure: Structure = jax.tree.structure(params, is_leaf=is_row_leaf)
+    pairs = zip(structure.flatten_up_to(params), memory_structure(params).flatten_up_to(masters), strict=True)
     return structure.unflatten([m if _is_kept(m) else p for p, m in pairs])
 
 
-def _towards(u: Any, p: Any, master: Any) -> Any:
+def _towards(u: Gradient, p: Param, master: Param) -> Gradient:
     """u such that p + u rounds to the master rounded."""
     if u is None or not _is_kept(master):
         return u
@@ -95,7 +96,7 @@ def _towards(u: Any, p: Any, master: Any) -> Any:
     return jnp.where(jnp.isfinite(p) & jnp.isfinite(target), target - p, target)
 
 
-def master_weights(tx: Any) -> MasterWeights:
+def master_weights(tx: Transformation) -> MasterWeights:
     """Keep a float32 copy of parameters in bfloat16 or float16: `m <- m + u(g, m)`, and `apply_updates` gives round(m).
 
     The transformation inside sees the master in place of the parameters; parameters in float32 or wider have none.

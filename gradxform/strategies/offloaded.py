@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import inspect
 import re
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Any
 
 import jax
@@ -13,15 +13,29 @@ from jax.experimental.compute_on import compute_on
 from gradxform.core import check
 from gradxform.core.chain import Chain, map_rules
 from gradxform.core.lens import Wrapper
+from gradxform.core.rows import Rows
 from gradxform.core.rule import Keep, Rule, TreeRule, new_memory
-from gradxform.core.stage import Where
+from gradxform.core.stage import Chooses
+from gradxform.core.types import (
+    Array,
+    Count,
+    Factors,
+    Gradient,
+    Memory,
+    Param,
+    Path,
+    Scalars,
+    Transformation,
+    Tree,
+    Where,
+)
 from gradxform.params.select import selector
 
 
 class Offloaded(Wrapper):
     """A rule whose memory is in host memory before and after each update."""
 
-    where: Where | None = None
+    where: Chooses | None = None
     fields: tuple[str, ...] | None = None
     on_host: bool = False
 
@@ -32,18 +46,20 @@ class Offloaded(Wrapper):
         return f"offloaded({self.rule!r}{where}{fields}{on_host})"
 
     @property
-    def selectors(self) -> tuple[Where, ...]:
+    def selectors(self) -> tuple[Chooses, ...]:
         return self.rule.selectors if self.where is None else (self.where, *self.rule.selectors)
 
-    def for_leaf(self, path: str, p: Any) -> Rule:
+    def for_leaf(self, path: Path, p: Array) -> Rule:
         if self.where is not None and not self.where.matches(path, p):
             return self.rule.for_leaf(path, p)
         return super().for_leaf(path, p)
 
-    def init(self, p: Any) -> Any:
+    def init(self, p: Array) -> Memory:
         return self._placed(self.rule.init(p), "Host")
 
-    def advance(self, g: Any, factors: list[Any], s: Any, p: Any, k: Any, keep: Keep) -> tuple[Any, Any]:
+    def advance(
+        self, g: Array | Rows, factors: Factors, s: Memory, p: Param, k: Scalars, keep: Keep
+    ) -> tuple[Gradient, Memory]:
         """What is kept is chosen on the device: it lies there between the halves."""
         if not self.on_host or s is None:
             u, new = self.rule.advance(g, factors, self._placed(s, "Device"), p, k, keep)
@@ -61,20 +77,20 @@ class Offloaded(Wrapper):
         kept = {f: x if self._keeps(f) else _moved(x, "Device") for f, x in zip(new._fields, new, strict=True)}
         return _moved(u, "Device"), keep(new._replace(**kept), s)
 
-    def evaluate(self, p: Any, s: Any, t: Any) -> Any:
+    def evaluate(self, p: Array, s: Memory, t: Count) -> Array:
         return self.rule.evaluate(p, self._placed(s, "Device"), t)
 
     def _keeps(self, field: str) -> bool:
         return self.fields is None or field in self.fields
 
-    def _placed(self, s: Any, space: str) -> Any:
+    def _placed(self, s: Memory, space: str) -> Memory:
         """The memory with the chosen fields in host memory, or on the device."""
         if s is None:
             return None
         return s._replace(**{f: _moved(getattr(s, f), space) for f in s._fields if self._keeps(f)})
 
 
-def _moved(tree: Any, space: str) -> Any:
+def _moved(tree: Tree, space: str) -> Tree:
     to = jax.memory.Space[space]
     return jax.tree.map(lambda x: jax.device_put(x, to) if isinstance(x, jax.Array) else x, tree)
 
@@ -90,7 +106,12 @@ def _on_host(f: Callable[..., Any], *args: Any) -> Any:
 
 
 def offloaded(
-    tx: Any, where: Any = None, *, fields: Any = None, memory_kind: str = "pinned_host", compute_on: str = "device"
+    tx: Transformation,
+    where: Where = None,
+    *,
+    fields: str | Sequence[str] | None = None,
+    memory_kind: str = "pinned_host",
+    compute_on: str = "device",
 ) -> Chain:
     """Keep the memory of the rules in host memory between steps; results are those without it.
 
@@ -115,4 +136,4 @@ def offloaded(
         stays = memory_kind == "device" or rule.facts.keeps_zero or isinstance(rule, TreeRule)
         return rule if stays else Offloaded(rule, chosen, names, compute_on == "host")
 
-    return map_rules(tx, offload, "offloaded")  # type: ignore[no-any-return]
+    return map_rules(tx, offload, "offloaded")

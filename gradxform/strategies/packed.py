@@ -21,6 +21,7 @@ from gradxform.core.rule import Rule, TreeRule
 from gradxform.core.stage import Stage, Step
 from gradxform.core.state import State
 from gradxform.core.tree import Leaf, is_trained, open_memories
+from gradxform.core.types import Array, ArrayLike, Params, Shaped, Transformation
 from gradxform.core.value import Child
 from gradxform.core.walk import run_pending
 from gradxform.strategies.lazy import Lazy
@@ -126,7 +127,7 @@ class Packing(Stage):
         return not leaf.frozen and is_trained(x) and x.size <= self.max_size and not _is_split(x)
 
 
-def packed(tx: Any, max_size: int = 16384) -> Chain:
+def packed(tx: Transformation, max_size: int = 16384) -> Chain:
     """Join leaves of at most `max_size` elements into shared buffers, one per dtype and combination of rules.
 
     Their memory lives in the buffers too (`State.tree`; `unpack` takes it out), so that a step moves and compiles
@@ -141,7 +142,7 @@ def packed(tx: Any, max_size: int = 16384) -> Chain:
     return Chain((Packing(inner, max_size),))
 
 
-def unpack(tx: Any, state: State, params: Any) -> State:
+def unpack(tx: Transformation, state: State, params: Params) -> State:
     """The state that `tx` would have without `packed`: every statistic at its parameter's place.
 
     For `view`, for a checkpoint that other code reads, or to go on without packing.
@@ -162,7 +163,7 @@ def unpack(tx: Any, state: State, params: Any) -> State:
     return state._replace(leaves=opened.close_memories(), tree=step.tree)
 
 
-def _traits(key: str, rules: dict[str, Any], leaf: Leaf) -> list[Any]:
+def _traits(key: str, rules: dict[str, Any], leaf: Leaf) -> list[object]:
     """What a stage does with a leaf, as leaves that share a buffer must have it in common."""
     rule = rules[leaf.path]
     if not isinstance(rule, Rule):
@@ -197,13 +198,13 @@ def _refuse_far(inside: dict[str, dict[str, Any]], leaf: Leaf) -> None:
             )
 
 
-def _is_split(x: Any) -> bool:
+def _is_split(x: Shaped) -> bool:
     """Whether the type says that an array is spread over devices."""
     sharding = getattr(jax.typeof(x) if isinstance(x, jax.Array) else None, "sharding", None)
     return bool(varying_axes(x)) or any(axis is not None for axis in getattr(sharding, "spec", None) or ())
 
 
-def _joined(arrays: Sequence[Any]) -> Any:
+def _joined(arrays: Sequence[Shaped]) -> Shaped:
     if any(isinstance(x, jax.ShapeDtypeStruct) for x in arrays):
         return jax.ShapeDtypeStruct((sum(x.size for x in arrays),), arrays[0].dtype)
     return jnp.concatenate([jnp.reshape(x.dense() if isinstance(x, Rows) else x, (x.size,)) for x in arrays])
@@ -227,15 +228,15 @@ def _keep(step: Step, name: str, buffer: Leaf) -> None:
         step.tree[f"{step.prefix}{name}/{buffer.path}"] = buffer.memory
 
 
-def _cut(x: Any, size: int, start: int, shape: tuple[int, ...]) -> Any:
+def _cut(x: Array, size: int, start: int, shape: tuple[int, ...]) -> Array:
     return _part(x, start, shape) if x.shape == (size,) else x
 
 
-def _part(buffer: Any, start: Any, shape: tuple[int, ...]) -> Any:
+def _part(buffer: Array, start: ArrayLike, shape: tuple[int, ...]) -> Array:
     return jax.lax.dynamic_slice(buffer, (start,), (math.prod(shape),)).reshape(shape)
 
 
-def _starts(pack: list[Leaf], count: Any) -> list[Any]:
+def _starts(pack: list[Leaf], count: Array) -> list[Array]:
     """Where the leaves of a buffer begin in it.
 
     For constants XLA would compile a kernel for every leaf on CPU: there they come out of a loop that adds 0 once,
@@ -245,8 +246,9 @@ def _starts(pack: list[Leaf], count: Any) -> list[Any]:
     if varying_axes(count):
         return starts
 
-    def added(zero: Any) -> Any:
-        return jax.lax.fori_loop(zero, zero + 1, lambda i, xs: [x + i for x in xs], starts)
+    def added(zero: Array) -> list[Array]:
+        moved: list[Array] = jax.lax.fori_loop(zero, zero + 1, lambda i, xs: [x + i for x in xs], starts)
+        return moved
 
-    held: list[Any] = jax.lax.platform_dependent(jnp.minimum(count, 0), cpu=added, default=lambda _: starts)
-    return held
+    opaque: list[Array] = jax.lax.platform_dependent(jnp.minimum(count, 0), cpu=added, default=lambda _: starts)
+    return opaque

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import Any, ClassVar
+from typing import ClassVar
 
 import jax
 from jax.sharding import PartitionSpec
@@ -14,19 +14,20 @@ from gradxform.core.facts import Facts, Reach
 from gradxform.core.rows import Rows
 from gradxform.core.stage import Stage, Step
 from gradxform.core.tree import Leaf
+from gradxform.core.types import AxisName, Memory, Mesh, Number, Param, Shardings, Transformation
 from gradxform.core.value import Child
 from gradxform.core.walk import run_pending
 from gradxform.strategies.layout import Layout, check_mesh, laid_out, of_parameter, specs_by_path, ways
 from gradxform.strategies.packed import Packing
-from gradxform.strategies.parts import ByCompiler, ByHand, is_explicit, is_manual, spec_at_hand
+from gradxform.strategies.parts import ByCompiler, ByHand, Way, is_explicit, is_manual, spec_at_hand
 
 
 class Sharding(Stage):
     """A stage: the inner chain on a part of every leaf on each device along an axis."""
 
     chain: Child[Chain]
-    mesh: Any = None
-    axis: Any = "data"
+    mesh: Mesh
+    axis: AxisName = "data"
     told: tuple[tuple[str, PartitionSpec], ...] | None = None
     """The layouts of the parameters by path, where the user gave them."""
     label: str | None = None
@@ -68,13 +69,13 @@ class Sharding(Stage):
         for leaf in leaves:
             self._refuse_untold(leaf)
 
-        def made(ps: list[Any]) -> Any:
+        def made(ps: list[Param]) -> tuple[list[dict[str, Memory]], dict[str, Memory], dict[str, Number]]:
             new = [Leaf(leaf.path, None, p, {}) for leaf, p in zip(leaves, ps, strict=True)]
             for leaf, inner in zip(leaves, new, strict=True):
                 inner.frozen = leaf.frozen
-            own = step._replace(tree={}, hyper={})
-            self._init_parts(new, own)
-            return [leaf.memory for leaf in new], own.tree, own.hyper
+            alone = step._replace(tree={}, hyper={})
+            self._init_parts(new, alone)
+            return [leaf.memory for leaf in new], alone.tree, alone.hyper
 
         memories, tree, hyper = jax.jit(made)([leaf.p for leaf in leaves])
         self.chain.hold(leaves, step, self.taken)
@@ -122,7 +123,7 @@ class Sharding(Stage):
         for leaf, layout in zip(leaves, layouts, strict=True):
             leaf.p = leaf.p if layout is None else way.whole(leaf.p, layout)
 
-    def _ways(self, leaves: list[Leaf], step: Step) -> tuple[Any, list[Layout | None]]:
+    def _ways(self, leaves: list[Leaf], step: Step) -> tuple[Way, list[Layout | None]]:
         """How parts are made here, and the layout of every leaf; None for what is no array."""
         layouts = [None if leaf.array is None else self.layout(leaf) for leaf in leaves]
         if not is_manual(self.axis):
@@ -136,12 +137,12 @@ class Sharding(Stage):
 
     def layout(self, leaf: Leaf) -> Layout:
         shape = leaf.array.shape
-        own = spec_at_hand(leaf, is_explicit(self.mesh, self.axis) and not is_manual(self.axis))
+        spec = spec_at_hand(leaf, is_explicit(self.mesh, self.axis) and not is_manual(self.axis))
         if self.told is not None:
-            own = of_parameter(leaf.path, shape, dict(self.told))
-        return laid_out(shape, own or (), self.mesh, self.axis)
+            spec = of_parameter(leaf.path, shape, dict(self.told))
+        return laid_out(shape, spec or (), self.mesh, self.axis)
 
-    def _keep(self, way: Any, layouts: list[Layout | None], leaves: list[Leaf], step: Step) -> None:
+    def _keep(self, way: Way, layouts: list[Layout | None], leaves: list[Leaf], step: Step) -> None:
         names = self.inner_names()
         for leaf, layout in zip(leaves, layouts, strict=True):
             if layout is not None:
@@ -190,7 +191,7 @@ def _refuse_inside(chain: Chain) -> None:
             _refuse_inside(part)
 
 
-def sharded(tx: Any, mesh: Any, axis: Any = "data", *, param_shardings: Any = None) -> Chain:
+def sharded(tx: Transformation, mesh: Mesh, axis: AxisName = "data", *, param_shardings: Shardings = None) -> Chain:
     """Keep on each device along `axis` its part of the state alone, and compute its part of the update there (ZeRO-1).
 
     Each leaf is split along its largest dimension that divides evenly and that nothing else splits; the others stay

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import dataclasses
 from collections.abc import Iterator, Sequence
-from typing import Any
 
 import jax
 from jax.sharding import NamedSharding, PartitionSpec
@@ -12,6 +11,7 @@ from jax.sharding import NamedSharding, PartitionSpec
 from gradxform.core.chain import Chain, stages_of
 from gradxform.core.transform import GradientTransformation
 from gradxform.core.tree import open_tree, parameter
+from gradxform.core.types import AxisName, Mesh, Params, Path, Shardings, Structure, Transformation
 from gradxform.core.value import Value
 from gradxform.strategies.layout import Layout, check_mesh, laid_out, lay_state, of_parameter, sharding, specs_by_path
 from gradxform.strategies.sharded import Sharding
@@ -20,22 +20,24 @@ from gradxform.strategies.sharded import Sharding
 class _Plan:
     """The layouts of parameters, and which stages keep state that is split."""
 
-    def __init__(self, tx: Any, params: Any, specs: dict[str, PartitionSpec], mesh: Any, axis: Any) -> None:
+    def __init__(
+        self, tx: Transformation, params: Params, specs: dict[Path, PartitionSpec], mesh: Mesh, axis: AxisName | None
+    ) -> None:
         self.mesh, self.axis = mesh, axis
         shapes = {
             path: parameter(path, x).shape for path, x in zip(*open_tree(params)[:2], strict=True) if x is not None
         }
-        own = {path: of_parameter(path, shape, specs) for path, shape in shapes.items()}
+        known = {path: of_parameter(path, shape, specs) for path, shape in shapes.items()}
 
-        def split_over(axis: Any) -> dict[str, Layout]:
-            return {path: laid_out(shape, own[path], mesh, axis) for path, shape in shapes.items()}
+        def split_over(axis: AxisName) -> dict[Path, Layout]:
+            return {path: laid_out(shape, known[path], mesh, axis) for path, shape in shapes.items()}
 
         self.everywhere = split_over(axis or ())
         self.stages = {
             name: (split_over(stage.axis), mesh, stage.axis) for stage in _sharded(tx) for name in stage.inner_names()
         }
 
-    def of(self, names: Any) -> tuple[dict[str, Layout], Any, Any]:
+    def of(self, names: tuple[str, ...]) -> tuple[dict[Path, Layout], Mesh, AxisName | None]:
         """The layouts for memory under these names, the mesh, and the axis that splits it."""
         if self.axis is None:
             for name in names:
@@ -44,7 +46,7 @@ class _Plan:
         return self.everywhere, self.mesh, self.axis
 
 
-def _sharded(tx: Any, taken: Sequence[str] = ()) -> Iterator[Sharding]:
+def _sharded(tx: object, taken: Sequence[str] = ()) -> Iterator[Sharding]:
     """Every `sharded` inside a transformation, its stages named as they are in the state."""
     if isinstance(tx, Chain):
         for _, stage in tx.named(taken):
@@ -59,7 +61,13 @@ def _sharded(tx: Any, taken: Sequence[str] = ()) -> Iterator[Sharding]:
             yield from _sharded(getattr(tx, f.name))
 
 
-def state_shardings(tx: Any, params: Any, param_shardings: Any, mesh: Any = None, axis: Any = None) -> Any:
+def state_shardings(
+    tx: Transformation,
+    params: Params,
+    param_shardings: Shardings,
+    mesh: Mesh | None = None,
+    axis: AxisName | None = None,
+) -> Shardings:
     """How the state of `tx` lies, given how parameters lie: a tree of shardings shaped like `tx.init(params)`.
 
     For `jax.jit(tx.init, out_shardings=...)`, `in_shardings` and checkpoints; params may be `ShapeDtypeStruct`. What
@@ -74,16 +82,16 @@ def state_shardings(tx: Any, params: Any, param_shardings: Any, mesh: Any = None
     if param_shardings is None:
         raise TypeError("param_shardings must hold NamedSharding or PartitionSpec, got None")
     specs = specs_by_path(param_shardings, "param_shardings")
-    given = [x.mesh for x in jax.tree.leaves(param_shardings) if isinstance(x, NamedSharding)]
+    outside = [x.mesh for x in jax.tree.leaves(param_shardings) if isinstance(x, NamedSharding)]
     inside = [stage.mesh for stage in _sharded(tx)]
-    mesh = next(iter([mesh] if mesh is not None else given + inside), None)
+    mesh = next(iter([mesh] if mesh is not None else outside + inside), None)
     if mesh is None:
         raise ValueError("state_shardings needs a mesh: give mesh=, or NamedSharding in param_shardings")
     check_mesh(mesh, axis)
     if not isinstance(tx, GradientTransformation):
         stages_of(tx, "tx")
     traced, shapes = jax.make_jaxpr(tx[0] if isinstance(tx, tuple) else tx.init, return_shape=True)(params)
-    structure: Any = jax.tree.structure(shapes)
+    structure: Structure = jax.tree.structure(shapes)
     types = structure.unflatten(traced.out_avals)
     plan = _Plan(tx, params, specs, mesh, axis)
     return lay_state(types, params, plan.of, lambda x, spec: sharding(mesh, spec, x), ())

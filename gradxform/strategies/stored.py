@@ -3,19 +3,25 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import Any
 
 from gradxform.core import check
 from gradxform.core.chain import Chain, map_rules
 from gradxform.core.codec import Stored
 from gradxform.core.lens import Wrapper
 from gradxform.core.rule import Rule, TreeRule
+from gradxform.core.types import Transformation, Where
 from gradxform.params.select import selector
 from gradxform.strategies.codecs import NAMES, WITH_DRAW, Named
 
 
 def stored_as(
-    codec: Any, tx: Any, where: Any = None, *, min_size: int = 4096, stochastic: bool = False, seed: int = 0
+    codec: str | Mapping[str, str],
+    tx: Transformation,
+    where: Where = None,
+    *,
+    min_size: int = 4096,
+    stochastic: bool = False,
+    seed: int = 0,
 ) -> Chain:
     """Keep statistics in fewer bits between steps, and compute each update from them as they are stored.
 
@@ -30,18 +36,18 @@ def stored_as(
     Raises: ValueError for an unknown codec, TypeError if `tx` is not made of rules.
     Source: Dettmers et al. 2021, arXiv:2110.02861 (blocks); Li et al. 2023, arXiv:2309.01507 (roots, no zeros).
     """
-    given = codec if isinstance(codec, Mapping) else {"": codec}
-    for name in given.values():
+    by_field = codec if isinstance(codec, Mapping) else {"": codec}
+    for name in by_field.values():
         check.choice(*NAMES, codec=name)
-    if not given:
+    if not by_field:
         raise ValueError("codec must name a field at least, got {}")
     check.integer(0, min_size=min_size, seed=seed)
     check.boolean(stochastic=stochastic)
     if stochastic:
-        for name in given.values():
+        for name in by_field.values():
             if name not in WITH_DRAW:
                 raise ValueError(f"stochastic rounding is for {', '.join(WITH_DRAW)}, got {name!r}")
-    codecs = tuple((field, Named(name)) for field, name in sorted(given.items()))
+    codecs = tuple((field, Named(name)) for field, name in sorted(by_field.items()))
     chosen = None if where is None else selector(where)
 
     def store(rule: Rule) -> Rule:
@@ -51,4 +57,4 @@ def stored_as(
             return rule.with_fields(rule=store(rule.rule))
         return Stored(rule, codecs, chosen, min_size, seed if stochastic else None)
 
-    return map_rules(tx, store, "stored_as")  # type: ignore[no-any-return]
+    return map_rules(tx, store, "stored_as")

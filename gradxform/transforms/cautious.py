@@ -50,7 +50,7 @@ def _in_chain(tx: Chain) -> Chain:
     stepped = [stage.facts.station == Station.STEP for stage in tx.stages]
     for i, stage in reversed([*enumerate(tx.stages)]):
         if _directs(stage, lands=any(stepped[:i])):
-            new = stage.with_fields(rule=Cautious(stage.only_rule))
+            new = stage.map_rules(Cautious, "cautious")
         elif isinstance(stage, Split):
             branches = {name: _in_chain(branch) for name, branch in stage.branches.items()}
             new = stage if branches == stage.branches else stage.with_fields(branches=branches)

@@ -132,8 +132,7 @@ class InItsDtype(Wrapper):
         rule = self.rule.for_leaf(path, p)
         if p.dtype == jnp.float64:
             return rule
-        narrow: Rule = replace_hyper(rule, {name: in_float32(x) for name, x in hyper_fields(rule).items()})
-        return narrow
+        return replace_hyper(rule, {name: in_float32(x) for name, x in hyper_fields(rule).items()})
 
 
 class Parameter(NamedTuple):
