@@ -12,7 +12,7 @@ from gradxform.core.arithmetic import debias, rounded
 from gradxform.core.facts import Facts, Station
 from gradxform.core.lens import Wrapper
 from gradxform.core.rows import Rows
-from gradxform.core.rule import Keep, Rule, scaled
+from gradxform.core.rule import Keep, Rule, dense
 from gradxform.core.types import Array, Memory, Param, Scalars
 from gradxform.core.value import Child
 from gradxform.optimizers.adam import MaxMoments
@@ -77,11 +77,11 @@ class MomentumKernel(Wrapper):
         return repr(self.rule)
 
     def advance(
-        self, g: Array, factors: list[Any], s: TraceMemory, p: Param, k: Scalars, keep: Keep
+        self, g: Array | Rows, factors: list[Any], s: TraceMemory, p: Param, k: Scalars, keep: Keep
     ) -> tuple[Any, TraceMemory]:
         if g.dtype != jnp.float64:
             return self.rule.advance(g, factors, s, p, k, keep)
-        decay, g = self.rule.decay, rounded(scaled(g, factors), jnp.float32)
+        decay, g = self.rule.decay, rounded(dense(g, factors), jnp.float32)
         s = keep(TraceMemory(rounded(rounded(decay * s.trace, jnp.float32) + g, jnp.float32)), s)
         return (g + rounded(decay * s.trace, jnp.float32) if self.rule.nesterov else s.trace), s
 

@@ -11,6 +11,7 @@ from gradxform.core.arithmetic import abs_sq, debias, next_count, real_dtype
 from gradxform.core.facts import Facts
 from gradxform.core.hyper import Beta, Hyper, hyper_fields
 from gradxform.core.lens import Wrapper
+from gradxform.core.rows import Rows
 from gradxform.core.rule import Halves, Keep, Rule
 from gradxform.core.types import Array, Param, Scalars
 from gradxform.optimizers.adam import MaxMoments
@@ -66,7 +67,7 @@ class TorchRprop(Wrapper):
         return t == 1
 
     def advance(
-        self, g: Array, factors: list[Any], s: StepSizes, p: Param, k: Scalars, keep: Keep
+        self, g: Array | Rows, factors: list[Any], s: StepSizes, p: Param, k: Scalars, keep: Keep
     ) -> tuple[Any, StepSizes]:
         first = jnp.asarray(hyper_fields(self.rule)["learning_rate"], s.step_size.dtype)
         begun = s._replace(step_size=jnp.where(k, first, s.step_size))
