@@ -186,17 +186,18 @@ def _recomputed(
 def _recompute(stages: list[Stand], g: Array, memory: list[Memory], p: Param, dtype: np.dtype[Any]) -> Again:
     """The update and the parameter once more, behind a barrier: from the gradient and the new memory.
 
-    Numbers become arrays: XLA would write out what it makes of a constant for all leaves of one shape.
+    Numbers become arrays: XLA would write out what it makes of a constant for all leaves of one shape. Whether the step
+    is taken stays away: a norm that decides it would be computed a second time for what depends on the decision.
     """
-    values, structure = jax.tree.leaves(stages), jax.tree.structure(stages)
+    values, structure = jax.tree.flatten([(rule, k) for rule, k, _ in stages])
     plain = {i: x for i, x in enumerate(values) if type(x) is float and x != 0.0}
     numbers = {i: jnp.asarray(x, real_dtype(dtype)) for i, x in plain.items()}
     numbers |= {i: x for i, x in enumerate(values) if isinstance(x, jax.Array)}
     numbers, g, memory, p = barrier((numbers, g, memory, p))
     g, p = g.astype(dtype), None if p is None else p.astype(dtype)
-    stages = jax.tree.unflatten(structure, [numbers.get(i, x) for i, x in enumerate(values)])
+    again = jax.tree.unflatten(structure, [numbers.get(i, x) for i, x in enumerate(values)])
     with plain_numbers((numbers[i], x) for i, x in plain.items()):
-        for (rule, k, _), s in zip(stages, memory, strict=True):
+        for (rule, k), s in zip(again, memory, strict=True):
             g = rule.emit(g, s, p, k) if isinstance(rule, Halves) else rule.update(g, s, p, k)[0]
     return g, p
 
