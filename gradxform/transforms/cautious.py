@@ -10,7 +10,7 @@ from gradxform.core.chain import Chain, Split
 from gradxform.core.facts import Facts, Reach, Station
 from gradxform.core.lens import Wrapper
 from gradxform.core.rows import Rows
-from gradxform.core.rule import Keep, Rule, dense
+from gradxform.core.rule import Keep, dense
 from gradxform.core.stage import Stage
 from gradxform.core.types import Array, Memory, Param, Scalars, Transformation
 
@@ -54,9 +54,8 @@ def cautious(tx: Transformation) -> Chain:
 def _in_chain(tx: Chain) -> Chain:
     stepped = [stage.facts.station == Station.STEP for stage in tx.stages]
     for i, stage in reversed([*enumerate(tx.stages)]):
-        rule = stage.only_rule
-        if rule is not None and _directs(stage, rule, lands=any(stepped[:i])):
-            new = stage.with_fields(rule=Cautious(rule))
+        if _directs(stage, lands=any(stepped[:i])):
+            new = stage.map_rules(Cautious, "cautious")
         elif isinstance(stage, Split):
             branches = {name: _in_chain(branch) for name, branch in stage.branches.items()}
             new = stage if branches == stage.branches else stage.with_fields(branches=branches)
@@ -67,9 +66,9 @@ def _in_chain(tx: Chain) -> Chain:
     return tx
 
 
-def _directs(stage: Stage, rule: Rule, lands: bool) -> bool:
+def _directs(stage: Stage, lands: bool) -> bool:
     """Whether a stage remembers gradients; what looks at the parameters behind the rate averages them."""
-    facts = stage.facts
+    facts, rule = stage.facts, stage.only_rule
     said = facts.station == Station.DIRECT
     unsaid = facts.station is None and not (lands and facts.needs_params)
-    return rule.remembers and (said or unsaid)
+    return rule is not None and rule.remembers and (said or unsaid)

@@ -134,8 +134,7 @@ def cautious_decay(decay: Chain) -> Chain:
     element, or if the parameter is complex.
     Source: Chen et al. 2025, arXiv:2510.12402, algorithm 1.
     """
-    careful: Chain = map_rules(decay, _cautious, "cautious_decay")
-    return careful
+    return map_rules(decay, _cautious, "cautious_decay")
 
 
 def _cautious(rule: Rule) -> Rule:
