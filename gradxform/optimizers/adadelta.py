@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 import jax.numpy as jnp
 
@@ -12,14 +12,17 @@ from gradxform.core.chain import Chain, chain, lift
 from gradxform.core.facts import Facts
 from gradxform.core.hyper import Beta, Hyper
 from gradxform.core.rule import Halves
+from gradxform.core.types import Array, Mask, Param, Scalars
 from gradxform.params.select import mask_selector
 from gradxform.transforms.decay import AddDecayedWeights
 from gradxform.transforms.scale import scale_by_learning_rate
 
 
 class SquaredMeans(NamedTuple):
-    e_g: Any
-    e_x: Any
+    """e_g, of gradients, and e_x, of updates: shaped like p, real."""
+
+    e_g: Array
+    e_x: Array
 
 
 class ScaleByAdadelta(Halves):
@@ -31,21 +34,21 @@ class ScaleByAdadelta(Halves):
         check.fraction(rho=self.rho)
         check.positive(eps=self.eps)
 
-    def init(self, p: Any) -> SquaredMeans:
+    def init(self, p: Array) -> SquaredMeans:
         return SquaredMeans(e_g=jnp.zeros_like(p.real), e_x=jnp.zeros_like(p.real))
 
-    def remember(self, g: Any, s: SquaredMeans, p: Any, k: Any) -> SquaredMeans:
+    def remember(self, g: Array, s: SquaredMeans, p: Param, k: Scalars) -> SquaredMeans:
         e_g = self.rho * s.e_g + (1 - self.rho) * abs_sq(g)
         size = (s.e_x + self.eps) * quotient(abs_sq(g), e_g + self.eps, self.eps)
         return SquaredMeans(e_g, self.rho * s.e_x + (1 - self.rho) * size)
 
-    def emit(self, g: Any, s: SquaredMeans, p: Any, k: Any) -> Any:
+    def emit(self, g: Array, s: SquaredMeans, p: Param, k: Scalars) -> Array:
         """From the new means alone: nothing cancels, and the old x needs no copy."""
         below = self.rho * (s.e_g + self.eps) + (1 - self.rho) * abs_sq(g)
         return g * jnp.sqrt(quotient(s.e_x + self.rho * self.eps, below, self.rho * self.eps))
 
 
-def scale_by_adadelta(rho: Any = 0.9, eps: Any = 1e-6) -> Chain:
+def scale_by_adadelta(rho: Beta = 0.9, eps: Hyper = 1e-6) -> Chain:
     """Scale by a ratio of means of squares: `u = g · √(x + eps) / √(v + eps)`, v of gradients, x of past updates.
 
     `v <- rho·v + (1-rho)·|g|²`, then u, then `x <- rho·x + (1-rho)·|u|²`.
@@ -57,14 +60,17 @@ def scale_by_adadelta(rho: Any = 0.9, eps: Any = 1e-6) -> Chain:
 
 
 def adadelta(
-    learning_rate: Any = None, rho: Any = 0.9, eps: Any = 1e-6, weight_decay: Any = 0.0, weight_decay_mask: Any = None
+    learning_rate: Hyper | None = None,
+    rho: Beta = 0.9,
+    eps: Hyper = 1e-6,
+    weight_decay: Hyper = 0.0,
+    weight_decay_mask: Mask = None,
 ) -> Chain:
     """Adadelta: `add_decayed_weights` (where weight_decay is not 0), `scale_by_adadelta`, learning rate (None: 1.0).
 
     Source: Zeiler 2012, arXiv:1212.5701.
     """
     decay = lift(AddDecayedWeights(weight_decay), mask_selector(weight_decay_mask, "weight_decay_mask"))
-    absent = isinstance(weight_decay, int | float) and weight_decay == 0.0
-    decayed = () if absent else (decay,)
+    decayed = () if isinstance(weight_decay, int | float) and weight_decay == 0.0 else (decay,)
     rate = scale_by_learning_rate(1.0 if learning_rate is None else learning_rate)
     return chain(*decayed, scale_by_adadelta(rho, eps), rate)

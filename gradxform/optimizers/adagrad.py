@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 import jax.numpy as jnp
 
@@ -12,11 +12,14 @@ from gradxform.core.chain import Chain, chain, lift
 from gradxform.core.facts import Facts
 from gradxform.core.hyper import Hyper
 from gradxform.core.rule import Halves
+from gradxform.core.types import Array, Param, Scalars
 from gradxform.transforms.scale import scale_by_learning_rate
 
 
 class SumOfSquares(NamedTuple):
-    sum_of_squares: Any
+    """sum_of_squares: shaped like p, real."""
+
+    sum_of_squares: Array
 
 
 class SumsSquares(Halves, abstract=True):
@@ -27,19 +30,19 @@ class SumsSquares(Halves, abstract=True):
     def check(self) -> None:
         check.nonnegative(initial_accumulator_value=self.initial_accumulator_value, eps=self.eps)
 
-    def init(self, p: Any) -> SumOfSquares:
+    def init(self, p: Array) -> SumOfSquares:
         return SumOfSquares(jnp.full_like(p.real, self.initial_accumulator_value))
 
-    def remember(self, g: Any, s: SumOfSquares, p: Any, k: Any) -> SumOfSquares:
+    def remember(self, g: Array, s: SumOfSquares, p: Param, k: Scalars) -> SumOfSquares:
         return SumOfSquares(s.sum_of_squares + abs_sq(g))
 
 
 class ScaleByRss(SumsSquares):
-    def emit(self, g: Any, s: SumOfSquares, p: Any, k: Any) -> Any:
+    def emit(self, g: Array, s: SumOfSquares, p: Param, k: Scalars) -> Array:
         return g * inverse_root(s.sum_of_squares + self.eps, self.eps)
 
 
-def scale_by_rss(initial_accumulator_value: Any = 0.1, eps: Any = 1e-7) -> Chain:
+def scale_by_rss(initial_accumulator_value: Hyper = 0.1, eps: Hyper = 1e-7) -> Chain:
     """Divide by the root of the sum of squares: `a <- a + |g|²`, `u = g / √(a + eps)`, and 0 where a + eps = 0.
 
     initial_accumulator_value: what a starts from, at least 0 (a number: it is used once, at init).
@@ -50,7 +53,7 @@ def scale_by_rss(initial_accumulator_value: Any = 0.1, eps: Any = 1e-7) -> Chain
     return lift(ScaleByRss(initial_accumulator_value, eps))
 
 
-def adagrad(learning_rate: Any, initial_accumulator_value: Any = 0.1, eps: Any = 1e-7) -> Chain:
+def adagrad(learning_rate: Hyper, initial_accumulator_value: Hyper = 0.1, eps: Hyper = 1e-7) -> Chain:
     """Adagrad: `chain(scale_by_rss(initial_accumulator_value, eps), scale_by_learning_rate(learning_rate))`.
 
     Source: Duchi et al. 2011, JMLR 12.

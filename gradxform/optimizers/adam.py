@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 import jax.numpy as jnp
 
@@ -13,91 +13,93 @@ from gradxform.core.codec import stored_in
 from gradxform.core.facts import Facts
 from gradxform.core.hyper import Beta, Hyper
 from gradxform.core.rule import Halves
+from gradxform.core.types import Array, Dtype, Mask, Memory, Param, Scalars
 from gradxform.transforms.decay import add_decayed_weights
 from gradxform.transforms.scale import scale_by_learning_rate
 
 
 class Moments(NamedTuple):
-    mu: Any
-    nu: Any
+    """mu: shaped like p. nu: shaped like p, real."""
+
+    mu: Array
+    nu: Array
 
 
-class Corrections(NamedTuple):
-    """`1 - b1ᵗ` and `1 - b2ᵗ`, and for Nesterov `1 - b1ᵗ⁺¹`."""
+class AdamLike(Halves, abstract=True):
+    """A mean of gradients over the root of a mean of squares: what Adam and its kin have in common."""
 
-    c1: Any
-    c2: Any
-    c1_next: Any = None
-
-
-class ScaleByAdam(Halves):
     b1: Beta = 0.9
     b2: Beta = 0.999
     eps: Hyper = 1e-8
     eps_root: Hyper = 0.0
-    nesterov: bool = False
-    facts = Facts(decay_rates=("b1", "b2"), monotone=True)
 
     def check(self) -> None:
         check.fraction(b1=self.b1, b2=self.b2)
         check.nonnegative(eps=self.eps, eps_root=self.eps_root)
-        check.boolean(nesterov=self.nesterov)
 
-    def init(self, p: Any) -> Moments:
+    def init(self, p: Array) -> Memory:
         return Moments(mu=jnp.zeros_like(p), nu=jnp.zeros_like(p.real))
 
-    def scalars(self, t: Any) -> Corrections:
+
+class ScaleByAdam(AdamLike):
+    nesterov: bool = False
+    facts = Facts(decay_rates=("b1", "b2"), monotone=True)
+
+    def check(self) -> None:
+        super().check()
+        check.boolean(nesterov=self.nesterov)
+
+    def scalars(self, t: Array) -> Corrections:
         return Corrections(debias(self.b1, t), debias(self.b2, t), debias(self.b1, t + 1))
 
-    def remember(self, g: Any, s: Moments, p: Any, k: Any) -> Moments:
+    def remember(self, g: Array, s: Moments, p: Param, k: Scalars) -> Moments:
         return Moments(self.b1 * s.mu + (1 - self.b1) * g, self.b2 * s.nu + (1 - self.b2) * abs_sq(g))
 
-    def emit(self, g: Any, s: Moments, p: Any, k: Any) -> Any:
+    def emit(self, g: Array, s: Moments, p: Param, k: Corrections) -> Array:
         m_hat = self.b1 * (s.mu / k.c1_next) + (1 - self.b1) * (g / k.c1) if self.nesterov else s.mu / k.c1
         return quotient(m_hat, jnp.sqrt(s.nu / k.c2 + self.eps_root) + self.eps, self.eps)
 
 
 class MaxMoments(NamedTuple):
-    mu: Any
-    nu: Any
-    nu_max: Any
+    """mu: shaped like p. nu, nu_max: shaped like p, real."""
+
+    mu: Array
+    nu: Array
+    nu_max: Array
 
 
-class ScaleByAmsgrad(Halves):
-    b1: Beta = 0.9
-    b2: Beta = 0.999
-    eps: Hyper = 1e-8
-    eps_root: Hyper = 0.0
+class ScaleByAmsgrad(AdamLike):
     bias_correction_mu: bool = True
     bias_correction_nu: bool = True
     facts = Facts(decay_rates=("b1", "b2"), monotone=True)
 
     def check(self) -> None:
-        check.fraction(b1=self.b1, b2=self.b2)
-        check.nonnegative(eps=self.eps, eps_root=self.eps_root)
+        super().check()
         check.boolean(bias_correction_mu=self.bias_correction_mu, bias_correction_nu=self.bias_correction_nu)
 
-    def init(self, p: Any) -> MaxMoments:
+    def init(self, p: Array) -> MaxMoments:
         return MaxMoments(jnp.zeros_like(p), jnp.zeros_like(p.real), jnp.zeros_like(p.real))
 
-    def scalars(self, t: Any) -> Corrections:
+    def scalars(self, t: Array) -> Scalars:
         c1 = debias(self.b1, t) if self.bias_correction_mu else 1.0
-        return Corrections(c1, debias(self.b2, t) if self.bias_correction_nu else 1.0)
+        return c1, debias(self.b2, t) if self.bias_correction_nu else 1.0
 
-    def remember(self, g: Any, s: MaxMoments, p: Any, k: Any) -> MaxMoments:
+    def remember(self, g: Array, s: MaxMoments, p: Param, k: Scalars) -> MaxMoments:
+        _, c2 = k
         nu = self.b2 * s.nu + (1 - self.b2) * abs_sq(g)
-        return MaxMoments(self.b1 * s.mu + (1 - self.b1) * g, nu, jnp.maximum(s.nu_max, nu / k.c2))
+        return MaxMoments(self.b1 * s.mu + (1 - self.b1) * g, nu, jnp.maximum(s.nu_max, nu / c2))
 
-    def emit(self, g: Any, s: MaxMoments, p: Any, k: Any) -> Any:
-        return quotient(s.mu / k.c1, jnp.sqrt(s.nu_max + self.eps_root) + self.eps, self.eps)
+    def emit(self, g: Array, s: MaxMoments, p: Param, k: Scalars) -> Array:
+        c1, _ = k
+        return quotient(s.mu / c1, jnp.sqrt(s.nu_max + self.eps_root) + self.eps, self.eps)
 
 
 def scale_by_adam(
-    b1: Any = 0.9,
-    b2: Any = 0.999,
-    eps: Any = 1e-8,
-    eps_root: Any = 0.0,
-    mu_dtype: Any = None,
+    b1: Beta = 0.9,
+    b2: Beta = 0.999,
+    eps: Hyper = 1e-8,
+    eps_root: Hyper = 0.0,
+    mu_dtype: Dtype | None = None,
     *,
     nesterov: bool = False,
 ) -> Chain:
@@ -114,11 +116,11 @@ def scale_by_adam(
 
 
 def scale_by_amsgrad(
-    b1: Any = 0.9,
-    b2: Any = 0.999,
-    eps: Any = 1e-8,
-    eps_root: Any = 0.0,
-    mu_dtype: Any = None,
+    b1: Beta = 0.9,
+    b2: Beta = 0.999,
+    eps: Hyper = 1e-8,
+    eps_root: Hyper = 0.0,
+    mu_dtype: Dtype | None = None,
     bias_correction_mu: bool = True,
     bias_correction_nu: bool = True,
 ) -> Chain:
@@ -136,12 +138,12 @@ def scale_by_amsgrad(
 
 
 def adam(
-    learning_rate: Any,
-    b1: Any = 0.9,
-    b2: Any = 0.999,
-    eps: Any = 1e-8,
-    eps_root: Any = 0.0,
-    mu_dtype: Any = None,
+    learning_rate: Hyper,
+    b1: Beta = 0.9,
+    b2: Beta = 0.999,
+    eps: Hyper = 1e-8,
+    eps_root: Hyper = 0.0,
+    mu_dtype: Dtype | None = None,
     *,
     nesterov: bool = False,
 ) -> Chain:
@@ -154,14 +156,14 @@ def adam(
 
 
 def adamw(
-    learning_rate: Any,
-    b1: Any = 0.9,
-    b2: Any = 0.999,
-    eps: Any = 1e-8,
-    eps_root: Any = 0.0,
-    mu_dtype: Any = None,
-    weight_decay: Any = 1e-4,
-    mask: Any = None,
+    learning_rate: Hyper,
+    b1: Beta = 0.9,
+    b2: Beta = 0.999,
+    eps: Hyper = 1e-8,
+    eps_root: Hyper = 0.0,
+    mu_dtype: Dtype | None = None,
+    weight_decay: Hyper = 1e-4,
+    mask: Mask = None,
     *,
     nesterov: bool = False,
 ) -> Chain:
@@ -170,20 +172,17 @@ def adamw(
     The decay per step is learning_rate · weight_decay. mask: see `add_decayed_weights`; None decays everything.
     Source: Loshchilov, Hutter 2017, arXiv:1711.05101, algorithm 2.
     """
-    return chain(
-        scale_by_adam(b1, b2, eps, eps_root, mu_dtype, nesterov=nesterov),
-        add_decayed_weights(weight_decay, mask),
-        scale_by_learning_rate(learning_rate),
-    )
+    direction = scale_by_adam(b1, b2, eps, eps_root, mu_dtype, nesterov=nesterov)
+    return chain(direction, add_decayed_weights(weight_decay, mask), scale_by_learning_rate(learning_rate))
 
 
 def nadam(
-    learning_rate: Any,
-    b1: Any = 0.9,
-    b2: Any = 0.999,
-    eps: Any = 1e-8,
-    eps_root: Any = 0.0,
-    mu_dtype: Any = None,
+    learning_rate: Hyper,
+    b1: Beta = 0.9,
+    b2: Beta = 0.999,
+    eps: Hyper = 1e-8,
+    eps_root: Hyper = 0.0,
+    mu_dtype: Dtype | None = None,
     *,
     nesterov: bool = True,
 ) -> Chain:
@@ -195,14 +194,14 @@ def nadam(
 
 
 def nadamw(
-    learning_rate: Any,
-    b1: Any = 0.9,
-    b2: Any = 0.999,
-    eps: Any = 1e-8,
-    eps_root: Any = 0.0,
-    mu_dtype: Any = None,
-    weight_decay: Any = 1e-4,
-    mask: Any = None,
+    learning_rate: Hyper,
+    b1: Beta = 0.9,
+    b2: Beta = 0.999,
+    eps: Hyper = 1e-8,
+    eps_root: Hyper = 0.0,
+    mu_dtype: Dtype | None = None,
+    weight_decay: Hyper = 1e-4,
+    mask: Mask = None,
     *,
     nesterov: bool = True,
 ) -> Chain:
@@ -214,12 +213,12 @@ def nadamw(
 
 
 def amsgrad(
-    learning_rate: Any,
-    b1: Any = 0.9,
-    b2: Any = 0.999,
-    eps: Any = 1e-8,
-    eps_root: Any = 0.0,
-    mu_dtype: Any = None,
+    learning_rate: Hyper,
+    b1: Beta = 0.9,
+    b2: Beta = 0.999,
+    eps: Hyper = 1e-8,
+    eps_root: Hyper = 0.0,
+    mu_dtype: Dtype | None = None,
     bias_correction_mu: bool = True,
     bias_correction_nu: bool = True,
 ) -> Chain:

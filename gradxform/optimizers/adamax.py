@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 import jax.numpy as jnp
 
@@ -12,13 +12,16 @@ from gradxform.core.chain import Chain, chain, lift
 from gradxform.core.facts import Facts
 from gradxform.core.hyper import Beta, Hyper
 from gradxform.core.rule import Halves
+from gradxform.core.types import Array, Mask, Param
 from gradxform.transforms.decay import add_decayed_weights
 from gradxform.transforms.scale import scale_by_learning_rate
 
 
 class InfinityMoments(NamedTuple):
-    mu: Any
-    nu: Any
+    """mu: shaped like p. nu: shaped like p, real."""
+
+    mu: Array
+    nu: Array
 
 
 class ScaleByAdamax(Halves):
@@ -31,20 +34,20 @@ class ScaleByAdamax(Halves):
         check.fraction(b1=self.b1, b2=self.b2)
         check.positive(eps=self.eps)
 
-    def init(self, p: Any) -> InfinityMoments:
+    def init(self, p: Array) -> InfinityMoments:
         return InfinityMoments(mu=jnp.zeros_like(p), nu=jnp.zeros_like(p.real))
 
-    def scalars(self, t: Any) -> Any:
+    def scalars(self, t: Array) -> Array:
         return debias(self.b1, t)
 
-    def remember(self, g: Any, s: InfinityMoments, p: Any, k: Any) -> InfinityMoments:
+    def remember(self, g: Array, s: InfinityMoments, p: Param, k: Array) -> InfinityMoments:
         return InfinityMoments(self.b1 * s.mu + (1 - self.b1) * g, jnp.maximum(self.b2 * s.nu, jnp.abs(g) + self.eps))
 
-    def emit(self, g: Any, s: InfinityMoments, p: Any, k: Any) -> Any:
+    def emit(self, g: Array, s: InfinityMoments, p: Param, k: Array) -> Array:
         return quotient(s.mu / k, s.nu, self.eps)
 
 
-def scale_by_adamax(b1: Any = 0.9, b2: Any = 0.999, eps: Any = 1e-8) -> Chain:
+def scale_by_adamax(b1: Beta = 0.9, b2: Beta = 0.999, eps: Hyper = 1e-8) -> Chain:
     """Divide a mean of gradients by a decaying maximum: `v <- max(b2·v, |g| + eps)`, `u = m / (1 - b1ᵗ) / v`.
 
     `m <- b1·m + (1-b1)·g`. The maximum needs no correction.
@@ -55,7 +58,7 @@ def scale_by_adamax(b1: Any = 0.9, b2: Any = 0.999, eps: Any = 1e-8) -> Chain:
     return lift(ScaleByAdamax(b1, b2, eps))
 
 
-def adamax(learning_rate: Any, b1: Any = 0.9, b2: Any = 0.999, eps: Any = 1e-8) -> Chain:
+def adamax(learning_rate: Hyper, b1: Beta = 0.9, b2: Beta = 0.999, eps: Hyper = 1e-8) -> Chain:
     """AdaMax: `chain(scale_by_adamax(b1, b2, eps), scale_by_learning_rate(learning_rate))`.
 
     Source: Kingma, Ba 2014, arXiv:1412.6980, algorithm 2.
@@ -64,7 +67,12 @@ def adamax(learning_rate: Any, b1: Any = 0.9, b2: Any = 0.999, eps: Any = 1e-8) 
 
 
 def adamaxw(
-    learning_rate: Any, b1: Any = 0.9, b2: Any = 0.999, eps: Any = 1e-8, weight_decay: Any = 1e-4, mask: Any = None
+    learning_rate: Hyper,
+    b1: Beta = 0.9,
+    b2: Beta = 0.999,
+    eps: Hyper = 1e-8,
+    weight_decay: Hyper = 1e-4,
+    mask: Mask = None,
 ) -> Chain:
     """AdaMax with decoupled decay: `scale_by_adamax`, `add_decayed_weights(weight_decay, mask)`, learning rate.
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 import jax.numpy as jnp
 
@@ -11,22 +11,18 @@ from gradxform.core.arithmetic import abs_sq, debias, quotient
 from gradxform.core.chain import Chain, chain, lift
 from gradxform.core.hyper import Beta, Hyper
 from gradxform.core.rule import Halves
+from gradxform.core.types import Array, Mask, Param, Scalars
 from gradxform.transforms.decay import add_decayed_weights
 from gradxform.transforms.scale import scale_by_learning_rate
 
 
 class AdanMoments(NamedTuple):
-    m: Any
-    v: Any
-    n: Any
-    g: Any
+    """m, of gradients, v, of their changes, and g, the last gradient: shaped like p. n: shaped like p, real."""
 
-
-class AdanScalars(NamedTuple):
-    c1: Any
-    c2: Any
-    c3: Any
-    first: Any
+    m: Array
+    v: Array
+    n: Array
+    g: Array
 
 
 class ScaleByAdan(Halves):
@@ -40,14 +36,15 @@ class ScaleByAdan(Halves):
         check.fraction(b1=self.b1, b2=self.b2, b3=self.b3)
         check.nonnegative(eps=self.eps, eps_root=self.eps_root)
 
-    def init(self, p: Any) -> AdanMoments:
+    def init(self, p: Array) -> AdanMoments:
         return AdanMoments(m=jnp.zeros_like(p), v=jnp.zeros_like(p), n=jnp.zeros_like(p.real), g=jnp.zeros_like(p))
 
-    def scalars(self, t: Any) -> AdanScalars:
-        return AdanScalars(debias(self.b1, t), debias(self.b2, t), debias(self.b3, t), t == 1)
+    def scalars(self, t: Array) -> Scalars:
+        return debias(self.b1, t), debias(self.b2, t), debias(self.b3, t), t == 1
 
-    def remember(self, g: Any, s: AdanMoments, p: Any, k: Any) -> AdanMoments:
-        change = jnp.where(k.first, 0, g - s.g)
+    def remember(self, g: Array, s: AdanMoments, p: Param, k: Scalars) -> AdanMoments:
+        *_, first = k
+        change = jnp.where(first, 0, g - s.g)
         return AdanMoments(
             m=self.b1 * s.m + (1 - self.b1) * g,
             v=self.b2 * s.v + (1 - self.b2) * change,
@@ -55,12 +52,13 @@ class ScaleByAdan(Halves):
             g=g,
         )
 
-    def emit(self, g: Any, s: AdanMoments, p: Any, k: Any) -> Any:
-        direction = s.m / k.c1 + self.b2 * (s.v / k.c2)
-        return quotient(direction, jnp.sqrt(s.n / k.c3 + self.eps_root) + self.eps, self.eps)
+    def emit(self, g: Array, s: AdanMoments, p: Param, k: Scalars) -> Array:
+        c1, c2, c3, _ = k
+        direction = s.m / c1 + self.b2 * (s.v / c2)
+        return quotient(direction, jnp.sqrt(s.n / c3 + self.eps_root) + self.eps, self.eps)
 
 
-def scale_by_adan(b1: Any = 0.98, b2: Any = 0.92, b3: Any = 0.99, eps: Any = 1e-8, eps_root: Any = 0.0) -> Chain:
+def scale_by_adan(b1: Beta = 0.98, b2: Beta = 0.92, b3: Beta = 0.99, eps: Hyper = 1e-8, eps_root: Hyper = 0.0) -> Chain:
     """Look ahead by the change of the gradient: `u = (m̂ + b2·v̂) / (√(n̂ + eps_root) + eps)`.
 
     m, v, n are means, with rates b1, b2, b3, of g, of `Δ = g - g before` (0 at first) and of `|g + b2·Δ|²`, each
@@ -73,14 +71,14 @@ def scale_by_adan(b1: Any = 0.98, b2: Any = 0.92, b3: Any = 0.99, eps: Any = 1e-
 
 
 def adan(
-    learning_rate: Any,
-    b1: Any = 0.98,
-    b2: Any = 0.92,
-    b3: Any = 0.99,
-    eps: Any = 1e-8,
-    eps_root: Any = 1e-8,
-    weight_decay: Any = 0.0,
-    mask: Any = None,
+    learning_rate: Hyper,
+    b1: Beta = 0.98,
+    b2: Beta = 0.92,
+    b3: Beta = 0.99,
+    eps: Hyper = 1e-8,
+    eps_root: Hyper = 1e-8,
+    weight_decay: Hyper = 0.0,
+    mask: Mask = None,
 ) -> Chain:
     """Adan with decoupled decay: `scale_by_adan`, `add_decayed_weights(weight_decay, mask)`, learning rate.
 

@@ -2,54 +2,42 @@
 
 from __future__ import annotations
 
-from typing import Any, NamedTuple
-
 import jax.numpy as jnp
 
 from gradxform.core import check
 from gradxform.core.arithmetic import abs_sq, debias, quotient
 from gradxform.core.chain import Chain, chain, lift
 from gradxform.core.hyper import Beta, Hyper
-from gradxform.core.rule import Halves
-from gradxform.optimizers.adam import Corrections
+from gradxform.core.types import Array, Param, Scalars
+from gradxform.optimizers.adam import AdamLike, Moments
 from gradxform.transforms.scale import scale_by_learning_rate
 
 
-class Belief(NamedTuple):
-    mu: Any
-    nu: Any
-
-
-class ScaleByBelief(Halves):
-    b1: Beta = 0.9
-    b2: Beta = 0.999
+class ScaleByBelief(AdamLike):
     eps: Hyper = 1e-16
     eps_root: Hyper = 1e-16
     nesterov: bool = False
 
     def check(self) -> None:
-        check.fraction(b1=self.b1, b2=self.b2)
-        check.nonnegative(eps=self.eps, eps_root=self.eps_root)
+        super().check()
         check.boolean(nesterov=self.nesterov)
 
-    def init(self, p: Any) -> Belief:
-        return Belief(mu=jnp.zeros_like(p), nu=jnp.zeros_like(p.real))
+    def scalars(self, t: Array) -> Scalars:
+        return debias(self.b1, t), debias(self.b2, t), debias(self.b1, t + 1)
 
-    def scalars(self, t: Any) -> Corrections:
-        return Corrections(debias(self.b1, t), debias(self.b2, t), debias(self.b1, t + 1))
-
-    def remember(self, g: Any, s: Belief, p: Any, k: Any) -> Belief:
+    def remember(self, g: Array, s: Moments, p: Param, k: Scalars) -> Moments:
         mu = self.b1 * s.mu + (1 - self.b1) * g
         # A last sum of two arrays: adding eps_root last, the compiler would add again from a copy of the old memory.
-        return Belief(mu, self.b2 * s.nu + ((1 - self.b2) * abs_sq(g - mu) + self.eps_root))
+        return Moments(mu, self.b2 * s.nu + ((1 - self.b2) * abs_sq(g - mu) + self.eps_root))
 
-    def emit(self, g: Any, s: Belief, p: Any, k: Any) -> Any:
-        m_hat = self.b1 * (s.mu / k.c1_next) + (1 - self.b1) * (g / k.c1) if self.nesterov else s.mu / k.c1
-        return quotient(m_hat, jnp.sqrt(s.nu / k.c2) + self.eps, self.eps)
+    def emit(self, g: Array, s: Moments, p: Param, k: Scalars) -> Array:
+        c1, c2, c1_next = k
+        m_hat = self.b1 * (s.mu / c1_next) + (1 - self.b1) * (g / c1) if self.nesterov else s.mu / c1
+        return quotient(m_hat, jnp.sqrt(s.nu / c2) + self.eps, self.eps)
 
 
 def scale_by_belief(
-    b1: Any = 0.9, b2: Any = 0.999, eps: Any = 1e-16, eps_root: Any = 1e-16, *, nesterov: bool = False
+    b1: Beta = 0.9, b2: Beta = 0.999, eps: Hyper = 1e-16, eps_root: Hyper = 1e-16, *, nesterov: bool = False
 ) -> Chain:
     """Divide a mean of gradients by the deviation from it: `u = m̂ / (√ŝ + eps)`.
 
@@ -63,11 +51,11 @@ def scale_by_belief(
 
 
 def adabelief(
-    learning_rate: Any,
-    b1: Any = 0.9,
-    b2: Any = 0.999,
-    eps: Any = 1e-16,
-    eps_root: Any = 1e-16,
+    learning_rate: Hyper,
+    b1: Beta = 0.9,
+    b2: Beta = 0.999,
+    eps: Hyper = 1e-16,
+    eps_root: Hyper = 1e-16,
     *,
     nesterov: bool = False,
 ) -> Chain:

@@ -10,25 +10,34 @@ import jax.numpy as jnp
 from gradxform.core import check
 from gradxform.core.arithmetic import compute_dtype, next_count
 from gradxform.core.chain import Chain, chain, stages_of
+from gradxform.core.hyper import Hyper
 from gradxform.core.transform import GradientTransformation
 from gradxform.core.tree import is_trained, open_tree
+from gradxform.core.types import Array, Dtype, Params, Path, Transformation, Updates
 from gradxform.core.walk import kept
 from gradxform.transforms.objective import of_path, refilled, refuse_parts, value_dtype, zeros
 from gradxform.transforms.scale import scale, scale_by_learning_rate
 from gradxform.transforms.zoom import scale_by_zoom_linesearch
 
+Arrays = dict[Path, Array]
+"""Arrays by their paths: a vector over all leaves."""
+
 
 class LbfgsState(NamedTuple):
-    """count: updates done. pairs: pairs taken in. Memories: the last pairs, in a ring; weights: 1 / y·s of each."""
+    """count: updates done. pairs: pairs taken in. Memories: the last pairs, in a ring; weights: 1 / y·s of each.
+
+    params, updates: like the parameters; the two memories with an axis of memory_size in front; weights_memory: that
+    axis alone; count, pairs, scale: scalars.
+    """
 
     count: Any
-    pairs: Any
-    params: Any
-    updates: Any
-    diff_params_memory: Any
-    diff_updates_memory: Any
-    weights_memory: Any
-    scale: Any
+    pairs: Array
+    params: Params
+    updates: Updates
+    diff_params_memory: Params
+    diff_updates_memory: Updates
+    weights_memory: Array
+    scale: Array
 
 
 class ScaleByLbfgs(GradientTransformation):
@@ -38,41 +47,33 @@ class ScaleByLbfgs(GradientTransformation):
     needs_params = True
     holds = True
 
-    def _init(self, params: Any) -> LbfgsState:
+    def _init(self, params: Params) -> LbfgsState:
         refuse_parts(self.name, of_path(params))
         dtype, many = value_dtype(params), self.memory_size
         count = jnp.zeros((), jnp.int32)
-        return LbfgsState(
-            count,
-            jnp.copy(count),
-            zeros(params),
-            zeros(params),
-            zeros(params, many),
-            zeros(params, many),
-            jnp.zeros(many, dtype),
-            jnp.ones((), dtype),
-        )
+        last, rings = (zeros(params), zeros(params)), (zeros(params, many), zeros(params, many))
+        return LbfgsState(count, jnp.copy(count), *last, *rings, jnp.zeros(many, dtype), jnp.ones((), dtype))
 
     def _update(
-        self, updates: Any, state: LbfgsState, params: Any, extra: dict[str, Any], ok: Any = None
-    ) -> tuple[Any, LbfgsState]:
+        self, updates: Updates, state: LbfgsState, params: Params, extra: dict[str, Any], ok: Array | None = None
+    ) -> tuple[Updates, LbfgsState]:
         if params is None:
             raise ValueError("lbfgs needs the parameters: call update(updates, state, params)")
-        given, ps = of_path(updates), of_path(params)
-        refuse_parts(self.name, {**given, **ps})
-        paths = [path for path, g in given.items() if g is not None and is_trained(ps[path])]
-        gs = {path: given[path].astype(compute_dtype(ps[path].dtype)) for path in paths}
+        every_g, ps = of_path(updates), of_path(params)
+        refuse_parts(self.name, {**every_g, **ps})
+        paths = [path for path, g in every_g.items() if g is not None and is_trained(ps[path])]
+        gs = {path: every_g[path].astype(compute_dtype(ps[path].dtype)) for path in paths}
         ps = {path: jnp.array(ps[path], gs[path].dtype, copy=True) for path in paths}
         new, ss, ys = self._taken_in(state, ps, gs, ok)
         weights, dtype = new.weights_memory, new.weights_memory.dtype
         rings = (ss, ys)
 
-        def right(q: Any, i: Any) -> Any:
+        def right(q: Arrays, i: Array) -> tuple[Arrays, Array]:
             s, y = _at(rings, i)
             alpha = weights[i] * _dot(s, q, dtype)
             return _add(q, -alpha, y), alpha
 
-        def left(r: Any, i_alpha: Any) -> Any:
+        def left(r: Arrays, i_alpha: tuple[Array, Array]) -> tuple[Arrays, None]:
             i, alpha = i_alpha
             s, y = _at(rings, i)
             return _add(r, alpha - weights[i] * _dot(y, r, dtype), s), None
@@ -84,7 +85,9 @@ class ScaleByLbfgs(GradientTransformation):
         every, leaves, structure = open_tree(updates)
         return structure.unflatten([r.get(path, x) for path, x in zip(every, leaves, strict=True)]), new
 
-    def _taken_in(self, state: LbfgsState, ps: Any, gs: Any, ok: Any) -> tuple[LbfgsState, Any, Any]:
+    def _taken_in(
+        self, state: LbfgsState, ps: Arrays, gs: Arrays, ok: Array | None
+    ) -> tuple[LbfgsState, Arrays, Arrays]:
         """The state with the last step's pair in the ring where its curvature is positive; the memories by path."""
         dtype = state.weights_memory.dtype
         old_p, old_g = of_path(state.params), of_path(state.updates)
@@ -107,31 +110,25 @@ class ScaleByLbfgs(GradientTransformation):
         copies = {k: jnp.array(g, copy=True) for k, g in gs.items()}
         params = kept(ok, refilled(state.params, ps), state.params)
         updates = kept(ok, refilled(state.updates, copies), state.updates)
-        new = LbfgsState(
-            kept(ok, next_count(state.count), state.count),
-            state.pairs + curved,
-            params,
-            updates,
-            refilled(state.diff_params_memory, ss),
-            refilled(state.diff_updates_memory, yys),
-            weights,
-            kept(ok, size, state.scale),
-        )
+        count, pairs = kept(ok, next_count(state.count), state.count), state.pairs + curved
+        rings = refilled(state.diff_params_memory, ss), refilled(state.diff_updates_memory, yys)
+        new = LbfgsState(count, pairs, params, updates, *rings, weights, kept(ok, size, state.scale))
         return new, ss, yys
 
 
-def _dot(a: dict[str, Any], b: dict[str, Any], dtype: Any) -> Any:
+def _dot(a: Arrays, b: Arrays, dtype: Dtype) -> Array:
     """The real inner product over all leaves."""
     products = [jnp.sum((a[k].conj() * b[k]).real).astype(dtype) for k in a]
     return jnp.stack(products).sum() if products else jnp.zeros((), dtype)
 
 
-def _add(x: dict[str, Any], factor: Any, y: dict[str, Any]) -> dict[str, Any]:
+def _add(x: Arrays, factor: Array, y: Arrays) -> Arrays:
     return {k: x[k] + factor.astype(x[k].real.dtype) * y[k] for k in x}
 
 
-def _at(rings: Any, i: Any) -> Any:
-    return jax.tree.map(lambda x: x[i], rings)
+def _at(rings: tuple[Arrays, Arrays], i: Array) -> tuple[Arrays, Arrays]:
+    one: tuple[Arrays, Arrays] = jax.tree.map(lambda x: x[i], rings)
+    return one
 
 
 def scale_by_lbfgs(memory_size: int = 10, scale_init_precond: bool = True) -> Chain:
@@ -151,10 +148,10 @@ def scale_by_lbfgs(memory_size: int = 10, scale_init_precond: bool = True) -> Ch
 
 
 def lbfgs(
-    learning_rate: Any = None,
+    learning_rate: Hyper | None = None,
     memory_size: int = 10,
     scale_init_precond: bool = True,
-    linesearch: Any = scale_by_zoom_linesearch(20, initial_guess_strategy="one"),  # noqa: B008
+    linesearch: Transformation | None = scale_by_zoom_linesearch(20, initial_guess_strategy="one"),  # noqa: B008
 ) -> Chain:
     """L-BFGS with a line search: `scale_by_lbfgs`, `scale(-1)` (or the learning rate), `scale_by_zoom_linesearch(20)`.
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 import jax.numpy as jnp
 
@@ -12,12 +12,15 @@ from gradxform.core.codec import stored_in
 from gradxform.core.facts import Facts
 from gradxform.core.hyper import Beta, Hyper
 from gradxform.core.rule import Halves, Rule
+from gradxform.core.types import Array, Dtype, Mask, Param, Scalars
 from gradxform.transforms.decay import add_decayed_weights
 from gradxform.transforms.scale import scale_by_learning_rate
 
 
 class Momentum(NamedTuple):
-    mu: Any
+    """mu: shaped like p."""
+
+    mu: Array
 
 
 class Signed(Rule, abstract=True):
@@ -33,13 +36,13 @@ class Signed(Rule, abstract=True):
         check.choice("hard", "smooth", "refined", mode=self.mode)
         check.positive(smooth_beta=self.smooth_beta)
 
-    def init(self, p: Any) -> Momentum:
+    def init(self, p: Array) -> Momentum:
         return Momentum(mu=jnp.zeros_like(p))
 
-    def remember(self, g: Any, s: Momentum, p: Any, k: Any) -> Momentum:
+    def remember(self, g: Array, s: Momentum, p: Param, k: Scalars) -> Momentum:
         return Momentum(self.b2 * s.mu + (1 - self.b2) * g)
 
-    def bounded(self, x: Any) -> Any:
+    def bounded(self, x: Array) -> Array:
         if self.mode == "smooth":
             return jnp.tanh(self.smooth_beta * x)
         return jnp.sign(x) if self.mode == "hard" else jnp.clip(x, -1.0, 1.0)
@@ -48,19 +51,19 @@ class Signed(Rule, abstract=True):
 class ScaleByLion(Signed, Halves):
     """Where nothing cancels, u follows from the new m, and the old one needs no copy: x·b2 = b1·m + (b2-b1)·g."""
 
-    def emit(self, g: Any, s: Momentum, p: Any, k: Any) -> Any:
+    def emit(self, g: Array, s: Momentum, p: Param, k: Scalars) -> Array:
         return self.bounded((self.b1 * s.mu + (self.b2 - self.b1) * g) / self.b2)
 
 
 class ScaleByLionFromOld(Signed):
     """Lion for other rates: from the old m."""
 
-    def update(self, g: Any, s: Momentum, p: Any, k: Any) -> tuple[Any, Momentum]:
+    def update(self, g: Array, s: Momentum, p: Param, k: Scalars) -> tuple[Array, Momentum]:
         return self.bounded(self.b1 * s.mu + (1 - self.b1) * g), self.remember(g, s, p, k)
 
 
 def scale_by_lion(
-    b1: Any = 0.9, b2: Any = 0.99, mu_dtype: Any = None, *, mode: str = "hard", smooth_beta: Any = 1.0
+    b1: Beta = 0.9, b2: Beta = 0.99, mu_dtype: Dtype | None = None, *, mode: str = "hard", smooth_beta: Hyper = 1.0
 ) -> Chain:
     """Take the sign of an interpolation: `u = sign(b1·m + (1-b1)·g)`, then `m <- b2·m + (1-b2)·g`.
 
@@ -78,12 +81,12 @@ def scale_by_lion(
 
 
 def lion(
-    learning_rate: Any,
-    b1: Any = 0.9,
-    b2: Any = 0.99,
-    mu_dtype: Any = None,
-    weight_decay: Any = 1e-3,
-    mask: Any = None,
+    learning_rate: Hyper,
+    b1: Beta = 0.9,
+    b2: Beta = 0.99,
+    mu_dtype: Dtype | None = None,
+    weight_decay: Hyper = 1e-3,
+    mask: Mask = None,
 ) -> Chain:
     """Lion: `scale_by_lion(b1, b2)`, `add_decayed_weights(weight_decay, mask)`, `scale_by_learning_rate`.
 

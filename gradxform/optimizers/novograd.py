@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 import jax.numpy as jnp
 
@@ -13,12 +13,15 @@ from gradxform.core.codec import stored_in
 from gradxform.core.facts import Facts, Reach
 from gradxform.core.hyper import Beta, Decay, Hyper
 from gradxform.core.rule import Halves
+from gradxform.core.types import Array, Dtype, Param
 from gradxform.transforms.scale import scale_by_learning_rate
 
 
 class NormMoments(NamedTuple):
-    mu: Any
-    nu: Any
+    """mu: shaped like p. nu: a scalar, real."""
+
+    mu: Array
+    nu: Array
 
 
 class ScaleByNovograd(Halves):
@@ -33,24 +36,29 @@ class ScaleByNovograd(Halves):
         check.fraction(b1=self.b1, b2=self.b2)
         check.nonnegative(eps=self.eps, eps_root=self.eps_root, weight_decay=self.weight_decay)
 
-    def init(self, p: Any) -> NormMoments:
+    def init(self, p: Array) -> NormMoments:
         return NormMoments(mu=jnp.zeros_like(p), nu=jnp.zeros((), p.real.dtype))
 
-    def scalars(self, t: Any) -> Any:
+    def scalars(self, t: Array) -> Array:
         return t == 1
 
-    def remember(self, g: Any, s: NormMoments, p: Any, k: Any) -> NormMoments:
+    def remember(self, g: Array, s: NormMoments, p: Param, k: Array) -> NormMoments:
         square = jnp.sum(abs_sq(g))
         nu = jnp.where(k, square, self.b2 * s.nu + (1 - self.b2) * square)
         unit = quotient(g, jnp.sqrt(nu + self.eps_root) + self.eps, self.eps)
         return NormMoments(self.b1 * s.mu + unit + self.weight_decay * p, nu)
 
-    def emit(self, g: Any, s: NormMoments, p: Any, k: Any) -> Any:
+    def emit(self, g: Array, s: NormMoments, p: Param, k: Array) -> Array:
         return s.mu
 
 
 def scale_by_novograd(
-    b1: Any = 0.9, b2: Any = 0.25, eps: Any = 1e-8, eps_root: Any = 0.0, weight_decay: Any = 0.0, mu_dtype: Any = None
+    b1: Beta = 0.9,
+    b2: Beta = 0.25,
+    eps: Hyper = 1e-8,
+    eps_root: Hyper = 0.0,
+    weight_decay: Hyper = 0.0,
+    mu_dtype: Dtype | None = None,
 ) -> Chain:
     """Add up gradients of about unit norm: `m <- b1·m + g / (√(v + eps_root) + eps) + weight_decay·p`, `u = m`.
 
@@ -64,12 +72,12 @@ def scale_by_novograd(
 
 
 def novograd(
-    learning_rate: Any,
-    b1: Any = 0.9,
-    b2: Any = 0.25,
-    eps: Any = 1e-6,
-    eps_root: Any = 0.0,
-    weight_decay: Any = 0.0,
+    learning_rate: Hyper,
+    b1: Beta = 0.9,
+    b2: Beta = 0.25,
+    eps: Hyper = 1e-6,
+    eps_root: Hyper = 0.0,
+    weight_decay: Hyper = 0.0,
 ) -> Chain:
     """NovoGrad: `chain(scale_by_novograd(b1, b2, eps, eps_root, weight_decay), scale_by_learning_rate(learning_rate))`.
 

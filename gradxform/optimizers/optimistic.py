@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 import jax.numpy as jnp
 
@@ -10,11 +10,14 @@ from gradxform.core import check
 from gradxform.core.chain import Chain, chain, lift
 from gradxform.core.hyper import Hyper
 from gradxform.core.rule import Rule
+from gradxform.core.types import Array, Param
 from gradxform.transforms.scale import scale_by_learning_rate
 
 
 class Previous(NamedTuple):
-    previous_gradient: Any
+    """previous_gradient: shaped like p."""
+
+    previous_gradient: Array
 
 
 class ScaleByOptimisticGradient(Rule):
@@ -24,18 +27,18 @@ class ScaleByOptimisticGradient(Rule):
     def check(self) -> None:
         check.finite(alpha=self.alpha, beta=self.beta)
 
-    def init(self, p: Any) -> Previous:
+    def init(self, p: Array) -> Previous:
         return Previous(jnp.zeros_like(p))
 
-    def scalars(self, t: Any) -> Any:
+    def scalars(self, t: Array) -> Array:
         return t == 1
 
-    def update(self, g: Any, s: Previous, p: Any, k: Any) -> tuple[Any, Previous]:
+    def update(self, g: Array, s: Previous, p: Param, k: Array) -> tuple[Array, Previous]:
         change = jnp.where(k, 0, g - s.previous_gradient)
         return self.alpha * g + self.beta * change, Previous(g)
 
 
-def scale_by_optimistic_gradient(alpha: Any = 1.0, beta: Any = 1.0) -> Chain:
+def scale_by_optimistic_gradient(alpha: Hyper = 1.0, beta: Hyper = 1.0) -> Chain:
     """Add the change of the gradient: `u = alpha·g + beta·(g - g before)`, the change being 0 at the first step.
 
     For games of two players (saddle points), where plain descent circles round the solution.
@@ -46,7 +49,7 @@ def scale_by_optimistic_gradient(alpha: Any = 1.0, beta: Any = 1.0) -> Chain:
     return lift(ScaleByOptimisticGradient(alpha, beta))
 
 
-def optimistic_gradient_descent(learning_rate: Any, alpha: Any = 1.0, beta: Any = 1.0) -> Chain:
+def optimistic_gradient_descent(learning_rate: Hyper, alpha: Hyper = 1.0, beta: Hyper = 1.0) -> Chain:
     """Optimistic descent: `chain(scale_by_optimistic_gradient(alpha, beta), scale_by_learning_rate(learning_rate))`.
 
     Source: Daskalakis et al. 2018, arXiv:1711.00141, section 2.

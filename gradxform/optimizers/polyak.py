@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from typing import Any
-
 import jax.numpy as jnp
 
 from gradxform.core import check
@@ -12,6 +10,7 @@ from gradxform.core.facts import Facts, Reach, Station
 from gradxform.core.hyper import Hyper
 from gradxform.core.norms import sum_of_squares
 from gradxform.core.rule import TreeRule
+from gradxform.core.types import Array, ArrayLike, Memory, Param, Scalars
 from gradxform.optimizers.sgd import sgd
 
 
@@ -28,7 +27,7 @@ class ScaleByPolyak(TreeRule):
         check.nonnegative(eps=self.eps)
         check.choice("sps", "sps+", variant=self.variant)
 
-    def measure(self, gs: list[Any], s: Any, t: Any, value: Any = None) -> tuple[Any, Any]:
+    def measure(self, gs: list[Array], s: Memory, t: Array, value: ArrayLike | None = None) -> tuple[Scalars, Memory]:
         below = sum_of_squares(gs) + self.eps
         gap = jnp.asarray(value, below.dtype) - self.f_min
         gap = jnp.maximum(gap, 0.0) if self.variant == "sps+" else gap
@@ -36,11 +35,13 @@ class ScaleByPolyak(TreeRule):
         step = jnp.minimum(gap / jnp.where(tiny, 1.0, below), self.max_learning_rate)
         return jnp.where(tiny, 0.0, step), None
 
-    def update(self, g: Any, s: Any, p: Any, k: Any) -> tuple[Any, Any]:
+    def update(self, g: Array, s: Memory, p: Param, k: Array) -> tuple[Array, Memory]:
         return k * g, None
 
 
-def scale_by_polyak(f_min: Any = 0.0, max_learning_rate: Any = 1.0, eps: Any = 0.0, variant: str = "sps") -> Chain:
+def scale_by_polyak(
+    f_min: Hyper = 0.0, max_learning_rate: Hyper = 1.0, eps: Hyper = 0.0, variant: str = "sps"
+) -> Chain:
     """Scale by Polyak's step: `u = min((f - f_min) / (‖g‖² + eps), max_learning_rate)·g`.
 
     `update` takes the objective's value f as `value`. A gradient whose squared norm is within rounding of 0 gives 0.
@@ -53,7 +54,7 @@ def scale_by_polyak(f_min: Any = 0.0, max_learning_rate: Any = 1.0, eps: Any = 0
 
 
 def polyak_sgd(
-    max_learning_rate: Any = 1.0, scaling: Any = 1.0, f_min: Any = 0.0, eps: Any = 0.0, variant: str = "sps"
+    max_learning_rate: Hyper = 1.0, scaling: Hyper = 1.0, f_min: Hyper = 0.0, eps: Hyper = 0.0, variant: str = "sps"
 ) -> Chain:
     """Descent with Polyak's step: `chain(sgd(scaling), scale_by_polyak(f_min, max_learning_rate, eps, variant))`.
 

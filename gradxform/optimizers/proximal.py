@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from typing import Any
-
 import jax.numpy as jnp
 
 from gradxform.core import check
@@ -12,6 +10,7 @@ from gradxform.core.chain import Chain, chain, lift
 from gradxform.core.facts import Facts
 from gradxform.core.hyper import Hyper
 from gradxform.core.rule import Halves
+from gradxform.core.types import Array, Param, Scalars
 from gradxform.optimizers.adagrad import SumOfSquares, scale_by_rss
 from gradxform.transforms.proximal import proximal_elastic_net, shrink
 from gradxform.transforms.scale import scale_by_learning_rate
@@ -28,20 +27,20 @@ class AdaptiveProximalAdagrad(Halves):
     def check(self) -> None:
         check.nonnegative(learning_rate=self.learning_rate, accum=self.accum, l1=self.l1, l2=self.l2)
 
-    def init(self, p: Any) -> SumOfSquares:
+    def init(self, p: Array) -> SumOfSquares:
         return SumOfSquares(jnp.full_like(p, self.accum))
 
-    def remember(self, g: Any, s: SumOfSquares, p: Any, k: Any) -> SumOfSquares:
+    def remember(self, g: Array, s: SumOfSquares, p: Param, k: Scalars) -> SumOfSquares:
         return SumOfSquares(s.sum_of_squares + abs_sq(g))
 
-    def emit(self, g: Any, s: SumOfSquares, p: Any, k: Any) -> Any:
+    def emit(self, g: Array, s: SumOfSquares, p: Array, k: Scalars) -> Array:
         total = s.sum_of_squares
         rate = jnp.where(total > 0, self.learning_rate / jnp.sqrt(total), 0.0)
-        landed = shrink(p - rate * g, rate * self.l1) / (1 + rate * self.l2)
+        landed: Array = shrink(p - rate * g, rate * self.l1) / (1 + rate * self.l2)
         return landed - p
 
 
-def proximal_sgd(learning_rate: Any, l1: Any = 0.0, l2: Any = 0.0) -> Chain:
+def proximal_sgd(learning_rate: Hyper, l1: Hyper = 0.0, l2: Hyper = 0.0) -> Chain:
     """Proximal gradient descent: `p <- prox(p - learning_rate·g)`, prox that of `learning_rate·(l1‖p‖₁ + l2/2‖p‖²)`.
 
     `chain(scale_by_learning_rate, proximal_elastic_net(l1, l2, learning_rate))`: ISTA, where g is the full gradient.
@@ -52,7 +51,12 @@ def proximal_sgd(learning_rate: Any, l1: Any = 0.0, l2: Any = 0.0) -> Chain:
 
 
 def proximal_adagrad(
-    learning_rate: Any = 0.001, accum: Any = 0.1, l1: Any = 0.0, l2: Any = 0.0, *, adaptive_threshold: bool = False
+    learning_rate: Hyper = 0.001,
+    accum: Hyper = 0.1,
+    l1: Hyper = 0.0,
+    l2: Hyper = 0.0,
+    *,
+    adaptive_threshold: bool = False,
 ) -> Chain:
     """Adagrad with a proximal step: `a <- a + g²`, `v = p - η·g/√a`, `p <- sign(v)·max(|v| - η·l1, 0) / (1 + η·l2)`.
 

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import abc
-from typing import Any, NamedTuple
 
 import jax.numpy as jnp
 
@@ -12,63 +11,47 @@ from gradxform.core.arithmetic import abs_sq, debias, log, quotient
 from gradxform.core.chain import Chain, chain, lift
 from gradxform.core.facts import Facts
 from gradxform.core.hyper import Beta, Hyper
-from gradxform.core.rule import Halves
-from gradxform.optimizers.adam import Moments
+from gradxform.core.types import Array, Param, Scalars
+from gradxform.optimizers.adam import AdamLike, Moments
 from gradxform.transforms.scale import scale_by_learning_rate
 
 
-class Rectification(NamedTuple):
-    c1: Any
-    c2: Any
-    c1_next: Any
-    rect: Any
-    trusted: Any
-
-
-class Rectified(Halves, abstract=True):
-    b1: Beta = 0.9
-    b2: Beta = 0.999
-    eps: Hyper = 1e-8
-    eps_root: Hyper = 0.0
+class Rectified(AdamLike, abstract=True):
     threshold: Hyper = 5.0
     nesterov: bool = False
     facts = Facts(decay_rates=("b1", "b2"), monotone=True)
 
     def check(self) -> None:
-        check.fraction(b1=self.b1, b2=self.b2)
-        check.nonnegative(eps=self.eps, eps_root=self.eps_root)
+        super().check()
         check.at_least(4.0, threshold=self.threshold)
         check.boolean(nesterov=self.nesterov)
 
-    def init(self, p: Any) -> Moments:
-        return Moments(mu=jnp.zeros_like(p), nu=jnp.zeros_like(p.real))
-
-    def scalars(self, t: Any) -> Rectification:
+    def scalars(self, t: Array) -> Scalars:
         longest, length = lengths(self.b2, t)
         trusted = length >= self.threshold
         longest, length = (jnp.where(trusted, x, 5.0) for x in (longest, length))
         rect = (length - 4) / (longest - 4) * ((length - 2) / (longest - 2)) * (longest / length)
-        c1, c2, c1_next = debias(self.b1, t), debias(self.b2, t), debias(self.b1, t + 1)
-        return Rectification(c1, c2, c1_next, jnp.sqrt(rect), trusted)
+        return debias(self.b1, t), debias(self.b2, t), debias(self.b1, t + 1), jnp.sqrt(rect), trusted
 
-    def remember(self, g: Any, s: Moments, p: Any, k: Any) -> Moments:
+    def remember(self, g: Array, s: Moments, p: Param, k: Scalars) -> Moments:
         return Moments(self.b1 * s.mu + (1 - self.b1) * g, self.b2 * s.nu + (1 - self.b2) * abs_sq(g))
 
-    def emit(self, g: Any, s: Moments, p: Any, k: Any) -> Any:
-        m_hat = self.b1 * (s.mu / k.c1_next) + (1 - self.b1) * (g / k.c1) if self.nesterov else s.mu / k.c1
-        return jnp.where(k.trusted, k.rect * m_hat * self.inverse_root(s.nu, k.c2), m_hat)
+    def emit(self, g: Array, s: Moments, p: Param, k: Scalars) -> Array:
+        c1, c2, c1_next, rect, trusted = k
+        m_hat = self.b1 * (s.mu / c1_next) + (1 - self.b1) * (g / c1) if self.nesterov else s.mu / c1
+        return jnp.where(trusted, rect * m_hat * self.inverse_root(s.nu, c2), m_hat)
 
     @abc.abstractmethod
-    def inverse_root(self, nu: Any, c2: Any) -> Any:
+    def inverse_root(self, nu: Array, c2: Array) -> Array:
         """One over the root of the corrected nu, epsilon in its place."""
 
 
 class ScaleByRadam(Rectified):
-    def inverse_root(self, nu: Any, c2: Any) -> Any:
+    def inverse_root(self, nu: Array, c2: Array) -> Array:
         return quotient(1, jnp.sqrt(nu / c2 + self.eps_root) + self.eps, self.eps)
 
 
-def lengths(b2: Any, t: Any) -> tuple[Any, Any]:
+def lengths(b2: Beta, t: Array) -> tuple[Scalars, Scalars]:
     """ρ∞ = 2 / (1 - b2) - 1 and ρₜ = ρ∞ - 2t·b2ᵗ / (1 - b2ᵗ), which would cancel, as a sum: c + 2/L·(1 - x/(eˣ - 1)).
 
     L = -log b2, x = t·L, and c = ρ∞ - 2/L, of the size of (1 - b2)/6.
@@ -80,13 +63,13 @@ def lengths(b2: Any, t: Any) -> tuple[Any, Any]:
     return longest, _offset(b2, rate, longest) + 2 / rate * grown
 
 
-def _series(x: Any) -> Any:
+def _series(x: Array) -> Array:
     """1 - x / (eˣ - 1) for small x: Bernoulli's numbers over factorials."""
     y = x * x
     return x / 2 - y / 12 * (1 - y / 60 * (1 - y / 42 * (1 - y / 40 * (1 - 5 * y / 198))))
 
 
-def _offset(b2: Any, rate: Any, longest: Any) -> Any:
+def _offset(b2: Beta, rate: Scalars, longest: Scalars) -> Scalars:
     """2/d - 1 - 2/L for d = 1 - b2: Gregory's series where d is small."""
     d = 1 - b2
     near = d / 6 * (1 + d / 2 * (1 + 19 * d / 30 * (1 + 27 * d / 38 * (1 + 863 * d / 1134))))
@@ -96,11 +79,11 @@ def _offset(b2: Any, rate: Any, longest: Any) -> Any:
 
 
 def scale_by_radam(
-    b1: Any = 0.9,
-    b2: Any = 0.999,
-    eps: Any = 1e-8,
-    eps_root: Any = 0.0,
-    threshold: Any = 5.0,
+    b1: Beta = 0.9,
+    b2: Beta = 0.999,
+    eps: Hyper = 1e-8,
+    eps_root: Hyper = 0.0,
+    threshold: Hyper = 5.0,
     *,
     nesterov: bool = False,
 ) -> Chain:
@@ -116,12 +99,12 @@ def scale_by_radam(
 
 
 def radam(
-    learning_rate: Any,
-    b1: Any = 0.9,
-    b2: Any = 0.999,
-    eps: Any = 1e-8,
-    eps_root: Any = 0.0,
-    threshold: Any = 5.0,
+    learning_rate: Hyper,
+    b1: Beta = 0.9,
+    b2: Beta = 0.999,
+    eps: Hyper = 1e-8,
+    eps_root: Hyper = 0.0,
+    threshold: Hyper = 5.0,
     *,
     nesterov: bool = False,
 ) -> Chain:

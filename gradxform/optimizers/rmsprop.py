@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 import jax.numpy as jnp
 
@@ -12,12 +12,15 @@ from gradxform.core.chain import Chain, chain, lift
 from gradxform.core.facts import Facts
 from gradxform.core.hyper import Beta, Hyper
 from gradxform.core.rule import Halves
+from gradxform.core.types import Array, Param
 from gradxform.transforms.momentum import trace
 from gradxform.transforms.scale import scale_by_learning_rate
 
 
 class MeanSquare(NamedTuple):
-    nu: Any
+    """nu: shaped like p, real."""
+
+    nu: Array
 
 
 class MeanSquares(Halves, abstract=True):
@@ -33,48 +36,50 @@ class MeanSquares(Halves, abstract=True):
         check.nonnegative(eps=self.eps, initial_scale=self.initial_scale)
         check.boolean(eps_in_sqrt=self.eps_in_sqrt, bias_correction=self.bias_correction)
 
-    def scalars(self, t: Any) -> Any:
+    def scalars(self, t: Array) -> Array | float:
         return debias(self.decay, t) if self.bias_correction else 1.0
 
-    def inverse_root(self, nu: Any) -> Any:
+    def inverse_root(self, nu: Array) -> Array:
         if self.eps_in_sqrt:
             return inverse_root(nu + self.eps, self.eps)
         return quotient(1.0, jnp.sqrt(nu) + self.eps, self.eps)
 
 
 class ScaleByRms(MeanSquares):
-    def init(self, p: Any) -> MeanSquare:
+    def init(self, p: Array) -> MeanSquare:
         return MeanSquare(nu=jnp.full_like(p.real, self.initial_scale))
 
-    def remember(self, g: Any, s: MeanSquare, p: Any, k: Any) -> MeanSquare:
+    def remember(self, g: Array, s: MeanSquare, p: Param, k: Array | float) -> MeanSquare:
         return MeanSquare(self.decay * s.nu + (1 - self.decay) * abs_sq(g))
 
-    def emit(self, g: Any, s: MeanSquare, p: Any, k: Any) -> Any:
+    def emit(self, g: Array, s: MeanSquare, p: Param, k: Array | float) -> Array:
         return g * self.inverse_root(s.nu / k)
 
 
 class MeanAndSquare(NamedTuple):
-    mu: Any
-    nu: Any
+    """mu: shaped like p. nu: shaped like p, real."""
+
+    mu: Array
+    nu: Array
 
 
 class ScaleByStddev(MeanSquares):
-    def init(self, p: Any) -> MeanAndSquare:
+    def init(self, p: Array) -> MeanAndSquare:
         return MeanAndSquare(mu=jnp.zeros_like(p), nu=jnp.full_like(p.real, self.initial_scale))
 
-    def remember(self, g: Any, s: MeanAndSquare, p: Any, k: Any) -> MeanAndSquare:
+    def remember(self, g: Array, s: MeanAndSquare, p: Param, k: Array | float) -> MeanAndSquare:
         nu = self.decay * s.nu + (1 - self.decay) * abs_sq(g)
         return MeanAndSquare(self.decay * s.mu + (1 - self.decay) * g, nu)
 
-    def emit(self, g: Any, s: MeanAndSquare, p: Any, k: Any) -> Any:
+    def emit(self, g: Array, s: MeanAndSquare, p: Param, k: Array | float) -> Array:
         variance = jnp.maximum(s.nu / k - abs_sq(s.mu / k), 0.0)
         return g * self.inverse_root(variance)
 
 
 def scale_by_rms(
-    decay: Any = 0.9,
-    eps: Any = 1e-8,
-    initial_scale: Any = 0.0,
+    decay: Beta = 0.9,
+    eps: Hyper = 1e-8,
+    initial_scale: Hyper = 0.0,
     eps_in_sqrt: bool = True,
     bias_correction: bool = False,
 ) -> Chain:
@@ -90,9 +95,9 @@ def scale_by_rms(
 
 
 def scale_by_stddev(
-    decay: Any = 0.9,
-    eps: Any = 1e-8,
-    initial_scale: Any = 0.0,
+    decay: Beta = 0.9,
+    eps: Hyper = 1e-8,
+    initial_scale: Hyper = 0.0,
     eps_in_sqrt: bool = True,
     bias_correction: bool = False,
 ) -> Chain:
@@ -107,13 +112,13 @@ def scale_by_stddev(
 
 
 def rmsprop(
-    learning_rate: Any,
-    decay: Any = 0.9,
-    eps: Any = 1e-8,
-    initial_scale: Any = 0.0,
+    learning_rate: Hyper,
+    decay: Beta = 0.9,
+    eps: Hyper = 1e-8,
+    initial_scale: Hyper = 0.0,
     eps_in_sqrt: bool = True,
     centered: bool = False,
-    momentum: Any = None,
+    momentum: Hyper | None = None,
     nesterov: bool = False,
     bias_correction: bool = False,
 ) -> Chain:

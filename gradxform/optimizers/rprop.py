@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 import jax.numpy as jnp
 
@@ -11,12 +11,15 @@ from gradxform.core.chain import Chain, chain, lift
 from gradxform.core.facts import Facts
 from gradxform.core.hyper import Hyper
 from gradxform.core.rule import Halves
+from gradxform.core.types import Array, Param, Scalars
 from gradxform.transforms.scale import scale
 
 
 class StepSizes(NamedTuple):
-    step_size: Any
-    prev: Any
+    """step_size, and prev, the last gradient: shaped like p."""
+
+    step_size: Array
+    prev: Array
 
 
 class ScaleByRprop(Halves):
@@ -28,32 +31,31 @@ class ScaleByRprop(Halves):
     facts = Facts(real_only=True)
 
     def check(self) -> None:
-        check.nonnegative(learning_rate=self.learning_rate)
+        check.nonnegative(learning_rate=self.learning_rate, min_step_size=self.min_step_size)
         check.positive(eta_minus=self.eta_minus)
         check.unit(eta_minus=self.eta_minus)
         check.at_least(1.0, eta_plus=self.eta_plus)
-        check.nonnegative(min_step_size=self.min_step_size)
         check.ordered(min_step_size=self.min_step_size, max_step_size=self.max_step_size)
 
-    def init(self, p: Any) -> StepSizes:
+    def init(self, p: Array) -> StepSizes:
         return StepSizes(jnp.full_like(p, self.learning_rate), jnp.zeros_like(p))
 
-    def remember(self, g: Any, s: StepSizes, p: Any, k: Any) -> StepSizes:
+    def remember(self, g: Array, s: StepSizes, p: Param, k: Scalars) -> StepSizes:
         turn = jnp.sign(g) * jnp.sign(s.prev)
         factor = jnp.where(turn > 0, self.eta_plus, jnp.where(turn < 0, self.eta_minus, 1.0))
         size = jnp.clip(s.step_size * factor, self.min_step_size, self.max_step_size)
         return StepSizes(size, jnp.where(turn < 0, 0.0, g))
 
-    def emit(self, g: Any, s: StepSizes, p: Any, k: Any) -> Any:
+    def emit(self, g: Array, s: StepSizes, p: Param, k: Scalars) -> Array:
         return jnp.sign(s.prev) * s.step_size
 
 
 def scale_by_rprop(
-    learning_rate: Any,
-    eta_minus: Any = 0.5,
-    eta_plus: Any = 1.2,
-    min_step_size: Any = 1e-6,
-    max_step_size: Any = 50.0,
+    learning_rate: Hyper,
+    eta_minus: Hyper = 0.5,
+    eta_plus: Hyper = 1.2,
+    min_step_size: Hyper = 1e-6,
+    max_step_size: Hyper = 50.0,
 ) -> Chain:
     """Step by signs: `u = sign(g)·s`, where s grows while the sign stays and shrinks when it turns.
 
@@ -69,11 +71,11 @@ def scale_by_rprop(
 
 
 def rprop(
-    learning_rate: Any,
-    eta_minus: Any = 0.5,
-    eta_plus: Any = 1.2,
-    min_step_size: Any = 1e-6,
-    max_step_size: Any = 50.0,
+    learning_rate: Hyper,
+    eta_minus: Hyper = 0.5,
+    eta_plus: Hyper = 1.2,
+    min_step_size: Hyper = 1e-6,
+    max_step_size: Hyper = 50.0,
 ) -> Chain:
     """Rprop: `chain(scale_by_rprop(learning_rate, ...), scale(-1.0))`.
 

@@ -9,8 +9,10 @@ import jax.numpy as jnp
 
 from gradxform.core import check
 from gradxform.core.chain import Chain, chain, stages_of
+from gradxform.core.hyper import Beta, Hyper
 from gradxform.core.state import renewed
 from gradxform.core.transform import GradientTransformation
+from gradxform.core.types import Array, Dtype, OptState, Params, Transformation, Updates
 from gradxform.core.value import Child
 from gradxform.optimizers.rmsprop import scale_by_rms
 from gradxform.optimizers.sgd import sgd
@@ -22,10 +24,10 @@ from gradxform.transforms.schedule_free import average_schedule_free
 
 
 class RestartState(NamedTuple):
-    """The steps since the last restart, and the inner state."""
+    """steps: int32 scalar, since the last restart. inner: the inner state."""
 
-    steps: Any
-    inner: Any
+    steps: Array
+    inner: OptState
 
 
 class Restarted(GradientTransformation):
@@ -38,10 +40,12 @@ class Restarted(GradientTransformation):
     name = "restarted"
     needs_params = True
 
-    def _init(self, params: Any) -> RestartState:
+    def _init(self, params: Params) -> RestartState:
         return RestartState(jnp.zeros((), jnp.int32), self.inner.init(params))
 
-    def _update(self, updates: Any, state: RestartState, params: Any, extra: dict[str, Any]) -> tuple[Any, Any]:
+    def _update(
+        self, updates: Updates, state: RestartState, params: Params, extra: dict[str, Any]
+    ) -> tuple[Updates, OptState]:
         if params is None:
             raise ValueError("restarted needs the parameters: call update(updates, state, params)")
         new, inner = self.inner.update(updates, state.inner, params, **extra)
@@ -49,11 +53,13 @@ class Restarted(GradientTransformation):
         fresh = renewed(self.inner.init(params), inner)
         return new, RestartState(steps, jax.tree.map(lambda a, b: jnp.where(steps == 0, a, b), fresh, inner))
 
-    def _evaluate(self, state: RestartState, params: Any) -> Any:
+    def _evaluate(self, state: RestartState, params: Params) -> Params:
         return self.inner._evaluate(state.inner, params)
 
 
-def lookahead(fast_optimizer: Any, sync_period: int, slow_step_size: Any, reset_state: bool = False) -> Chain:
+def lookahead(
+    fast_optimizer: Transformation, sync_period: int, slow_step_size: Hyper, reset_state: bool = False
+) -> Chain:
     """k steps forward, 1 step back: `chain(fast_optimizer, pull_to_slow_weights(sync_period, slow_step_size))`.
 
     The parameters are the fast weights, as of any optimizer; the slow ones live in the state, and `eval_params` gives
@@ -69,7 +75,11 @@ def lookahead(fast_optimizer: Any, sync_period: int, slow_step_size: Any, reset_
 
 
 def schedule_free(
-    base_optimizer: Any, learning_rate: Any, b1: Any = 0.9, weight_lr_power: Any = 2.0, state_dtype: Any = None
+    base_optimizer: Transformation,
+    learning_rate: Hyper,
+    b1: Beta = 0.9,
+    weight_lr_power: Hyper = 2.0,
+    state_dtype: Dtype | None = None,
 ) -> Chain:
     """Make an optimizer without momentum schedule-free: `chain(base_optimizer, average_schedule_free(...))`.
 
@@ -83,12 +93,12 @@ def schedule_free(
 
 
 def schedule_free_sgd(
-    learning_rate: Any = 1.0,
+    learning_rate: Hyper = 1.0,
     warmup_steps: int | None = None,
-    b1: Any = 0.9,
-    weight_decay: Any = None,
-    weight_lr_power: Any = 2.0,
-    state_dtype: Any = None,
+    b1: Beta = 0.9,
+    weight_decay: Hyper | None = None,
+    weight_lr_power: Hyper = 2.0,
+    state_dtype: Dtype | None = None,
 ) -> Chain:
     """Schedule-free SGD: `schedule_free(chain(add_decayed_weights, sgd(learning_rate)), learning_rate, ...)`.
 
@@ -101,14 +111,14 @@ def schedule_free_sgd(
 
 
 def schedule_free_adamw(
-    learning_rate: Any = 0.0025,
+    learning_rate: Hyper = 0.0025,
     warmup_steps: int | None = None,
-    b1: Any = 0.9,
-    b2: Any = 0.999,
-    eps: Any = 1e-8,
-    weight_decay: Any = 0.0,
-    weight_lr_power: Any = 2.0,
-    state_dtype: Any = None,
+    b1: Beta = 0.9,
+    b2: Beta = 0.999,
+    eps: Hyper = 1e-8,
+    weight_decay: Hyper = 0.0,
+    weight_lr_power: Hyper = 2.0,
+    state_dtype: Dtype | None = None,
 ) -> Chain:
     """Schedule-free AdamW: Adam without first moment (`scale_by_rms`, corrected), decay, rate, and the average.
 
@@ -122,7 +132,7 @@ def schedule_free_adamw(
     return schedule_free(base, rate, b1, weight_lr_power, state_dtype)
 
 
-def _warmed(learning_rate: Any, warmup_steps: int | None) -> Any:
+def _warmed(learning_rate: Hyper, warmup_steps: int | None) -> Hyper:
     rate = check.given(check.nonnegative, learning_rate=learning_rate)
     if warmup_steps is None:
         return rate

@@ -2,17 +2,19 @@
 
 from __future__ import annotations
 
-from typing import Any
-
 from gradxform.core import check
 from gradxform.core.chain import Chain, chain
+from gradxform.core.hyper import Beta, Hyper
+from gradxform.core.types import AxisName, Dtype, Key
 from gradxform.transforms.momentum import ema, trace
 from gradxform.transforms.noise import add_noise
 from gradxform.transforms.private import differentially_private_aggregate
 from gradxform.transforms.scale import scale_by_learning_rate, scale_by_sign
 
 
-def sgd(learning_rate: Any, momentum: Any = None, nesterov: bool = False, accumulator_dtype: Any = None) -> Chain:
+def sgd(
+    learning_rate: Hyper, momentum: Hyper | None = None, nesterov: bool = False, accumulator_dtype: Dtype | None = None
+) -> Chain:
     """Gradient descent: `scale_by_learning_rate`, behind `trace(momentum, nesterov)` where momentum is given.
 
     Source: Robbins, Monro 1951; Sutskever et al. 2013.
@@ -25,7 +27,7 @@ def sgd(learning_rate: Any, momentum: Any = None, nesterov: bool = False, accumu
     return chain(trace(check.given(check.nonnegative, momentum=momentum), nesterov, accumulator_dtype), step)
 
 
-def momentum(learning_rate: Any, momentum: Any = 0.9, nesterov: bool = False) -> Chain:
+def momentum(learning_rate: Hyper, momentum: Hyper = 0.9, nesterov: bool = False) -> Chain:
     """Descent with heavy-ball or Nesterov momentum: `chain(trace(momentum, nesterov), scale_by_learning_rate)`.
 
     Source: Polyak 1964; Sutskever et al. 2013, section 2.
@@ -34,7 +36,7 @@ def momentum(learning_rate: Any, momentum: Any = 0.9, nesterov: bool = False) ->
     return chain(trace(decay, nesterov), scale_by_learning_rate(learning_rate))
 
 
-def sign_sgd(learning_rate: Any) -> Chain:
+def sign_sgd(learning_rate: Hyper) -> Chain:
     """Descent by signs: `chain(scale_by_sign(), scale_by_learning_rate(learning_rate))`.
 
     Source: Bernstein et al. 2018, arXiv:1802.04434.
@@ -42,7 +44,7 @@ def sign_sgd(learning_rate: Any) -> Chain:
     return chain(scale_by_sign(), scale_by_learning_rate(learning_rate))
 
 
-def signum(learning_rate: Any, beta: Any = 0.9, accumulator_dtype: Any = None) -> Chain:
+def signum(learning_rate: Hyper, beta: Beta = 0.9, accumulator_dtype: Dtype | None = None) -> Chain:
     """Descent by signs of a mean: `chain(ema(beta, debias=False), scale_by_sign(), scale_by_learning_rate)`.
 
     Source: Bernstein et al. 2018, arXiv:1802.04434, algorithm 3.
@@ -51,7 +53,9 @@ def signum(learning_rate: Any, beta: Any = 0.9, accumulator_dtype: Any = None) -
     return chain(ema(decay, False, accumulator_dtype), scale_by_sign(), scale_by_learning_rate(learning_rate))
 
 
-def noisy_sgd(learning_rate: Any, eta: Any = 0.01, gamma: Any = 0.55, key: Any = None, *, seed: Any = None) -> Chain:
+def noisy_sgd(
+    learning_rate: Hyper, eta: Hyper = 0.01, gamma: Hyper = 0.55, key: Key | None = None, *, seed: Key | None = None
+) -> Chain:
     """Descent with fading noise: `chain(add_noise(eta, gamma, key), scale_by_learning_rate(learning_rate))`.
 
     Source: Neelakantan et al. 2015, arXiv:1511.06807.
@@ -60,14 +64,14 @@ def noisy_sgd(learning_rate: Any, eta: Any = 0.01, gamma: Any = 0.55, key: Any =
 
 
 def dpsgd(
-    learning_rate: Any,
-    l2_norm_clip: Any,
-    noise_multiplier: Any,
-    seed: Any,
-    momentum: Any = None,
+    learning_rate: Hyper,
+    l2_norm_clip: Hyper,
+    noise_multiplier: Hyper,
+    seed: Key,
+    momentum: Hyper | None = None,
     nesterov: bool = False,
     *,
-    axis_name: Any = None,
+    axis_name: AxisName | None = None,
 ) -> Chain:
     """DP-SGD: `differentially_private_aggregate`, then `sgd(learning_rate, momentum, nesterov)`.
 

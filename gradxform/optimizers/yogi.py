@@ -2,53 +2,43 @@
 
 from __future__ import annotations
 
-from typing import Any, NamedTuple
-
 import jax.numpy as jnp
 
 from gradxform.core import check
 from gradxform.core.arithmetic import abs_sq, debias, quotient
 from gradxform.core.chain import Chain, chain, lift
 from gradxform.core.hyper import Beta, Hyper
-from gradxform.core.rule import Halves
-from gradxform.optimizers.adam import Corrections
+from gradxform.core.types import Array, Param, Scalars
+from gradxform.optimizers.adam import AdamLike, Moments
 from gradxform.transforms.scale import scale_by_learning_rate
 
 
-class AdditiveMoments(NamedTuple):
-    mu: Any
-    nu: Any
-
-
-class ScaleByYogi(Halves):
-    b1: Beta = 0.9
-    b2: Beta = 0.999
+class ScaleByYogi(AdamLike):
     eps: Hyper = 1e-3
-    eps_root: Hyper = 0.0
     initial_accumulator_value: Hyper = 1e-6
 
     def check(self) -> None:
-        check.fraction(b1=self.b1, b2=self.b2)
-        check.nonnegative(eps=self.eps, eps_root=self.eps_root)
+        super().check()
         check.nonnegative(initial_accumulator_value=self.initial_accumulator_value)
 
-    def init(self, p: Any) -> AdditiveMoments:
-        return AdditiveMoments(mu=jnp.zeros_like(p), nu=jnp.full_like(p.real, self.initial_accumulator_value))
+    def init(self, p: Array) -> Moments:
+        return Moments(mu=jnp.zeros_like(p), nu=jnp.full_like(p.real, self.initial_accumulator_value))
 
-    def scalars(self, t: Any) -> Corrections:
-        return Corrections(debias(self.b1, t), debias(self.b2, t))
+    def scalars(self, t: Array) -> Scalars:
+        return debias(self.b1, t), debias(self.b2, t)
 
-    def remember(self, g: Any, s: AdditiveMoments, p: Any, k: Any) -> AdditiveMoments:
+    def remember(self, g: Array, s: Moments, p: Param, k: Scalars) -> Moments:
         square = abs_sq(g)
         mu = self.b1 * s.mu + (1 - self.b1) * g
-        return AdditiveMoments(mu, s.nu - (1 - self.b2) * jnp.sign(s.nu - square) * square)
+        return Moments(mu, s.nu - (1 - self.b2) * jnp.sign(s.nu - square) * square)
 
-    def emit(self, g: Any, s: AdditiveMoments, p: Any, k: Any) -> Any:
-        return quotient(s.mu / k.c1, jnp.sqrt(s.nu / k.c2 + self.eps_root) + self.eps, self.eps)
+    def emit(self, g: Array, s: Moments, p: Param, k: Scalars) -> Array:
+        c1, c2 = k
+        return quotient(s.mu / c1, jnp.sqrt(s.nu / c2 + self.eps_root) + self.eps, self.eps)
 
 
 def scale_by_yogi(
-    b1: Any = 0.9, b2: Any = 0.999, eps: Any = 1e-3, eps_root: Any = 0.0, initial_accumulator_value: Any = 1e-6
+    b1: Beta = 0.9, b2: Beta = 0.999, eps: Hyper = 1e-3, eps_root: Hyper = 0.0, initial_accumulator_value: Hyper = 1e-6
 ) -> Chain:
     """Adam with an additive second moment: `v <- v - (1-b2)·sign(v - |g|²)·|g|²`, `u = m̂ / (√(v̂ + eps_root) + eps)`.
 
@@ -61,7 +51,7 @@ def scale_by_yogi(
     return lift(ScaleByYogi(b1, b2, eps, eps_root, initial_accumulator_value))
 
 
-def yogi(learning_rate: Any, b1: Any = 0.9, b2: Any = 0.999, eps: Any = 1e-3) -> Chain:
+def yogi(learning_rate: Hyper, b1: Beta = 0.9, b2: Beta = 0.999, eps: Hyper = 1e-3) -> Chain:
     """Yogi: `chain(scale_by_yogi(b1, b2, eps), scale_by_learning_rate(learning_rate))`.
 
     Source: Zaheer et al. 2018, "Adaptive methods for nonconvex optimization", algorithm 2.

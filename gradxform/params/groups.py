@@ -11,6 +11,7 @@ from gradxform.core import check
 from gradxform.core.chain import Chain, Split, stages_of
 from gradxform.core.hyper import rebuild, rule_fields
 from gradxform.core.tree import Leaf, open_tree
+from gradxform.core.types import Mask, Param, Params, Path, Transformation
 from gradxform.core.value import Value
 from gradxform.params.select import Selector, mask_selector, selector
 
@@ -21,24 +22,24 @@ class FirstMatch(Value):
     entries: tuple[tuple[str, Selector], ...]
     default: str | None
 
-    def shown(self, branches: Mapping[str, Any]) -> str:
+    def shown(self, branches: Mapping[str, Chain]) -> str:
         rows = [f"({where!r}, {branches[name]!r}, {name!r})" for name, where in self.entries]
         rest = "" if self.default is None else f", default={branches[self.default]!r}"
         return f"groups([{', '.join(rows)}]{rest})"
 
-    def labels(self, leaves: Sequence[Leaf], tree: Any) -> list[str | None]:
+    def labels(self, leaves: Sequence[Leaf], tree: Params) -> list[str | None]:
         chosen = [(name, where.select(leaves, tree)) for name, where in self.entries]
-        found = [next((name for name, hits in chosen if hits[i]), self.default) for i in range(len(leaves))]
-        lost = [leaf for leaf, label in zip(leaves, found, strict=True) if label is None and not leaf.frozen]
+        labels = [next((name for name, hits in chosen if hits[i]), self.default) for i in range(len(leaves))]
+        lost = [leaf for leaf, label in zip(leaves, labels, strict=True) if label is None and not leaf.frozen]
         missed = [leaf.path for leaf in lost if leaf.array is not None]
         if missed:
             raise ValueError(f"no group matches {', '.join(missed)}; give a default, or freeze them")
         for name, where in self.entries:
-            if leaves and where.written() and name not in found:
+            if leaves and where.written() and name not in labels:
                 raise ValueError(f"the group {name!r} gets no parameter: every one it matches is in an earlier group")
-        return found
+        return labels
 
-    def label(self, path: str, leaf: Any) -> str | None:
+    def label(self, path: Path, leaf: Param) -> str | None:
         return next((name for name, where in self.entries if where.matches(path, leaf)), self.default)
 
 
@@ -47,17 +48,17 @@ class LabelTree(Value):
 
     flags: tuple[tuple[str, str], ...]
 
-    def shown(self, branches: Mapping[str, Any]) -> str:
+    def shown(self, branches: Mapping[str, Chain]) -> str:
         return f"partition({dict(branches)!r}, {dict(self.flags)!r})"
 
-    def labels(self, leaves: Sequence[Leaf], tree: Any) -> list[str | None]:
-        found = [_deepest(self.flags, leaf.path) for leaf in leaves]
-        for leaf, label in zip(leaves, found, strict=True):
+    def labels(self, leaves: Sequence[Leaf], tree: Params) -> list[str | None]:
+        labels = [_deepest(self.flags, leaf.path) for leaf in leaves]
+        for leaf, label in zip(leaves, labels, strict=True):
             if label is None and leaf.array is not None:
                 raise ValueError(f"param_labels has no label for {leaf.path!r}")
-        return found
+        return labels
 
-    def label(self, path: str, leaf: Any) -> str | None:
+    def label(self, path: Path, leaf: Param) -> str | None:
         return _deepest(self.flags, path)
 
 
@@ -66,22 +67,22 @@ class LabelFunction(Value):
 
     function: Callable[[Any], Any]
 
-    def shown(self, branches: Mapping[str, Any]) -> str:
+    def shown(self, branches: Mapping[str, Chain]) -> str:
         return f"partition({dict(branches)!r}, {getattr(self.function, '__name__', self.function)!r})"
 
-    def labels(self, leaves: Sequence[Leaf], tree: Any) -> list[str | None]:
+    def labels(self, leaves: Sequence[Leaf], tree: Params) -> list[str | None]:
         return label_tree(self.function(tree)).labels(leaves, tree)
 
-    def label(self, path: str, leaf: Any) -> str | None:
+    def label(self, path: Path, leaf: Param) -> str | None:
         return label_tree(self.function({path: leaf})).label(path, leaf)
 
 
-def label_tree(tree: Any) -> LabelTree:
+def label_tree(tree: Params) -> LabelTree:
     paths, labels, _ = open_tree(tree)
     return LabelTree(tuple((p, str(v)) for p, v in zip(paths, labels, strict=True) if v is not None))
 
 
-def _deepest(flags: tuple[tuple[str, str], ...], path: str) -> str | None:
+def _deepest(flags: tuple[tuple[str, str], ...], path: Path) -> str | None:
     hits = [(len(p), label) for p, label in flags if p in ("", path) or path.startswith(p + "/")]
     return max(hits)[1] if hits else None
 
@@ -107,7 +108,7 @@ def partition(transforms: Mapping[Any, Any], param_labels: Any, *, mask_compatib
     return Chain((Split(labels, branches),))
 
 
-def masked(inner: Any, mask: Any, *, mask_compatible_extra_args: bool = False) -> Chain:
+def masked(inner: Transformation, mask: Mask, *, mask_compatible_extra_args: bool = False) -> Chain:
     """Apply a transformation to some parameters and pass the others' updates through unchanged.
 
     mask: a selector, a regular expression, a tree of booleans, or a function from params to one. No state is kept
@@ -122,7 +123,7 @@ def masked(inner: Any, mask: Any, *, mask_compatible_extra_args: bool = False) -
     return Chain((Split(FirstMatch((("masked", where),), "rest"), {"masked": Chain(stages), "rest": Chain()}),))
 
 
-def groups(entries: Sequence[tuple[Any, ...]], default: Any = None) -> Chain:
+def groups(entries: Sequence[tuple[Any, ...]], default: Transformation | None = None) -> Chain:
     """Send each parameter through the transformation of the first entry that it matches.
 
     entries: `(where, member)` or `(where, member, name)`; `where` is a selector, a regular expression or a function
@@ -138,8 +139,8 @@ def groups(entries: Sequence[tuple[Any, ...]], default: Any = None) -> Chain:
     for entry in entries:
         if not isinstance(entry, tuple) or len(entry) not in (2, 3):
             raise TypeError(f"groups takes entries (where, member) or (where, member, name), got {entry!r}")
-        where, member, *given = entry
-        name = given[0] if given else (where if isinstance(where, str) else repr(where))
+        where, member, *names = entry
+        name = names[0] if names else (where if isinstance(where, str) else repr(where))
         if not isinstance(name, str):
             raise TypeError(f"the name of a group must be a string, got {name!r} of type {type(name).__name__}")
         if name in branches or name == "default":
@@ -155,16 +156,16 @@ def groups(entries: Sequence[tuple[Any, ...]], default: Any = None) -> Chain:
     return Chain((Split(FirstMatch(tuple(selectors), None if default is None else "default"), branches),))
 
 
-def override(tx: Any, fields: Mapping[str, Any]) -> Chain:
+def override(tx: Transformation, fields: Mapping[str, Any]) -> Chain:
     """The same chain with some of its rules' fields changed, by bare name or as `stage/field`.
 
     Raises: ValueError for a name that no rule has, or a bare one that several stages have (all of them are listed).
     """
     chain = Chain(stages_of(tx, "default"))
-    found = {name: rule_fields(stage.only_rule) for name, stage in chain.named() if stage.only_rule is not None}
+    known_fields = {name: rule_fields(stage.only_rule) for name, stage in chain.named() if stage.only_rule is not None}
     changes: dict[str, dict[str, Any]] = {}
     for key, value in fields.items():
-        fields_of = [(stage, field) for stage, names in found.items() for field in names]
+        fields_of = [(stage, field) for stage, names in known_fields.items() for field in names]
         fits = [(stage, field) for stage, field in fields_of if key in (field, f"{stage}/{field}")]
         exact = [(stage, field) for stage, field in fits if stage == field]
         if not fits:
@@ -183,5 +184,5 @@ def override(tx: Any, fields: Mapping[str, Any]) -> Chain:
     return Chain(tuple(stages))
 
 
-def _is_function(x: Any) -> bool:
+def _is_function(x: object) -> bool:
     return callable(x) and bool(jax.tree_util.all_leaves([x]))

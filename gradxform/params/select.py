@@ -11,13 +11,14 @@ import jax.numpy as jnp
 
 from gradxform.core import check
 from gradxform.core.tree import Leaf, open_tree
+from gradxform.core.types import Mask, Param, Params, Path, Where
 from gradxform.core.value import Value
 
 
 class Selector(Value):
     """Which parameters: combine with `&`, `|` and `~`; print it to see what it says."""
 
-    def matches(self, path: str, leaf: Any) -> bool:
+    def matches(self, path: Path, leaf: Param) -> bool:
         """Whether one leaf is chosen; `leaf` has shape, dtype and ndim."""
         raise NotImplementedError
 
@@ -25,7 +26,7 @@ class Selector(Value):
         """The parts that a user wrote with names in them, each of which must match something."""
         return ()
 
-    def select(self, leaves: Sequence[Leaf], tree: Any) -> list[bool]:
+    def select(self, leaves: Sequence[Leaf], tree: Params) -> list[bool]:
         """One answer a leaf. Raises: ValueError if a name, pattern or prefix matches no path at all."""
         for part in self.written():
             if leaves and not any(part.matches(leaf.path, leaf.array) for leaf in leaves):
@@ -33,10 +34,10 @@ class Selector(Value):
                 raise ValueError(f"{part!r} matches no parameter; the paths are: {paths}")
         return [leaf.array is not None and self.matches(leaf.path, leaf.array) for leaf in leaves]
 
-    def __and__(self, other: Any) -> Selector:
+    def __and__(self, other: Where) -> Selector:
         return All((self, selector(other)))
 
-    def __or__(self, other: Any) -> Selector:
+    def __or__(self, other: Where) -> Selector:
         return Either((self, selector(other)))
 
     def __invert__(self) -> Selector:
@@ -49,7 +50,7 @@ class All(Selector):
     def __repr__(self) -> str:
         return "(" + " & ".join(map(repr, self.parts)) + ")"
 
-    def matches(self, path: str, leaf: Any) -> bool:
+    def matches(self, path: Path, leaf: Param) -> bool:
         return all(part.matches(path, leaf) for part in self.parts)
 
     def written(self) -> tuple[Selector, ...]:
@@ -60,7 +61,7 @@ class Either(All):
     def __repr__(self) -> str:
         return "(" + " | ".join(map(repr, self.parts)) + ")"
 
-    def matches(self, path: str, leaf: Any) -> bool:
+    def matches(self, path: Path, leaf: Param) -> bool:
         return any(part.matches(path, leaf) for part in self.parts)
 
 
@@ -70,7 +71,7 @@ class Not(Selector):
     def __repr__(self) -> str:
         return f"~{self.part!r}"
 
-    def matches(self, path: str, leaf: Any) -> bool:
+    def matches(self, path: Path, leaf: Param) -> bool:
         return not self.part.matches(path, leaf)
 
     def written(self) -> tuple[Selector, ...]:
@@ -83,7 +84,7 @@ class Named(Selector):
     def __repr__(self) -> str:
         return f"named({', '.join(map(repr, self.names))})"
 
-    def matches(self, path: str, leaf: Any) -> bool:
+    def matches(self, path: Path, leaf: Param) -> bool:
         return path.rsplit("/", 1)[-1] in self.names
 
     def written(self) -> tuple[Selector, ...]:
@@ -96,7 +97,7 @@ class Matching(Selector):
     def __repr__(self) -> str:
         return f"matching({self.pattern!r})"
 
-    def matches(self, path: str, leaf: Any) -> bool:
+    def matches(self, path: Path, leaf: Param) -> bool:
         return re.search(self.pattern, path) is not None
 
     def written(self) -> tuple[Selector, ...]:
@@ -109,7 +110,7 @@ class Under(Selector):
     def __repr__(self) -> str:
         return f"under({self.prefix!r})"
 
-    def matches(self, path: str, leaf: Any) -> bool:
+    def matches(self, path: Path, leaf: Param) -> bool:
         return path == self.prefix or path.startswith(self.prefix + "/")
 
     def written(self) -> tuple[Selector, ...]:
@@ -122,7 +123,7 @@ class NdimAtLeast(Selector):
     def __repr__(self) -> str:
         return f"ndim_at_least({self.ndim})"
 
-    def matches(self, path: str, leaf: Any) -> bool:
+    def matches(self, path: Path, leaf: Param) -> bool:
         return bool(leaf.ndim >= self.ndim)
 
 
@@ -135,17 +136,17 @@ class Ready(Selector):
     def __repr__(self) -> str:
         return self.name
 
-    def matches(self, path: str, leaf: Any) -> bool:
+    def matches(self, path: Path, leaf: Param) -> bool:
         return self.part.matches(path, leaf)
 
 
 class Predicate(Selector):
-    function: Callable[[str, Any], bool]
+    function: Callable[[Path, Any], bool]
 
     def __repr__(self) -> str:
         return getattr(self.function, "__name__", repr(self.function))
 
-    def matches(self, path: str, leaf: Any) -> bool:
+    def matches(self, path: Path, leaf: Param) -> bool:
         return bool(self.function(path, leaf))
 
 
@@ -154,7 +155,7 @@ class Paths(Selector):
 
     chosen: tuple[str, ...]
 
-    def matches(self, path: str, leaf: Any) -> bool:
+    def matches(self, path: Path, leaf: Param) -> bool:
         return path in self.chosen
 
 
@@ -166,10 +167,10 @@ class MaskFunction(Selector):
     def __repr__(self) -> str:
         return getattr(self.function, "__name__", repr(self.function))
 
-    def select(self, leaves: Sequence[Leaf], tree: Any) -> list[bool]:
+    def select(self, leaves: Sequence[Leaf], tree: Params) -> list[bool]:
         return _from_tree(self.function(tree)).select(leaves, tree)
 
-    def matches(self, path: str, leaf: Any) -> bool:
+    def matches(self, path: Path, leaf: Param) -> bool:
         return _from_tree(self.function({path: leaf})).matches(path, leaf)
 
 
@@ -178,7 +179,7 @@ class MaskTree(Selector):
 
     flags: tuple[tuple[str, bool], ...]
 
-    def matches(self, path: str, leaf: Any) -> bool:
+    def matches(self, path: Path, leaf: Param) -> bool:
         return any(flag for prefix, flag in self.flags if prefix in ("", path) or path.startswith(prefix + "/"))
 
 
@@ -232,7 +233,7 @@ mindspore_decayed = Ready("mindspore_decayed", Not(Matching("beta|gamma")))
 """MindSpore's decay filter: every path without the substring `beta` or `gamma`, inside other words too."""
 
 
-def selector(where: Any) -> Selector:
+def selector(where: Where) -> Selector:
     """A selector from what users write: a selector, a string (`matching`), or a function `(path, leaf) -> bool`.
 
     Raises: TypeError for anything else.
@@ -249,7 +250,7 @@ def selector(where: Any) -> Selector:
     )
 
 
-def mask_selector(mask: Any, name: str = "mask") -> Selector | None:
+def mask_selector(mask: Mask, name: str = "mask") -> Selector | None:
     """A selector from an optax `mask` argument: a selector or string, a tree of booleans, or params -> such a tree.
 
     None stands for everything. Raises: TypeError if the tree holds anything but booleans.
@@ -263,7 +264,7 @@ def mask_selector(mask: Any, name: str = "mask") -> Selector | None:
         raise type(error)(f"{name}: {error}") from None
 
 
-def _from_tree(mask: Any) -> MaskTree:
+def _from_tree(mask: Mask) -> MaskTree:
     paths, flags, _ = open_tree(mask)
     for path, flag in zip(paths, flags, strict=True):
         if flag is not None and not (isinstance(flag, bool) or getattr(flag, "dtype", None) == jnp.bool_):
@@ -271,6 +272,6 @@ def _from_tree(mask: Any) -> MaskTree:
     return MaskTree(tuple((p, bool(f)) for p, f in zip(paths, flags, strict=True) if f is not None))
 
 
-def paths_selector(paths: Iterable[str]) -> Selector:
+def paths_selector(paths: Iterable[Path]) -> Selector:
     """Exactly the parameters with these paths."""
     return Paths(tuple(paths))

@@ -12,6 +12,7 @@ import jax.numpy as jnp
 from gradxform.core import check
 from gradxform.core.arithmetic import power
 from gradxform.core.hyper import Hyper, Schedule
+from gradxform.core.types import Array
 from gradxform.schedules.arithmetic import LARGEST, as_steps, between, half_cosine, passed, stacked
 from gradxform.schedules.joined import join_schedules, warmup_cosine_decay_schedule
 from gradxform.schedules.piecewise import piecewise_interpolate_schedule
@@ -72,12 +73,13 @@ class CosineRestartsSchedule(Timed):
         check.integer(1, t_mul=self.t_mul)
         check.positive(m_mul=self.m_mul)
 
-    def at(self, count: Any) -> Any:
+    def at(self, count: Array) -> Array:
         cycle, since, length = self.cycle(count)
         weights = half_cosine((length - since) / length, since / length)
-        return self.init_value * between(power(self.m_mul, cycle), self.alpha, weights)
+        value: Array = self.init_value * between(power(self.m_mul, cycle), self.alpha, weights)
+        return value
 
-    def cycle(self, count: Any) -> tuple[Any, Any, Any]:
+    def cycle(self, count: Array) -> tuple[Array, Array, Array | int | float]:
         """The number of restarts so far, the steps since the last one, and the length of the cycle."""
         first = as_steps(self.first_decay_steps)
         if self.t_mul == 1:

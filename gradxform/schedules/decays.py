@@ -2,19 +2,18 @@
 
 from __future__ import annotations
 
-from typing import Any
-
 import jax.numpy as jnp
 from jax import lax
 
 from gradxform.core import check
 from gradxform.core.arithmetic import power
 from gradxform.core.hyper import Beta, Hyper, Schedule
+from gradxform.core.types import Array
 from gradxform.schedules.arithmetic import as_steps, between, elapsed, shares
 from gradxform.schedules.timed import Composed, Steps, Timed, lasting
 
 
-def progress(count: Any, steps: Any, staircase: bool) -> Any:
+def progress(count: Array, steps: Steps, staircase: bool) -> Array:
     """How many times `steps` have passed, whole times only on a staircase; always 0 for no steps."""
     if steps == 0:
         return jnp.zeros(jnp.shape(count), dtype=float)
@@ -34,9 +33,9 @@ class ExponentialDecay(Timed):
         check.positive(decay_rate=self.decay_rate)
         check.boolean(staircase=self.staircase)
 
-    def at(self, count: Any) -> Any:
+    def at(self, count: Array) -> Array:
         p = progress(elapsed(count, self.transition_begin), self.transition_steps, self.staircase)
-        value = self.init_value * power(self.decay_rate, p)
+        value: Array = self.init_value * power(self.decay_rate, p)
         if self.end_value is None:
             return value
         falls = power(self.decay_rate, 1.0) < 1.0
@@ -53,9 +52,10 @@ class NaturalExpDecay(Timed):
     def check(self) -> None:
         check.boolean(staircase=self.staircase)
 
-    def at(self, count: Any) -> Any:
+    def at(self, count: Array) -> Array:
         p = progress(elapsed(count, self.transition_begin), self.transition_steps, self.staircase)
-        return self.init_value * jnp.exp(-self.decay_rate * p)
+        value: Array = self.init_value * jnp.exp(-self.decay_rate * p)
+        return value
 
 
 class InverseTimeDecay(Timed):
@@ -69,9 +69,10 @@ class InverseTimeDecay(Timed):
         check.nonnegative(decay_rate=self.decay_rate)
         check.boolean(staircase=self.staircase)
 
-    def at(self, count: Any) -> Any:
+    def at(self, count: Array) -> Array:
         p = progress(elapsed(count, self.transition_begin), self.transition_steps, self.staircase)
-        return self.init_value / (1.0 + self.decay_rate * p)
+        value: Array = self.init_value / (1.0 + self.decay_rate * p)
+        return value
 
 
 class StepDecay(Composed):
@@ -95,7 +96,7 @@ class InverseSqrtSchedule(Timed):
     def check(self) -> None:
         lasting(warmup_steps=self.warmup_steps)
 
-    def at(self, count: Any) -> Any:
+    def at(self, count: Array) -> Array:
         beyond = jnp.asarray(jnp.maximum(count, as_steps(self.warmup_steps)), dtype=float) / float(self.warmup_steps)
         return between(self.init_value, self.peak_value, shares(count, self.warmup_steps)) * lax.rsqrt(beyond)
 
@@ -109,9 +110,10 @@ class NoamSchedule(Timed):
         check.positive(d_model=self.d_model)
         lasting(warmup_steps=self.warmup_steps)
 
-    def at(self, count: Any) -> Any:
+    def at(self, count: Array) -> Array:
         t = jnp.asarray(count, dtype=float) + 1.0
-        return self.factor * self.d_model**-0.5 * jnp.minimum(lax.rsqrt(t), t * float(self.warmup_steps) ** -1.5)
+        size: Array = self.factor * self.d_model**-0.5 * jnp.minimum(lax.rsqrt(t), t * float(self.warmup_steps) ** -1.5)
+        return size
 
 
 def exponential_decay(

@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
-from typing import Any
 
 import jax.numpy as jnp
 
 from gradxform.core import check
 from gradxform.core.hyper import Beta, Hyper, Schedule, coerce
+from gradxform.core.types import Array
 from gradxform.core.value import Child
 from gradxform.schedules.arithmetic import SHAPES, as_steps, elapsed
 from gradxform.schedules.decays import exponential_decay
@@ -18,7 +18,7 @@ from gradxform.schedules.transitions import ConstantSchedule, cosine_decay_sched
 
 
 class JoinSchedules(Timed):
-    schedules: Child[tuple[Schedule, ...]]
+    schedules: Child[Sequence[Schedule]]
     boundaries: Boundaries
 
     def check(self) -> None:
@@ -32,14 +32,14 @@ class JoinSchedules(Timed):
                 f"{self.boundaries!r}"
             )
 
-    def at(self, count: Any) -> Any:
+    def at(self, count: Array) -> Array:
         value = jnp.asarray(self.schedules[0](count), dtype=float)
         for start, schedule in zip(self.boundaries, self.schedules[1:], strict=True):
             value = jnp.where(count < as_steps(start), value, schedule(elapsed(count, start)))
         return value
 
 
-def _part(name: str, x: Any) -> Schedule:
+def _part(name: str, x: Hyper) -> Schedule:
     x = coerce(name, x)
     if isinstance(x, Schedule):
         return x
@@ -79,7 +79,7 @@ class WarmupCosineDecaySchedule(Composed):
         return JoinSchedules((warm, cool), (self.warmup_steps,))
 
 
-def _share(part: Any, whole: Any) -> Any:
+def _share(part: Hyper, whole: Hyper) -> Hyper:
     """part / whole, and 0 of nothing."""
     if isinstance(whole, float):
         return 0.0 if whole == 0.0 else part / whole
@@ -141,7 +141,7 @@ def join_schedules(schedules: Sequence[Schedule], boundaries: Boundaries) -> Sch
     boundaries: steps that do not decrease, as integers or as fractions of the total declared by `over`
     Raises: TypeError for a part that is no schedule; ValueError if there is not one boundary fewer than schedules.
     """
-    return JoinSchedules(schedules, boundaries)  # type: ignore[arg-type]
+    return JoinSchedules(schedules, boundaries)
 
 
 def warmup_constant_schedule(init_value: Hyper, peak_value: Hyper, warmup_steps: Steps) -> Schedule:

@@ -11,6 +11,7 @@ import jax.numpy as jnp
 
 from gradxform.core import check
 from gradxform.core.hyper import Hyper, Schedule
+from gradxform.core.types import Array
 from gradxform.core.value import Child
 from gradxform.schedules.arithmetic import SHAPES, as_steps, between, passed, stacked
 from gradxform.schedules.timed import Boundaries, Composed, Items, Scales, Steps, Timed
@@ -22,7 +23,7 @@ class Held(Timed):
     boundaries: tuple[Steps, ...]
     values: Child[tuple[Any, ...]]
 
-    def at(self, count: Any) -> Any:
+    def at(self, count: Array) -> Array:
         return stacked(self.values)[passed(count, self.boundaries)]
 
 
@@ -33,7 +34,7 @@ class Interpolated(Timed):
     values: Child[tuple[Any, ...]]
     interpolate_type: str = "linear"
 
-    def at(self, count: Any) -> Any:
+    def at(self, count: Array) -> Array:
         values = stacked(self.values)
         if len(self.values) == 1:
             return jnp.broadcast_to(values[0], jnp.shape(count))
@@ -69,7 +70,7 @@ class PiecewiseInterpolateSchedule(Composed):
         return Interpolated(boundaries, values[1:], self.interpolate_type)
 
 
-def scaled(init_value: Any, boundaries_and_scales: Any) -> tuple[tuple[Any, ...], tuple[Any, ...]]:
+def scaled(init_value: Hyper, boundaries_and_scales: Any) -> tuple[tuple[Steps, ...], tuple[Hyper, ...]]:
     """The boundaries, and the running products that begin with `init_value`."""
     products = accumulate((scale for _, scale in boundaries_and_scales), mul, initial=1.0)
     return tuple(step for step, _ in boundaries_and_scales), tuple(init_value * p for p in products)

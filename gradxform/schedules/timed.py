@@ -11,8 +11,9 @@ import jax
 import numpy as np
 
 from gradxform.core import check
-from gradxform.core.hyper import Schedule, coerce, coerce_fields
+from gradxform.core.hyper import Hyper, Schedule, coerce, coerce_fields
 from gradxform.core.schema import Field, schema
+from gradxform.core.types import Array, ArrayLike
 from gradxform.core.value import Pair
 from gradxform.schedules.arithmetic import as_count
 
@@ -50,10 +51,10 @@ class Timed(Schedule):
     def check(self) -> None:
         """Refuse arguments out of range; called once, when a user makes the schedule."""
 
-    def at(self, count: Any) -> Any:
+    def at(self, count: Array) -> Array:
         raise NotImplementedError
 
-    def __call__(self, count: Any) -> Any:
+    def __call__(self, count: ArrayLike) -> Array:
         for f in schema(type(self)):
             if _length(f) and any(map(is_fraction, _lengths(getattr(self, f.name)))):
                 raise ValueError(
@@ -68,8 +69,9 @@ class Composed(Timed):
     def schedule(self) -> Schedule:
         raise NotImplementedError
 
-    def at(self, count: Any) -> Any:
-        return self.schedule()(count)
+    def at(self, count: Array) -> Array:
+        value: Array = self.schedule()(count)
+        return value
 
 
 def over(total_steps: int, schedule: Schedule) -> Schedule:
@@ -94,7 +96,7 @@ def _declared(x: Any, total: int) -> Any:
 
 
 def _declared_field(f: Field, x: Any, total: int) -> Any:
-    def steps(n: Any) -> Any:
+    def steps(n: Steps) -> Steps:
         return round(n * total) if is_fraction(n) else n
 
     if f.kind == "child":
@@ -117,18 +119,18 @@ def _length(f: Field) -> str | None:
     return next((mark for mark in f.marks if mark in _LENGTHS), None)
 
 
-def is_fraction(steps: Any) -> bool:
+def is_fraction(steps: Steps) -> bool:
     return isinstance(steps, float) and steps <= 1.0
 
 
-def lasting(**named: Any) -> None:
+def lasting(**named: Steps) -> None:
     """Refuse a length of no steps."""
     for name, steps in named.items():
         if steps == 0:
             raise ValueError(f"{name} must be at least 1, got {steps}")
 
 
-def check_number(name: str, x: Any) -> None:
+def check_number(name: str, x: Hyper) -> None:
     """Refuse what is not one finite number (or a number still being traced)."""
     if not isinstance(x, float | jax.core.Tracer | Pair):
         raise TypeError(f"{name} must be a number, got {x!r} of type {type(x).__name__}")
@@ -174,7 +176,7 @@ def _scales(name: str, x: Any) -> Items:
     return Items(sorted(items))
 
 
-def _number(name: str, x: Any) -> float:
+def _number(name: str, x: Hyper) -> float:
     x = coerce(name, x)
     check_number(name, x)
     return float(x)

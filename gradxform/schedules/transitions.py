@@ -2,12 +2,11 @@
 
 from __future__ import annotations
 
-from typing import Any
-
 import jax.numpy as jnp
 
 from gradxform.core import check
 from gradxform.core.hyper import Hyper, Schedule
+from gradxform.core.types import Array
 from gradxform.schedules.arithmetic import between, elapsed, half_cosine, raised, shares
 from gradxform.schedules.timed import Steps, Timed, lasting
 
@@ -15,7 +14,7 @@ from gradxform.schedules.timed import Steps, Timed, lasting
 class ConstantSchedule(Timed):
     value: Hyper
 
-    def at(self, count: Any) -> Any:
+    def at(self, count: Array) -> Array:
         return jnp.broadcast_to(jnp.asarray(self.value, dtype=float), jnp.shape(count))
 
 
@@ -29,7 +28,7 @@ class PolynomialSchedule(Timed):
     def check(self) -> None:
         check.nonnegative(power=self.power)
 
-    def at(self, count: Any) -> Any:
+    def at(self, count: Array) -> Array:
         left, _ = shares(elapsed(count, self.transition_begin), self.transition_steps)
         return between(self.init_value, self.end_value, raised(left, self.power))
 
@@ -40,7 +39,7 @@ class LinearSchedule(Timed):
     transition_steps: Steps
     transition_begin: Steps = 0
 
-    def at(self, count: Any) -> Any:
+    def at(self, count: Array) -> Array:
         weights = shares(elapsed(count, self.transition_begin), self.transition_steps)
         return between(self.init_value, self.end_value, weights)
 
@@ -55,9 +54,10 @@ class CosineDecaySchedule(Timed):
         lasting(decay_steps=self.decay_steps)
         check.nonnegative(exponent=self.exponent)
 
-    def at(self, count: Any) -> Any:
+    def at(self, count: Array) -> Array:
         weight, _ = half_cosine(*shares(count, self.decay_steps))
-        return self.init_value * between(1.0, self.alpha, raised(weight, self.exponent))
+        value: Array = self.init_value * between(1.0, self.alpha, raised(weight, self.exponent))
+        return value
 
 
 def constant_schedule(value: Hyper) -> Schedule:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 import jax.numpy as jnp
 
@@ -12,16 +12,19 @@ from gradxform.core.chain import Chain, lift
 from gradxform.core.facts import Facts, Station
 from gradxform.core.hyper import Beta, Hyper
 from gradxform.core.rule import Halves, Rule
+from gradxform.core.types import Array, Param, Scalars
 
 
-def landing(g: Any, p: Any) -> Any:
+def landing(g: Array, p: Array) -> Array:
     """Where a step lands, rounded as it will be stored: `p + u`."""
     wide = compute_dtype(p.dtype)
     return rounded(p.astype(wide) + g, p.dtype)
 
 
 class Averaged(NamedTuple):
-    average: Any
+    """average: shaped like p, a copy of it at first."""
+
+    average: Array
 
 
 class EmaOfParams(Rule):
@@ -33,16 +36,16 @@ class EmaOfParams(Rule):
         check.fraction(decay=self.decay)
         check.boolean(debias=self.debias)
 
-    def init(self, p: Any) -> Averaged:
+    def init(self, p: Array) -> Averaged:
         return Averaged(p)
 
-    def scalars(self, t: Any) -> Any:
+    def scalars(self, t: Array) -> Scalars:
         return (1 - self.decay) / debias(self.decay, t) if self.debias else 1 - self.decay
 
-    def update(self, g: Any, s: Averaged, p: Any, k: Any) -> tuple[Any, Averaged]:
+    def update(self, g: Array, s: Averaged, p: Param, k: Scalars) -> tuple[Array, Averaged]:
         return g, Averaged(s.average + k * (landing(g, p) - s.average))
 
-    def evaluate(self, p: Any, s: Averaged, t: Any) -> Any:
+    def evaluate(self, p: Array, s: Averaged, t: Array) -> Array:
         return s.average
 
 
@@ -55,26 +58,28 @@ class StochasticWeightAverage(Rule):
         check.integer(1, every=self.every)
         check.integer(0, start=self.start)
 
-    def init(self, p: Any) -> Averaged:
+    def init(self, p: Array) -> Averaged:
         return Averaged(p)
 
-    def taken(self, t: Any) -> Any:
+    def taken(self, t: Array) -> Array:
         """How many parameters the average holds after t steps."""
         return jnp.maximum(t - self.start, 0) // self.every
 
-    def scalars(self, t: Any) -> Any:
+    def scalars(self, t: Array) -> Array:
         n = self.taken(t)
         return jnp.where(n > self.taken(t - 1), 1.0 / jnp.maximum(n, 1), 0.0)
 
-    def update(self, g: Any, s: Averaged, p: Any, k: Any) -> tuple[Any, Averaged]:
+    def update(self, g: Array, s: Averaged, p: Param, k: Scalars) -> tuple[Array, Averaged]:
         return g, Averaged(jnp.where(k > 0, s.average + k * (landing(g, p) - s.average), s.average))
 
-    def evaluate(self, p: Any, s: Averaged, t: Any) -> Any:
+    def evaluate(self, p: Array, s: Averaged, t: Array) -> Array:
         return jnp.where(self.taken(t) > 0, s.average, p)
 
 
 class Slow(NamedTuple):
-    slow: Any
+    """slow: shaped like p, a copy of it at first."""
+
+    slow: Array
 
 
 class PullToSlowWeights(Halves):
@@ -86,23 +91,23 @@ class PullToSlowWeights(Halves):
         check.integer(1, period=self.period)
         check.unit(pull=self.pull)
 
-    def init(self, p: Any) -> Slow:
+    def init(self, p: Array) -> Slow:
         return Slow(p)
 
-    def scalars(self, t: Any) -> Any:
+    def scalars(self, t: Array) -> Array:
         return t % self.period == 0
 
-    def remember(self, g: Any, s: Slow, p: Any, k: Any) -> Slow:
+    def remember(self, g: Array, s: Slow, p: Param, k: Scalars) -> Slow:
         return Slow(jnp.where(k, s.slow + self.pull * (p + g - s.slow), s.slow))
 
-    def emit(self, g: Any, s: Slow, p: Any, k: Any) -> Any:
+    def emit(self, g: Array, s: Slow, p: Param, k: Scalars) -> Array:
         return jnp.where(k, s.slow - p, g)
 
-    def evaluate(self, p: Any, s: Slow, t: Any) -> Any:
+    def evaluate(self, p: Array, s: Slow, t: Array) -> Array:
         return s.slow
 
 
-def ema_of_params(decay: Any, debias: bool = True) -> Chain:
+def ema_of_params(decay: Beta, debias: bool = True) -> Chain:
     """Keep a moving average of the parameters: `a <- a + w·(p + u - a)`, `w = (1 - decay) / (1 - decayᵗ)`, u passes.
 
     Last in the chain; `eval_params` gives a, which starts from the parameters. With debias the weights of all landings
@@ -137,7 +142,7 @@ def stochastic_weight_average(every: int, start: int) -> Chain:
     return lift(StochasticWeightAverage(every, start))
 
 
-def pull_to_slow_weights(period: int, pull: Any) -> Chain:
+def pull_to_slow_weights(period: int, pull: Hyper) -> Chain:
     """Pull the parameters back every so many steps: `w <- w + pull·(p + u - w)`, then `u = w - p`.
 
     Lookahead's outer step as a last stage; between, u passes. `eval_params` gives the slow weights w.

@@ -9,7 +9,10 @@ import jax.numpy as jnp
 from gradxform.core.chain import Chain, Split
 from gradxform.core.facts import Facts, Reach, Station
 from gradxform.core.lens import Wrapper
+from gradxform.core.rows import Rows
 from gradxform.core.rule import Keep, dense
+from gradxform.core.stage import Stage
+from gradxform.core.types import Array, Memory, Param, Scalars, Transformation
 
 
 class Cautious(Wrapper):
@@ -21,14 +24,16 @@ class Cautious(Wrapper):
     def __repr__(self) -> str:
         return f"cautious({self.rule!r})"
 
-    def advance(self, g: Any, factors: list[Any], s: Any, p: Any, k: Any, keep: Keep) -> tuple[Any, Any]:
-        g = dense(g, factors)
-        u, s = self.rule.advance(g, [], s, p, k, keep)
-        agrees = (u * g > 0).astype(u.dtype)
+    def advance(
+        self, g: Array | Rows, factors: list[Any], s: Memory, p: Param, k: Scalars, keep: Keep
+    ) -> tuple[Array, Memory]:
+        x = dense(g, factors)
+        u, s = self.rule.advance(x, [], s, p, k, keep)
+        agrees = (u * x > 0).astype(u.dtype)
         return u * (agrees / jnp.maximum(agrees.mean(), 1e-3)), s
 
 
-def cautious(tx: Any) -> Chain:
+def cautious(tx: Transformation) -> Chain:
     """Keep of a direction d what has the gradient's sign, and make up for the rest: `u = d · m / mean(m)`.
 
     `m = [d·g > 0]`, its mean over an array, at least 0.001. Acts on the last stage of tx that remembers gradients
@@ -40,10 +45,10 @@ def cautious(tx: Any) -> Chain:
     """
     if not isinstance(tx, Chain):
         raise TypeError(f"cautious works on transformations made of rules; put it inside {tx!r}, not around it")
-    found = _in_chain(tx)
-    if found == tx:
+    new = _in_chain(tx)
+    if new == tx:
         raise ValueError(f"cautious needs a stage that remembers gradients, and {tx!r} has none")
-    return found
+    return new
 
 
 def _in_chain(tx: Chain) -> Chain:
@@ -61,7 +66,7 @@ def _in_chain(tx: Chain) -> Chain:
     return tx
 
 
-def _directs(stage: Any, lands: bool) -> bool:
+def _directs(stage: Stage, lands: bool) -> bool:
     """Whether a stage remembers gradients; what looks at the parameters behind the rate averages them."""
     facts, rule = stage.facts, stage.only_rule
     said = facts.station == Station.DIRECT

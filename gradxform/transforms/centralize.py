@@ -2,17 +2,16 @@
 
 from __future__ import annotations
 
-from typing import Any
-
 from gradxform.core.chain import Chain, lift
 from gradxform.core.facts import Facts, Reach, Station
 from gradxform.core.rule import Rule
+from gradxform.core.types import Array, Memory, Param, Scalars
 
 
 class Centralize(Rule):
     facts = Facts(reach=Reach.ROW, station=Station.CLEANSE, keeps_zero=True, cheap=True)
 
-    def update(self, g: Any, s: Any, p: Any, k: Any) -> tuple[Any, Any]:
+    def update(self, g: Array, s: Memory, p: Param, k: Scalars) -> tuple[Array, Memory]:
         return (g - g.mean(axis=tuple(range(1, g.ndim)), keepdims=True) if g.ndim > 1 else g), s
 
 

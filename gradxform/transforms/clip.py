@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 import jax.numpy as jnp
 
@@ -13,6 +13,7 @@ from gradxform.core.facts import Facts, Reach, Station
 from gradxform.core.hyper import Hyper
 from gradxform.core.norms import norm_of
 from gradxform.core.rule import Factor, Rule, TreeRule
+from gradxform.core.types import Array, AxisName, Memory, Param, Scalars
 
 
 class Clip(Rule):
@@ -22,7 +23,7 @@ class Clip(Rule):
     def check(self) -> None:
         check.nonnegative(max_delta=self.max_delta)
 
-    def update(self, g: Any, s: Any, p: Any, k: Any) -> tuple[Any, Any]:
+    def update(self, g: Array, s: Memory, p: Param, k: Scalars) -> tuple[Array, Memory]:
         return jnp.minimum(jnp.maximum(g, -self.max_delta), self.max_delta), s
 
 
@@ -33,7 +34,7 @@ class ClipByNorm(Factor):
     def check(self) -> None:
         check.positive(max_norm=self.max_norm)
 
-    def factor(self, g: Any, p: Any, k: Any) -> Any:
+    def factor(self, g: Array, p: Param, k: Scalars) -> Array:
         return jnp.minimum(1.0, quotient(self.max_norm, jnp.sqrt(jnp.sum(abs_sq(g))), self.max_norm))
 
 
@@ -44,13 +45,13 @@ class ClipByBlockRms(Factor):
     def check(self) -> None:
         check.positive(threshold=self.threshold)
 
-    def factor(self, g: Any, p: Any, k: Any) -> Any:
+    def factor(self, g: Array, p: Param, k: Scalars) -> Array:
         return jnp.minimum(1.0, quotient(self.threshold, jnp.sqrt(jnp.mean(abs_sq(g))), self.threshold))
 
 
 class ClipByGlobalNorm(TreeRule, Factor):
     max_norm: Hyper
-    axis_name: Any = None
+    axis_name: AxisName | None = None
     facts = Facts(reach=Reach.TREE, station=Station.CLEANSE, keeps_zero=True)
 
     def check(self) -> None:
@@ -59,20 +60,20 @@ class ClipByGlobalNorm(TreeRule, Factor):
             check.axis(axis_name=self.axis_name)
 
     @property
-    def norm_bound(self) -> Any:
+    def norm_bound(self) -> Hyper:
         return self.max_norm
 
-    def measure(self, gs: list[Any], s: Any, t: Any) -> tuple[Any, Any]:
+    def measure(self, gs: list[Array], s: Memory, t: Array) -> tuple[Scalars, Memory]:
         return jnp.minimum(1.0, quotient(self.max_norm, norm_of(gs, self.axis_name), self.max_norm)), s
 
-    def factor(self, g: Any, p: Any, k: Any) -> Any:
+    def factor(self, g: Array, p: Param, k: Scalars) -> Scalars:
         return k
 
 
 class AdaptiveGradClip(Rule):
     clipping: Hyper
     eps: Hyper = 1e-3
-    axis: Any = None
+    axis: int | tuple[int, ...] | None = None
     facts = Facts(reach=Reach.ARRAY, station=Station.CLEANSE, needs_params=True)
 
     def check(self) -> None:
@@ -81,11 +82,11 @@ class AdaptiveGradClip(Rule):
             if axis is not None and (isinstance(axis, bool) or not isinstance(axis, int)):
                 raise TypeError(f"axis must be an integer, a tuple of them or None, got {self.axis!r}")
 
-    def update(self, g: Any, s: Any, p: Any, k: Any) -> tuple[Any, Any]:
+    def update(self, g: Array, s: Memory, p: Param, k: Scalars) -> tuple[Array, Memory]:
         bound = self.clipping * jnp.maximum(self.unit_norm(p), self.eps)
         return g * jnp.minimum(1.0, quotient(bound, self.unit_norm(g), self.clipping * self.eps)), s
 
-    def unit_norm(self, x: Any) -> Any:
+    def unit_norm(self, x: Array) -> Array:
         axis = self.axis
         if axis is None and x.size > max(x.shape, default=1):
             axis = 0 if x.ndim == 3 else tuple(range(x.ndim - 1))
@@ -93,14 +94,16 @@ class AdaptiveGradClip(Rule):
 
 
 class Norms(NamedTuple):
-    norms: Any
-    seen: Any
+    """norms: shape (window,), real, oldest overwritten first. seen: int32 scalar, how many there have been."""
+
+    norms: Array
+    seen: Array
 
 
 class ClipByPercentile(TreeRule, Factor):
     percentile: Hyper = 10.0
     window: int = 1000
-    axis_name: Any = None
+    axis_name: AxisName | None = None
     facts = Facts(reach=Reach.TREE, station=Station.CLEANSE, keeps_zero=True)
 
     def check(self) -> None:
@@ -109,36 +112,36 @@ class ClipByPercentile(TreeRule, Factor):
         if self.axis_name is not None:
             check.axis(axis_name=self.axis_name)
 
-    def init_tree(self, ps: list[Any]) -> Norms:
+    def init_tree(self, ps: list[Array]) -> Norms:
         dtype = jnp.result_type(jnp.float32, *(real_dtype(compute_dtype(p.dtype)) for p in ps))
         return Norms(jnp.zeros(self.window, dtype), jnp.zeros((), jnp.int32))
 
-    def measure(self, gs: list[Any], s: Norms, t: Any) -> tuple[Any, Norms]:
+    def measure(self, gs: list[Array], s: Norms, t: Array) -> tuple[Scalars, Norms]:
         norm = norm_of(gs, self.axis_name)
         finite = jnp.isfinite(norm)
         at = s.seen % self.window
         norms = s.norms.at[at].set(jnp.where(finite, norm, s.norms[at]).astype(s.norms.dtype))
         seen = jnp.where(finite, next_count(s.seen), s.seen)
-        held = jnp.minimum(seen, self.window)
-        place = self.percentile / 100 * jnp.maximum(held - 1, 0)
+        kept = jnp.minimum(seen, self.window)
+        place = self.percentile / 100 * jnp.maximum(kept - 1, 0)
         below = jnp.floor(place).astype(int)
-        ordered = jnp.sort(jnp.where(jnp.arange(self.window) < held, norms, jnp.inf))
-        low, high = ordered[below], ordered[jnp.minimum(below + 1, jnp.maximum(held - 1, 0))]
+        ordered = jnp.sort(jnp.where(jnp.arange(self.window) < kept, norms, jnp.inf))
+        low, high = ordered[below], ordered[jnp.minimum(below + 1, jnp.maximum(kept - 1, 0))]
         bound = low + (place - below) * (high - low)
         return jnp.minimum(1.0, bound / jnp.where(norm > 0, norm, 1.0)), Norms(norms, seen)
 
-    def factor(self, g: Any, p: Any, k: Any) -> Any:
+    def factor(self, g: Array, p: Param, k: Scalars) -> Scalars:
         return k
 
 
 class ZeroNans(Rule):
     facts = Facts(station=Station.CLEANSE, keeps_zero=True)
 
-    def update(self, g: Any, s: Any, p: Any, k: Any) -> tuple[Any, Any]:
+    def update(self, g: Array, s: Memory, p: Param, k: Scalars) -> tuple[Array, Memory]:
         return jnp.where(jnp.isnan(g), 0, g), s
 
 
-def clip(max_delta: Any) -> Chain:
+def clip(max_delta: Hyper) -> Chain:
     """Clip every element: `u = min(max(g, -max_delta), max_delta)`.
 
     Changes the gradient's direction; `clip_by_norm` and `clip_by_global_norm` keep it.
@@ -148,7 +151,7 @@ def clip(max_delta: Any) -> Chain:
     return lift(Clip(max_delta))
 
 
-def clip_by_norm(max_norm: Any) -> Chain:
+def clip_by_norm(max_norm: Hyper) -> Chain:
     """Clip each array by its own L2 norm: `u = g · min(1, max_norm / ‖g‖₂)`.
 
     Keeps each array's direction, not the whole gradient's.
@@ -158,7 +161,7 @@ def clip_by_norm(max_norm: Any) -> Chain:
     return lift(ClipByNorm(max_norm))
 
 
-def clip_by_block_rms(threshold: Any) -> Chain:
+def clip_by_block_rms(threshold: Hyper) -> Chain:
     """Clip each array by its root mean square: `u = g · min(1, threshold / rms(g))`.
 
     Adafactor's update clipping; unlike a norm, the bound does not depend on the array's size.
@@ -169,7 +172,7 @@ def clip_by_block_rms(threshold: Any) -> Chain:
     return lift(ClipByBlockRms(threshold))
 
 
-def clip_by_global_norm(max_norm: Any, *, axis_name: Any = None) -> Chain:
+def clip_by_global_norm(max_norm: Hyper, *, axis_name: AxisName | None = None) -> Chain:
     """Clip the whole gradient by its global L2 norm: `u = g · min(1, max_norm / √Σ‖gᵢ‖²)`.
 
     One scalar for all arrays, summed in float32 or wider. First in the chain, so that nothing remembers the excess.
@@ -182,7 +185,7 @@ def clip_by_global_norm(max_norm: Any, *, axis_name: Any = None) -> Chain:
     return lift(ClipByGlobalNorm(max_norm, axis_name))
 
 
-def adaptive_grad_clip(clipping: Any, eps: Any = 1e-3, axis: Any = None) -> Chain:
+def adaptive_grad_clip(clipping: Hyper, eps: Hyper = 1e-3, axis: int | tuple[int, ...] | None = None) -> Chain:
     """Clip each unit by its parameter's norm: `u = g · min(1, clipping · max(‖p‖, eps) / ‖g‖)`, norms over a unit.
 
     A unit is what feeds one output: all axes but the last, of an array with three the first alone, and a whole vector
@@ -195,7 +198,7 @@ def adaptive_grad_clip(clipping: Any, eps: Any = 1e-3, axis: Any = None) -> Chai
     return lift(AdaptiveGradClip(clipping, eps, axis))
 
 
-def clip_by_percentile(percentile: Any = 10.0, window: int = 1000, *, axis_name: Any = None) -> Chain:
+def clip_by_percentile(percentile: Hyper = 10.0, window: int = 1000, *, axis_name: AxisName | None = None) -> Chain:
     """Clip the whole gradient by its own history: `u = g · min(1, c / ‖g‖)`, c a percentile of the latest norms.
 
     The history includes this step's norm, and no norm that is not finite; the percentile is interpolated linearly.

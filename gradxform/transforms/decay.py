@@ -14,7 +14,9 @@ from gradxform.core.chain import Chain, lift, map_rules
 from gradxform.core.facts import Facts, Reach, Station
 from gradxform.core.hyper import Decay, Hyper, Rate, hyper_fields
 from gradxform.core.lens import Wrapper
+from gradxform.core.rows import Rows
 from gradxform.core.rule import Keep, Rule, dense
+from gradxform.core.types import Array, Mask, Memory, Param, Scalars, Transformation
 from gradxform.params.select import mask_selector
 
 
@@ -28,19 +30,19 @@ class DecaysWeights(Rule, abstract=True):
 
 
 class AddDecayedWeights(DecaysWeights):
-    def update(self, g: Any, s: Any, p: Any, k: Any) -> tuple[Any, Any]:
+    def update(self, g: Array, s: Memory, p: Param, k: Scalars) -> tuple[Array, Memory]:
         return (g if is_zero(self.weight_decay) else g + self.weight_decay * p), s
 
 
 class SubtractDecayedWeights(DecaysWeights):
-    def update(self, g: Any, s: Any, p: Any, k: Any) -> tuple[Any, Any]:
+    def update(self, g: Array, s: Memory, p: Param, k: Scalars) -> tuple[Array, Memory]:
         return (g if is_zero(self.weight_decay) else g - self.weight_decay * p), s
 
 
 class AddCorrectedDecay(DecaysWeights):
     weight_decay: Hyper
     learning_rate: Hyper
-    max_learning_rate: Hyper = None
+    max_learning_rate: Hyper | None = None
 
     def check(self) -> None:
         check.nonnegative(weight_decay=self.weight_decay, learning_rate=self.learning_rate)
@@ -48,10 +50,10 @@ class AddCorrectedDecay(DecaysWeights):
         if self.max_learning_rate is None and not isinstance(self.learning_rate, float | jax.core.Tracer):
             raise ValueError(f"corrected decay needs max_learning_rate, the largest value of {self.learning_rate!r}")
 
-    def scalars(self, t: Any) -> Any:
+    def scalars(self, t: Array) -> Scalars:
         return 1.0 if self.max_learning_rate is None else self.learning_rate / self.max_learning_rate
 
-    def update(self, g: Any, s: Any, p: Any, k: Any) -> tuple[Any, Any]:
+    def update(self, g: Array, s: Memory, p: Param, k: Scalars) -> tuple[Array, Memory]:
         return g + self.weight_decay * k * p, s
 
 
@@ -62,7 +64,7 @@ class AddL1(Rule):
     def check(self) -> None:
         check.nonnegative(l1=self.l1)
 
-    def update(self, g: Any, s: Any, p: Any, k: Any) -> tuple[Any, Any]:
+    def update(self, g: Array, s: Memory, p: Param, k: Scalars) -> tuple[Array, Memory]:
         return g + self.l1 * jnp.sign(p), s
 
 
@@ -74,13 +76,15 @@ class CautiousDecay(Wrapper):
     def __repr__(self) -> str:
         return f"cautious_decay({self.rule!r})"
 
-    def advance(self, g: Any, factors: list[Any], s: Any, p: Any, k: Any, keep: Keep) -> tuple[Any, Any]:
-        g = dense(g, factors)
-        u, s = self.rule.advance(g, [], s, p, k, keep)
-        return jnp.where(jnp.sign(u - g) * jnp.sign(g) >= 0, u, g), s
+    def advance(
+        self, g: Array | Rows, factors: list[Any], s: Memory, p: Param, k: Scalars, keep: Keep
+    ) -> tuple[Array, Memory]:
+        x = dense(g, factors)
+        u, s = self.rule.advance(x, [], s, p, k, keep)
+        return jnp.where(jnp.sign(u - x) * jnp.sign(x) >= 0, u, x), s
 
 
-def add_decayed_weights(weight_decay: Any = 0.0, mask: Any = None) -> Chain:
+def add_decayed_weights(weight_decay: Hyper = 0.0, mask: Mask = None) -> Chain:
     """Add the parameters: `u = g + weight_decay · p`.
 
     Before the direction (momentum, Adam) it is L2 regularisation, behind it decoupled decay (AdamW). Decay is per
@@ -94,7 +98,7 @@ def add_decayed_weights(weight_decay: Any = 0.0, mask: Any = None) -> Chain:
     return lift(AddDecayedWeights(weight_decay), mask_selector(mask))
 
 
-def subtract_decayed_weights(weight_decay: Any = 0.0, mask: Any = None) -> Chain:
+def subtract_decayed_weights(weight_decay: Hyper = 0.0, mask: Mask = None) -> Chain:
     """Subtract the parameters from a step: `u = g - weight_decay · p`.
 
     Behind the learning rate, where g is a displacement: decay that does not depend on the rate. To let both follow one
@@ -107,7 +111,7 @@ def subtract_decayed_weights(weight_decay: Any = 0.0, mask: Any = None) -> Chain
 
 
 def add_corrected_decay(
-    weight_decay: Any, learning_rate: Any, max_learning_rate: Any = None, mask: Any = None
+    weight_decay: Hyper, learning_rate: Hyper, max_learning_rate: Hyper | None = None, mask: Mask = None
 ) -> Chain:
     """Add the parameters in proportion to the rate: `u = g + weight_decay · (learning_rate / max_learning_rate) · p`.
 
@@ -139,7 +143,7 @@ def _cautious(rule: Rule) -> Rule:
     return CautiousDecay(rule)
 
 
-def add_l1(l1: Any, mask: Any = None) -> Chain:
+def add_l1(l1: Hyper, mask: Mask = None) -> Chain:
     """Add the subgradient of an L1 penalty: `u = g + l1 · sign(p)`, with sign(0) = 0.
 
     Pulls towards zero without reaching it; `proximal_l1` gives exact zeros. mask: as in `add_decayed_weights`.
@@ -151,12 +155,12 @@ def add_l1(l1: Any, mask: Any = None) -> Chain:
 
 def with_weight_decay(
     tx: Chain,
-    weight_decay: Any,
+    weight_decay: Hyper,
     kind: str = "decoupled",
     *,
-    mask: Any = None,
+    mask: Mask = None,
     cautious: bool = False,
-    max_learning_rate: Any = None,
+    max_learning_rate: Hyper | None = None,
 ) -> Chain:
     """Give a chain with a learning rate η a weight decay λ of a kind, at the right place.
 
@@ -188,7 +192,7 @@ def with_weight_decay(
     return Chain((*stages[:place], *added, *stages[place:]))
 
 
-def _rate_stage(tx: Any) -> tuple[tuple[Any, ...], int]:
+def _rate_stage(tx: Transformation) -> tuple[tuple[Any, ...], int]:
     """The stages of a chain, and the place of its one learning rate."""
     if not isinstance(tx, Chain):
         raise TypeError(f"with_weight_decay works on a chain of stages; put it inside {tx!r}, not around it")

@@ -3,14 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Any
 
 from gradxform.core.chain import Chain
+from gradxform.core.types import Where
 from gradxform.params.groups import groups
 from gradxform.transforms.scale import scale
 
 
-def layerwise_decay(decay: float, layers: Sequence[Any]) -> Chain:
+def layerwise_decay(decay: float, layers: Sequence[Where]) -> Chain:
     """Scale each layer's update by its distance from the output: `u = decayⁿ⁻¹⁻ⁱ · g` for layer i of n.
 
     Anywhere behind the direction. layers: from input to output, what chooses each layer's parameters (a selector, a

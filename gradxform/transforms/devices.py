@@ -12,16 +12,17 @@ from gradxform.core.devices import gathered, varying_axes
 from gradxform.core.facts import Facts, Station
 from gradxform.core.rows import Rows
 from gradxform.core.rule import Rule
+from gradxform.core.types import Array, AxisName, Memory, Param, Scalars
 
 
 class MeanAcross(Rule):
-    axis_name: Any
+    axis_name: AxisName
     facts = Facts(station=Station.CLEANSE, keeps_zero=True)
 
     def check(self) -> None:
         check.axis(axis_name=self.axis_name)
 
-    def update(self, g: Any, s: Any, p: Any, k: Any) -> tuple[Any, Any]:
+    def update(self, g: Array, s: Memory, p: Param, k: Scalars) -> tuple[Array, Memory]:
         kept = varying_axes(jax.lax.axis_index(self.axis_name))
         if not kept <= varying_axes(g):
             raise ValueError(
@@ -31,12 +32,12 @@ class MeanAcross(Rule):
             )
         return jax.lax.pmean(g, self.axis_name), s
 
-    def update_rows(self, g: Rows, s: Any, p: Any, k: Any) -> tuple[Rows, Any]:
+    def update_rows(self, g: Rows, s: Memory, p: Param, k: Scalars) -> tuple[Rows, Any]:
         indices, values = (gathered(x, self.axis_name) for x in (g.places(), g.values))
         return Rows(indices, values / jax.lax.psum(1, self.axis_name), g.shape), s
 
 
-def mean_across(axis_name: Any) -> Chain:
+def mean_across(axis_name: AxisName) -> Chain:
     """Average gradients over devices: `u = (1/n) Σ g over axis_name`, inside `pmap` or `shard_map`.
 
     First in the chain, before anything remembers the gradient. Sparse rows are gathered, not averaged. Inside

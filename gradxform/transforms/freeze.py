@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-from typing import Any
-
 from gradxform.core.chain import Chain
 from gradxform.core.lift import Freeze
+from gradxform.core.types import Mask
 from gradxform.params.select import mask_selector
 
 
-def freeze(mask: Any = None) -> Chain:
+def freeze(mask: Mask = None) -> Chain:
     """Leave parameters alone: `u = 0`, and no stage of the chain sees them or keeps anything for them.
 
     Anywhere in a chain; frozen gradients do not count in its global norm either. As a member of `groups` it freezes

@@ -11,16 +11,21 @@ import jax.numpy as jnp
 
 from gradxform.core import check
 from gradxform.core.chain import Chain, chain
+from gradxform.core.hyper import Hyper
 from gradxform.core.transform import GradientTransformation
 from gradxform.core.tree import open_tree
+from gradxform.core.types import Array, OptState, Params, Updates
 from gradxform.transforms.objective import Line, LineSearchState, line, refilled, value_dtype, zeros
+
+Steps = tuple[Array, Array, Array, Array]
+"""Of a search: how many, the step, the objective there, the error of the decrease."""
 
 
 class BacktrackingInfo(NamedTuple):
-    """How the last search went; an error of 0 means that the condition holds."""
+    """How the last search went, in scalars; an error of 0 means that the condition holds."""
 
-    num_linesearch_steps: Any
-    decrease_error: Any
+    num_linesearch_steps: Array
+    decrease_error: Array
 
 
 class BacktrackingLinesearch(GradientTransformation):
@@ -41,21 +46,23 @@ class BacktrackingLinesearch(GradientTransformation):
     def public_name(cls) -> str:
         return "scale_by_backtracking_linesearch"
 
-    def _init(self, params: Any) -> LineSearchState:
+    def _init(self, params: Params) -> LineSearchState:
         dtype = value_dtype(params)
         inf = jnp.full((), jnp.inf, dtype)
         info = BacktrackingInfo(jnp.zeros((), jnp.int32), inf)
         return LineSearchState(jnp.ones((), dtype), jnp.copy(inf), zeros(params) if self.store_grad else None, info)
 
-    def _update(self, updates: Any, state: LineSearchState, params: Any, extra: dict[str, Any]) -> tuple[Any, Any]:
+    def _update(
+        self, updates: Updates, state: LineSearchState, params: Params, extra: dict[str, Any]
+    ) -> tuple[Updates, OptState]:
         on = line(self.name, updates, params, extra)
         longer = jnp.minimum(self.increase_factor * state.learning_rate, self.max_learning_rate)
         first = jnp.where(state.learning_rate > 0.0, longer, self.max_learning_rate).astype(on.value.dtype)
 
-        def unfit(s: Any) -> Any:
+        def unfit(s: Steps) -> Array:
             return ~(s[3] <= self.atol) & (s[0] <= self.max_backtracking_steps)
 
-        def shorten(s: Any) -> Any:
+        def shorten(s: Steps) -> Steps:
             count, step = s[0], jnp.where(s[0] > 0, self.decrease_factor * s[1], s[1])
             value = on.value_at(step)
             return count + 1, step, value, self._error(on, step, value)
@@ -71,12 +78,12 @@ class BacktrackingLinesearch(GradientTransformation):
             grad = refilled(grad, dict(zip(on.paths, on.at(step)[1], strict=True)))
         return emitted(updates, on, step), LineSearchState(step, value, grad, BacktrackingInfo(count, error))
 
-    def _error(self, on: Line, step: Any, value: Any) -> Any:
+    def _error(self, on: Line, step: Array, value: Array) -> Array:
         error = value - (1.0 + self.rtol) * on.value - self.slope_rtol * step * on.slope
         return jnp.where(jnp.isnan(error), jnp.inf, jnp.maximum(error, 0.0))
 
 
-def emitted(updates: Any, on: Line, step: Any) -> Any:
+def emitted(updates: Updates, on: Line, step: Array) -> Updates:
     """The updates times the step; 0 where the step is, whatever the update."""
     pairs = zip(on.paths, on.us, strict=True)
     scaled = {path: jnp.where(step == 0, 0, step.astype(u.real.dtype) * u) for path, u in pairs}
@@ -84,32 +91,32 @@ def emitted(updates: Any, on: Line, step: Any) -> Any:
     return structure.unflatten([scaled.get(path, u) for path, u in zip(paths, leaves, strict=True)])
 
 
-def report(name: str, failed: Any, on: Line, step: Any, error: Any) -> None:
+def report(name: str, failed: Array, on: Line, step: Array, error: Array) -> None:
     """Print where a search failed, from inside the compiled program."""
     text = name + " failed: value {value}, slope {slope}, step {step}, error of the decrease {error}"
-    figures = {"value": on.value, "slope": on.slope, "step": step, "error": error}
+    figures: dict[str, Any] = {"value": on.value, "slope": on.slope, "step": step, "error": error}
     jax.lax.cond(failed, lambda: jax.debug.print(text, **figures), lambda: None)
 
 
-def number(check_one: Callable[..., None], infinite: bool = False, **named: Any) -> float:
+def number(check_one: Callable[..., None], infinite: bool = False, **named: Hyper) -> float:
     """A setting of a search: one number, checked; no schedule."""
     ((name, x),) = named.items()
     if infinite and isinstance(x, float) and x == math.inf:
         return x
-    found = check.given(check_one, **named)
-    if not isinstance(found, float):
+    setting = check.given(check_one, **named)
+    if not isinstance(setting, float):
         raise TypeError(f"{name} must be a number, got {x!r} of type {type(x).__name__}")
-    return found
+    return setting
 
 
 def scale_by_backtracking_linesearch(
     max_backtracking_steps: int,
-    slope_rtol: Any = 1e-4,
-    decrease_factor: Any = 0.8,
-    increase_factor: Any = 1.5,
-    max_learning_rate: Any = 1.0,
-    atol: Any = 0.0,
-    rtol: Any = 0.0,
+    slope_rtol: float = 1e-4,
+    decrease_factor: float = 0.8,
+    increase_factor: float = 1.5,
+    max_learning_rate: float = 1.0,
+    atol: float = 0.0,
+    rtol: float = 0.0,
     store_grad: bool = False,
     verbose: bool = False,
 ) -> Chain:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 import jax.numpy as jnp
 
@@ -13,15 +13,20 @@ from gradxform.core.codec import stored_in
 from gradxform.core.facts import Facts
 from gradxform.core.hyper import Beta, Hyper
 from gradxform.core.rule import Halves
+from gradxform.core.types import Array, Dtype, Memory, Param, Scalars
 
 
 class TraceMemory(NamedTuple):
-    trace: Any
+    """trace: shaped like p."""
+
+    trace: Array
 
 
 class FilledTraceMemory(NamedTuple):
-    trace: Any
-    seen: Any
+    """trace: shaped like p. seen: bool scalar, whether a gradient has filled it."""
+
+    trace: Array
+    seen: Array
 
 
 class Trace(Halves):
@@ -37,24 +42,27 @@ class Trace(Halves):
         check.boolean(nesterov=self.nesterov)
         check.choice("zero", "gradient", first=self.first)
 
-    def init(self, p: Any) -> TraceMemory | FilledTraceMemory:
+    def init(self, p: Array) -> TraceMemory | FilledTraceMemory:
         if self.first == "zero":
             return TraceMemory(jnp.zeros_like(p))
         return FilledTraceMemory(jnp.zeros_like(p), seen=jnp.zeros((), bool))
 
-    def remember(self, g: Any, s: Any, p: Any, k: Any) -> Any:
+    def remember(self, g: Array, s: Memory, p: Param, k: Scalars) -> Memory:
         fresh = (1 - self.dampening) * g
         if isinstance(s, FilledTraceMemory):
             fresh = jnp.where(s.seen, fresh, g)
             s = s._replace(seen=jnp.ones((), bool))
         return s._replace(trace=self.decay * s.trace + fresh)
 
-    def emit(self, g: Any, s: Any, p: Any, k: Any) -> Any:
-        return g + self.decay * s.trace if self.nesterov else s.trace
+    def emit(self, g: Array, s: Memory, p: Param, k: Scalars) -> Array:
+        u: Array = g + self.decay * s.trace if self.nesterov else s.trace
+        return u
 
 
 class EmaMemory(NamedTuple):
-    ema: Any
+    """ema: shaped like p."""
+
+    ema: Array
 
 
 class Ema(Halves):
@@ -66,21 +74,26 @@ class Ema(Halves):
         check.fraction(decay=self.decay)
         check.boolean(debias=self.debias)
 
-    def init(self, p: Any) -> EmaMemory:
+    def init(self, p: Array) -> EmaMemory:
         return EmaMemory(jnp.zeros_like(p))
 
-    def scalars(self, t: Any) -> Any:
+    def scalars(self, t: Array) -> Array | float:
         return debias(self.decay, t) if self.debias else 1.0
 
-    def remember(self, g: Any, s: EmaMemory, p: Any, k: Any) -> EmaMemory:
+    def remember(self, g: Array, s: EmaMemory, p: Param, k: Scalars) -> EmaMemory:
         return EmaMemory(self.decay * s.ema + (1 - self.decay) * g)
 
-    def emit(self, g: Any, s: EmaMemory, p: Any, k: Any) -> Any:
+    def emit(self, g: Array, s: EmaMemory, p: Param, k: Array) -> Array:
         return s.ema / k if self.debias else s.ema
 
 
 def trace(
-    decay: Any, nesterov: bool = False, accumulator_dtype: Any = None, *, dampening: Any = 0.0, first: str = "zero"
+    decay: Hyper,
+    nesterov: bool = False,
+    accumulator_dtype: Dtype | None = None,
+    *,
+    dampening: Hyper = 0.0,
+    first: str = "zero",
 ) -> Chain:
     """Sum gradients with decay: `b <- decay·b + (1 - dampening)·g`, `u = b`, or `u = g + decay·b` with nesterov.
 
@@ -95,7 +108,7 @@ def trace(
     return lift(stored_in(Trace(decay, nesterov, dampening, first), trace=accumulator_dtype))
 
 
-def ema(decay: Any, debias: bool = True, accumulator_dtype: Any = None) -> Chain:
+def ema(decay: Beta, debias: bool = True, accumulator_dtype: Dtype | None = None) -> Chain:
     """Average gradients: `m <- decay·m + (1 - decay)·g`, `u = m / (1 - decayᵗ)` with debias, else `u = m`.
 
     accumulator_dtype: store m in this dtype instead of float32.

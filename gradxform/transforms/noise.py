@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import hashlib
+from collections.abc import Iterable
 from typing import Any, NamedTuple
 
 import jax
@@ -15,27 +16,30 @@ from gradxform.core.chain import Chain, lift
 from gradxform.core.facts import Facts, Reach, Station
 from gradxform.core.hyper import Hyper
 from gradxform.core.rule import Rule
+from gradxform.core.types import Array, Key, Param, Path
 from gradxform.core.value import Child
 
 IMPL = "threefry2x32"
 
 
 class Seed(NamedTuple):
-    seed: Any
+    """seed: two uint32 words, the key of one leaf."""
+
+    seed: Array
 
 
 class Noisy(Rule, abstract=True):
     """A rule that draws: its memory is the user's key folded with the leaf's path."""
 
-    key: Child[Any] = 0
-    path: Child[Any] = dataclasses.field(default=(), repr=False)
+    key: Child[Key | tuple[int, ...]] = 0
+    path: Child[tuple[Any, ...]] = dataclasses.field(default=(), repr=False)
     facts = Facts(station=Station.CLEANSE)
 
-    def for_leaf(self, path: str, p: Any) -> Rule:
+    def for_leaf(self, path: Path, p: Array) -> Rule:
         words = np.frombuffer(hashlib.blake2b(path.encode(), digest_size=8).digest(), "<u4")
         return self.with_fields(path=tuple(words))
 
-    def init(self, p: Any) -> Seed:
+    def init(self, p: Array) -> Seed:
         words = jnp.asarray(self.key).astype(jnp.uint32)
         key = jax.random.wrap_key_data(words if words.ndim else jnp.stack([jnp.zeros_like(words), words]), impl=IMPL)
         for word in self.path:
@@ -43,36 +47,37 @@ class Noisy(Rule, abstract=True):
         return Seed(jax.random.key_data(key))
 
 
-def normal(s: Seed, t: Any, like: Any) -> Any:
+def normal(s: Seed, t: Array, like: Array) -> Array:
     """Standard normal numbers of this leaf at step t; complex ones have E|x|² = 1."""
     key = jax.random.fold_in(jax.random.wrap_key_data(s.seed, impl=IMPL), t)
     return jax.random.normal(key, like.shape, like.dtype)
 
 
-def given_key(key: Any, seed: Any = None) -> Any:
+def kept_key(key: Key | None, seed: Key | None = None) -> Any:
     """A key as it is kept: an integer, two words of 32 bits, or a tracer; never a typed key.
 
     Raises: ValueError if it is missing or given twice, TypeError for anything but an integer or a threefry key.
     """
     if (key is None) == (seed is None):
         raise ValueError(f"give key, an integer or a JAX key, and only once; got key={key!r}, seed={seed!r}")
-    name, key = ("seed", seed) if key is None else ("key", key)
-    if isinstance(key, jax.Array) and jnp.issubdtype(key.dtype, jax.dtypes.prng_key):
-        if str(jax.random.key_impl(key)) != IMPL:
-            raise TypeError(f"{name} must be a key of {IMPL}, got one of {jax.random.key_impl(key)}")
-        key = jax.random.key_data(key)
-    if not isinstance(key, jax.Array | np.ndarray):
-        check.integer(**{name: key})
-        key = int(key)
-        return key if key < 2**31 else _signed([key >> 32, key])
-    if not jnp.issubdtype(key.dtype, jnp.integer) or key.shape not in ((), (2,)):
-        raise TypeError(f"{name} must be an integer or one JAX key, got {key!r}")
-    if isinstance(key, jax.core.Tracer):
-        return key
-    return _signed(key) if key.ndim else given_key(int(key))
+    name = "seed" if key is None else "key"
+    x: Any = seed if key is None else key
+    if isinstance(x, jax.Array) and jnp.issubdtype(x.dtype, jax.dtypes.prng_key):
+        if str(jax.random.key_impl(x)) != IMPL:
+            raise TypeError(f"{name} must be a key of {IMPL}, got one of {jax.random.key_impl(x)}")
+        x = jax.random.key_data(x)
+    if not isinstance(x, jax.Array | np.ndarray):
+        check.integer(**{name: x})
+        n = int(x)
+        return n if n < 2**31 else _signed([n >> 32, n])
+    if not jnp.issubdtype(x.dtype, jnp.integer) or x.shape not in ((), (2,)):
+        raise TypeError(f"{name} must be an integer or one JAX key, got {x!r}")
+    if isinstance(x, jax.core.Tracer):
+        return x
+    return _signed(x) if x.ndim else kept_key(int(x))
 
 
-def _signed(words: Any) -> tuple[int, ...]:
+def _signed(words: Iterable[Any]) -> tuple[int, ...]:
     """Words of 32 bits as the numbers that int32 holds, as every way through JAX takes them."""
     return tuple((int(word) + 2**31) % 2**32 - 2**31 for word in words)
 
@@ -85,15 +90,15 @@ class AddNoise(Noisy):
     def check(self) -> None:
         check.nonnegative(eta=self.eta, gamma=self.gamma)
 
-    def scalars(self, t: Any) -> Any:
+    def scalars(self, t: Array) -> tuple[Array, Array]:
         return jnp.sqrt(self.eta / t**self.gamma), t
 
-    def update(self, g: Any, s: Seed, p: Any, k: Any) -> tuple[Any, Seed]:
+    def update(self, g: Array, s: Seed, p: Param, k: tuple[Array, Array]) -> tuple[Array, Seed]:
         deviation, t = k
         return g + deviation * normal(s, t, g), s
 
 
-def add_noise(eta: Any, gamma: Any, key: Any = None, *, seed: Any = None) -> Chain:
+def add_noise(eta: Hyper, gamma: Hyper, key: Key | None = None, *, seed: Key | None = None) -> Chain:
     """Add normal noise that fades: `u = g + N(0, eta / t^gamma)`, for t = 1, 2, ...
 
     Where an element lies in its array picks its number, from the key, the leaf's path and the step: the same in every
@@ -103,4 +108,4 @@ def add_noise(eta: Any, gamma: Any, key: Any = None, *, seed: Any = None) -> Cha
     Raises: ValueError if eta or gamma is negative, or without a key; TypeError if the key is none.
     Source: Neelakantan et al. 2015, arXiv:1511.06807, equation 1 (gamma = 0.55; eta 0.01, 0.3 or 1).
     """
-    return lift(AddNoise(given_key(key, seed), eta=eta, gamma=gamma))
+    return lift(AddNoise(kept_key(key, seed), eta=eta, gamma=gamma))

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from typing import Any
-
 import jax.numpy as jnp
 
 from gradxform.core import check
@@ -13,12 +11,13 @@ from gradxform.core.facts import Facts, Reach, Station
 from gradxform.core.hyper import Hyper
 from gradxform.core.norms import norm_of
 from gradxform.core.rule import Rule, TreeRule
+from gradxform.core.types import Array, AxisName, Memory, Param, Scalars
 
 
 class NormalizeByUpdateNorm(TreeRule):
     scale_factor: Hyper = 1.0
     eps: Hyper = 1e-6
-    axis_name: Any = None
+    axis_name: AxisName | None = None
     facts = Facts(reach=Reach.TREE, station=Station.CLEANSE, keeps_zero=True)
 
     def check(self) -> None:
@@ -27,10 +26,10 @@ class NormalizeByUpdateNorm(TreeRule):
         if self.axis_name is not None:
             check.axis(axis_name=self.axis_name)
 
-    def measure(self, gs: list[Any], s: Any, t: Any) -> tuple[Any, Any]:
+    def measure(self, gs: list[Array], s: Memory, t: Array) -> tuple[Scalars, Memory]:
         return quotient(self.scale_factor, norm_of(gs, self.axis_name) + self.eps, self.eps), s
 
-    def update(self, g: Any, s: Any, p: Any, k: Any) -> tuple[Any, Any]:
+    def update(self, g: Array, s: Memory, p: Param, k: Scalars) -> tuple[Array, Memory]:
         return g * k, s
 
 
@@ -43,19 +42,19 @@ class ParamBlock(Rule, abstract=True):
 
 
 class ScaleByParamBlockNorm(ParamBlock):
-    def update(self, g: Any, s: Any, p: Any, k: Any) -> tuple[Any, Any]:
+    def update(self, g: Array, s: Memory, p: Param, k: Scalars) -> tuple[Array, Memory]:
         return g * jnp.maximum(jnp.sqrt(jnp.sum(abs_sq(p))), self.min_scale), s
 
 
 class ScaleByParamBlockRms(ParamBlock):
-    def update(self, g: Any, s: Any, p: Any, k: Any) -> tuple[Any, Any]:
+    def update(self, g: Array, s: Memory, p: Param, k: Scalars) -> tuple[Array, Memory]:
         return g * jnp.maximum(jnp.sqrt(jnp.mean(abs_sq(p))), self.min_scale), s
 
 
 class OrthogonalizeGradient(Rule):
     facts = Facts(reach=Reach.ARRAY, station=Station.CLEANSE, needs_params=True)
 
-    def update(self, g: Any, s: Any, p: Any, k: Any) -> tuple[Any, Any]:
+    def update(self, g: Array, s: Memory, p: Param, k: Scalars) -> tuple[Array, Memory]:
         if p.size == 1:
             return g, s
         square = jnp.sum(abs_sq(p))
@@ -63,7 +62,9 @@ class OrthogonalizeGradient(Rule):
         return g - along * p, s
 
 
-def normalize_by_update_norm(scale_factor: Any = 1.0, eps: Any = 1e-6, *, axis_name: Any = None) -> Chain:
+def normalize_by_update_norm(
+    scale_factor: Hyper = 1.0, eps: Hyper = 1e-6, *, axis_name: AxisName | None = None
+) -> Chain:
     """Give the whole gradient one length: `u = scale_factor · g / (√Σ‖gᵢ‖² + eps)`.
 
     axis_name: as in `clip_by_global_norm`.
@@ -73,7 +74,7 @@ def normalize_by_update_norm(scale_factor: Any = 1.0, eps: Any = 1e-6, *, axis_n
     return lift(NormalizeByUpdateNorm(scale_factor, eps, axis_name))
 
 
-def scale_by_param_block_norm(min_scale: Any = 1e-3) -> Chain:
+def scale_by_param_block_norm(min_scale: Hyper = 1e-3) -> Chain:
     """Scale each array by its parameter's norm: `u = g · max(‖p‖₂, min_scale)`.
 
     Reach: array. State: none.
@@ -82,7 +83,7 @@ def scale_by_param_block_norm(min_scale: Any = 1e-3) -> Chain:
     return lift(ScaleByParamBlockNorm(min_scale))
 
 
-def scale_by_param_block_rms(min_scale: Any = 1e-3) -> Chain:
+def scale_by_param_block_rms(min_scale: Hyper = 1e-3) -> Chain:
     """Scale each array by its parameter's root mean square: `u = g · max(rms(p), min_scale)`.
 
     Adafactor's relative step.

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import inspect
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from typing import Any, NamedTuple
 
 import jax
@@ -13,52 +13,56 @@ from gradxform.core.arithmetic import compute_dtype, real_dtype
 from gradxform.core.devices import varying_axes
 from gradxform.core.rows import Rows, is_row_leaf
 from gradxform.core.tree import is_trained, open_tree
+from gradxform.core.types import Array, Dtype, Loss, OptState, Param, Params, Path, Updates
 
 
 class LineSearchState(NamedTuple):
-    """The rate of the last step, and the objective and its gradient (as `jax.grad` gives it) where that step landed."""
+    """The rate of the last step, and the objective and its gradient (as `jax.grad` gives it) where that step landed.
 
-    learning_rate: Any
-    value: Any
-    grad: Any
-    info: Any
+    learning_rate, value: scalars. grad: like the parameters, None where it is not kept. info: scalars.
+    """
+
+    learning_rate: Array
+    value: Array
+    grad: Updates
+    info: tuple[Array, ...]
 
 
 class Line(NamedTuple):
     """The objective `f(p + step·u)` as a function of the step, over the leaves that have an update."""
 
-    paths: list[str]
-    us: list[Any]
-    ps: list[Any]
-    grads: list[Any]
-    value: Any
-    slope: Any
-    objective: Callable[[list[Any]], Any]
+    paths: list[Path]
+    us: list[Array]
+    ps: list[Array]
+    grads: list[Array]
+    value: Array
+    slope: Array
+    objective: Callable[[list[Array]], Array]
 
-    def landed(self, step: Any) -> list[Any]:
+    def landed(self, step: Array) -> list[Array]:
         """Where the step lands, rounded as it will be stored."""
         return [(p.astype(u.dtype) + step.astype(u.real.dtype) * u).astype(p.dtype) for p, u in self._pairs()]
 
-    def value_at(self, step: Any) -> Any:
+    def value_at(self, step: Array) -> Array:
         return self.objective(self.landed(step)).astype(self.value.dtype)
 
-    def at(self, step: Any) -> tuple[Any, list[Any], Any]:
+    def at(self, step: Array) -> tuple[Array, list[Array], Array]:
         """Value, gradients and slope after a step."""
         value, grads = jax.value_and_grad(self.objective)(self.landed(step))
         grads = [g.astype(u.dtype) for g, u in zip(grads, self.us, strict=True)]
         return value.astype(self.value.dtype), grads, slope(grads, self.us, self.value.dtype)
 
-    def _pairs(self) -> Any:
+    def _pairs(self) -> Iterator[tuple[Array, Array]]:
         return zip(self.ps, self.us, strict=True)
 
 
-def slope(grads: list[Any], us: list[Any], dtype: Any) -> Any:
+def slope(grads: list[Array], us: list[Array], dtype: Dtype) -> Array:
     """`Re Σ g·u`, for gradients as `jax.grad` gives them."""
     products = [jnp.sum((g * u).real).astype(dtype) for g, u in zip(grads, us, strict=True)]
     return jnp.stack(products).sum() if products else jnp.zeros((), dtype)
 
 
-def line(name: str, updates: Any, params: Any, extra: dict[str, Any]) -> Line:
+def line(name: str, updates: Updates, params: Params, extra: dict[str, Any]) -> Line:
     """The objective along the updates, from `value`, `grad`, `value_fn` and what else `value_fn` takes by name."""
     if params is None:
         raise ValueError(f"{name} needs the parameters: call update(updates, state, params)")
@@ -80,20 +84,20 @@ def line(name: str, updates: Any, params: Any, extra: dict[str, Any]) -> Line:
     return Line(paths, moves, [ps[path] for path in paths], grads, value, slope(grads, moves, dtype), objective)
 
 
-def objective_of(name: str, paths: list[str], whole: Any, extra: dict[str, Any]) -> Callable[[list[Any]], Any]:
+def objective_of(name: str, paths: list[Path], whole: Params, extra: dict[str, Any]) -> Callable[[list[Array]], Array]:
     """`value_fn` of the arrays at some paths, the rest of the tree and the other arguments held; no auxiliary data."""
     value_fn, keywords = extra["value_fn"], arguments(name, extra["value_fn"], extra)
-    every, held, structure = open_tree(whole)
+    every, leaves, structure = open_tree(whole)
 
-    def objective(xs: list[Any]) -> Any:
+    def objective(xs: list[Array]) -> Array:
         new = dict(zip(paths, xs, strict=True))
-        found = value_fn(structure.unflatten([new.get(p, x) for p, x in zip(every, held, strict=True)]), **keywords)
-        return jnp.asarray(found[0] if isinstance(found, tuple) else found)
+        out = value_fn(structure.unflatten([new.get(p, x) for p, x in zip(every, leaves, strict=True)]), **keywords)
+        return jnp.asarray(out[0] if isinstance(out, tuple) else out)
 
     return objective
 
 
-def arguments(name: str, value_fn: Any, extra: dict[str, Any]) -> dict[str, Any]:
+def arguments(name: str, value_fn: Loss, extra: dict[str, Any]) -> dict[str, Any]:
     """What `value_fn` takes beside the parameters, from the extra arguments by name."""
     if not callable(value_fn):
         raise TypeError(f"{name}: value_fn must be a function, got {value_fn!r}")
@@ -108,7 +112,7 @@ def arguments(name: str, value_fn: Any, extra: dict[str, Any]) -> dict[str, Any]
     return taken
 
 
-def of_path(tree: Any) -> dict[str, Any]:
+def of_path(tree: Updates) -> dict[Path, Any]:
     """Path -> leaf, sparse rows made dense."""
     paths, leaves, _ = open_tree(tree)
     return {path: dense(x) for path, x in zip(paths, leaves, strict=True)}
@@ -118,18 +122,17 @@ def dense(x: Any) -> Any:
     return x.dense() if isinstance(x, Rows) else x
 
 
-def refilled(tree: Any, new: dict[str, Any]) -> Any:
+def refilled(tree: Updates, new: dict[Path, Any]) -> Updates:
     """The tree with the leaves at some paths exchanged, in their dtypes."""
-    paths, held, structure = open_tree(tree)
-    return structure.unflatten(
-        [new[path].astype(x.dtype) if x is not None and path in new else x for path, x in zip(paths, held, strict=True)]
-    )
+    paths, leaves, structure = open_tree(tree)
+    pairs = zip(paths, leaves, strict=True)
+    return structure.unflatten([new[p].astype(x.dtype) if x is not None and p in new else x for p, x in pairs])
 
 
-def zeros(params: Any, *axes: int) -> Any:
+def zeros(params: Params, *axes: int) -> Updates:
     """Zeros like the parameters, in float32 or wider, with further axes in front; None for what is not trained."""
 
-    def zero(p: Any) -> Any:
+    def zero(p: Param) -> Array | jax.ShapeDtypeStruct | None:
         if not is_trained(p):
             return None
         shape, dtype = (*axes, *p.shape), compute_dtype(p.dtype)
@@ -140,13 +143,13 @@ def zeros(params: Any, *axes: int) -> Any:
     return jax.tree.map(zero, params, is_leaf=is_row_leaf)
 
 
-def value_dtype(params: Any) -> Any:
+def value_dtype(params: Params) -> Any:
     """The real dtype, float32 or wider, in which values and slopes are computed."""
     dtypes = [compute_dtype(p.dtype) for p in jax.tree.leaves(params) if is_trained(p)]
     return real_dtype(jnp.result_type(jnp.float32, *dtypes))
 
 
-def refuse_parts(name: str, arrays: dict[str, Any]) -> None:
+def refuse_parts(name: str, arrays: dict[Path, Any]) -> None:
     """Refuse leaves that differ between devices inside `shard_map`: inner products would see one device's part."""
     for path, x in arrays.items():
         if axes := varying_axes(x):
@@ -157,7 +160,7 @@ def refuse_parts(name: str, arrays: dict[str, Any]) -> None:
             )
 
 
-def value_and_grad_from_state(value_fn: Any, *, has_aux: bool = False) -> Callable[..., Any]:
+def value_and_grad_from_state(value_fn: Loss, *, has_aux: bool = False) -> Callable[..., tuple[Any, Updates]]:
     """`jax.value_and_grad(value_fn)` that takes both from the state of a line search where it holds them.
 
     Call it as `f(params, *args, state=state, **kwargs)`, inside `jit` too. For an objective that does not change from
@@ -170,41 +173,42 @@ def value_and_grad_from_state(value_fn: Any, *, has_aux: bool = False) -> Callab
     if not isinstance(has_aux, bool):
         raise TypeError(f"has_aux must be True or False, got {has_aux!r} of type {type(has_aux).__name__}")
 
-    def from_state(params: Any, *args: Any, state: Any, **kwargs: Any) -> Any:
-        held = _searched(state)
-        known = of_path(held.grad)
+    def from_state(params: Params, *args: Any, state: OptState, **kwargs: Any) -> tuple[Any, Updates]:
+        search = _searched(state)
+        known = of_path(search.grad)
 
-        def stored(params: Any) -> Any:
+        def stored(params: Params) -> tuple[Any, Updates]:
             paths, ps, structure = open_tree(params)
             gs = [known.get(path) for path in paths]
             grads = structure.unflatten([_zero(p) if g is None else g for g, p in zip(gs, ps, strict=True)])
-            return ((held.value, value_fn(params, *args, **kwargs)[1]) if has_aux else held.value), grads
+            return ((search.value, value_fn(params, *args, **kwargs)[1]) if has_aux else search.value), grads
 
-        def fresh(params: Any) -> Any:
+        def fresh(params: Params) -> tuple[Any, Updates]:
             out, grads = jax.value_and_grad(value_fn, has_aux=has_aux)(params, *args, **kwargs)
-            value = (out[0] if has_aux else out).astype(held.value.dtype)
+            value = (out[0] if has_aux else out).astype(search.value.dtype)
             return ((value, out[1]) if has_aux else value), jax.tree.map(_wide, grads)
 
-        return jax.lax.cond(jnp.isfinite(held.value), stored, fresh, params)
+        out: tuple[Any, Updates] = jax.lax.cond(jnp.isfinite(search.value), stored, fresh, params)
+        return out
 
     return from_state
 
 
-def _searched(state: Any) -> LineSearchState:
-    def is_search(x: Any) -> bool:
+def _searched(state: OptState) -> LineSearchState:
+    def is_search(x: object) -> bool:
         return isinstance(x, LineSearchState)
 
-    found: list[LineSearchState] = [x for x in jax.tree.leaves(state, is_leaf=is_search) if is_search(x)]
-    if len(found) != 1:
-        raise ValueError(f"the state holds {len(found)} line searches; value_and_grad_from_state reads exactly one")
-    if found[0].grad is None:
+    searches: list[LineSearchState] = [x for x in jax.tree.leaves(state, is_leaf=is_search) if is_search(x)]
+    if len(searches) != 1:
+        raise ValueError(f"the state holds {len(searches)} line searches; value_and_grad_from_state reads exactly one")
+    if searches[0].grad is None:
         raise ValueError("the line search keeps no gradient: give it store_grad=True")
-    return found[0]
+    return searches[0]
 
 
-def _wide(x: Any) -> Any:
+def _wide(x: Array) -> Array:
     return x.astype(compute_dtype(x.dtype))
 
 
-def _zero(p: Any) -> Any:
+def _zero(p: Param) -> Array | None:
     return None if p is None else jnp.zeros(p.shape, compute_dtype(p.dtype))

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Any
 
 import jax
@@ -14,10 +15,11 @@ from gradxform.core.facts import Facts, Reach, Station
 from gradxform.core.hyper import Hyper, coerce
 from gradxform.core.norms import global_norm
 from gradxform.core.rule import TreeRule
-from gradxform.transforms.noise import Noisy, Seed, given_key, normal
+from gradxform.core.types import Array, ArrayLike, AxisName, Key, Memory, Param, Scalars, Updates
+from gradxform.transforms.noise import Noisy, Seed, kept_key, normal
 
 
-def clip_factors(gs: list[Any], bound: Any) -> Any:
+def clip_factors(gs: list[Array], bound: Scalars) -> Array:
     """For every example `min(1, bound / norm)` over all arrays, and 0 where one of its numbers is not finite.
 
     The norm is taken of numbers divided by about their largest, so that no square overflows or vanishes; by no number
@@ -34,7 +36,7 @@ def clip_factors(gs: list[Any], bound: Any) -> Any:
     return jnp.where(finite, factor, 0)
 
 
-def clipped_sum(factors: Any, g: Any) -> Any:
+def clipped_sum(factors: Array, g: Array) -> Array:
     """Σ factor · g over the examples, where a factor of 0 removes what is not finite too."""
     g = cast(g, compute_dtype(g.dtype))
     factors = factors.astype(real_dtype(g.dtype)).reshape(-1, *(1,) * (g.ndim - 1))
@@ -44,7 +46,7 @@ def clipped_sum(factors: Any, g: Any) -> Any:
 class DifferentiallyPrivateAggregate(Noisy, TreeRule):
     l2_norm_clip: Hyper = 1.0
     noise_multiplier: Hyper = 1.0
-    axis_name: Any = None
+    axis_name: AxisName | None = None
     facts = Facts(reach=Reach.TREE, station=Station.CLEANSE, per_example=True)
 
     def check(self) -> None:
@@ -53,12 +55,12 @@ class DifferentiallyPrivateAggregate(Noisy, TreeRule):
         if self.axis_name is not None:
             check.axis(axis_name=self.axis_name)
 
-    def measure(self, gs: list[Any], s: Any, t: Any) -> tuple[Any, Any]:
+    def measure(self, gs: list[Array], s: Memory, t: Array) -> tuple[Scalars, Memory]:
         _examples(gs)
         factors = clip_factors(gs, self.l2_norm_clip) if gs else None
         return (factors, self.l2_norm_clip * self.noise_multiplier, t), s
 
-    def update(self, g: Any, s: Seed, p: Any, k: Any) -> tuple[Any, Seed]:
+    def update(self, g: Array, s: Seed, p: Param, k: Scalars) -> tuple[Array, Seed]:
         factors, deviation, t = k
         total, n = clipped_sum(factors, g), len(g)
         if self.axis_name is not None:
@@ -66,18 +68,18 @@ class DifferentiallyPrivateAggregate(Noisy, TreeRule):
         return (total + deviation * normal(s, t, total)) / n, s
 
 
-def _flat(tree: Any) -> tuple[list[Any], Any]:
+def _flat(tree: Updates) -> tuple[list[Any], Any]:
     return jax.tree.flatten(tree)
 
 
-def _examples(leaves: list[Any]) -> None:
+def _examples(leaves: Sequence[ArrayLike]) -> None:
     """Refuse arrays that do not all hold the same number of examples."""
     shapes = [jnp.shape(x) for x in leaves]
     if len({shape[:1] for shape in shapes}) > 1 or () in shapes:
         raise ValueError(f"every gradient needs a leading axis of the same number of examples, got shapes {shapes}")
 
 
-def _bound(**named: Any) -> Any:
+def _bound(**named: Hyper) -> Hyper:
     """A bound as a number or a tracer; 0 removes every gradient, infinity bounds none."""
     ((name, x),) = named.items()
     x = coerce(name, x)
@@ -88,7 +90,7 @@ def _bound(**named: Any) -> Any:
     return x
 
 
-def per_example_global_norm_clip(grads: Any, l2_norm_clip: Any) -> tuple[Any, Any]:
+def per_example_global_norm_clip(grads: Updates, l2_norm_clip: Hyper) -> tuple[Updates, Array]:
     """Bound the gradient of every example and add them up: `Σᵢ gᵢ · min(1, l2_norm_clip / ‖gᵢ‖₂)`, and how many it cut.
 
     grads: a tree whose arrays have a leading axis of examples, as `jax.vmap(jax.grad(loss), (None, 0))` gives. The norm
@@ -107,7 +109,9 @@ def per_example_global_norm_clip(grads: Any, l2_norm_clip: Any) -> tuple[Any, An
     return structure.unflatten([clipped_sum(factors, g) for g in leaves]), jnp.sum(factors < 1)
 
 
-def per_example_layer_norm_clip(grads: Any, global_l2_norm_clip: Any, uniform: bool = True) -> tuple[Any, Any]:
+def per_example_layer_norm_clip(
+    grads: Updates, global_l2_norm_clip: Hyper, uniform: bool = True
+) -> tuple[Updates, Updates]:
     """Bound the gradient of every example array by array, and add them up: the sums, and how many each array cut.
 
     Array i of K gets the bound `C/√K`, or with uniform=False `C·√(sizeᵢ/size)`, C = global_l2_norm_clip: together an
@@ -121,12 +125,17 @@ def per_example_layer_norm_clip(grads: Any, global_l2_norm_clip: Any, uniform: b
     _examples(leaves)
     sizes = [1 if uniform else jnp.size(x) for x in leaves]
     bounds = [bound * (size / sum(sizes)) ** 0.5 for size in sizes]
-    found = [per_example_global_norm_clip(x, bound) for x, bound in zip(leaves, bounds, strict=True)]
-    return structure.unflatten([total for total, _ in found]), structure.unflatten([cut for _, cut in found])
+    summed = [per_example_global_norm_clip(x, bound) for x, bound in zip(leaves, bounds, strict=True)]
+    return structure.unflatten([total for total, _ in summed]), structure.unflatten([cut for _, cut in summed])
 
 
 def differentially_private_aggregate(
-    l2_norm_clip: Any, noise_multiplier: Any, key: Any = None, *, seed: Any = None, axis_name: Any = None
+    l2_norm_clip: Hyper,
+    noise_multiplier: Hyper,
+    key: Key | None = None,
+    *,
+    seed: Key | None = None,
+    axis_name: AxisName | None = None,
 ) -> Chain:
     """Bound every example, add noise, average: `u = (Σᵢ gᵢ·min(1, C/‖gᵢ‖₂) + N(0, σ²C²)) / n`, first in the chain.
 
@@ -140,5 +149,5 @@ def differentially_private_aggregate(
     Raises: ValueError if l2_norm_clip <= 0, noise_multiplier < 0, without a key, or if it is not the first stage.
     Source: Abadi et al. 2016, arXiv:1607.00133, algorithm 1.
     """
-    kept = given_key(key, seed)
+    kept = kept_key(key, seed)
     return lift(DifferentiallyPrivateAggregate(kept, (), l2_norm_clip, noise_multiplier, axis_name))

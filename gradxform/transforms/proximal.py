@@ -6,8 +6,6 @@ a rounding elsewhere.
 
 from __future__ import annotations
 
-from typing import Any
-
 import jax.numpy as jnp
 
 from gradxform.core import check
@@ -16,9 +14,10 @@ from gradxform.core.chain import Chain, lift
 from gradxform.core.facts import Facts, Reach, Station
 from gradxform.core.hyper import Hyper
 from gradxform.core.rule import Rule
+from gradxform.core.types import Array, Dtype, Memory, Param, Scalars
 
 
-def shrink(v: Any, threshold: Any) -> Any:
+def shrink(v: Array, threshold: Scalars) -> Array:
     """Soft thresholding: `sign(v) · max(|v| - threshold, 0)`."""
     return jnp.sign(v) * jnp.maximum(jnp.abs(v) - threshold, 0.0)
 
@@ -32,7 +31,7 @@ class ProximalElasticNet(Rule):
     def check(self) -> None:
         check.nonnegative(l1=self.l1, l2=self.l2, learning_rate=self.learning_rate)
 
-    def update(self, g: Any, s: Any, p: Any, k: Any) -> tuple[Any, Any]:
+    def update(self, g: Array, s: Memory, p: Param, k: Scalars) -> tuple[Array, Memory]:
         v = shrink(p + g, self.learning_rate * self.l1)
         return v / (1 + self.learning_rate * self.l2) - p, s
 
@@ -45,7 +44,7 @@ class ProximalGroupL1(Rule):
     def check(self) -> None:
         check.nonnegative(l1=self.l1, learning_rate=self.learning_rate)
 
-    def update(self, g: Any, s: Any, p: Any, k: Any) -> tuple[Any, Any]:
+    def update(self, g: Array, s: Memory, p: Param, k: Scalars) -> tuple[Array, Memory]:
         v = p + g
         norm = jnp.sqrt(jnp.sum(jnp.square(jnp.abs(v)), axis=tuple(range(1, v.ndim)), keepdims=True))
         kept = jnp.maximum(norm - self.learning_rate * self.l1, 0.0)
@@ -60,7 +59,7 @@ class ProximalBox(Rule):
     def check(self) -> None:
         check.ordered(lower=self.lower, upper=self.upper)
 
-    def update(self, g: Any, s: Any, p: Any, k: Any) -> tuple[Any, Any]:
+    def update(self, g: Array, s: Memory, p: Param, k: Scalars) -> tuple[Array, Memory]:
         stored, wide = p.dtype, compute_dtype(p.dtype)
         p = p.astype(wide)
         lower, upper = (_inside(jnp.asarray(b, wide), stored, way) for b, way in ((self.lower, 1), (self.upper, -1)))
@@ -72,7 +71,7 @@ class ProximalBox(Rule):
         return u, s
 
 
-def _inside(bound: Any, dtype: Any, way: int) -> Any:
+def _inside(bound: Array, dtype: Dtype, way: int) -> Array:
     """The bound as the stored dtype can hold it, rounded towards the inside of the box."""
     near = rounded(bound, dtype).astype(dtype)
     further = jnp.nextafter(near, jnp.asarray(way * jnp.inf, dtype))
@@ -80,7 +79,7 @@ def _inside(bound: Any, dtype: Any, way: int) -> Any:
     return jnp.where(outside, further, near).astype(bound.dtype)
 
 
-def proximal_l1(l1: Any, learning_rate: Any = 1.0) -> Chain:
+def proximal_l1(l1: Hyper, learning_rate: Hyper = 1.0) -> Chain:
     """Shrink where the step lands: `prox(v) = sign(v) · max(|v| - learning_rate·l1, 0)`, `u = prox(p + u) - p`.
 
     Last in the chain, with the chain's learning rate; makes exact zeros. `add_l1` only pulls.
@@ -91,7 +90,7 @@ def proximal_l1(l1: Any, learning_rate: Any = 1.0) -> Chain:
     return lift(ProximalElasticNet(l1, 0.0, learning_rate))
 
 
-def proximal_l2(l2: Any, learning_rate: Any = 1.0) -> Chain:
+def proximal_l2(l2: Hyper, learning_rate: Hyper = 1.0) -> Chain:
     """Shorten where the step lands: `prox(v) = v / (1 + learning_rate·l2)`, `u = prox(p + u) - p`.
 
     The implicit step of the penalty l2/2·‖p‖². Last in the chain, with the chain's learning rate.
@@ -102,7 +101,7 @@ def proximal_l2(l2: Any, learning_rate: Any = 1.0) -> Chain:
     return lift(ProximalElasticNet(0.0, l2, learning_rate))
 
 
-def proximal_elastic_net(l1: Any, l2: Any, learning_rate: Any = 1.0) -> Chain:
+def proximal_elastic_net(l1: Hyper, l2: Hyper, learning_rate: Hyper = 1.0) -> Chain:
     """Shrink and shorten: `prox(v) = sign(v) · max(|v| - learning_rate·l1, 0) / (1 + learning_rate·l2)`.
 
     `u = prox(p + u) - p`. Last in the chain, with the chain's learning rate.
@@ -113,7 +112,7 @@ def proximal_elastic_net(l1: Any, l2: Any, learning_rate: Any = 1.0) -> Chain:
     return lift(ProximalElasticNet(l1, l2, learning_rate))
 
 
-def proximal_group_l1(l1: Any, learning_rate: Any = 1.0) -> Chain:
+def proximal_group_l1(l1: Hyper, learning_rate: Hyper = 1.0) -> Chain:
     """Shrink whole rows: `prox(v) = v · max(1 - learning_rate·l1 / ‖v‖₂, 0)` for each row v of p + u.
 
     A row is everything under one index of the first axis; rows become zero as a whole (group lasso).
@@ -124,7 +123,7 @@ def proximal_group_l1(l1: Any, learning_rate: Any = 1.0) -> Chain:
     return lift(ProximalGroupL1(l1, learning_rate))
 
 
-def proximal_box(lower: Any, upper: Any) -> Chain:
+def proximal_box(lower: Hyper, upper: Hyper) -> Chain:
     """Keep parameters in a box: `u = min(max(p + u, lower), upper) - p`.
 
     Where rounding of p + u to p's dtype would leave the box, the step is shortened until it does not; a box narrower

@@ -12,7 +12,9 @@ from gradxform.core.arithmetic import rounded
 from gradxform.core.chain import Chain, lift
 from gradxform.core.dither import folded, path_word, random_bits, round_randomly
 from gradxform.core.facts import Facts, Reach, Station
+from gradxform.core.rows import Rows
 from gradxform.core.rule import Keep, Rule, dense, new_memory
+from gradxform.core.types import Array, Memory, Param, Path, Scalars
 from gradxform.core.value import Child
 
 
@@ -26,29 +28,31 @@ class Rounding(Rule, abstract=True):
         seed = getattr(self, "seed", 0)
         return f"round_updates({self.mode!r}{f', seed={seed}' if seed else ''})"
 
-    def for_leaf(self, path: str, p: Any) -> Rule:
+    def for_leaf(self, path: Path, p: Array) -> Rule:
         return self if p.dtype == jnp.bfloat16 else AsItIs()
 
 
 class AsItIs(Rule):
     facts = Facts(station=Station.LAND)
 
-    def update(self, g: Any, s: Any, p: Any, k: Any) -> tuple[Any, Any]:
+    def update(self, g: Array, s: Memory, p: Param, k: Scalars) -> tuple[Array, Memory]:
         return g, s
 
 
-def step_to(target: Any, p: Any) -> Any:
+def step_to(target: Array, p: Array) -> Array:
     """u such that `apply_updates` lands on a bfloat16 number."""
     return jnp.where(jnp.isfinite(p) & jnp.isfinite(target), target - p, target)
 
 
-def landing(target: Any, p: Any) -> Any:
+def landing(target: Array, p: Array) -> Array:
     """Where that step lands: beside `target` only where no float32 u leads there, as it cancels all but 2⁻¹⁶ of p."""
     return rounded(p + step_to(target, p), jnp.bfloat16)
 
 
 class Seed(NamedTuple):
-    seed: Any
+    """seed: uint32 scalar, the user's folded with the path."""
+
+    seed: Array
 
 
 class RoundRandomly(Rounding):
@@ -57,23 +61,25 @@ class RoundRandomly(Rounding):
     name, mode = "round_updates", "stochastic"
     facts = Rounding.facts.with_fields(reach=Reach.ARRAY)
 
-    def for_leaf(self, path: str, p: Any) -> Rule:
-        own = super().for_leaf(path, p)
-        return own.with_fields(path=path_word(path)) if own is self else own
+    def for_leaf(self, path: Path, p: Array) -> Rule:
+        rule = super().for_leaf(path, p)
+        return rule.with_fields(path=path_word(path)) if rule is self else rule
 
-    def init(self, p: Any) -> Seed:
+    def init(self, p: Array) -> Seed:
         return Seed(folded(self.seed, self.path))
 
-    def scalars(self, t: Any) -> Any:
+    def scalars(self, t: Array) -> Array:
         return t
 
-    def update(self, g: Any, s: Seed, p: Any, k: Any) -> tuple[Any, Seed]:
+    def update(self, g: Array, s: Seed, p: Param, k: Array) -> tuple[Array, Seed]:
         p = p.astype(jnp.float32)
         return step_to(round_randomly(p + g, random_bits(s.seed, k, p.shape)), p), s
 
 
 class Compensation(NamedTuple):
-    compensation: Any
+    """compensation: shaped like p, bfloat16."""
+
+    compensation: Array
 
 
 class RoundKahan(Rounding):
@@ -81,13 +87,15 @@ class RoundKahan(Rounding):
 
     name, mode = "round_updates", "kahan"
 
-    def init(self, p: Any) -> Compensation:
+    def init(self, p: Array) -> Compensation:
         return Compensation(jnp.zeros_like(p, jnp.bfloat16))
 
-    def update(self, g: Any, s: Compensation, p: Any, k: Any) -> tuple[Any, Compensation]:
+    def update(self, g: Array, s: Compensation, p: Param, k: Scalars) -> tuple[Array, Compensation]:
         return self.advance(g, [], s, p, k, new_memory)
 
-    def advance(self, g: Any, factors: list[Any], s: Any, p: Any, k: Any, keep: Keep) -> tuple[Any, Compensation]:
+    def advance(
+        self, g: Array | Rows, factors: list[Any], s: Memory, p: Param, k: Scalars, keep: Keep
+    ) -> tuple[Array, Compensation]:
         p = p.astype(jnp.float32)
         step = dense(g, factors) + s.compensation.astype(jnp.float32)
         left = step - (landing(rounded(p + step, jnp.bfloat16), p) - p)
@@ -96,7 +104,9 @@ class RoundKahan(Rounding):
 
 
 class Remainder(NamedTuple):
-    remainder: Any
+    """remainder: shaped like p, int16."""
+
+    remainder: Array
 
 
 class RoundSplit(Rounding):
@@ -104,13 +114,15 @@ class RoundSplit(Rounding):
 
     name, mode = "round_updates", "split16"
 
-    def init(self, p: Any) -> Remainder:
+    def init(self, p: Array) -> Remainder:
         return Remainder(jnp.zeros_like(p, jnp.int16))
 
-    def update(self, g: Any, s: Remainder, p: Any, k: Any) -> tuple[Any, Remainder]:
+    def update(self, g: Array, s: Remainder, p: Param, k: Scalars) -> tuple[Array, Remainder]:
         return self.advance(g, [], s, p, k, new_memory)
 
-    def advance(self, g: Any, factors: list[Any], s: Any, p: Any, k: Any, keep: Keep) -> tuple[Any, Remainder]:
+    def advance(
+        self, g: Array | Rows, factors: list[Any], s: Memory, p: Param, k: Scalars, keep: Keep
+    ) -> tuple[Array, Remainder]:
         p = p.astype(jnp.float32)
         master = joined(p, s.remainder) + dense(g, factors)
         high, low = split(master)
@@ -119,13 +131,13 @@ class RoundSplit(Rounding):
         return jnp.where(jnp.isfinite(p) & jnp.isfinite(master), high - p, master), s
 
 
-def joined(high: Any, low: Any) -> Any:
+def joined(high: Array, low: Array) -> Array:
     """The float32 number that lies so many of the smallest steps above the size of `high`."""
     bits = jax.lax.bitcast_convert_type(high, jnp.int32) + low.astype(jnp.int32)
     return jax.lax.bitcast_convert_type(bits, jnp.float32)
 
 
-def split(x: Any) -> tuple[Any, Any]:
+def split(x: Array) -> tuple[Array, Array]:
     """float32 x as the nearest bfloat16 number (away from zero in a tie), and the remainder of its bits."""
     bits = jax.lax.bitcast_convert_type(x, jnp.int32)
     high = (bits + 0x8000) & jnp.int32(-0x10000)

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from typing import Any
-
 import jax.numpy as jnp
 
 from gradxform.core import check
@@ -12,6 +10,7 @@ from gradxform.core.chain import Chain, lift
 from gradxform.core.facts import Facts, Reach, Station
 from gradxform.core.hyper import Hyper, Rate
 from gradxform.core.rule import Factor, Rule
+from gradxform.core.types import Array, Memory, Param, Scalars
 
 
 class StepSize(Factor, abstract=True):
@@ -21,7 +20,7 @@ class StepSize(Factor, abstract=True):
     def check(self) -> None:
         check.finite(step_size=self.step_size)
 
-    def factor(self, g: Any, p: Any, k: Any) -> Any:
+    def factor(self, g: Array, p: Param, k: Scalars) -> Hyper:
         return self.step_size
 
 
@@ -42,7 +41,7 @@ class ScaleByLearningRate(Factor):
         check.nonnegative(learning_rate=self.learning_rate)
         check.boolean(flip_sign=self.flip_sign)
 
-    def factor(self, g: Any, p: Any, k: Any) -> Any:
+    def factor(self, g: Array, p: Param, k: Scalars) -> Hyper:
         return -self.learning_rate if self.flip_sign else self.learning_rate
 
 
@@ -53,17 +52,17 @@ class Unscale(Factor):
     def check(self) -> None:
         check.positive(loss_scale=self.loss_scale)
 
-    def scalars(self, t: Any) -> Any:
+    def scalars(self, t: Array) -> Scalars:
         return jnp.asarray(1.0, float) / self.loss_scale
 
-    def factor(self, g: Any, p: Any, k: Any) -> Any:
+    def factor(self, g: Array, p: Param, k: Scalars) -> Scalars:
         return k
 
 
 class ScaleBySign(Rule):
     facts = Facts(station=Station.DIRECT, real_only=True, keeps_zero=True)
 
-    def update(self, g: Any, s: Any, p: Any, k: Any) -> tuple[Any, Any]:
+    def update(self, g: Array, s: Memory, p: Param, k: Scalars) -> tuple[Array, Memory]:
         return jnp.sign(g), s
 
 
@@ -76,7 +75,7 @@ class ScaleByTrustRatio(Factor):
     def check(self) -> None:
         check.nonnegative(min_norm=self.min_norm, trust_coefficient=self.trust_coefficient, eps=self.eps)
 
-    def factor(self, g: Any, p: Any, k: Any) -> Any:
+    def factor(self, g: Array, p: Param, k: Scalars) -> Array:
         p_norm = jnp.maximum(jnp.sqrt(jnp.sum(abs_sq(p))), self.min_norm)
         g_norm = jnp.maximum(jnp.sqrt(jnp.sum(abs_sq(g))), self.min_norm)
         ratio = self.trust_coefficient * p_norm / (g_norm + self.eps)
@@ -86,18 +85,18 @@ class ScaleByTrustRatio(Factor):
 class Identity(Rule):
     facts = Facts(station=Station.DIRECT, keeps_zero=True)
 
-    def update(self, g: Any, s: Any, p: Any, k: Any) -> tuple[Any, Any]:
+    def update(self, g: Array, s: Memory, p: Param, k: Scalars) -> tuple[Array, Memory]:
         return g, s
 
 
 class SetToZero(Rule):
     facts = Facts(station=Station.DIRECT, keeps_zero=True)
 
-    def update(self, g: Any, s: Any, p: Any, k: Any) -> tuple[Any, Any]:
+    def update(self, g: Array, s: Memory, p: Param, k: Scalars) -> tuple[Array, Memory]:
         return jnp.zeros_like(g), s
 
 
-def scale(step_size: Any) -> Chain:
+def scale(step_size: Hyper) -> Chain:
     """Multiply: `u = step_size · g`.
 
     step_size: any finite number, a schedule, or a table.
@@ -107,7 +106,7 @@ def scale(step_size: Any) -> Chain:
     return lift(Scale(step_size))
 
 
-def scale_by_schedule(step_size_fn: Any) -> Chain:
+def scale_by_schedule(step_size_fn: Hyper) -> Chain:
     """Multiply by a schedule: `u = step_size_fn(t - 1) · g`, so that the first step takes the value at 0.
 
     The sign is the user's; `scale_by_learning_rate` turns it.
@@ -116,7 +115,7 @@ def scale_by_schedule(step_size_fn: Any) -> Chain:
     return lift(ScaleBySchedule(check.given(check.finite, step_size_fn=step_size_fn)))
 
 
-def scale_by_learning_rate(learning_rate: Any, *, flip_sign: bool = True) -> Chain:
+def scale_by_learning_rate(learning_rate: Hyper, *, flip_sign: bool = True) -> Chain:
     """Turn a direction into a step: `u = -learning_rate · g`.
 
     The one place in a chain where the sign changes.
@@ -128,7 +127,7 @@ def scale_by_learning_rate(learning_rate: Any, *, flip_sign: bool = True) -> Cha
     return lift(ScaleByLearningRate(learning_rate, flip_sign))
 
 
-def unscale(loss_scale: Any) -> Chain:
+def unscale(loss_scale: Hyper) -> Chain:
     """Undo a fixed loss scale: `u = g · (1 / loss_scale)`.
 
     First in the chain; weight decay that stands before it meets the scaled gradient (MindSpore multiplies that decay
@@ -149,7 +148,7 @@ def scale_by_sign() -> Chain:
     return lift(ScaleBySign())
 
 
-def scale_by_trust_ratio(min_norm: Any = 0.0, trust_coefficient: Any = 1.0, eps: Any = 0.0) -> Chain:
+def scale_by_trust_ratio(min_norm: Hyper = 0.0, trust_coefficient: Hyper = 1.0, eps: Hyper = 0.0) -> Chain:
     """Scale each array to its parameter's norm: `u = g · trust_coefficient · ‖p‖ / (‖g‖ + eps)`.
 
     Both norms are at least min_norm; where either is 0 the ratio is 1. Behind the direction, before the learning rate.

@@ -13,16 +13,19 @@ from gradxform.core.chain import Chain, lift
 from gradxform.core.codec import stored_in
 from gradxform.core.facts import Facts, Station
 from gradxform.core.hyper import Beta, Hyper, Rate
-from gradxform.core.rows import is_row_leaf
+from gradxform.core.rows import Rows, is_row_leaf
 from gradxform.core.rule import Keep, Rule, dense, new_memory
 from gradxform.core.state import view
+from gradxform.core.types import Array, Dtype, Memory, OptState, Param, Params, Scalars
 
 
 class ScheduleFree(NamedTuple):
-    z: Any
-    weight_sum: Any
-    max_lr: Any
-    b1: Any
+    """z: shaped like p, a copy of it at first. weight_sum, max_lr, b1: scalars, real."""
+
+    z: Array
+    weight_sum: Array
+    max_lr: Array
+    b1: Array
 
 
 class AverageScheduleFree(Rule):
@@ -36,14 +39,16 @@ class AverageScheduleFree(Rule):
         check.fraction(b1=self.b1)
         check.positive(b1=self.b1)
 
-    def init(self, p: Any) -> ScheduleFree:
+    def init(self, p: Array) -> ScheduleFree:
         zero = jnp.zeros((), real_dtype(p.dtype))
         return ScheduleFree(p, zero, jnp.copy(zero), zero + self.b1 * 1.0)
 
-    def update(self, g: Any, s: ScheduleFree, p: Any, k: Any) -> tuple[Any, ScheduleFree]:
+    def update(self, g: Array, s: ScheduleFree, p: Param, k: Scalars) -> tuple[Array, ScheduleFree]:
         return self.advance(g, [], s, p, k, new_memory)
 
-    def advance(self, g: Any, factors: list[Any], s: Any, p: Any, k: Any, keep: Keep) -> tuple[Any, ScheduleFree]:
+    def advance(
+        self, g: Array | Rows, factors: list[Any], s: Memory, p: Param, k: Scalars, keep: Keep
+    ) -> tuple[Array, ScheduleFree]:
         max_lr = jnp.maximum(s.max_lr, self.learning_rate)
         weight = max_lr**self.weight_lr_power
         total = s.weight_sum + weight
@@ -53,17 +58,17 @@ class AverageScheduleFree(Rule):
         x = x + c * (s.z - x)
         return (s.z - p) + self.b1 * (x - s.z), s
 
-    def evaluate(self, p: Any, s: ScheduleFree, t: Any) -> Any:
+    def evaluate(self, p: Array, s: ScheduleFree, t: Array) -> Array:
         return averaged(p, s.z, s.b1)
 
 
-def averaged(y: Any, z: Any, b1: Any) -> Any:
+def averaged(y: Array, z: Array, b1: Array) -> Array:
     """x from `y = b1·x + (1 - b1)·z`, exactly z where y is z."""
     return z + (y - z) / b1
 
 
 def average_schedule_free(
-    learning_rate: Any, b1: Any = 0.9, weight_lr_power: Any = 2.0, *, state_dtype: Any = None
+    learning_rate: Hyper, b1: Beta = 0.9, weight_lr_power: Hyper = 2.0, *, state_dtype: Dtype | None = None
 ) -> Chain:
     """Average the iterates z instead of lowering the rate: `z <- z + u`, `x <- x + c·(z - x)`, `y = b1·x + (1-b1)·z`.
 
@@ -78,13 +83,13 @@ def average_schedule_free(
     return lift(stored_in(AverageScheduleFree(learning_rate, b1, weight_lr_power), z=state_dtype))
 
 
-def schedule_free_eval_params(state: Any, params: Any) -> Any:
+def schedule_free_eval_params(state: OptState, params: Params) -> Params:
     """The averages x from the state of a schedule-free optimizer, without the optimizer; else as `eval_params`.
 
     Raises: ValueError if no parameter is averaged so.
     """
 
-    def average(p: Any, z: Any, b1: Any) -> Any:
+    def average(p: Param, z: Array | None, b1: Array) -> Param:
         if z is None:
             return p
         wide = compute_dtype(p.dtype)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, TypeVar
 
 import jax
 import jax.numpy as jnp
@@ -10,40 +10,45 @@ import jax.numpy as jnp
 from gradxform.core import check
 from gradxform.core.chain import Chain, chain
 from gradxform.core.transform import GradientTransformation
+from gradxform.core.types import Array, OptState, Params, Updates
 from gradxform.transforms.line_search import emitted, number, report
 from gradxform.transforms.objective import Line, LineSearchState, line, refilled, value_dtype, zeros
 
+Picked = TypeVar("Picked")
+
 
 class Point(NamedTuple):
-    """The objective on the line."""
+    """The objective on the line: scalars."""
 
-    step: Any
-    value: Any
-    slope: Any
+    step: Array
+    value: Array
+    slope: Array
 
 
 class ZoomInfo(NamedTuple):
-    """How the last search went; an error of 0 means that the condition holds."""
+    """How the last search went, in scalars; an error of 0 means that the condition holds."""
 
-    num_linesearch_steps: Any
-    decrease_error: Any
-    curvature_error: Any
+    num_linesearch_steps: Array
+    decrease_error: Array
+    curvature_error: Array
 
 
 class Search(NamedTuple):
-    count: Any
+    """The search under way: so many `evaluations`, the last at `at`, the interval from `low` to `high`, all scalars."""
+
+    evaluations: Array
     at: Point
-    grads: Any
+    grads: list[Array]
     low: Point
     high: Point
     third: Point
-    decrease_error: Any
-    curvature_error: Any
-    bracketed: Any
-    done: Any
-    failed: Any
+    decrease_error: Array
+    curvature_error: Array
+    bracketed: Array
+    done: Array
+    failed: Array
     safe: Point
-    safe_grads: Any
+    safe_grads: list[Array]
 
 
 class ZoomLinesearch(GradientTransformation):
@@ -65,13 +70,15 @@ class ZoomLinesearch(GradientTransformation):
     def public_name(cls) -> str:
         return "scale_by_zoom_linesearch"
 
-    def _init(self, params: Any) -> LineSearchState:
+    def _init(self, params: Params) -> LineSearchState:
         dtype = value_dtype(params)
         inf = jnp.full((), jnp.inf, dtype)
         info = ZoomInfo(jnp.zeros((), jnp.int32), inf, jnp.copy(inf))
         return LineSearchState(jnp.ones((), dtype), jnp.copy(inf), zeros(params), info)
 
-    def _update(self, updates: Any, state: LineSearchState, params: Any, extra: dict[str, Any]) -> tuple[Any, Any]:
+    def _update(
+        self, updates: Updates, state: LineSearchState, params: Params, extra: dict[str, Any]
+    ) -> tuple[Updates, OptState]:
         on = line(self.name, updates, params, extra)
         guess = jnp.ones_like(state.learning_rate) if self.initial_guess_strategy == "one" else state.learning_rate
         s = jax.lax.while_loop(lambda s: ~(s.done | s.failed), lambda s: self._step(on, guess, s), _start(on))
@@ -79,13 +86,13 @@ class ZoomLinesearch(GradientTransformation):
         at, grads = _pick(retreat, (s.safe, s.safe_grads), (s.at, s.grads))
         if self.verbose:
             report(self.name, s.failed, on, at.step, s.decrease_error)
-        held = refilled(state.grad, dict(zip(on.paths, grads, strict=True)))
-        info = ZoomInfo(s.count, s.decrease_error, s.curvature_error)
-        return emitted(updates, on, at.step), LineSearchState(at.step, at.value, held, info)
+        grad = refilled(state.grad, dict(zip(on.paths, grads, strict=True)))
+        info = ZoomInfo(s.evaluations, s.decrease_error, s.curvature_error)
+        return emitted(updates, on, at.step), LineSearchState(at.step, at.value, grad, info)
 
     def _step(self, on: Line, guess: Any, s: Search) -> Search:
         """One evaluation, outwards until the interval holds a good step, then inside it."""
-        wider = jnp.where(s.count == 0, guess, self.increase_factor * s.at.step)
+        wider = jnp.where(s.evaluations == 0, guess, self.increase_factor * s.at.step)
         most = jnp.inf if self.max_learning_rate is None else self.max_learning_rate
         step = jnp.where(s.bracketed, _between(s), jnp.minimum(wider, most))
         value, grads, slope = on.at(step)
@@ -94,9 +101,9 @@ class ZoomLinesearch(GradientTransformation):
         good = jnp.maximum(decrease, curvature) <= self.tol
         accept = (decrease <= self.tol) & (~s.bracketed | (value < s.safe.value))
         safe, safe_grads = _pick(accept, (new, grads), (s.safe, s.safe_grads))
-        last = s.count + 1 >= self.max_linesearch_steps
+        last = s.evaluations + 1 >= self.max_linesearch_steps
 
-        too_far = (decrease > 0.0) | ((value >= s.at.value) & (s.count > 0))
+        too_far = (decrease > 0.0) | ((value >= s.at.value) & (s.evaluations > 0))
         past = (slope >= 0.0) & ~too_far
         low, high = _pick(past, (new, s.at), (s.at, new))
         bracketed = too_far | past | good
@@ -112,11 +119,10 @@ class ZoomLinesearch(GradientTransformation):
         inner = (_pick(too_high, s.low, new), high, third, s.bracketed, good, failed)
 
         low, high, third, bracketed, done, failed = _pick(s.bracketed, inner, outer)
-        return Search(
-            s.count + 1, new, grads, low, high, third, decrease, curvature, bracketed, done, failed, safe, safe_grads
-        )
+        how = (decrease, curvature, bracketed, done, failed)
+        return Search(s.evaluations + 1, new, grads, low, high, third, *how, safe, safe_grads)
 
-    def _decrease_error(self, on: Line, new: Point) -> Any:
+    def _decrease_error(self, on: Line, new: Point) -> Array:
         error = new.value - on.value - self.slope_rtol * new.step * on.slope
         if self.approx_dec_rtol is not None:
             flat = new.slope - (2 * self.slope_rtol - 1.0) * on.slope
@@ -124,7 +130,7 @@ class ZoomLinesearch(GradientTransformation):
             error = jnp.minimum(jnp.maximum(flat, near), error)
         return jnp.where(jnp.isnan(error), jnp.inf, jnp.maximum(error, 0.0))
 
-    def _curvature_error(self, on: Line, new: Point) -> Any:
+    def _curvature_error(self, on: Line, new: Point) -> Array:
         error = jnp.abs(new.slope) - self.curv_rtol * jnp.abs(on.slope)
         return jnp.where(jnp.isnan(error), jnp.inf, jnp.maximum(error, 0.0))
 
@@ -136,7 +142,7 @@ def _start(on: Line) -> Search:
     return Search(count, start, on.grads, start, start, start, inf, inf, no, no, no, start, on.grads)
 
 
-def _between(s: Search) -> Any:
+def _between(s: Search) -> Array:
     """A step inside the interval: at the minimum of a cubic, else of a parabola, else in the middle."""
     low, high = s.low, s.high
     left, right = jnp.minimum(low.step, high.step), jnp.maximum(low.step, high.step)
@@ -148,7 +154,7 @@ def _between(s: Search) -> Any:
     return jnp.where(use_cubic, cubic, jnp.where(use_parabola, parabola, (low.step + high.step) / 2.0))
 
 
-def _cubic_minimum(a: Point, b: Point, c: Point) -> Any:
+def _cubic_minimum(a: Point, b: Point, c: Point) -> Array:
     db, dc = b.step - a.step, c.step - a.step
     rb, rc = b.value - a.value - a.slope * db, c.value - a.value - a.slope * dc
     scale = (db * dc) ** 2 * (db - dc)
@@ -157,24 +163,25 @@ def _cubic_minimum(a: Point, b: Point, c: Point) -> Any:
     return a.step + (-second + jnp.sqrt(second**2 - 3.0 * third * a.slope)) / (3.0 * third)
 
 
-def _parabola_minimum(a: Point, b: Point) -> Any:
+def _parabola_minimum(a: Point, b: Point) -> Array:
     width = b.step - a.step
     return a.step - a.slope / (2.0 * (b.value - a.value - a.slope * width) / width**2)
 
 
-def _pick(condition: Any, yes: Any, no: Any) -> Any:
-    return jax.tree.map(lambda y, n: jnp.where(condition, y, n), yes, no)
+def _pick(condition: Array, yes: Picked, no: Picked) -> Picked:
+    picked: Picked = jax.tree.map(lambda y, n: jnp.where(condition, y, n), yes, no)
+    return picked
 
 
 def scale_by_zoom_linesearch(
     max_linesearch_steps: int,
-    max_learning_rate: Any = None,
-    tol: Any = 0.0,
-    increase_factor: Any = 2.0,
-    slope_rtol: Any = 1e-4,
-    curv_rtol: Any = 0.9,
-    approx_dec_rtol: Any = 1e-6,
-    stepsize_precision: Any = 1e-5,
+    max_learning_rate: float | None = None,
+    tol: float = 0.0,
+    increase_factor: float = 2.0,
+    slope_rtol: float = 1e-4,
+    curv_rtol: float = 0.9,
+    approx_dec_rtol: float = 1e-6,
+    stepsize_precision: float = 1e-5,
     initial_guess_strategy: str = "keep",
     verbose: bool = False,
 ) -> Chain:
