@@ -49,15 +49,16 @@ class ScaleByAdam(AdamLike):
         super().check()
         check.boolean(nesterov=self.nesterov)
 
-    def scalars(self, t: Array) -> Corrections:
-        return Corrections(debias(self.b1, t), debias(self.b2, t), debias(self.b1, t + 1))
+    def scalars(self, t: Array) -> Scalars:
+        return debias(self.b1, t), debias(self.b2, t), debias(self.b1, t + 1)
 
     def remember(self, g: Array, s: Moments, p: Param, k: Scalars) -> Moments:
         return Moments(self.b1 * s.mu + (1 - self.b1) * g, self.b2 * s.nu + (1 - self.b2) * abs_sq(g))
 
-    def emit(self, g: Array, s: Moments, p: Param, k: Corrections) -> Array:
-        m_hat = self.b1 * (s.mu / k.c1_next) + (1 - self.b1) * (g / k.c1) if self.nesterov else s.mu / k.c1
-        return quotient(m_hat, jnp.sqrt(s.nu / k.c2 + self.eps_root) + self.eps, self.eps)
+    def emit(self, g: Array, s: Moments, p: Param, k: Scalars) -> Array:
+        c1, c2, c1_next = k
+        m_hat = self.b1 * (s.mu / c1_next) + (1 - self.b1) * (g / c1) if self.nesterov else s.mu / c1
+        return quotient(m_hat, jnp.sqrt(s.nu / c2 + self.eps_root) + self.eps, self.eps)
 
 
 class MaxMoments(NamedTuple):
