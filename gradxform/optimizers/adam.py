@@ -13,7 +13,7 @@ from gradxform.core.codec import stored_in
 from gradxform.core.facts import Facts
 from gradxform.core.hyper import Beta, Hyper
 from gradxform.core.rule import Halves
-from gradxform.core.types import Array, Dtype, Mask, Memory, Param, Scalars
+from gradxform.core.types import Array, Dtype, Mask, Param, Scalars
 from gradxform.transforms.decay import add_decayed_weights
 from gradxform.transforms.scale import scale_by_learning_rate
 
@@ -37,7 +37,7 @@ class AdamLike(Halves, abstract=True):
         check.fraction(b1=self.b1, b2=self.b2)
         check.nonnegative(eps=self.eps, eps_root=self.eps_root)
 
-    def init(self, p: Array) -> Memory:
+    def init(self, p: Array) -> Moments:
         return Moments(mu=jnp.zeros_like(p), nu=jnp.zeros_like(p.real))
 
 
@@ -69,13 +69,18 @@ class MaxMoments(NamedTuple):
     nu_max: Array
 
 
-class ScaleByAmsgrad(AdamLike):
+class ScaleByAmsgrad(Halves):
+    b1: Beta = 0.9
+    b2: Beta = 0.999
+    eps: Hyper = 1e-8
+    eps_root: Hyper = 0.0
     bias_correction_mu: bool = True
     bias_correction_nu: bool = True
     facts = Facts(decay_rates=("b1", "b2"), monotone=True)
 
     def check(self) -> None:
-        super().check()
+        check.fraction(b1=self.b1, b2=self.b2)
+        check.nonnegative(eps=self.eps, eps_root=self.eps_root)
         check.boolean(bias_correction_mu=self.bias_correction_mu, bias_correction_nu=self.bias_correction_nu)
 
     def init(self, p: Array) -> MaxMoments:
