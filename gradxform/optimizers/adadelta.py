@@ -60,12 +60,9 @@ def scale_by_adadelta(rho: Beta = 0.9, eps: Hyper = 1e-6) -> Chain:
 
 
 def adadelta(
-    learning_rate: Hyper | None = None,
-    rho: Beta = 0.9,
-    eps: Hyper = 1e-6,
-    weight_decay: Hyper = 0.0,
+    learning_rate: Hyper | None = None, rho: Beta = 0.9, eps: Hyper = 1e-6, weight_decay: Hyper = 0.0,
     weight_decay_mask: Mask = None,
-) -> Chain:
+) -> Chain:  # fmt: skip
     """Adadelta: `add_decayed_weights` (where weight_decay is not 0), `scale_by_adadelta`, learning rate (None: 1.0).
 
     Source: Zeiler 2012, arXiv:1212.5701.

@@ -101,14 +101,9 @@ class ScaleByAmsgrad(Halves):
 
 
 def scale_by_adam(
-    b1: Beta = 0.9,
-    b2: Beta = 0.999,
-    eps: Hyper = 1e-8,
-    eps_root: Hyper = 0.0,
-    mu_dtype: Dtype | None = None,
-    *,
-    nesterov: bool = False,
-) -> Chain:
+    b1: Beta = 0.9, b2: Beta = 0.999, eps: Hyper = 1e-8, eps_root: Hyper = 0.0, mu_dtype: Dtype | None = None,
+    *, nesterov: bool = False,
+) -> Chain:  # fmt: skip
     """Divide a mean of gradients by the root of a mean of squares: `u = m̂ / (√(v̂ + eps_root) + eps)`.
 
     `m <- b1·m + (1-b1)·g`, `v <- b2·v + (1-b2)·|g|²`, `m̂ = m / (1-b1ᵗ)`, `v̂ = v / (1-b2ᵗ)`; with nesterov
@@ -122,14 +117,9 @@ def scale_by_adam(
 
 
 def scale_by_amsgrad(
-    b1: Beta = 0.9,
-    b2: Beta = 0.999,
-    eps: Hyper = 1e-8,
-    eps_root: Hyper = 0.0,
-    mu_dtype: Dtype | None = None,
-    bias_correction_mu: bool = True,
-    bias_correction_nu: bool = True,
-) -> Chain:
+    b1: Beta = 0.9, b2: Beta = 0.999, eps: Hyper = 1e-8, eps_root: Hyper = 0.0, mu_dtype: Dtype | None = None,
+    bias_correction_mu: bool = True, bias_correction_nu: bool = True,
+) -> Chain:  # fmt: skip
     """Adam with a denominator that never falls: `x <- max(x, v̂)`, `u = m̂ / (√(x + eps_root) + eps)`.
 
     m̂ and v̂ as in `scale_by_adam`; the maximum is of the corrected v̂ (torch takes it before the correction). The two
@@ -144,15 +134,9 @@ def scale_by_amsgrad(
 
 
 def adam(
-    learning_rate: Hyper,
-    b1: Beta = 0.9,
-    b2: Beta = 0.999,
-    eps: Hyper = 1e-8,
-    eps_root: Hyper = 0.0,
-    mu_dtype: Dtype | None = None,
-    *,
-    nesterov: bool = False,
-) -> Chain:
+    learning_rate: Hyper, b1: Beta = 0.9, b2: Beta = 0.999, eps: Hyper = 1e-8, eps_root: Hyper = 0.0,
+    mu_dtype: Dtype | None = None, *, nesterov: bool = False,
+) -> Chain:  # fmt: skip
     """Adam: `chain(scale_by_adam(b1, b2, eps, eps_root), scale_by_learning_rate(learning_rate))`.
 
     Source: Kingma, Ba 2014, arXiv:1412.6980.
@@ -162,17 +146,9 @@ def adam(
 
 
 def adamw(
-    learning_rate: Hyper,
-    b1: Beta = 0.9,
-    b2: Beta = 0.999,
-    eps: Hyper = 1e-8,
-    eps_root: Hyper = 0.0,
-    mu_dtype: Dtype | None = None,
-    weight_decay: Hyper = 1e-4,
-    mask: Mask = None,
-    *,
-    nesterov: bool = False,
-) -> Chain:
+    learning_rate: Hyper, b1: Beta = 0.9, b2: Beta = 0.999, eps: Hyper = 1e-8, eps_root: Hyper = 0.0,
+    mu_dtype: Dtype | None = None, weight_decay: Hyper = 1e-4, mask: Mask = None, *, nesterov: bool = False,
+) -> Chain:  # fmt: skip
     """Adam with decoupled decay: `scale_by_adam`, `add_decayed_weights(weight_decay, mask)`, `scale_by_learning_rate`.
 
     The decay per step is learning_rate · weight_decay. mask: see `add_decayed_weights`; None decays everything.
@@ -183,15 +159,9 @@ def adamw(
 
 
 def nadam(
-    learning_rate: Hyper,
-    b1: Beta = 0.9,
-    b2: Beta = 0.999,
-    eps: Hyper = 1e-8,
-    eps_root: Hyper = 0.0,
-    mu_dtype: Dtype | None = None,
-    *,
-    nesterov: bool = True,
-) -> Chain:
+    learning_rate: Hyper, b1: Beta = 0.9, b2: Beta = 0.999, eps: Hyper = 1e-8, eps_root: Hyper = 0.0,
+    mu_dtype: Dtype | None = None, *, nesterov: bool = True,
+) -> Chain:  # fmt: skip
     """Adam with Nesterov momentum: `adam(..., nesterov=True)`.
 
     Source: Dozat 2016, "Incorporating Nesterov Momentum into Adam".
@@ -200,17 +170,9 @@ def nadam(
 
 
 def nadamw(
-    learning_rate: Hyper,
-    b1: Beta = 0.9,
-    b2: Beta = 0.999,
-    eps: Hyper = 1e-8,
-    eps_root: Hyper = 0.0,
-    mu_dtype: Dtype | None = None,
-    weight_decay: Hyper = 1e-4,
-    mask: Mask = None,
-    *,
-    nesterov: bool = True,
-) -> Chain:
+    learning_rate: Hyper, b1: Beta = 0.9, b2: Beta = 0.999, eps: Hyper = 1e-8, eps_root: Hyper = 0.0,
+    mu_dtype: Dtype | None = None, weight_decay: Hyper = 1e-4, mask: Mask = None, *, nesterov: bool = True,
+) -> Chain:  # fmt: skip
     """NAdam with decoupled decay: `adamw(..., nesterov=True)`.
 
     Source: Dozat 2016; Loshchilov, Hutter 2017, arXiv:1711.05101.
@@ -219,15 +181,9 @@ def nadamw(
 
 
 def amsgrad(
-    learning_rate: Hyper,
-    b1: Beta = 0.9,
-    b2: Beta = 0.999,
-    eps: Hyper = 1e-8,
-    eps_root: Hyper = 0.0,
-    mu_dtype: Dtype | None = None,
-    bias_correction_mu: bool = True,
-    bias_correction_nu: bool = True,
-) -> Chain:
+    learning_rate: Hyper, b1: Beta = 0.9, b2: Beta = 0.999, eps: Hyper = 1e-8, eps_root: Hyper = 0.0,
+    mu_dtype: Dtype | None = None, bias_correction_mu: bool = True, bias_correction_nu: bool = True,
+) -> Chain:  # fmt: skip
     """AMSGrad: `chain(scale_by_amsgrad(b1, b2, eps, eps_root), scale_by_learning_rate(learning_rate))`.
 
     Source: Reddi et al. 2018, arXiv:1904.09237.

@@ -67,13 +67,9 @@ def adamax(learning_rate: Hyper, b1: Beta = 0.9, b2: Beta = 0.999, eps: Hyper = 
 
 
 def adamaxw(
-    learning_rate: Hyper,
-    b1: Beta = 0.9,
-    b2: Beta = 0.999,
-    eps: Hyper = 1e-8,
-    weight_decay: Hyper = 1e-4,
+    learning_rate: Hyper, b1: Beta = 0.9, b2: Beta = 0.999, eps: Hyper = 1e-8, weight_decay: Hyper = 1e-4,
     mask: Mask = None,
-) -> Chain:
+) -> Chain:  # fmt: skip
     """AdaMax with decoupled decay: `scale_by_adamax`, `add_decayed_weights(weight_decay, mask)`, learning rate.
 
     Source: Loshchilov, Hutter 2017, arXiv:1711.05101.

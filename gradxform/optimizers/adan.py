@@ -71,15 +71,9 @@ def scale_by_adan(b1: Beta = 0.98, b2: Beta = 0.92, b3: Beta = 0.99, eps: Hyper 
 
 
 def adan(
-    learning_rate: Hyper,
-    b1: Beta = 0.98,
-    b2: Beta = 0.92,
-    b3: Beta = 0.99,
-    eps: Hyper = 1e-8,
-    eps_root: Hyper = 1e-8,
-    weight_decay: Hyper = 0.0,
-    mask: Mask = None,
-) -> Chain:
+    learning_rate: Hyper, b1: Beta = 0.98, b2: Beta = 0.92, b3: Beta = 0.99, eps: Hyper = 1e-8,
+    eps_root: Hyper = 1e-8, weight_decay: Hyper = 0.0, mask: Mask = None,
+) -> Chain:  # fmt: skip
     """Adan with decoupled decay: `scale_by_adan`, `add_decayed_weights(weight_decay, mask)`, learning rate.
 
     The paper divides by `1 + lr·weight_decay` instead, to first order the same.

@@ -51,14 +51,9 @@ def scale_by_belief(
 
 
 def adabelief(
-    learning_rate: Hyper,
-    b1: Beta = 0.9,
-    b2: Beta = 0.999,
-    eps: Hyper = 1e-16,
-    eps_root: Hyper = 1e-16,
-    *,
+    learning_rate: Hyper, b1: Beta = 0.9, b2: Beta = 0.999, eps: Hyper = 1e-16, eps_root: Hyper = 1e-16, *,
     nesterov: bool = False,
-) -> Chain:
+) -> Chain:  # fmt: skip
     """AdaBelief: `chain(scale_by_belief(b1, b2, eps, eps_root), scale_by_learning_rate(learning_rate))`.
 
     Source: Zhuang et al. 2020, arXiv:2010.07468, algorithm 2.

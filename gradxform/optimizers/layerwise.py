@@ -14,14 +14,9 @@ from gradxform.transforms.scale import ScaleByTrustRatio, scale_by_learning_rate
 
 
 def lamb(
-    learning_rate: Hyper,
-    b1: Beta = 0.9,
-    b2: Beta = 0.999,
-    eps: Hyper = 1e-6,
-    eps_root: Hyper = 0.0,
-    weight_decay: Hyper = 0.0,
-    mask: Mask = None,
-) -> Chain:
+    learning_rate: Hyper, b1: Beta = 0.9, b2: Beta = 0.999, eps: Hyper = 1e-6, eps_root: Hyper = 0.0,
+    weight_decay: Hyper = 0.0, mask: Mask = None,
+) -> Chain:  # fmt: skip
     """LAMB: `scale_by_adam`, `add_decayed_weights(weight_decay, mask)`, `scale_by_trust_ratio()`, learning rate.
 
     Source: You et al. 2019, arXiv:1904.00962, algorithm 2.
@@ -31,15 +26,10 @@ def lamb(
 
 
 def lars(
-    learning_rate: Hyper,
-    weight_decay: Hyper = 0.0,
-    weight_decay_mask: Mask = True,
-    trust_coefficient: Hyper = 0.001,
-    eps: Hyper = 0.0,
-    trust_ratio_mask: Mask = True,
-    momentum: Hyper = 0.9,
+    learning_rate: Hyper, weight_decay: Hyper = 0.0, weight_decay_mask: Mask = True,
+    trust_coefficient: Hyper = 0.001, eps: Hyper = 0.0, trust_ratio_mask: Mask = True, momentum: Hyper = 0.9,
     nesterov: bool = False,
-) -> Chain:
+) -> Chain:  # fmt: skip
     """LARS: `add_decayed_weights`, `scale_by_trust_ratio(0, trust_coefficient, eps)`, learning rate, `trace(momentum)`.
 
     The masks choose parameters as in `add_decayed_weights`; True stands for all. Momentum sums steps.

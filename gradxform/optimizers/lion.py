@@ -81,13 +81,9 @@ def scale_by_lion(
 
 
 def lion(
-    learning_rate: Hyper,
-    b1: Beta = 0.9,
-    b2: Beta = 0.99,
-    mu_dtype: Dtype | None = None,
-    weight_decay: Hyper = 1e-3,
-    mask: Mask = None,
-) -> Chain:
+    learning_rate: Hyper, b1: Beta = 0.9, b2: Beta = 0.99, mu_dtype: Dtype | None = None,
+    weight_decay: Hyper = 1e-3, mask: Mask = None,
+) -> Chain:  # fmt: skip
     """Lion: `scale_by_lion(b1, b2)`, `add_decayed_weights(weight_decay, mask)`, `scale_by_learning_rate`.
 
     Takes a learning rate 3 to 10 times smaller than AdamW, with decay as much larger.

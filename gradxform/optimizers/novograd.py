@@ -53,13 +53,9 @@ class ScaleByNovograd(Halves):
 
 
 def scale_by_novograd(
-    b1: Beta = 0.9,
-    b2: Beta = 0.25,
-    eps: Hyper = 1e-8,
-    eps_root: Hyper = 0.0,
-    weight_decay: Hyper = 0.0,
+    b1: Beta = 0.9, b2: Beta = 0.25, eps: Hyper = 1e-8, eps_root: Hyper = 0.0, weight_decay: Hyper = 0.0,
     mu_dtype: Dtype | None = None,
-) -> Chain:
+) -> Chain:  # fmt: skip
     """Add up gradients of about unit norm: `m <- b1·m + g / (√(v + eps_root) + eps) + weight_decay·p`, `u = m`.
 
     `v <- b2·v + (1-b2)·‖g‖²`, one number an array, that starts as the first ‖g‖². mu_dtype: store m in this dtype.
@@ -72,13 +68,9 @@ def scale_by_novograd(
 
 
 def novograd(
-    learning_rate: Hyper,
-    b1: Beta = 0.9,
-    b2: Beta = 0.25,
-    eps: Hyper = 1e-6,
-    eps_root: Hyper = 0.0,
+    learning_rate: Hyper, b1: Beta = 0.9, b2: Beta = 0.25, eps: Hyper = 1e-6, eps_root: Hyper = 0.0,
     weight_decay: Hyper = 0.0,
-) -> Chain:
+) -> Chain:  # fmt: skip
     """NovoGrad: `chain(scale_by_novograd(b1, b2, eps, eps_root, weight_decay), scale_by_learning_rate(learning_rate))`.
 
     Source: Ginsburg et al. 2019, arXiv:1905.11286, algorithm 1.

@@ -51,13 +51,9 @@ def proximal_sgd(learning_rate: Hyper, l1: Hyper = 0.0, l2: Hyper = 0.0) -> Chai
 
 
 def proximal_adagrad(
-    learning_rate: Hyper = 0.001,
-    accum: Hyper = 0.1,
-    l1: Hyper = 0.0,
-    l2: Hyper = 0.0,
-    *,
+    learning_rate: Hyper = 0.001, accum: Hyper = 0.1, l1: Hyper = 0.0, l2: Hyper = 0.0, *,
     adaptive_threshold: bool = False,
-) -> Chain:
+) -> Chain:  # fmt: skip
     """Adagrad with a proximal step: `a <- a + g²`, `v = p - η·g/√a`, `p <- sign(v)·max(|v| - η·l1, 0) / (1 + η·l2)`.
 
     The published formula: η, the learning rate, in threshold and divisor. With adaptive_threshold both take η/√a, which

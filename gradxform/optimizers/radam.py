@@ -79,14 +79,9 @@ def _offset(b2: Beta, rate: Scalars, longest: Scalars) -> Scalars:
 
 
 def scale_by_radam(
-    b1: Beta = 0.9,
-    b2: Beta = 0.999,
-    eps: Hyper = 1e-8,
-    eps_root: Hyper = 0.0,
-    threshold: Hyper = 5.0,
-    *,
+    b1: Beta = 0.9, b2: Beta = 0.999, eps: Hyper = 1e-8, eps_root: Hyper = 0.0, threshold: Hyper = 5.0, *,
     nesterov: bool = False,
-) -> Chain:
+) -> Chain:  # fmt: skip
     """Adam, rectified: `u = r·m̂ / (√(v̂ + eps_root) + eps)` where ρ >= threshold, and `u = m̂` before.
 
     m̂ and v̂ as in `scale_by_adam`; `ρ = ρ∞ - 2t·b2ᵗ / (1 - b2ᵗ)`, `ρ∞ = 2 / (1 - b2) - 1` is the length of the average
@@ -99,15 +94,9 @@ def scale_by_radam(
 
 
 def radam(
-    learning_rate: Hyper,
-    b1: Beta = 0.9,
-    b2: Beta = 0.999,
-    eps: Hyper = 1e-8,
-    eps_root: Hyper = 0.0,
-    threshold: Hyper = 5.0,
-    *,
-    nesterov: bool = False,
-) -> Chain:
+    learning_rate: Hyper, b1: Beta = 0.9, b2: Beta = 0.999, eps: Hyper = 1e-8, eps_root: Hyper = 0.0,
+    threshold: Hyper = 5.0, *, nesterov: bool = False,
+) -> Chain:  # fmt: skip
     """RAdam: `chain(scale_by_radam(b1, b2, eps, eps_root, threshold), scale_by_learning_rate(learning_rate))`.
 
     Source: Liu et al. 2019, arXiv:1908.03265, algorithm 2.

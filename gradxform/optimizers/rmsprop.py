@@ -77,12 +77,9 @@ class ScaleByStddev(MeanSquares):
 
 
 def scale_by_rms(
-    decay: Beta = 0.9,
-    eps: Hyper = 1e-8,
-    initial_scale: Hyper = 0.0,
-    eps_in_sqrt: bool = True,
+    decay: Beta = 0.9, eps: Hyper = 1e-8, initial_scale: Hyper = 0.0, eps_in_sqrt: bool = True,
     bias_correction: bool = False,
-) -> Chain:
+) -> Chain:  # fmt: skip
     """Divide by the root of a mean of squares: `v <- decay·v + (1-decay)·|g|²`, `u = g / √(v + eps)`.
 
     With eps_in_sqrt=False `u = g / (√v + eps)`, as torch; bias_correction divides v by `1 - decayᵗ` first.
@@ -95,12 +92,9 @@ def scale_by_rms(
 
 
 def scale_by_stddev(
-    decay: Beta = 0.9,
-    eps: Hyper = 1e-8,
-    initial_scale: Hyper = 0.0,
-    eps_in_sqrt: bool = True,
+    decay: Beta = 0.9, eps: Hyper = 1e-8, initial_scale: Hyper = 0.0, eps_in_sqrt: bool = True,
     bias_correction: bool = False,
-) -> Chain:
+) -> Chain:  # fmt: skip
     """Divide by a running standard deviation: `u = g / √(v - |m|² + eps)`, m and v means of g and |g|².
 
     Arguments as in `scale_by_rms`. A variance that rounding makes negative counts as 0.
@@ -112,16 +106,10 @@ def scale_by_stddev(
 
 
 def rmsprop(
-    learning_rate: Hyper,
-    decay: Beta = 0.9,
-    eps: Hyper = 1e-8,
-    initial_scale: Hyper = 0.0,
-    eps_in_sqrt: bool = True,
-    centered: bool = False,
-    momentum: Hyper | None = None,
-    nesterov: bool = False,
+    learning_rate: Hyper, decay: Beta = 0.9, eps: Hyper = 1e-8, initial_scale: Hyper = 0.0,
+    eps_in_sqrt: bool = True, centered: bool = False, momentum: Hyper | None = None, nesterov: bool = False,
     bias_correction: bool = False,
-) -> Chain:
+) -> Chain:  # fmt: skip
     """RMSProp: `scale_by_rms`, or `scale_by_stddev` if centered; learning rate; `trace(momentum, nesterov)` if given.
 
     Momentum sums steps, not directions: a changed learning rate does not rescale what is summed.

@@ -51,12 +51,9 @@ class ScaleByRprop(Halves):
 
 
 def scale_by_rprop(
-    learning_rate: Hyper,
-    eta_minus: Hyper = 0.5,
-    eta_plus: Hyper = 1.2,
-    min_step_size: Hyper = 1e-6,
+    learning_rate: Hyper, eta_minus: Hyper = 0.5, eta_plus: Hyper = 1.2, min_step_size: Hyper = 1e-6,
     max_step_size: Hyper = 50.0,
-) -> Chain:
+) -> Chain:  # fmt: skip
     """Step by signs: `u = sign(g)·s`, where s grows while the sign stays and shrinks when it turns.
 
     `s <- clip(s·eta_plus, min, max)` where g and the last gradient have one sign, `s·eta_minus` where they differ; then
@@ -71,12 +68,9 @@ def scale_by_rprop(
 
 
 def rprop(
-    learning_rate: Hyper,
-    eta_minus: Hyper = 0.5,
-    eta_plus: Hyper = 1.2,
-    min_step_size: Hyper = 1e-6,
+    learning_rate: Hyper, eta_minus: Hyper = 0.5, eta_plus: Hyper = 1.2, min_step_size: Hyper = 1e-6,
     max_step_size: Hyper = 50.0,
-) -> Chain:
+) -> Chain:  # fmt: skip
     """Rprop: `chain(scale_by_rprop(learning_rate, ...), scale(-1.0))`.
 
     learning_rate: the first size of a step.

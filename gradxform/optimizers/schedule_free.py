@@ -75,12 +75,9 @@ def lookahead(
 
 
 def schedule_free(
-    base_optimizer: Transformation,
-    learning_rate: Hyper,
-    b1: Beta = 0.9,
-    weight_lr_power: Hyper = 2.0,
+    base_optimizer: Transformation, learning_rate: Hyper, b1: Beta = 0.9, weight_lr_power: Hyper = 2.0,
     state_dtype: Dtype | None = None,
-) -> Chain:
+) -> Chain:  # fmt: skip
     """Make an optimizer without momentum schedule-free: `chain(base_optimizer, average_schedule_free(...))`.
 
     learning_rate: the base optimizer's, warmup included, no decay; both are read at the same step (optax reads this one
@@ -93,13 +90,9 @@ def schedule_free(
 
 
 def schedule_free_sgd(
-    learning_rate: Hyper = 1.0,
-    warmup_steps: int | None = None,
-    b1: Beta = 0.9,
-    weight_decay: Hyper | None = None,
-    weight_lr_power: Hyper = 2.0,
-    state_dtype: Dtype | None = None,
-) -> Chain:
+    learning_rate: Hyper = 1.0, warmup_steps: int | None = None, b1: Beta = 0.9,
+    weight_decay: Hyper | None = None, weight_lr_power: Hyper = 2.0, state_dtype: Dtype | None = None,
+) -> Chain:  # fmt: skip
     """Schedule-free SGD: `schedule_free(chain(add_decayed_weights, sgd(learning_rate)), learning_rate, ...)`.
 
     The decay is taken at y. warmup_steps: raise the rate from 0 in so many steps.
@@ -111,15 +104,10 @@ def schedule_free_sgd(
 
 
 def schedule_free_adamw(
-    learning_rate: Hyper = 0.0025,
-    warmup_steps: int | None = None,
-    b1: Beta = 0.9,
-    b2: Beta = 0.999,
-    eps: Hyper = 1e-8,
-    weight_decay: Hyper = 0.0,
-    weight_lr_power: Hyper = 2.0,
+    learning_rate: Hyper = 0.0025, warmup_steps: int | None = None, b1: Beta = 0.9, b2: Beta = 0.999,
+    eps: Hyper = 1e-8, weight_decay: Hyper = 0.0, weight_lr_power: Hyper = 2.0,
     state_dtype: Dtype | None = None,
-) -> Chain:
+) -> Chain:  # fmt: skip
     """Schedule-free AdamW: Adam without first moment (`scale_by_rms`, corrected), decay, rate, and the average.
 
     The decay is taken at y. warmup_steps: raise the rate from 0 in so many steps.

@@ -64,15 +64,9 @@ def noisy_sgd(
 
 
 def dpsgd(
-    learning_rate: Hyper,
-    l2_norm_clip: Hyper,
-    noise_multiplier: Hyper,
-    seed: Key,
-    momentum: Hyper | None = None,
-    nesterov: bool = False,
-    *,
-    axis_name: AxisName | None = None,
-) -> Chain:
+    learning_rate: Hyper, l2_norm_clip: Hyper, noise_multiplier: Hyper, seed: Key,
+    momentum: Hyper | None = None, nesterov: bool = False, *, axis_name: AxisName | None = None,
+) -> Chain:  # fmt: skip
     """DP-SGD: `differentially_private_aggregate`, then `sgd(learning_rate, momentum, nesterov)`.
 
     Takes gradients with a leading axis of examples; what is guaranteed stands at the aggregate.

@@ -88,13 +88,9 @@ class Ema(Halves):
 
 
 def trace(
-    decay: Hyper,
-    nesterov: bool = False,
-    accumulator_dtype: Dtype | None = None,
-    *,
-    dampening: Hyper = 0.0,
+    decay: Hyper, nesterov: bool = False, accumulator_dtype: Dtype | None = None, *, dampening: Hyper = 0.0,
     first: str = "zero",
-) -> Chain:
+) -> Chain:  # fmt: skip
     """Sum gradients with decay: `b <- decay·b + (1 - dampening)·g`, `u = b`, or `u = g + decay·b` with nesterov.
 
     Heavy-ball momentum. A sum, not a mean: in the steady state b is 1 / (1 - decay) times the gradient (`ema` is
