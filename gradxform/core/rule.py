@@ -8,10 +8,12 @@ import operator
 from collections.abc import Callable
 from typing import Any, ClassVar, final
 
+from gradxform.core import check
 from gradxform.core.facts import Facts, Reach
 from gradxform.core.hyper import coerce_fields
 from gradxform.core.kinds import refuse_class
 from gradxform.core.rows import Rows
+from gradxform.core.schema import schema
 from gradxform.core.types import (
     Array,
     ArrayLike,
@@ -51,6 +53,11 @@ class Rule(Value):
         if self.abstract:
             raise TypeError(f"{type(self).__name__} is abstract: subclass it, and make that")
         coerce_fields(self)
+        for f in schema(type(self)):
+            if f.kind == "beta" and getattr(self, f.name) is not None:
+                check.fraction(**{f.name: getattr(self, f.name)})
+            elif f.annotation is bool:
+                check.boolean(**{f.name: getattr(self, f.name)})
         self.check()
 
     @property
@@ -68,7 +75,10 @@ class Rule(Value):
         return type(self).init is not Rule.init
 
     def check(self) -> None:
-        """Refuse hyperparameters out of range; called once, when a user makes the rule."""
+        """Refuse hyperparameters out of range; called once, when a user makes the rule.
+
+        That a `Beta` is in [0, 1) and a `bool` True or False has been checked before.
+        """
 
     def init(self, p: Array) -> Memory:
         """The memory for one parameter: a NamedTuple of arrays, or None for nothing."""

@@ -31,7 +31,6 @@ class ScaleByAdadelta(Halves):
     facts = Facts(decay_rates=("rho",))
 
     def check(self) -> None:
-        check.fraction(rho=self.rho)
         check.positive(eps=self.eps)
 
     def init(self, p: Array) -> SquaredMeans:

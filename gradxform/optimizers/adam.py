@@ -34,7 +34,6 @@ class AdamLike(Halves, abstract=True):
     eps_root: Hyper = 0.0
 
     def check(self) -> None:
-        check.fraction(b1=self.b1, b2=self.b2)
         check.nonnegative(eps=self.eps, eps_root=self.eps_root)
 
     def init(self, p: Array) -> Moments:
@@ -44,10 +43,6 @@ class AdamLike(Halves, abstract=True):
 class ScaleByAdam(AdamLike):
     nesterov: bool = False
     facts = Facts(decay_rates=("b1", "b2"), monotone=True)
-
-    def check(self) -> None:
-        super().check()
-        check.boolean(nesterov=self.nesterov)
 
     def scalars(self, t: Array) -> Scalars:
         return debias(self.b1, t), debias(self.b2, t), debias(self.b1, t + 1)
@@ -79,9 +74,7 @@ class ScaleByAmsgrad(Halves):
     facts = Facts(decay_rates=("b1", "b2"), monotone=True)
 
     def check(self) -> None:
-        check.fraction(b1=self.b1, b2=self.b2)
         check.nonnegative(eps=self.eps, eps_root=self.eps_root)
-        check.boolean(bias_correction_mu=self.bias_correction_mu, bias_correction_nu=self.bias_correction_nu)
 
     def init(self, p: Array) -> MaxMoments:
         return MaxMoments(jnp.zeros_like(p), jnp.zeros_like(p.real), jnp.zeros_like(p.real))

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from typing import NamedTuple
-
 import jax.numpy as jnp
 
 from gradxform.core import check
@@ -13,15 +11,9 @@ from gradxform.core.facts import Facts
 from gradxform.core.hyper import Beta, Hyper
 from gradxform.core.rule import Halves
 from gradxform.core.types import Array, Mask, Param
+from gradxform.optimizers.adam import Moments
 from gradxform.transforms.decay import add_decayed_weights
 from gradxform.transforms.scale import scale_by_learning_rate
-
-
-class InfinityMoments(NamedTuple):
-    """mu: shaped like p. nu: shaped like p, real."""
-
-    mu: Array
-    nu: Array
 
 
 class ScaleByAdamax(Halves):
@@ -31,19 +23,18 @@ class ScaleByAdamax(Halves):
     facts = Facts(decay_rates=("b1", "b2"), monotone=True)
 
     def check(self) -> None:
-        check.fraction(b1=self.b1, b2=self.b2)
         check.positive(eps=self.eps)
 
-    def init(self, p: Array) -> InfinityMoments:
-        return InfinityMoments(mu=jnp.zeros_like(p), nu=jnp.zeros_like(p.real))
+    def init(self, p: Array) -> Moments:
+        return Moments(mu=jnp.zeros_like(p), nu=jnp.zeros_like(p.real))
 
     def scalars(self, t: Array) -> Array:
         return debias(self.b1, t)
 
-    def remember(self, g: Array, s: InfinityMoments, p: Param, k: Array) -> InfinityMoments:
-        return InfinityMoments(self.b1 * s.mu + (1 - self.b1) * g, jnp.maximum(self.b2 * s.nu, jnp.abs(g) + self.eps))
+    def remember(self, g: Array, s: Moments, p: Param, k: Array) -> Moments:
+        return Moments(self.b1 * s.mu + (1 - self.b1) * g, jnp.maximum(self.b2 * s.nu, jnp.abs(g) + self.eps))
 
-    def emit(self, g: Array, s: InfinityMoments, p: Param, k: Array) -> Array:
+    def emit(self, g: Array, s: Moments, p: Param, k: Array) -> Array:
         return quotient(s.mu / k, s.nu, self.eps)
 
 

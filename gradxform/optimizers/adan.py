@@ -33,7 +33,6 @@ class ScaleByAdan(Halves):
     eps_root: Hyper = 0.0
 
     def check(self) -> None:
-        check.fraction(b1=self.b1, b2=self.b2, b3=self.b3)
         check.nonnegative(eps=self.eps, eps_root=self.eps_root)
 
     def init(self, p: Array) -> AdanMoments:

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import jax.numpy as jnp
 
-from gradxform.core import check
 from gradxform.core.arithmetic import abs_sq, debias, quotient
 from gradxform.core.chain import Chain, chain, lift
 from gradxform.core.hyper import Beta, Hyper
@@ -17,10 +16,6 @@ class ScaleByBelief(AdamLike):
     eps: Hyper = 1e-16
     eps_root: Hyper = 1e-16
     nesterov: bool = False
-
-    def check(self) -> None:
-        super().check()
-        check.boolean(nesterov=self.nesterov)
 
     def scalars(self, t: Array) -> Scalars:
         return debias(self.b1, t), debias(self.b2, t), debias(self.b1, t + 1)

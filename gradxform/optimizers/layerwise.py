@@ -26,9 +26,8 @@ def lamb(
 
 
 def lars(
-    learning_rate: Hyper, weight_decay: Hyper = 0.0, weight_decay_mask: Mask = True,
-    trust_coefficient: Hyper = 0.001, eps: Hyper = 0.0, trust_ratio_mask: Mask = True, momentum: Hyper = 0.9,
-    nesterov: bool = False,
+    learning_rate: Hyper, weight_decay: Hyper = 0.0, weight_decay_mask: Mask = True, trust_coefficient: Hyper = 0.001,
+    eps: Hyper = 0.0, trust_ratio_mask: Mask = True, momentum: Hyper = 0.9, nesterov: bool = False,
 ) -> Chain:  # fmt: skip
     """LARS: `add_decayed_weights`, `scale_by_trust_ratio(0, trust_coefficient, eps)`, learning rate, `trace(momentum)`.
 

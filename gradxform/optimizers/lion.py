@@ -32,7 +32,6 @@ class Signed(Rule, abstract=True):
     facts = Facts(real_only=True, decay_rates=("b2",), monotone=True)
 
     def check(self) -> None:
-        check.fraction(b1=self.b1, b2=self.b2)
         check.choice("hard", "smooth", "refined", mode=self.mode)
         check.positive(smooth_beta=self.smooth_beta)
 

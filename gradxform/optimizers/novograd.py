@@ -33,7 +33,6 @@ class ScaleByNovograd(Halves):
     facts = Facts(reach=Reach.ARRAY, needs_params=True)
 
     def check(self) -> None:
-        check.fraction(b1=self.b1, b2=self.b2)
         check.nonnegative(eps=self.eps, eps_root=self.eps_root, weight_decay=self.weight_decay)
 
     def init(self, p: Array) -> NormMoments:

@@ -24,7 +24,6 @@ class Rectified(AdamLike, abstract=True):
     def check(self) -> None:
         super().check()
         check.at_least(4.0, threshold=self.threshold)
-        check.boolean(nesterov=self.nesterov)
 
     def scalars(self, t: Array) -> Scalars:
         longest, length = lengths(self.b2, t)

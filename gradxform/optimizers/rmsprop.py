@@ -32,9 +32,7 @@ class MeanSquares(Halves, abstract=True):
     facts = Facts(decay_rates=("decay",), monotone=True)
 
     def check(self) -> None:
-        check.fraction(decay=self.decay)
         check.nonnegative(eps=self.eps, initial_scale=self.initial_scale)
-        check.boolean(eps_in_sqrt=self.eps_in_sqrt, bias_correction=self.bias_correction)
 
     def scalars(self, t: Array) -> Array | float:
         return debias(self.decay, t) if self.bias_correction else 1.0
@@ -106,9 +104,8 @@ def scale_by_stddev(
 
 
 def rmsprop(
-    learning_rate: Hyper, decay: Beta = 0.9, eps: Hyper = 1e-8, initial_scale: Hyper = 0.0,
-    eps_in_sqrt: bool = True, centered: bool = False, momentum: Hyper | None = None, nesterov: bool = False,
-    bias_correction: bool = False,
+    learning_rate: Hyper, decay: Beta = 0.9, eps: Hyper = 1e-8, initial_scale: Hyper = 0.0, eps_in_sqrt: bool = True,
+    centered: bool = False, momentum: Hyper | None = None, nesterov: bool = False, bias_correction: bool = False,
 ) -> Chain:  # fmt: skip
     """RMSProp: `scale_by_rms`, or `scale_by_stddev` if centered; learning rate; `trace(momentum, nesterov)` if given.
 

@@ -104,9 +104,8 @@ def schedule_free_sgd(
 
 
 def schedule_free_adamw(
-    learning_rate: Hyper = 0.0025, warmup_steps: int | None = None, b1: Beta = 0.9, b2: Beta = 0.999,
-    eps: Hyper = 1e-8, weight_decay: Hyper = 0.0, weight_lr_power: Hyper = 2.0,
-    state_dtype: Dtype | None = None,
+    learning_rate: Hyper = 0.0025, warmup_steps: int | None = None, b1: Beta = 0.9, b2: Beta = 0.999, eps: Hyper = 1e-8,
+    weight_decay: Hyper = 0.0, weight_lr_power: Hyper = 2.0, state_dtype: Dtype | None = None,
 ) -> Chain:  # fmt: skip
     """Schedule-free AdamW: Adam without first moment (`scale_by_rms`, corrected), decay, rate, and the average.
 

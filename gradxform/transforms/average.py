@@ -32,10 +32,6 @@ class EmaOfParams(Rule):
     debias: bool = True
     facts = Facts(station=Station.LAND, needs_params=True, stored_params=True)
 
-    def check(self) -> None:
-        check.fraction(decay=self.decay)
-        check.boolean(debias=self.debias)
-
     def init(self, p: Array) -> Averaged:
         return Averaged(p)
 

@@ -39,19 +39,16 @@ class Trace(Halves):
     def check(self) -> None:
         check.nonnegative(decay=self.decay)
         check.finite(dampening=self.dampening)
-        check.boolean(nesterov=self.nesterov)
         check.choice("zero", "gradient", first=self.first)
 
     def init(self, p: Array) -> TraceMemory | FilledTraceMemory:
-        if self.first == "zero":
-            return TraceMemory(jnp.zeros_like(p))
-        return FilledTraceMemory(jnp.zeros_like(p), seen=jnp.zeros((), bool))
+        b = jnp.zeros_like(p)
+        return TraceMemory(b) if self.first == "zero" else FilledTraceMemory(b, seen=jnp.zeros((), bool))
 
     def remember(self, g: Array, s: Memory, p: Param, k: Scalars) -> Memory:
         fresh = (1 - self.dampening) * g
         if isinstance(s, FilledTraceMemory):
-            fresh = jnp.where(s.seen, fresh, g)
-            s = s._replace(seen=jnp.ones((), bool))
+            fresh, s = jnp.where(s.seen, fresh, g), s._replace(seen=jnp.ones((), bool))
         return s._replace(trace=self.decay * s.trace + fresh)
 
     def emit(self, g: Array, s: Memory, p: Param, k: Scalars) -> Array:

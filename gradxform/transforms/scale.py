@@ -39,7 +39,6 @@ class ScaleByLearningRate(Factor):
 
     def check(self) -> None:
         check.nonnegative(learning_rate=self.learning_rate)
-        check.boolean(flip_sign=self.flip_sign)
 
     def factor(self, g: Array, p: Param, k: Scalars) -> Hyper:
         return -self.learning_rate if self.flip_sign else self.learning_rate

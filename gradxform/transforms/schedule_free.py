@@ -36,7 +36,6 @@ class AverageScheduleFree(Rule):
 
     def check(self) -> None:
         check.nonnegative(learning_rate=self.learning_rate, weight_lr_power=self.weight_lr_power)
-        check.fraction(b1=self.b1)
         check.positive(b1=self.b1)
 
     def init(self, p: Array) -> ScheduleFree:

@@ -29,9 +29,7 @@ class EpsilonHat(Halves, abstract=True):
     name = "adam"
 
     def check(self) -> None:
-        check.fraction(b1=self.b1, b2=self.b2)
         check.nonnegative(eps=self.eps)
-        check.boolean(nesterov=self.nesterov)
 
     def init(self, p: Array) -> Memory:
         return Moments(mu=jnp.zeros_like(p), nu=jnp.zeros_like(p.real))

@@ -15,7 +15,6 @@ from gradxform.core.types import Array, Dtype, Memory, Scalars
 from gradxform.optimizers.adadelta import SquaredMeans
 from gradxform.optimizers.adagrad import SumOfSquares
 from gradxform.optimizers.adam import MaxMoments, Moments
-from gradxform.optimizers.adamax import InfinityMoments
 from gradxform.optimizers.rmsprop import MeanAndSquare, MeanSquare
 from gradxform.optimizers.rprop import StepSizes
 
@@ -34,14 +33,6 @@ class CountedMaxMoments(NamedTuple):
     mu: Array
     nu: Array
     nu_max: Array
-    count: Any
-
-
-class CountedInfinityMoments(NamedTuple):
-    """mu, nu: shaped like p, nu real; count: scalar int32."""
-
-    mu: Array
-    nu: Array
     count: Any
 
 
@@ -86,7 +77,6 @@ class CountedStepSizes(NamedTuple):
 COUNTED: dict[type, Any] = {
     Moments: CountedMoments,
     MaxMoments: CountedMaxMoments,
-    InfinityMoments: CountedInfinityMoments,
     MeanSquare: CountedMeanSquare,
     MeanAndSquare: CountedMeanAndSquare,
     SumOfSquares: CountedSumOfSquares,

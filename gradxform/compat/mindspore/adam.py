@@ -26,7 +26,7 @@ from gradxform.core.chain import Chain, chain, lift
 from gradxform.core.hyper import Beta, Hyper
 from gradxform.core.rule import Halves
 from gradxform.core.types import Array, Param, Scalars
-from gradxform.optimizers.adamax import InfinityMoments
+from gradxform.optimizers.adam import Moments
 from gradxform.params.select import mindspore_decayed
 from gradxform.strategies.lazy import lazy
 from gradxform.strategies.offloaded import offloaded
@@ -50,16 +50,16 @@ class EpsilonBesideAdamax(Halves):
     b2: Beta
     eps: Hyper
 
-    def init(self, p: Array) -> InfinityMoments:
-        return InfinityMoments(mu=jnp.zeros_like(p), nu=jnp.zeros_like(p))
+    def init(self, p: Array) -> Moments:
+        return Moments(mu=jnp.zeros_like(p), nu=jnp.zeros_like(p))
 
     def scalars(self, t: Any) -> Scalars:
         return debias(self.b1, t)
 
-    def remember(self, g: Array, s: InfinityMoments, p: Param, k: Scalars) -> InfinityMoments:
-        return InfinityMoments(self.b1 * s.mu + (1 - self.b1) * g, jnp.maximum(self.b2 * s.nu, jnp.abs(g)))
+    def remember(self, g: Array, s: Moments, p: Param, k: Scalars) -> Moments:
+        return Moments(self.b1 * s.mu + (1 - self.b1) * g, jnp.maximum(self.b2 * s.nu, jnp.abs(g)))
 
-    def emit(self, g: Array, s: InfinityMoments, p: Param, k: Scalars) -> Any:
+    def emit(self, g: Array, s: Moments, p: Param, k: Scalars) -> Any:
         return s.mu / k / (s.nu + self.eps)
 
 
