@@ -62,11 +62,6 @@ def test_a_method_of_another_kind_is_refused(method: str, kind: str) -> None:
         type("Mine", (gx.Rule,), {"update": same, method: same})
 
 
-def test_a_misspelt_fact_is_refused() -> None:
-    with refused("facts got an unexpected argument 'keep_zero'"):
-        gx.Facts(keep_zero=True)
-
-
 def test_a_fact_stands_in_facts() -> None:
     with refused(r"Mine: reach is a fact, write facts = Facts\(reach=\.\.\.\)"):
         type("Mine", (gx.Rule,), {"update": same, "reach": gx.Reach.ROW})

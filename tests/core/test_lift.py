@@ -1,0 +1,88 @@
+"""Rules lifted to trees: which leaves they act on, what they refuse, and leaves that take no part."""
+
+from __future__ import annotations
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+
+import gradxform as gx
+from gradxform.core.lift import Freeze, Lifted
+from gradxform.core.stage import Step
+from gradxform.transforms.scale import ScaleByLearningRate, ScaleByTrustRatio
+
+P = {"a": jnp.ones(2), "b": jnp.ones(3)}
+G = {"a": jnp.full(2, 2.0), "b": jnp.full(3, -1.0)}
+
+
+def test_it_acts_on_the_chosen_leaves_alone() -> None:
+    tx = gx.lift(ScaleByLearningRate(0.5), gx.named("a"))
+    updates, _ = tx.update(G, tx.init(P))
+    np.testing.assert_array_equal(updates["a"], [-1.0, -1.0])
+    np.testing.assert_array_equal(updates["b"], G["b"])
+    assert repr(tx) == "scale_by_learning_rate(learning_rate=0.5, flip_sign=True, mask=named('a'))"
+
+
+def test_names_of_hyperparameters_are_those_of_the_stage() -> None:
+    """`learning_rate` is the chain's where the stage takes the chain's rate, and the stage's otherwise."""
+    stage = Lifted(ScaleByLearningRate(0.5))
+    step = Step(0, None, {}, {}, {}, P, prefix="slow/")
+    assert stage.names("mine", step._replace(rate=0.5)) == {"learning_rate": "slow/learning_rate"}
+    assert stage.names("mine", step._replace(rate=0.1)) == {"learning_rate": "slow/mine/learning_rate"}
+
+
+def test_memory_is_our_own_and_strongly_typed() -> None:
+    class First(gx.Rule):
+        """Keeps the parameter itself, and a Python number."""
+
+        def init(self, p):
+            return gx.State(p, 1.0, {}, {})
+
+        def update(self, g, s, p, k):
+            return g, s
+
+    p = jnp.ones(2)
+    memory = gx.lift(First()).init(p).leaves["first"]
+    assert memory.count is not p
+    assert memory.count.unsafe_buffer_pointer() != p.unsafe_buffer_pointer()
+    assert not memory.leaves.weak_type
+
+
+def test_a_leaf_that_looked_otherwise_at_init_is_refused() -> None:
+    tx = gx.lift(gx.scale_by_adam().stages[0].rule, gx.ndim_at_least(2))
+    state = tx.init({"w": jnp.ones((2, 2))})
+    with pytest.raises(ValueError, match="adam keeps a memory for 'w', and is not chosen for it at this update"):
+        tx.update({"w": jnp.ones(4)}, state)
+
+
+def test_missing_parameters_are_refused_by_stage() -> None:
+    tx = gx.lift(ScaleByTrustRatio())
+    with pytest.raises(ValueError, match=r"trust_ratio needs the parameters: call update\(updates, state, params\)"):
+        tx.update(G, tx.init(P))
+
+
+def test_a_rule_that_compares_refuses_complex_leaves_by_path() -> None:
+    tx = gx.scale_by_sign()
+    with pytest.raises(ValueError, match=r"sign compares numbers and 'z' is complex \(complex64\); split it into two"):
+        tx.init({"z": jnp.ones(2, jnp.complex64)})
+
+
+@pytest.mark.parametrize("dtype", [jnp.bfloat16, jnp.float32])
+def test_a_frozen_leaf_gets_zeros_and_no_stage_sees_it(dtype) -> None:
+    tx = gx.chain(gx.freeze("a"), gx.clip_by_global_norm(1.0), gx.trace(0.9))
+    params = {"a": jnp.ones(2, dtype), "b": jnp.ones(4)}
+    state = tx.init(params)
+    assert state.leaves["a"] == {}
+    grads = {"a": jnp.full(2, jnp.nan, dtype), "b": jnp.ones(4)}
+    updates, _ = tx.update(grads, state, params)
+    assert updates["a"].dtype == jnp.float32
+    np.testing.assert_array_equal(updates["a"], [0.0, 0.0])
+    np.testing.assert_allclose(updates["b"], 0.5)
+
+
+def test_freezing_everything() -> None:
+    assert repr(Freeze()) == "freeze()"
+    assert Freeze().holds("a", P["a"])
+    tx = gx.chain(gx.freeze(), gx.adam(0.1))
+    jax.tree.map(lambda u: np.testing.assert_array_equal(u, 0.0), tx.update(G, tx.init(P))[0])
