@@ -154,5 +154,19 @@ def test_names_say_what_they_hold(path: Path) -> None:
     assert not re.search(r"\b(TO" + r"DO|FIX" + r"ME|XX" + r"X)\b", path.read_text())
 
 
+def defines(path: Path) -> bool:
+    """Whether a module has functions or classes of its own; what is asked for by `__getattr__` alone does not count."""
+    kinds = (ast.FunctionDef, ast.AsyncFunctionDef, ast.ClassDef)
+    return any(isinstance(n, kinds) and not n.name.startswith("__") for n in ast.parse(path.read_text()).body)
+
+
+@pytest.mark.parametrize("path", [path for path in FILES if defines(path)], ids=names)
+def test_every_module_has_its_tests_at_its_place(path: Path) -> None:
+    """`gradxform/core/walk.py` in `tests/core/test_walk.py`; a package's own code in a file of the package's name."""
+    module = path.parent.name if path.stem == "__init__" else path.stem
+    place = ROOT / "tests" / path.relative_to(PACKAGE).parent / f"test_{module}.py"
+    assert place.exists(), f"{names(path)} has functions or classes of its own, and no {names(place)}"
+
+
 def test_the_package_is_typed() -> None:
     assert (PACKAGE / "py.typed").exists()

@@ -56,7 +56,7 @@ def paths_of(keys: Sequence[tuple[Any, ...]]) -> list[Path]:
     """
     if _in_variables(keys):
         keys = [k[:-1] for k in keys]
-    paths = ["/".join(map(_name, k)) for k in keys]
+    paths = ["/".join(map(name_of, k)) for k in keys]
     if len(set(paths)) < len(paths):
         twice = next(p for i, p in enumerate(paths) if p in paths[:i])
         raise ValueError(f"two leaves have the path {twice!r}; names must tell the leaves of a tree apart")
@@ -83,7 +83,8 @@ def _is_variable(node: object) -> bool:
     return len(children) == 1 and _in_variables([children[0][0]]) and len(children[0][0]) == 1
 
 
-def _name(key: object) -> str:
+def name_of(key: object) -> str:
+    """What one step of a path is called: a key, the name of an attribute, or an index."""
     for attribute in ("key", "name", "idx"):
         if hasattr(key, attribute):
             return str(getattr(key, attribute))
@@ -161,10 +162,10 @@ def _places_of(memories: Tree, structure: Structure, paths: list[Path]) -> tuple
         places = set(paths)
 
     def is_place(key: tuple[Any, ...], x: Any) -> bool:
-        return x is None or "/".join(map(_name, key)) in places
+        return x is None or "/".join(map(name_of, key)) in places
 
     keyed, treedef = jax.tree_util.tree_flatten_with_path(memories, is_leaf=is_place, is_leaf_takes_path=True)
-    return treedef, ["/".join(map(_name, k)) for k, _ in keyed], [x for _, x in keyed]
+    return treedef, ["/".join(map(name_of, k)) for k, _ in keyed], [x for _, x in keyed]
 
 
 def parameter(path: Path, p: Param) -> Param:

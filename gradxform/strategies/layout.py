@@ -12,7 +12,7 @@ from jax.sharding import NamedSharding, PartitionSpec
 from gradxform.core import check
 from gradxform.core.devices import axis_names
 from gradxform.core.state import State
-from gradxform.core.tree import open_memories, open_tree
+from gradxform.core.tree import name_of, open_memories, open_tree
 from gradxform.core.types import Array, AxisName, Memory, Mesh, OptState, Params, Path, Shardings
 
 Entry = str | tuple[str, ...] | None
@@ -102,7 +102,7 @@ def lay_state(state: OptState, params: Params, of: Layouts, put: Put, names: tup
     """Any state with `put(x, spec)` in place of each array x."""
 
     def lay(keys: tuple[Any, ...], x: Any) -> Any:
-        path = (*names, *map(_name, keys))
+        path = (*names, *map(name_of, keys))
         if isinstance(x, State):
             return _lay_ours(x, params, of, put, path)
         return put(x, spec_of("/".join(path), x.shape, *of(path)))
@@ -133,10 +133,6 @@ def lay_memory(memory: Memory, layout: Layout | None, mesh: Mesh, put: Put) -> M
         return put(x, PartitionSpec(*entries or ()))
 
     return jax.tree_util.tree_map_with_path(lay, memory)
-
-
-def _name(key: object) -> str:
-    return str(next((getattr(key, a) for a in ("key", "name", "idx") if hasattr(key, a)), key))
 
 
 def specs_by_path(shardings: Shardings, what: str) -> dict[str, PartitionSpec]:
