@@ -170,7 +170,7 @@ class Freeze(Stage):
     def update(self, name: str, leaves: list[Leaf], step: Step) -> None:
         frozen = step.plan.frozen[step.prefix + name]
         for leaf in leaves:
-            if leaf.path in frozen and leaf.g is not None:
+            if leaf.path in frozen and leaf.raw is not None:
                 leaf.pending = []
                 leaf.g = jnp.zeros(leaf.g.shape, compute_dtype(leaf.g.dtype if leaf.p is None else leaf.p.dtype))
 
@@ -209,7 +209,7 @@ def _drop_examples(name: str, leaves: list[Leaf]) -> None:
 
 def _varies(leaf: Leaf) -> bool:
     """Whether its gradient differs between devices, before the rules that wait for it have run."""
-    return bool(varying_axes(leaf.g))
+    return bool(varying_axes(leaf.raw))
 
 
 def _admit(rule: Rule, name: str, leaf: Leaf) -> None:
@@ -221,7 +221,7 @@ def _admit(rule: Rule, name: str, leaf: Leaf) -> None:
         )
     if rule.facts.reach == Reach.ELEMENT:
         return
-    axes = varying_axes((leaf.g, leaf.p)).difference(axis_names(getattr(rule, "axis_name", None)))
+    axes = varying_axes((leaf.raw, leaf.p)).difference(axis_names(getattr(rule, "axis_name", None)))
     if axes:
         raise ValueError(
             f"{name} looks at more than one element of {leaf.path!r}, and inside shard_map it would see one device's "

@@ -18,27 +18,37 @@ GetAttrKey = jax.tree_util.GetAttrKey
 class Leaf:
     """One parameter on its way through a transformation: path, gradient, parameter, memory."""
 
-    __slots__ = ("frozen", "g", "memory", "p", "path", "pending")
+    __slots__ = ("frozen", "memory", "p", "path", "pending", "raw")
 
     def __init__(self, path: Path, g: Gradient, p: Param, memory: dict[str, Memory]) -> None:
-        self.path, self.g, self.p, self.memory = path, g, p, memory
+        self.path, self.raw, self.p, self.memory = path, g, p, memory
         self.pending: list[Any] = []
         self.frozen = False
 
     def copy(self) -> Leaf:
-        copy = Leaf(self.path, self.g, self.p, self.memory)
+        copy = Leaf(self.path, self.raw, self.p, self.memory)
         copy.pending, copy.frozen = self.pending, self.frozen
         return copy
 
     @property
+    def g(self) -> Gradient:
+        """The gradient, once no rule waits for it; `raw` is what the rules that wait will be given."""
+        assert not self.pending, f"rules wait for the gradient of {self.path!r}: run_pending first"
+        return self.raw
+
+    @g.setter
+    def g(self, g: Gradient) -> None:
+        self.raw = g
+
+    @property
     def moves(self) -> bool:
         """Whether rules run here: there is a gradient, it has elements, and nothing freezes it."""
-        return self.g is not None and self.g.size > 0 and not self.frozen
+        return self.raw is not None and self.raw.size > 0 and not self.frozen
 
     @property
     def array(self) -> Shaped:
         """The parameter where there is one, else the gradient: what selectors look at."""
-        return self.g if self.p is None else self.p
+        return self.raw if self.p is None else self.p
 
 
 def open_tree(tree: Tree) -> tuple[list[Path], list[Any], Structure]:

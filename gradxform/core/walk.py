@@ -46,7 +46,7 @@ def run_pending(leaves: Sequence[Leaf]) -> None:
     for leaf, run in _waiting(leaves, _walk):
         memory = {b.name: leaf.memory[b.name] for b in leaf.pending if b.name in leaf.memory}
         with naming(leaf.path):
-            leaf.g, new = run(leaf.g, memory, leaf.p)
+            leaf.g, new = run(leaf.raw, memory, leaf.p)
         leaf.memory = {**leaf.memory, **new}
         leaf.pending = []
 
@@ -62,16 +62,16 @@ def gradients(leaves: Sequence[Leaf]) -> list[Gradient]:
         copy.memory = leaf.memory
     for copy, run in _waiting(copies, _walk_recomputing):
         with naming(copy.path):
-            copy.g = run(copy.g, {b.name: copy.memory.get(b.name) for b in copy.pending}, copy.p)
-    arrays = {leaf: leaf.g for leaf in leaves}
+            copy.g = run(copy.raw, {b.name: copy.memory.get(b.name) for b in copy.pending}, copy.p)
+    arrays = {leaf: leaf.raw for leaf in leaves}
     arrays |= zip(raw, barrier_each([leaf.g for leaf in raw]), strict=True)
-    arrays |= zip(twice, (copy.g for copy in copies), strict=True)
+    arrays |= zip(twice, (copy.raw for copy in copies), strict=True)
     return [arrays[leaf] for leaf in leaves]
 
 
 def _can_recompute(leaf: Leaf) -> bool:
     """Whether what the rules that wait for a leaf make of it can be had a second time, from what they remember."""
-    return not isinstance(leaf.g, Rows) and all(
+    return not isinstance(leaf.raw, Rows) and all(
         can_recompute(b.rule, remembers=b.name in leaf.memory) for b in leaf.pending
     )
 

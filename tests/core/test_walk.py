@@ -8,7 +8,8 @@ import numpy as np
 import pytest
 
 import gradxform as gx
-from gradxform.core.walk import MANY, can_recompute, kept, like
+from gradxform.core.tree import Leaf
+from gradxform.core.walk import MANY, Pending, can_recompute, kept, like, run_pending
 from gradxform.optimizers.adam import ScaleByAdam
 from gradxform.transforms.scale import Identity, Scale
 from tests.events import traced_and_compiled
@@ -131,3 +132,12 @@ def test_what_can_be_computed_a_second_time():
     assert can_recompute(Scale(2.0), remembers=False)
     assert not can_recompute(Identity(), remembers=False)
     assert not can_recompute(ScaleByAdam(), remembers=False)
+
+
+def test_a_gradient_is_read_once_no_rule_waits_for_it():
+    leaf = Leaf("w", jnp.ones(2), jnp.ones(2), {})
+    leaf.pending.append(Pending("scale", Scale(3.0), None))
+    with pytest.raises(AssertionError, match="rules wait for the gradient of 'w': run_pending first"):
+        _ = leaf.g
+    run_pending([leaf])
+    np.testing.assert_array_equal(leaf.g, 3.0)
