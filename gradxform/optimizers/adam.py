@@ -26,7 +26,7 @@ class Moments(NamedTuple):
 
 
 class AdamLike(Halves, abstract=True):
-    """A mean of gradients over the root of a mean of squares: what Adam and its kin have in common."""
+    """A mean of gradients over the root of a mean of squares: what a rule of its kin does not say is Adam's."""
 
     b1: Beta = 0.9
     b2: Beta = 0.999
@@ -39,16 +39,16 @@ class AdamLike(Halves, abstract=True):
     def init(self, p: Array) -> Moments:
         return Moments(mu=jnp.zeros_like(p), nu=jnp.zeros_like(p.real))
 
-
-class ScaleByAdam(AdamLike):
-    nesterov: bool = False
-    facts = Facts(decay_rates=("b1", "b2"), monotone=True)
-
     def scalars(self, t: Array) -> Scalars:
         return debias(self.b1, t), debias(self.b2, t), debias(self.b1, t + 1)
 
     def remember(self, g: Array, s: Moments, p: Param, k: Scalars) -> Moments:
         return Moments(self.b1 * s.mu + (1 - self.b1) * g, self.b2 * s.nu + (1 - self.b2) * abs_sq(g))
+
+
+class ScaleByAdam(AdamLike):
+    nesterov: bool = False
+    facts = Facts(decay_rates=("b1", "b2"), monotone=True)
 
     def emit(self, g: Array, s: Moments, p: Param, k: Scalars) -> Array:
         c1, c2, c1_next = k

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import jax.numpy as jnp
 
-from gradxform.core.arithmetic import abs_sq, debias, quotient
+from gradxform.core.arithmetic import abs_sq, quotient
 from gradxform.core.chain import Chain, chain, lift
 from gradxform.core.hyper import Beta, Hyper
 from gradxform.core.types import Array, Param, Scalars
@@ -16,9 +16,6 @@ class ScaleByBelief(AdamLike):
     eps: Hyper = 1e-16
     eps_root: Hyper = 1e-16
     nesterov: bool = False
-
-    def scalars(self, t: Array) -> Scalars:
-        return debias(self.b1, t), debias(self.b2, t), debias(self.b1, t + 1)
 
     def remember(self, g: Array, s: Moments, p: Param, k: Scalars) -> Moments:
         mu = self.b1 * s.mu + (1 - self.b1) * g

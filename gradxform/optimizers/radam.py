@@ -7,7 +7,7 @@ import abc
 import jax.numpy as jnp
 
 from gradxform.core import check
-from gradxform.core.arithmetic import abs_sq, debias, log, quotient
+from gradxform.core.arithmetic import debias, log, quotient
 from gradxform.core.chain import Chain, chain, lift
 from gradxform.core.facts import Facts
 from gradxform.core.hyper import Beta, Hyper
@@ -31,9 +31,6 @@ class Rectified(AdamLike, abstract=True):
         longest, length = (jnp.where(trusted, x, 5.0) for x in (longest, length))
         rect = (length - 4) / (longest - 4) * ((length - 2) / (longest - 2)) * (longest / length)
         return debias(self.b1, t), debias(self.b2, t), debias(self.b1, t + 1), jnp.sqrt(rect), trusted
-
-    def remember(self, g: Array, s: Moments, p: Param, k: Scalars) -> Moments:
-        return Moments(self.b1 * s.mu + (1 - self.b1) * g, self.b2 * s.nu + (1 - self.b2) * abs_sq(g))
 
     def emit(self, g: Array, s: Moments, p: Param, k: Scalars) -> Array:
         c1, c2, c1_next, rect, trusted = k
