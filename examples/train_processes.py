@@ -24,6 +24,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import orbax.checkpoint as ocp
+from jax.experimental import multihost_utils
 from jax.sharding import AxisType, NamedSharding, PartitionSpec
 
 import gradxform as gx
@@ -80,8 +81,10 @@ def train(given: argparse.Namespace) -> None:
             if number % given.every == 0:
                 saved.save(number, args=ocp.args.StandardSave((params, state)))
                 saved.wait_until_finished()
-            if given.lose_after == number and jax.process_index() == jax.process_count() - 1:
-                os.kill(os.getpid(), signal.SIGKILL)
+            if given.lose_after == number:
+                multihost_utils.sync_global_devices("every process has come so far")
+                if jax.process_index() == jax.process_count() - 1:
+                    os.kill(os.getpid(), signal.SIGKILL)
     here = sum(x.addressable_shards[0].data.nbytes for x in jax.tree.leaves(state))
     tell(f"{here} of {sum(x.nbytes for x in jax.tree.leaves(state))} bytes of state on each device")
 
