@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
-from typing import Any, Protocol
+from typing import Any
 
 import jax.numpy as jnp
 
@@ -32,14 +32,6 @@ from gradxform.core.types import (
 )
 from gradxform.core.value import Child
 from gradxform.core.walk import kept, run_pending
-
-
-class Labels(Protocol):
-    """Which group each leaf is in; `None` for none."""
-
-    def labels(self, leaves: Sequence[Leaf], tree: Params) -> list[str | None]: ...
-    def label(self, path: Path, leaf: Shaped) -> str | None: ...
-    def shown(self, branches: dict[str, Chain]) -> str: ...
 
 
 class Chain(GradientTransformation):
@@ -187,67 +179,6 @@ class Times(Factor):
 
     def factor(self, g: Array, p: Param, k: Scalars) -> Number:
         return self.by
-
-
-class Split(Stage):
-    """Groups: each leaf goes through the chain of its group, tree-wide members see their group alone."""
-
-    groups: Labels
-    branches: Child[dict[str, Chain]]
-    label: str | None = None
-    taken: tuple[str, ...] = ()
-
-    def __hash__(self) -> int:
-        return hash((self.groups, tuple(self.branches.items()), self.label, self.taken))
-
-    def __repr__(self) -> str:
-        return self.groups.shown(self.branches)
-
-    @property
-    def name(self) -> str:
-        return "groups"
-
-    @property
-    def facts(self) -> Facts:
-        return Facts(reach=max((branch.reach for branch in self.branches.values()), default=Reach.ELEMENT))
-
-    def parts(self) -> list[tuple[str, Chain, tuple[str, ...]]]:
-        return [(f"{group}/", branch, self.taken) for group, branch in self.branches.items()]
-
-    def after(self, used: set[str]) -> Split:
-        return self.with_fields(taken=tuple(sorted(used)))
-
-    def map_parts(self, f: Callable[[Chain, str, tuple[str, ...]], Chain]) -> Split:
-        return self.with_fields(
-            branches={group: f(part, f"{group}/", self.taken) for group, part in self.branches.items()}
-        )
-
-    def plan(self, name: str, leaves: list[Leaf], step: Step) -> None:
-        labels = self.groups.labels(leaves, step.whole)
-        step.plan.groups[step.prefix + name] = {leaf.path: at for leaf, at in zip(leaves, labels, strict=True)}
-        self._walk("plan", name, leaves, step)
-
-    def through(self, name: str, path: Path, leaf: Shaped) -> Iterator[tuple[str, Any]]:
-        group = self.groups.label(path, leaf)
-        if group is not None:
-            for key, rule in self.branches[group].through(path, leaf, self.taken):
-                yield f"{group}/{key}", rule
-
-    def init(self, name: str, leaves: list[Leaf], step: Step) -> None:
-        self._walk("init_stages", name, leaves, step)
-
-    def update(self, name: str, leaves: list[Leaf], step: Step) -> None:
-        self._walk("update_stages", name, leaves, step)
-
-    def evaluate(self, name: str, leaves: list[Leaf], step: Step) -> None:
-        self._walk("evaluate_stages", name, leaves, step)
-
-    def _walk(self, what: str, name: str, leaves: list[Leaf], step: Step) -> None:
-        """Each branch on the leaves of its group."""
-        groups = step.plan.groups[step.prefix + name]
-        for group, branch in self.branches.items():
-            members = [leaf for leaf in leaves if groups[leaf.path] == group]
-            getattr(branch, what)(members, step._replace(prefix=f"{step.prefix}{group}/"), self.taken)
 
 
 def _refuse_foreign(state: OptState) -> None:

@@ -8,7 +8,8 @@ from typing import Any
 import jax
 
 from gradxform.core import check
-from gradxform.core.chain import Chain, Split, stages_of
+from gradxform.core.branches import Split
+from gradxform.core.chain import Chain, stages_of
 from gradxform.core.hyper import rebuild, rule_fields
 from gradxform.core.tree import Leaf, open_tree
 from gradxform.core.types import Mask, Param, Params, Path, Transformation

@@ -6,7 +6,8 @@ from typing import Any
 
 import jax.numpy as jnp
 
-from gradxform.core.chain import Chain, Split
+from gradxform.core.branches import Split
+from gradxform.core.chain import Chain
 from gradxform.core.facts import Facts, Reach, Station
 from gradxform.core.lens import Wrapper
 from gradxform.core.rows import Rows

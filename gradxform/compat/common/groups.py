@@ -7,7 +7,8 @@ from typing import Any, ClassVar, NamedTuple, TypeAlias, TypeGuard
 
 import jax
 
-from gradxform.core.chain import Chain, Split
+from gradxform.core.branches import Split
+from gradxform.core.chain import Chain
 from gradxform.core.tree import Leaf, open_tree
 from gradxform.core.types import Params
 from gradxform.params.groups import FirstMatch

@@ -8,7 +8,8 @@ from typing import Any, NamedTuple
 from gradxform.compat.common.groups import Disjoint, Groups, Listed, Members, paths_in, where_of
 from gradxform.compat.mindspore.checks import Rates, beside_dynamic, is_dynamic, read_learning_rate, read_weight_decay
 from gradxform.core import check
-from gradxform.core.chain import Chain, Split
+from gradxform.core.branches import Split
+from gradxform.core.chain import Chain
 from gradxform.core.hyper import Hyper
 from gradxform.core.stage import Step
 from gradxform.core.tree import Leaf

@@ -10,7 +10,8 @@ import pytest
 
 import gradxform as gx
 from gradxform.compat.common.groups import Disjoint, Refusals, grouped, paths_in, read, refuse_repeated, where_of
-from gradxform.core.chain import Chain, Split
+from gradxform.core.branches import Split
+from gradxform.core.chain import Chain
 from gradxform.core.tree import open_tree
 
 PARAMS = {"fc": {"w": jnp.ones((2, 3)), "b": jnp.ones(3)}, "g": jnp.ones(2)}
