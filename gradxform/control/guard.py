@@ -7,7 +7,7 @@ from typing import Any, NamedTuple
 
 import jax.numpy as jnp
 
-from gradxform.control.hold import axis_or_none, both, inner_of, map_gradients, number, tree_norm, update_if
+from gradxform.control.hold import axis_or_none, both, inner_of, map_gradients, tree_norm, update_if
 from gradxform.core import check
 from gradxform.core.arithmetic import next_count
 from gradxform.core.devices import mean_over
@@ -155,7 +155,7 @@ def guard(
     Source: for spikes as OLMo-core's SkipStepOptimizer, with moving statistics instead of windowed ones.
     """
     check.choice("skip", "zero", nonfinite=nonfinite)
-    spike = None if spike is None else number(check.positive, spike=spike)
+    spike = None if spike is None else check.number(check.positive, spike=spike)
     check.choice(None, "skip", "accept_finite", "accept", "zero", then=then)
     if max_consecutive is not None:
         check.integer(0, max_consecutive=max_consecutive)
@@ -164,7 +164,7 @@ def guard(
             f"max_consecutive and then stand together: say what happens, got max_consecutive={max_consecutive}, "
             f"then={then!r}"
         )
-    decay = number(check.fraction, decay=decay)
+    decay = check.number(check.fraction, decay=decay)
     check.integer(1, warmup=warmup)
     return Guard(inner_of(tx=tx), nonfinite, spike, max_consecutive, then, decay, warmup, axis_or_none(axis_name))
 

@@ -12,11 +12,10 @@ from gradxform.core import check
 from gradxform.core.arithmetic import cast, compute_dtype, real_dtype
 from gradxform.core.chain import Chain, stages_of
 from gradxform.core.devices import varying_axes
-from gradxform.core.hyper import Hyper
 from gradxform.core.norms import barrier, barrier_each, norm_of
 from gradxform.core.rows import Rows, is_row_leaf
 from gradxform.core.transform import GradientTransformation
-from gradxform.core.tree import is_inexact, open_tree
+from gradxform.core.tree import is_inexact, is_trained, open_tree
 from gradxform.core.types import Array, AxisName, Gradient, OptState, Params, Taken, Transformation, Tree, Updates
 
 
@@ -24,15 +23,6 @@ def inner_of(**named: Transformation) -> GradientTransformation:
     """The transformation to wrap; another library's pair as a chain of one stage."""
     ((what, tx),) = named.items()
     return tx if isinstance(tx, GradientTransformation) else Chain(stages_of(tx, what))
-
-
-def number(least: Callable[..., None], **named: Hyper) -> float:
-    """A plain number in its range: what a schedule or a tunable cannot stand for."""
-    ((name, x),) = named.items()
-    coerced = check.given(least, **named)
-    if not isinstance(coerced, float):
-        raise TypeError(f"{name} must be a number, got {x!r} of type {type(x).__name__}")
-    return coerced
 
 
 def axis_or_none(axis_name: AxisName | None) -> AxisName | None:
@@ -44,17 +34,13 @@ def axis_or_none(axis_name: AxisName | None) -> AxisName | None:
 def tree_norm(tree: Tree, axis_name: AxisName | None, what: str, by: Array | None = None) -> Array:
     """The norm over all floating leaves, times `by` if given: the same reduction that clipping makes."""
     leaves = [x if hasattr(x, "dtype") or x is None else jnp.asarray(x) for x in open_tree(tree)[1]]
-    leaves = [x for x in leaves if _counts(x)]
+    leaves = [x for x in leaves if is_trained(x)]
     if axis_name is None and any(varying_axes(x) for x in leaves):
         raise ValueError(f"{what} sees one device's part of a leaf inside shard_map: give axis_name")
     if by is None:
         return norm_of(barrier_each(leaves), axis_name)
     pairs = [barrier((by, x)) for x in leaves]
     return norm_of([times(x, k) for k, x in pairs], axis_name)
-
-
-def _counts(x: Gradient) -> bool:
-    return x is not None and is_inexact(x) and x.size > 0
 
 
 def map_gradients(f: Callable[[Array], Array], grads: Updates) -> Updates:

@@ -7,7 +7,7 @@ from typing import Any, NamedTuple
 import jax
 import jax.numpy as jnp
 
-from gradxform.control.hold import axis_or_none, both, inner_of, multiplied, number, tree_norm, update_if
+from gradxform.control.hold import axis_or_none, both, inner_of, multiplied, tree_norm, update_if
 from gradxform.core import check
 from gradxform.core.arithmetic import cast, compute_dtype, next_count
 from gradxform.core.transform import GradientTransformation
@@ -86,7 +86,7 @@ def static_loss_scale(tx: Transformation, scale: float, *, axis_name: AxisName |
     State: the inner one, scale (float32), good and skipped (int32), all scalars.
     Raises: TypeError unless scale is a number, ValueError unless it is positive.
     """
-    scale = number(check.positive, scale=scale)
+    scale = check.number(check.positive, scale=scale)
     check.ordered(scale=scale, largest=LARGEST)
     return LossScale(inner_of(tx=tx), scale, axis_name=axis_or_none(axis_name))
 
@@ -110,10 +110,10 @@ def dynamic_loss_scale(
     Raises: TypeError and ValueError for arguments that are no such numbers.
     Source: Micikevicius et al. 2018, arXiv 1710.03740, section 3.2; as in MindSpore and flax.
     """
-    init, least = number(check.positive, init=init), number(check.positive, min=min)
+    init, least = check.number(check.positive, init=init), check.number(check.positive, min=min)
     check.ordered(min=least, init=init)
     check.ordered(init=init, largest=LARGEST)
-    factor = number(check.positive, factor=factor)
+    factor = check.number(check.positive, factor=factor)
     if factor <= 1.0:
         raise ValueError(f"factor must be greater than 1, got {factor}")
     check.integer(1, window=window)

@@ -113,6 +113,17 @@ def given(check: Callable[..., None], **named: Hyper) -> Hyper:
     return x
 
 
+def number(check: Callable[..., None], infinite: bool = False, **named: Hyper) -> float:
+    """One plain number, checked: what a schedule or a tunable cannot stand for. infinite: infinity passes unchecked."""
+    ((name, x),) = named.items()
+    if infinite and isinstance(x, float) and x == math.inf:
+        return x
+    coerced = given(check, **named)
+    if not isinstance(coerced, float):
+        raise TypeError(f"{name} must be a number, got {x!r} of type {type(x).__name__}")
+    return coerced
+
+
 def _all(named: dict[str, Hyper], holds: Callable[[float], bool], words: str) -> None:
     for name, x in named.items():
         for number in _numbers(x):

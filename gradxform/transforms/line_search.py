@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import math
-from collections.abc import Callable
 from typing import Any, NamedTuple
 
 import jax
@@ -11,7 +9,6 @@ import jax.numpy as jnp
 
 from gradxform.core import check
 from gradxform.core.chain import Chain, chain
-from gradxform.core.hyper import Hyper
 from gradxform.core.transform import GradientTransformation
 from gradxform.core.tree import open_tree
 from gradxform.core.types import Array, OptState, Params, Updates
@@ -98,17 +95,6 @@ def report(name: str, failed: Array, on: Line, step: Array, error: Array) -> Non
     jax.lax.cond(failed, lambda: jax.debug.print(text, **figures), lambda: None)
 
 
-def number(check_one: Callable[..., None], infinite: bool = False, **named: Hyper) -> float:
-    """A setting of a search: one number, checked; no schedule."""
-    ((name, x),) = named.items()
-    if infinite and isinstance(x, float) and x == math.inf:
-        return x
-    setting = check.given(check_one, **named)
-    if not isinstance(setting, float):
-        raise TypeError(f"{name} must be a number, got {x!r} of type {type(x).__name__}")
-    return setting
-
-
 def scale_by_backtracking_linesearch(
     max_backtracking_steps: int,
     slope_rtol: float = 1e-4,
@@ -135,12 +121,12 @@ def scale_by_backtracking_linesearch(
     return chain(
         BacktrackingLinesearch(
             int(max_backtracking_steps),
-            number(check.nonnegative, slope_rtol=slope_rtol),
-            number(check.unit, decrease_factor=decrease_factor),
-            number(check.positive, infinite=True, increase_factor=increase_factor),
-            number(check.positive, max_learning_rate=max_learning_rate),
-            number(check.nonnegative, atol=atol),
-            number(check.nonnegative, rtol=rtol),
+            check.number(check.nonnegative, slope_rtol=slope_rtol),
+            check.number(check.unit, decrease_factor=decrease_factor),
+            check.number(check.positive, infinite=True, increase_factor=increase_factor),
+            check.number(check.positive, max_learning_rate=max_learning_rate),
+            check.number(check.nonnegative, atol=atol),
+            check.number(check.nonnegative, rtol=rtol),
             store_grad,
             verbose,
         )

@@ -70,7 +70,7 @@ def line(name: str, updates: Updates, params: Params, extra: dict[str, Any]) -> 
         if extra.get(key) is None:
             raise ValueError(f"{name} needs {key!r}: call update(updates, state, params, {key}=...)")
     us, ps, gs = (of_path(tree) for tree in (updates, params, extra["grad"]))
-    paths = [path for path, u in us.items() if u is not None and is_trained(u)]
+    paths = [path for path, u in us.items() if is_trained(u)]
     for path in paths:
         if gs.get(path) is None:
             raise ValueError(f"{name}: grad has no gradient for {path!r}, which has an update")

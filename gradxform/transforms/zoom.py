@@ -11,7 +11,7 @@ from gradxform.core import check
 from gradxform.core.chain import Chain, chain
 from gradxform.core.transform import GradientTransformation
 from gradxform.core.types import Array, OptState, Params, Updates
-from gradxform.transforms.line_search import emitted, number, report
+from gradxform.transforms.line_search import emitted, report
 from gradxform.transforms.objective import Line, LineSearchState, line, refilled, value_dtype, zeros
 
 Picked = TypeVar("Picked")
@@ -202,13 +202,13 @@ def scale_by_zoom_linesearch(
     return chain(
         ZoomLinesearch(
             int(max_linesearch_steps),
-            None if max_learning_rate is None else number(check.positive, max_learning_rate=max_learning_rate),
-            number(check.nonnegative, tol=tol),
-            number(check.positive, increase_factor=increase_factor),
-            number(check.nonnegative, slope_rtol=slope_rtol),
-            number(check.nonnegative, infinite=True, curv_rtol=curv_rtol),
-            None if approx_dec_rtol is None else number(check.nonnegative, approx_dec_rtol=approx_dec_rtol),
-            number(check.nonnegative, stepsize_precision=stepsize_precision),
+            None if max_learning_rate is None else check.number(check.positive, max_learning_rate=max_learning_rate),
+            check.number(check.nonnegative, tol=tol),
+            check.number(check.positive, increase_factor=increase_factor),
+            check.number(check.nonnegative, slope_rtol=slope_rtol),
+            check.number(check.nonnegative, infinite=True, curv_rtol=curv_rtol),
+            None if approx_dec_rtol is None else check.number(check.nonnegative, approx_dec_rtol=approx_dec_rtol),
+            check.number(check.nonnegative, stepsize_precision=stepsize_precision),
             initial_guess_strategy,
             verbose,
         )

@@ -15,12 +15,10 @@ from gradxform.control.hold import (
     inner_of,
     map_gradients,
     multiplied,
-    number,
     times,
     tree_norm,
     update_if,
 )
-from gradxform.core import check
 
 P = {"w": jnp.array([3.0, -4.0]), "b": jnp.array([12.0])}
 ROWS = gx.Rows(jnp.array([1, 1]), jnp.array([[3.0], [4.0]]), (4, 1))
@@ -90,11 +88,6 @@ def test_two_decisions() -> None:
 
 
 def test_arguments_of_controls() -> None:
-    assert number(check.positive, spike=6) == 6.0
-    with pytest.raises(TypeError, match=r"spike must be a number, got \[1.0, 2.0\]"):
-        number(check.positive, spike=[1.0, 2.0])
-    with pytest.raises(ValueError, match="spike must be positive and finite, got 0"):
-        number(check.positive, spike=0)
     assert axis_or_none(None) is None
     assert axis_or_none(("x", "y")) == ("x", "y")
     with pytest.raises(TypeError, match="axis_name must be the name of an axis"):

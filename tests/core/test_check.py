@@ -60,3 +60,12 @@ def test_booleans_and_choices():
         check.boolean(flag=1)
     with pytest.raises(ValueError, match="mode must be one of 'a', 'b', got 'c'"):
         check.choice("a", "b", mode="c")
+
+
+def test_one_plain_number():
+    assert check.number(check.positive, spike=6) == 6.0
+    with pytest.raises(TypeError, match=r"spike must be a number, got \[1.0, 2.0\]"):
+        check.number(check.positive, spike=[1.0, 2.0])
+    with pytest.raises(ValueError, match="spike must be positive and finite, got 0"):
+        check.number(check.positive, spike=0)
+    assert check.number(check.positive, infinite=True, increase_factor=np.inf) == np.inf

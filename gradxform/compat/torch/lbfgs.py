@@ -81,7 +81,7 @@ class TorchLbfgs(GradientTransformation):
         if params is None or extra.get("value_fn") is None:
             raise TypeError("lbfgs evaluates the closure itself: call update(updates, state, params, value_fn=...)")
         ps, dtype = of_path(params), state.d.dtype
-        paths = [path for path, p in ps.items() if p is not None and is_trained(p)]
+        paths = [path for path, p in ps.items() if is_trained(p)]
         if any(jnp.iscomplexobj(ps[path]) for path in paths):
             raise ValueError("lbfgs takes real parameters; split complex ones into two real arrays")
         objective = objective_of(self.name, paths, params if extra.get("whole") is None else extra["whole"], extra)
