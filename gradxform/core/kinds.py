@@ -27,6 +27,7 @@ PROTOCOL = (
         "name",
         "facts",
         "remembers",
+        "corrects",
         "check",
         "init",
         "scalars",

@@ -32,6 +32,10 @@ class Wrapper(Rule, abstract=True):
     def remembers(self) -> bool:
         return self.rule.remembers
 
+    @property
+    def corrects(self) -> bool:
+        return self.rule.corrects
+
     def init(self, p: Array) -> Memory:
         return self.rule.init(p)
 

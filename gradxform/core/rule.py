@@ -74,6 +74,11 @@ class Rule(Value):
         """Whether it keeps memory for a parameter."""
         return type(self).init is not Rule.init
 
+    @property
+    def corrects(self) -> bool:
+        """Whether what it remembers is read by the number of steps it took to fill it, as bias corrections do."""
+        return self.remembers and type(self).scalars is not Rule.scalars
+
     def check(self) -> None:
         """Refuse hyperparameters out of range; called once, when a user makes the rule.
 

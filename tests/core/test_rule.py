@@ -8,6 +8,8 @@ import numpy as np
 import pytest
 
 import gradxform as gx
+from gradxform.core.codec import stored_in
+from gradxform.optimizers.adam import ScaleByAdam
 from tests.trajectories import as_written
 
 
@@ -115,3 +117,10 @@ def test_reach_of_a_chain_is_its_farthest():
     assert gx.lamb(0.1).reach == gx.Reach.ARRAY
     assert gx.chain(gx.clip_by_global_norm(1.0), gx.lamb(0.1)).reach == gx.Reach.TREE
     assert gx.chain().reach == gx.Reach.ELEMENT
+
+
+def test_which_rules_correct_for_the_steps_taken():
+    assert ScaleByAdam().corrects
+    assert stored_in(ScaleByAdam(), mu=jnp.bfloat16).corrects
+    assert not gx.trace(0.9).stages[0].rule.corrects
+    assert not gx.clip(1.0).stages[0].rule.corrects
