@@ -172,6 +172,7 @@ from gradxform.schedules import warmup_cosine_decay_schedule as warmup_cosine_de
 from gradxform.schedules import warmup_exponential_decay_schedule as warmup_exponential_decay_schedule
 from gradxform.schedules import warmup_stable_decay_schedule as warmup_stable_decay_schedule
 from gradxform.strategies.stored import stored_as as stored_as
+from gradxform.strategies.own_clock import own_clock as own_clock
 from gradxform.strategies.master import master_weights as master_weights
 from gradxform.strategies.lazy import lazy as lazy
 from gradxform.strategies.offloaded import offloaded as offloaded

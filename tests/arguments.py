@@ -246,6 +246,7 @@ OVERRIDES: dict[str, dict[str, Kind]] = {
     "round_updates": {"mode": choice("kahan"), "seed": index},
     "packed": {"tx": transformation, "max_size": count},
     "lazy": {"tx": transformation, "mode": choice("rest")},
+    "own_clock": {"tx": transformation, "where": Kind(None, ())},
     "offloaded": {
         "tx": transformation,
         "where": Kind(None, ()),

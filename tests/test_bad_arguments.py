@@ -56,6 +56,7 @@ BY_HAND: list[tuple[str, str, Any, type[Exception], str]] = [
         ValueError,
         "no .* hyperparameter 'b1'",
     ),
+    ("own_clock", "where", lambda: gx.own_clock(gx.adam(0.1), 3), TypeError, "expected a selector.* got 3"),
     ("offloaded", "where", lambda: gx.offloaded(gx.sgd(0.1), 3), TypeError, "expected a selector.* got 3"),
     ("layerwise_decay", "layers", lambda: gx.layerwise_decay(0.5, [3]), TypeError, "expected a selector.* got 3"),
     (

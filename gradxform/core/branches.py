@@ -75,8 +75,8 @@ class Split(Stage):
         self._walk("evaluate_stages", name, leaves, step)
 
     def _walk(self, what: str, name: str, leaves: list[Leaf], step: Step) -> None:
-        """Each branch on the leaves of its group."""
-        groups = step.plan.groups[step.prefix + name]
+        """Each branch on the leaves of its group; an update without gradient and parameter is known by its memory."""
+        groups, absent = step.plan.groups[step.prefix + name], what == "update_stages"
         for group, branch in self.branches.items():
-            members = [leaf for leaf in leaves if groups[leaf.path] == group]
+            members = [leaf for leaf in leaves if groups[leaf.path] == group or (absent and leaf.array is None)]
             getattr(branch, what)(members, step._replace(prefix=f"{step.prefix}{group}/"), self.taken)

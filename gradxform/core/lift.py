@@ -10,6 +10,7 @@ import jax
 import jax.numpy as jnp
 
 from gradxform.core.arithmetic import compute_dtype
+from gradxform.core.clock import Counted
 from gradxform.core.devices import axis_names, varying_axes
 from gradxform.core.facts import Facts, Reach
 from gradxform.core.hyper import Hyper, Slots, Tunable, hyper_fields, is_beta, replace_hyper, resolve, slot
@@ -96,6 +97,7 @@ class Lifted(Stage):
         rules = step.plan.rules[step.prefix + name]
         chosen = [leaf for leaf in leaves if leaf.path in rules]
         _refuse_strays(name, leaves, chosen)
+        _refuse_resting(name, [(leaf, rules.get(leaf.path, self.rule)) for leaf in leaves if leaf.raw is None])
         leaves = [leaf for leaf in chosen if leaf.moves]
         facts, wanted = self.facts, _extra(self.rule, name, step.extra)
         gs = gradients(leaves) if isinstance(self.rule, TreeRule) else []
@@ -196,6 +198,18 @@ def _refuse_strays(name: str, leaves: list[Leaf], chosen: list[Leaf]) -> None:
         for leaf in leaves:
             if leaf.moves and name in leaf.memory and id(leaf) not in known:
                 raise ValueError(f"{name} keeps a memory for {leaf.path!r}, and is not chosen for it at this update")
+
+
+def _refuse_resting(name: str, absent: list[tuple[Leaf, Rule]]) -> None:
+    """A leaf without gradient whose memory is corrected by a counter that goes on: later steps would be too long."""
+    for leaf, rule in absent:
+        s = None if leaf.frozen else (leaf.memory or {}).get(name)
+        if s is not None and rule.corrects and not isinstance(s, Counted):
+            raise ValueError(
+                f"the gradient of {leaf.path!r} is None, and {name} corrects its memory by the steps of all leaves: if "
+                "it never moves, take it out with gx.freeze(...); if it rests at some steps, let it count its own: "
+                "gx.own_clock(tx, where=...)"
+            )
 
 
 def _drop_examples(name: str, leaves: list[Leaf]) -> None:

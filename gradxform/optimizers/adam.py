@@ -76,6 +76,10 @@ class ScaleByAmsgrad(Halves):
     def check(self) -> None:
         check.nonnegative(eps=self.eps, eps_root=self.eps_root)
 
+    @property
+    def corrects(self) -> bool:
+        return self.bias_correction_mu or self.bias_correction_nu
+
     def init(self, p: Array) -> MaxMoments:
         return MaxMoments(jnp.zeros_like(p), jnp.zeros_like(p.real), jnp.zeros_like(p.real))
 

@@ -34,6 +34,10 @@ class MeanSquares(Halves, abstract=True):
     def check(self) -> None:
         check.nonnegative(eps=self.eps, initial_scale=self.initial_scale)
 
+    @property
+    def corrects(self) -> bool:
+        return self.bias_correction
+
     def scalars(self, t: Array) -> Array | float:
         return debias(self.decay, t) if self.bias_correction else 1.0
 

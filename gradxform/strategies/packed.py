@@ -13,6 +13,7 @@ import jax.numpy as jnp
 
 from gradxform.core import check
 from gradxform.core.chain import Chain, stages_of
+from gradxform.core.clock import OwnClock
 from gradxform.core.devices import varying_axes
 from gradxform.core.facts import Facts, Reach
 from gradxform.core.lens import Wrapper
@@ -190,6 +191,11 @@ def _refuse_far(inside: dict[str, dict[str, Any]], leaf: Leaf) -> None:
             raise ValueError(
                 f"packed cannot join {leaf.path!r} with others: {rule.name} looks at more than one of its "
                 f"elements; leave that stage outside: chain({rule.name}(...), packed(...))"
+            )
+        if any(isinstance(layer, OwnClock) and layer.counts for layer in _layers(rule)):
+            raise ValueError(
+                f"packed cannot join {leaf.path!r} with others: own_clock lets it rest alone; keep such leaves out: "
+                "groups([(..., own_clock(...))], default=packed(...))"
             )
         if isinstance(leaf.g, Rows) and any(isinstance(layer, Lazy) for layer in _layers(rule)):
             raise ValueError(

@@ -32,6 +32,10 @@ class EmaOfParams(Rule):
     debias: bool = True
     facts = Facts(station=Station.LAND, needs_params=True, stored_params=True)
 
+    @property
+    def corrects(self) -> bool:
+        return self.debias
+
     def init(self, p: Array) -> Averaged:
         return Averaged(p)
 

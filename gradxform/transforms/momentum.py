@@ -71,6 +71,10 @@ class Ema(Halves):
         check.fraction(decay=self.decay)
         check.boolean(debias=self.debias)
 
+    @property
+    def corrects(self) -> bool:
+        return self.debias
+
     def init(self, p: Array) -> EmaMemory:
         return EmaMemory(jnp.zeros_like(p))
 

@@ -34,6 +34,7 @@ class Noisy(Rule, abstract=True):
     key: Child[Key | tuple[int, ...]] = 0
     path: Child[tuple[Any, ...]] = dataclasses.field(default=(), repr=False)
     facts = Facts(station=Station.CLEANSE)
+    corrects = False
 
     def for_leaf(self, path: Path, p: Array) -> Rule:
         words = np.frombuffer(hashlib.blake2b(path.encode(), digest_size=8).digest(), "<u4")

@@ -59,6 +59,7 @@ class RoundRandomly(Rounding):
     seed: int = 0
     path: Child[Any] = 0
     name, mode = "round_updates", "stochastic"
+    corrects = False
     facts = Rounding.facts.with_fields(reach=Reach.ARRAY)
 
     def for_leaf(self, path: Path, p: Array) -> Rule:

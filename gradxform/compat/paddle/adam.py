@@ -11,7 +11,6 @@ import numpy as np
 from gradxform.compat.common.float32 import in_float32
 from gradxform.compat.common.groups import Groups, Members
 from gradxform.compat.common.moments import EpsilonHatRadam, WarmedNadam
-from gradxform.compat.common.own_clock import own_clock
 from gradxform.compat.common.unchecked import unchecked
 from gradxform.compat.paddle.assembly import assembled
 from gradxform.compat.paddle.attributes import GradientClip
@@ -28,6 +27,7 @@ from gradxform.compat.paddle.checks import (
 from gradxform.compat.paddle.rules import ByParameter, InItsDtype, Parameter, PoweredAdam, PoweredAdamax
 from gradxform.core.arithmetic import is_zero
 from gradxform.core.chain import Chain, chain, lift
+from gradxform.core.clock import OwnClock
 from gradxform.core.hyper import Hyper
 from gradxform.core.rule import Rule
 from gradxform.core.types import ArrayLike
@@ -192,7 +192,7 @@ def radam(
     _check(learning_rate, beta1, beta2, epsilon)
 
     def body(scaled: Chain, **numbers: NumberLike) -> Chain:
-        return chain(own_clock(_moments(EpsilonHatRadam(), **numbers)), scaled)
+        return chain(lift(OwnClock(_moments(EpsilonHatRadam(), **numbers))), scaled)
 
     options: dict[str, Any] = {"beta1": beta1, "beta2": beta2, "epsilon": epsilon}
     return assembled(body, learning_rate, weight_decay, grad_clip, groups, param_attr, frozen, **options)

@@ -8,7 +8,7 @@ import pytest
 
 import gradxform as gx
 from gradxform.compat.common.checkpoints import innermost, opened, shaped, spellings
-from gradxform.compat.common.own_clock import OwnClock
+from gradxform.core.clock import OwnClock
 from gradxform.core.state import find_state
 from gradxform.optimizers.adam import ScaleByAdam
 
