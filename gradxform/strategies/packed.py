@@ -15,7 +15,7 @@ from gradxform.core import check
 from gradxform.core.chain import Chain, stages_of
 from gradxform.core.devices import varying_axes
 from gradxform.core.facts import Facts, Reach
-from gradxform.core.lens import Wrapper
+from gradxform.core.lens import layers
 from gradxform.core.rows import Rows
 from gradxform.core.rule import Rule, TreeRule
 from gradxform.core.stage import Stage, Step
@@ -175,12 +175,7 @@ def _traits(key: str, rules: dict[str, Any], leaf: Leaf) -> list[object]:
 
 def _codes_far(rule: Rule) -> bool:
     """Whether what is around an elementwise rule looks farther: codes in blocks, rows with dates."""
-    return _layers(rule)[-1].facts.reach == Reach.ELEMENT < rule.facts.reach
-
-
-def _layers(rule: Rule) -> list[Rule]:
-    """A rule, and the rules inside it."""
-    return [rule, *_layers(rule.rule)] if isinstance(rule, Wrapper) else [rule]
+    return layers(rule)[-1].facts.reach == Reach.ELEMENT < rule.facts.reach
 
 
 def _refuse_far(inside: dict[str, dict[str, Any]], leaf: Leaf) -> None:
@@ -191,7 +186,7 @@ def _refuse_far(inside: dict[str, dict[str, Any]], leaf: Leaf) -> None:
                 f"packed cannot join {leaf.path!r} with others: {rule.name} looks at more than one of its "
                 f"elements; leave that stage outside: chain({rule.name}(...), packed(...))"
             )
-        if isinstance(leaf.g, Rows) and any(isinstance(layer, Lazy) for layer in _layers(rule)):
+        if isinstance(leaf.g, Rows) and any(isinstance(layer, Lazy) for layer in layers(rule)):
             raise ValueError(
                 f"packed cannot join {leaf.path!r} with others: lazy lets rows of it rest; give packed a max_size "
                 f"below its {leaf.g.size} elements"
