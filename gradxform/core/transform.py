@@ -14,7 +14,7 @@ from gradxform.core.arithmetic import cast, compute_dtype
 from gradxform.core.hyper import Slots
 from gradxform.core.rows import Rows, is_row_leaf
 from gradxform.core.types import Gradient, OptState, Param, Params, Shaped, Taken, Transformation, Updates
-from gradxform.core.unjitted import Unjitted, is_traced, kinds_of
+from gradxform.core.unjitted import Unjitted, as_arrays, is_traced, kinds_of
 from gradxform.core.value import Value, is_hashable
 from gradxform.core.walk import kept
 
@@ -135,7 +135,7 @@ class Update(Half):
         args = (updates, state, params, extra)
         kinds = kinds_of(args)
         if is_traced(kinds) or not (self.unjitted or is_hashable(self.tx)):
-            return self.tx._update(*args)
+            return self.tx._update(*as_arrays(args, kinds))
         self.unjitted = self.unjitted or Unjitted(self.tx)
         return self.unjitted(args, kinds)
 

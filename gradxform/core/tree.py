@@ -114,9 +114,10 @@ class Opened(NamedTuple):
         return self.structure.unflatten([leaf.g for leaf in self.leaves])
 
     def close_memories(self) -> Tree:
+        """The memories as they are now; where there was none, as for a parameter that is None, there is none."""
         new = {leaf.path: leaf.memory for leaf in self.leaves}
         places = zip(self.memory_paths, self.memories, strict=True)
-        return self.memory_structure.unflatten([new.get(path, old) for path, old in places])
+        return self.memory_structure.unflatten([old if old is None else new.get(path, old) for path, old in places])
 
 
 def open_together(updates: Updates, params: Params, memories: Tree, per_example: bool = False) -> Opened:

@@ -16,7 +16,7 @@ from gradxform.core.chain import Chain, stages_of
 from gradxform.core.clock import OwnClock
 from gradxform.core.devices import varying_axes
 from gradxform.core.facts import Facts, Reach
-from gradxform.core.lens import Wrapper
+from gradxform.core.lens import layers
 from gradxform.core.rows import Rows
 from gradxform.core.rule import Rule, TreeRule
 from gradxform.core.stage import Stage, Step
@@ -176,12 +176,7 @@ def _traits(key: str, rules: dict[str, Any], leaf: Leaf) -> list[object]:
 
 def _codes_far(rule: Rule) -> bool:
     """Whether what is around an elementwise rule looks farther: codes in blocks, rows with dates."""
-    return _layers(rule)[-1].facts.reach == Reach.ELEMENT < rule.facts.reach
-
-
-def _layers(rule: Rule) -> list[Rule]:
-    """A rule, and the rules inside it."""
-    return [rule, *_layers(rule.rule)] if isinstance(rule, Wrapper) else [rule]
+    return layers(rule)[-1].facts.reach == Reach.ELEMENT < rule.facts.reach
 
 
 def _refuse_far(inside: dict[str, dict[str, Any]], leaf: Leaf) -> None:
@@ -192,12 +187,12 @@ def _refuse_far(inside: dict[str, dict[str, Any]], leaf: Leaf) -> None:
                 f"packed cannot join {leaf.path!r} with others: {rule.name} looks at more than one of its "
                 f"elements; leave that stage outside: chain({rule.name}(...), packed(...))"
             )
-        if any(isinstance(layer, OwnClock) and layer.counts for layer in _layers(rule)):
+        if any(isinstance(layer, OwnClock) and layer.counts for layer in layers(rule)):
             raise ValueError(
                 f"packed cannot join {leaf.path!r} with others: own_clock lets it rest alone; keep such leaves out: "
                 "groups([(..., own_clock(...))], default=packed(...))"
             )
-        if isinstance(leaf.g, Rows) and any(isinstance(layer, Lazy) for layer in _layers(rule)):
+        if isinstance(leaf.g, Rows) and any(isinstance(layer, Lazy) for layer in layers(rule)):
             raise ValueError(
                 f"packed cannot join {leaf.path!r} with others: lazy lets rows of it rest; give packed a max_size "
                 f"below its {leaf.g.size} elements"

@@ -5,16 +5,11 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import Any, TypeAlias
 
-import jax
 import numpy as np
 from numpy.typing import NDArray
 
-from gradxform.core.lens import Wrapper
-from gradxform.core.rows import is_row_leaf
-from gradxform.core.rule import Rule
-from gradxform.core.state import State
-from gradxform.core.tree import Leaf, Opened, open_together
-from gradxform.core.types import ArrayLike, Params, Path
+from gradxform.core.tree import Leaf
+from gradxform.core.types import ArrayLike, Path
 
 Names: TypeAlias = Mapping[str, Path] | None
 """From the framework's names of parameters to their paths; None where the names are the paths."""
@@ -25,19 +20,6 @@ def read(checkpoint: object) -> Mapping[str, Any]:
     if not isinstance(checkpoint, Mapping):
         raise TypeError(f"checkpoint must map names to arrays, got {checkpoint!r} of type {type(checkpoint).__name__}")
     return checkpoint
-
-
-def opened(state: State, params: Params) -> Opened:
-    """The leaves of a state beside their parameters."""
-    nothing = jax.tree.map(lambda p: None, params, is_leaf=is_row_leaf)
-    return open_together(nothing, params, state.leaves)
-
-
-def innermost(rule: Rule) -> Rule:
-    """A rule without what is wrapped around it."""
-    while isinstance(rule, Wrapper):
-        rule = rule.rule
-    return rule
 
 
 def spellings(path: Path, names: Names) -> list[str]:

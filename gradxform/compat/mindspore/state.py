@@ -10,16 +10,17 @@ import jax.numpy as jnp
 import numpy as np
 from numpy.typing import NDArray
 
-from gradxform.compat.common.checkpoints import Names, innermost, opened, read, shaped, spellings
+from gradxform.compat.common.checkpoints import Names, read, shaped, spellings
 from gradxform.compat.common.moments import EpsilonHatAdam
 from gradxform.compat.mindspore.assembly import kernel
 from gradxform.compat.mindspore.rules import EpsilonHatAmsgrad
 from gradxform.core.chain import Chain, lift
+from gradxform.core.lens import layers
 from gradxform.core.rule import Rule
 from gradxform.core.stage import Step
 from gradxform.core.state import State, find_state
 from gradxform.core.transform import GradientTransformation
-from gradxform.core.tree import Leaf
+from gradxform.core.tree import Leaf, open_memories
 from gradxform.core.types import Array, Memory, OptState, Params
 from gradxform.optimizers.adagrad import scale_by_rss
 from gradxform.transforms.momentum import trace
@@ -54,7 +55,7 @@ def load_state(
     if "global_step" not in checkpoint:
         raise ValueError(f"checkpoint has no 'global_step', the number of steps done; it has {sorted(checkpoint)}")
     state = find_state((tx or _guess(checkpoint)).init(params))
-    tree = opened(state, params)
+    tree = open_memories(state.leaves, params)
     for leaf in tree.leaves:
         for stage, field, entry in _entries(leaf.memory):
             old = getattr(leaf.memory[stage], field)
@@ -77,7 +78,7 @@ def save_state(
     ours = find_state(state)
     spelled = {path: name for name, path in (names or {}).items()}
     saved: dict[str, NDArray[Any]] = {}
-    for leaf in opened(ours, params).leaves:
+    for leaf in open_memories(ours.leaves, params).leaves:
         for stage, field, entry in _entries(leaf.memory):
             name = spelled.get(leaf.path, leaf.path)
             saved[f"{entry}.{name}"] = _encoded(entry, np.asarray(getattr(leaf.memory[stage], field)), leaf)
@@ -135,4 +136,4 @@ def _rules(tx: GradientTransformation | None) -> Iterator[Rule]:
     """The rules of a chain, those of groups included, without what is wrapped around them."""
     for _, stage, _ in tx.each(Step(None, None, {}, {}, {}, None)) if isinstance(tx, Chain) else ():
         if stage.only_rule is not None:
-            yield innermost(stage.only_rule)
+            yield layers(stage.only_rule)[-1]

@@ -11,15 +11,16 @@ import jax.numpy as jnp
 import numpy as np
 from numpy.typing import NDArray
 
-from gradxform.compat.common.checkpoints import Names, innermost, opened, read, shaped, spellings
+from gradxform.compat.common.checkpoints import Names, read, shaped, spellings
 from gradxform.core.chain import Chain
 from gradxform.core.facts import Station
 from gradxform.core.hyper import Schedule
+from gradxform.core.lens import layers
 from gradxform.core.rule import Rule
 from gradxform.core.stage import Step
 from gradxform.core.state import State, find_state
 from gradxform.core.transform import GradientTransformation
-from gradxform.core.tree import Leaf
+from gradxform.core.tree import Leaf, open_memories
 from gradxform.core.types import Array, OptState, Params, Path
 from gradxform.transforms.momentum import trace
 
@@ -58,7 +59,7 @@ def load_state(
         raise ValueError(f"checkpoint must hold <name>_velocity_0, or give tx, the optimizer; it has {[*checkpoint]}")
     tx = trace(0.9) if tx is None else tx
     state = find_state(tx.init(params))
-    tree = opened(state, params)
+    tree = open_memories(state.leaves, params)
     for leaf in tree.leaves:
         for stage, memory in leaf.memory.items():
             new = {f: _decoded(checkpoint, e, leaf, names, getattr(memory, f)) for e, f in _entries(leaf, stage)}
@@ -82,7 +83,7 @@ def save_state(
     ours = find_state(state)
     spelled = {path: name for name, path in (names or {}).items()}
     saved: dict[str, Any] = {}
-    for leaf in opened(ours, params).leaves:
+    for leaf in open_memories(ours.leaves, params).leaves:
         entries: dict[str, NDArray[Any]] = {}
         for stage, memory in leaf.memory.items():
             entries |= {e: _encoded(e, np.asarray(getattr(memory, f)), leaf) for e, f in _entries(leaf, stage)}
@@ -147,7 +148,7 @@ def _bases(tx: GradientTransformation | None, leaf: Leaf, stage: str) -> dict[st
 def _rules_of(tx: GradientTransformation | None, path: Path, leaf: Any) -> Iterator[Rule]:
     """The rules that a parameter goes through, those of its group included, without what is wrapped around them."""
     through = tx.through(path, leaf) if isinstance(tx, Chain) else ()
-    return (innermost(rule) for _, rule in through if isinstance(rule, Rule))
+    return (layers(rule)[-1] for _, rule in through if isinstance(rule, Rule))
 
 
 def _counted(bases: Mapping[str, float], leaf: Leaf, n: int) -> dict[str, NDArray[Any]]:

@@ -10,7 +10,7 @@ import jax.numpy as jnp
 import numpy as np
 from numpy.typing import NDArray
 
-from gradxform.compat.common.checkpoints import opened, shaped
+from gradxform.compat.common.checkpoints import shaped
 from gradxform.compat.common.groups import Groups, grouped
 from gradxform.compat.torch.adadelta import adadelta
 from gradxform.compat.torch.adagrad import adagrad
@@ -22,7 +22,7 @@ from gradxform.compat.torch.rprop import rprop
 from gradxform.core.chain import Chain, chain
 from gradxform.core.state import State, find_state
 from gradxform.core.transform import GradientTransformation
-from gradxform.core.tree import Leaf, open_tree
+from gradxform.core.tree import Leaf, open_memories, open_tree
 from gradxform.core.types import Array, Memory, OptState, Params, Path
 from gradxform.transforms.momentum import trace
 
@@ -69,9 +69,9 @@ def load_state(
     where = _where(names, params, None if groups is None else [i for group in groups for i in group["params"]])
     state = find_state((_rebuilt(groups, where) if tx is None else tx).init(params))
     keys = {path: key for key, path in where.items()}
-    tree, latest = opened(state, params), 0
+    tree, latest = open_memories(state.leaves, params), 0
     for leaf in tree.leaves:
-        for stage in leaf.memory or {}:
+        for stage in leaf.memory:
             if leaf.path not in keys:
                 raise ValueError(f"names has no index for the parameter {leaf.path!r}, which keeps {stage!r}")
             memory = _loaded(entries.get(keys[leaf.path]) or {}, leaf, stage, keys[leaf.path])
@@ -91,8 +91,8 @@ def save_state(state: OptState, params: Params, names: Names = None) -> dict[str
     """
     keys = {path: key for key, path in _where(names, params, None).items()}
     saved: dict[Any, dict[str, Any]] = {}
-    for leaf in opened(find_state(state), params).leaves:
-        for stage, memory in (leaf.memory or {}).items():
+    for leaf in open_memories(find_state(state).leaves, params).leaves:
+        for stage, memory in leaf.memory.items():
             fields = ENTRIES.get(stage, {})
             if not fields or not set(fields.values()) <= set(memory._fields):
                 raise ValueError(
