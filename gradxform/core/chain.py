@@ -11,7 +11,7 @@ from gradxform.core.arithmetic import next_count
 from gradxform.core.facts import Facts, Reach, Station
 from gradxform.core.hyper import Hyper, Slots, hyper_fields
 from gradxform.core.lift import Lifted
-from gradxform.core.opaque import Foreign, Opaque
+from gradxform.core.opaque import Opaque
 from gradxform.core.rule import Factor, Rule
 from gradxform.core.stage import Chooses, Plan, Stage, Step
 from gradxform.core.state import State, unused
@@ -235,7 +235,7 @@ def stages_of(tx: Transformation, what: str) -> tuple[Stage, ...]:
         return (Opaque(tx),)
     if not isinstance(tx, tuple) or len(tx) != 2 or not all(map(callable, tx)):
         raise TypeError(f"{what} must be a gradient transformation, a pair (init, update); got {tx!r}")
-    return (Opaque(Foreign(tuple(tx))),)
+    return (Opaque(GradientTransformation(*tx)),)
 
 
 def map_rules(tx: Transformation, f: Callable[[Rule], Rule], what: str) -> Chain:

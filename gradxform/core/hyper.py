@@ -26,7 +26,8 @@ Rate = Annotated[Any, "hyper", "data"]
 """A `Hyper` that meets arrays only, never another number: one rounding, whether it is a constant or data."""
 Decay = Annotated[Any, "hyper", "data", "zero"]
 """A `Rate` that a rule leaves out where it is the plain number 0."""
-
+ScalarOrSchedule = Hyper
+"""The same under optax's name."""
 
 V = TypeVar("V", bound=Value)
 

@@ -24,6 +24,10 @@ class State(NamedTuple):
     hyper: dict[str, Number]
 
 
+class EmptyState(NamedTuple):
+    """The state of a pair of functions that remembers nothing."""
+
+
 def is_memory(x: object) -> bool:
     """Whether a node of `State.leaves` is one parameter's memory: a dict of NamedTuples without dicts inside."""
     if not isinstance(x, dict) or not all(isinstance(v, tuple) and hasattr(v, "_fields") for v in x.values()):
@@ -42,13 +46,15 @@ def view(state: OptState, field: str) -> Tree:
     without it holds None. States of wrappers (tuples, dicts around ours) are searched.
     Raises: ValueError if no parameter keeps it, or if it is ambiguous.
     """
-    tree = _pick(find_state(state).leaves, field)
+    tree = statistic(find_state(state), field)
     if not jax.tree.leaves(tree):
         raise ValueError(f"no parameter keeps a statistic {field!r}")
     return tree
 
 
-def _pick(leaves: Tree, field: str) -> Tree:
+def statistic(state: State, field: str) -> Tree:
+    """As `view`, of one state; None everywhere where no parameter keeps it."""
+
     def at(memory: Memory) -> Any:
         if not is_memory(memory):
             return None
@@ -58,7 +64,7 @@ def _pick(leaves: Tree, field: str) -> Tree:
             raise ValueError(f"{field!r} is ambiguous: {', '.join(names)}")
         return values[names[0]] if names else None
 
-    return jax.tree.map(at, leaves, is_leaf=is_memory)
+    return jax.tree.map(at, state.leaves, is_leaf=is_memory)
 
 
 def _fields(memory: Memory) -> Iterator[tuple[str, Any]]:

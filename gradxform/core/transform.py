@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import functools
-from collections.abc import Callable, Iterator
-from typing import Any, ClassVar, Self
+import inspect
+import math
+from collections.abc import Callable, Iterator, Sequence
+from typing import Any, ClassVar, Self, TypeAlias
 
 import jax
 import jax.numpy as jnp
@@ -13,6 +15,7 @@ import numpy as np
 from gradxform.core.arithmetic import cast, compute_dtype
 from gradxform.core.hyper import Slots
 from gradxform.core.rows import Rows, is_row_leaf
+from gradxform.core.tree import refuse_deleted
 from gradxform.core.types import Gradient, OptState, Param, Params, Shaped, Taken, Transformation, Updates
 from gradxform.core.unjitted import Unjitted, as_arrays, is_traced, kinds_of
 from gradxform.core.value import Value, is_hashable
@@ -23,8 +26,10 @@ class GradientTransformation(Value):
     """A pure pair over pytrees, as a value: `init: params -> state` and `update: updates, state -> updates, state`.
 
     `update(updates, state, params=None, **extra)`; the parameters where a stage needs them.
+    `GradientTransformation(init, update)` makes one of two pure functions; update may do without params and extras.
     A value: it prints as one would write it, compares and hashes by content, goes through `jit` as a pytree of its
     numbers, and unpacks as the pair. Un-jitted `update` dispatches compiled code; under a trace it inlines.
+    Raises: TypeError for anything but two functions with these arguments.
     """
 
     needs_params: ClassVar[bool] = False
@@ -37,6 +42,9 @@ class GradientTransformation(Value):
 
     holds: ClassVar[bool] = False
     """Whether `_update` takes `ok`, whether the step is taken, and itself keeps the state as it was where it is not."""
+
+    def __new__(cls, *args: Any, **kwargs: Any) -> Self:
+        return object.__new__(Foreign if cls is GradientTransformation else cls)  # type: ignore[return-value]
 
     @property
     def name(self) -> str:
@@ -84,6 +92,66 @@ class GradientTransformation(Value):
         return iter(_pair(self))
 
 
+GradientTransformationExtraArgs: TypeAlias = GradientTransformation
+"""Every transformation takes extra arguments, and passes over those that it has no use for."""
+
+
+class Foreign(GradientTransformation):
+    """A pair of functions `(init, update)`, as it is."""
+
+    pair: tuple[Callable[..., OptState], Callable[..., tuple[Updates, OptState]]]
+
+    def __init__(self, init: Any, update: Any) -> None:
+        _check_takes("init", init, "init(params)", [1])
+        _check_takes("update", update, "update(updates, state, params=None)", [2, 3])
+        super().__init__((init, update))
+
+    @property
+    def name(self) -> str:
+        return "foreign"
+
+    def __repr__(self) -> str:
+        return repr(self.pair)
+
+    def _init(self, params: Params) -> OptState:
+        return self.pair[0](params)
+
+    def _update(
+        self, updates: Updates, state: OptState, params: Params, extra: dict[str, Any]
+    ) -> tuple[Updates, OptState]:
+        update = self.pair[1]
+        takes = _parameters(update)
+        if all(p.kind != p.VAR_KEYWORD for p in takes):
+            extra = {p.name: extra[p.name] for p in takes if p.name in extra}
+        args = (updates, state, params) if _fits(update, 3) else (updates, state)
+        out = update(*args, **extra)
+        if not isinstance(out, Sequence) or len(out) != 2:
+            raise TypeError(f"update must return a pair (updates, state), got {out!r} from {update!r}")
+        return out[0], out[1]
+
+
+def _parameters(f: Callable[..., Any]) -> list[inspect.Parameter]:
+    try:
+        return [*inspect.signature(f).parameters.values()]
+    except ValueError:
+        return [inspect.Parameter("args", inspect.Parameter.VAR_POSITIONAL)]
+
+
+def _fits(f: Callable[..., Any], number: int) -> bool:
+    """Whether a function can be called with so many arguments by position; those by keyword are another matter."""
+    takes = _parameters(f)
+    by_position = [p for p in takes if p.kind in (p.POSITIONAL_ONLY, p.POSITIONAL_OR_KEYWORD)]
+    most = math.inf if any(p.kind == p.VAR_POSITIONAL for p in takes) else len(by_position)
+    return sum(p.default is p.empty for p in by_position) <= number <= most
+
+
+def _check_takes(name: str, f: object, words: str, numbers: list[int]) -> None:
+    if not callable(f):
+        raise TypeError(f"{name} must be a function {words}, got {f!r} of type {type(f).__name__}")
+    if not any(_fits(f, number) for number in numbers):
+        raise TypeError(f"{name} must be a function {words}, got {f!r} with the arguments {inspect.signature(f)}")
+
+
 class Half:
     """One function of the pair: equal and of equal hash for equal transformations."""
 
@@ -113,6 +181,7 @@ class Init(Half):
     __name__ = "init"
 
     def __call__(self, params: Params) -> OptState:
+        refuse_deleted(parameter=params)
         state = self.tx._init(params)
         if any(isinstance(x, jax.ShapeDtypeStruct) for x in jax.tree.leaves(params)):
             return jax.tree.map(_as_struct, state)
@@ -134,10 +203,14 @@ class Update(Half):
     ) -> tuple[Updates, OptState]:
         args = (updates, state, params, extra)
         kinds = kinds_of(args)
-        if is_traced(kinds) or not (self.unjitted or is_hashable(self.tx)):
-            return self.tx._update(*as_arrays(args, kinds))
-        self.unjitted = self.unjitted or Unjitted(self.tx)
-        return self.unjitted(args, kinds)
+        try:
+            if is_traced(kinds) or not (self.unjitted or is_hashable(self.tx)):
+                return self.tx._update(*as_arrays(args, kinds))
+            self.unjitted = self.unjitted or Unjitted(self.tx)
+            return self.unjitted(args, kinds)
+        except (RuntimeError, ValueError):
+            refuse_deleted(gradient=updates, state=state, parameter=params, extra=extra)
+            raise
 
 
 @functools.lru_cache(maxsize=1024)
@@ -182,7 +255,11 @@ def apply_updates(params: Params, updates: Updates) -> Params:
         wide = compute_dtype(p.dtype)
         return cast(jax.lax.add(cast(p, wide), cast(u, wide)), p.dtype)
 
-    return jax.tree.map(add, updates, params, is_leaf=is_row_leaf)
+    try:
+        return jax.tree.map(add, updates, params, is_leaf=is_row_leaf)
+    except (RuntimeError, ValueError):
+        refuse_deleted(parameter=params, update=updates)
+        raise
 
 
 def eval_params(tx: GradientTransformation, state: OptState, params: Params) -> Params:
@@ -191,24 +268,5 @@ def eval_params(tx: GradientTransformation, state: OptState, params: Params) -> 
     Through chains, groups and wrappers; in the dtypes of `params`. Where several stages keep one, the last wins.
     """
     refuse_stranger(tx)
+    refuse_deleted(parameter=params, state=state)
     return tx._evaluate(state, params)
-
-
-def make_step(tx: GradientTransformation) -> Callable[..., tuple[Params, OptState]]:
-    """One compiled training step: `params, state = step(params, state, grads, **extra)`.
-
-    `params` and `state` are donated: their memory is reused, so use what the step returns.
-    Raises: TypeError for anything but a transformation.
-    """
-    if not (hasattr(tx, "init") and hasattr(tx, "update")):
-        refuse_stranger(tx)
-    return _step(tx) if is_hashable(tx) else _step.__wrapped__(tx)
-
-
-@functools.lru_cache(maxsize=1024)
-def _step(tx: GradientTransformation) -> Callable[..., tuple[Params, OptState]]:
-    def step(params: Params, state: OptState, grads: Updates, **extra: Any) -> tuple[Params, OptState]:
-        updates, state = tx.update(grads, state, params, **extra)
-        return apply_updates(params, updates), state
-
-    return jax.jit(step, donate_argnums=(0, 1), keep_unused=True)
