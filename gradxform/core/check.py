@@ -14,6 +14,7 @@ import jax.numpy as jnp
 
 from gradxform.core.hyper import Hyper, Table, Tunable, coerce
 from gradxform.core.types import Dtype
+from gradxform.core.value import plain
 
 
 def fraction(**named: Hyper) -> None:
@@ -59,9 +60,9 @@ def ordered(**named: Hyper) -> None:
 
 def integer(at_least: int = 0, **named: Any) -> None:
     for name, x in named.items():
-        if isinstance(x, bool) or not hasattr(x, "__index__"):
+        if isinstance(x, bool) or not isinstance(n := plain(x), int):
             raise TypeError(f"{name} must be an integer, got {x!r} of type {type(x).__name__}")
-        if int(x) < at_least:
+        if n < at_least:
             raise ValueError(f"{name} must be at least {at_least}, got {x}")
 
 

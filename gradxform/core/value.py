@@ -12,6 +12,8 @@ from collections.abc import Callable, Iterable, Mapping
 from typing import Annotated, Any, ClassVar, NamedTuple, Self, TypeVar, dataclass_transform
 
 import jax
+import jax.numpy as jnp
+import numpy as np
 
 from gradxform.core.schema import names_around, schema
 from gradxform.core.types import Count, Number
@@ -101,7 +103,8 @@ class Value:
         for f in fields:
             if f.name not in values and f.default is dataclasses.MISSING:
                 raise TypeError(f"{what} needs the argument {f.name!r}")
-            object.__setattr__(self, f.name, values.get(f.name, f.default))
+            x = values.get(f.name, f.default)
+            object.__setattr__(self, f.name, plain(x) if f.kind == "static" else x)
         self.__post_init__()
 
     def __post_init__(self) -> None:
@@ -135,6 +138,15 @@ class Value:
 
 def _contents(value: Value) -> tuple[Any, ...]:
     return tuple(getattr(value, f.name) for f in schema(type(value)))
+
+
+def plain(x: Any) -> Any:
+    """A number of NumPy's or JAX's, and each in a tuple, as Python's: of equal ones nobody can tell which was given."""
+    if type(x) is tuple:
+        return tuple(map(plain, x))
+    if not isinstance(x, np.generic | np.ndarray | jax.Array) or isinstance(x, jax.core.Tracer) or x.ndim:
+        return x
+    return x.item() if jnp.issubdtype(x.dtype, jnp.integer) or jnp.issubdtype(x.dtype, jnp.floating) else x
 
 
 def is_hashable(x: object) -> bool:

@@ -8,13 +8,12 @@ from itertools import pairwise
 from typing import Annotated, Any
 
 import jax
-import numpy as np
 
 from gradxform.core import check
 from gradxform.core.hyper import Hyper, Schedule, coerce, coerce_fields
 from gradxform.core.schema import Field, schema
 from gradxform.core.types import Array, ArrayLike
-from gradxform.core.value import Pair
+from gradxform.core.value import Pair, plain
 from gradxform.schedules.arithmetic import as_count
 
 Steps = Annotated[int | float, "steps"]
@@ -143,12 +142,12 @@ def increasing(name: str, boundaries: Boundaries) -> None:
 
 
 def _steps(name: str, x: Any) -> Steps:
-    if hasattr(x, "__index__") and not isinstance(x, bool):
+    x = plain(x)
+    if isinstance(x, int) and not isinstance(x, bool):
         check.integer(0, **{name: x})
-        return int(x)
-    if not isinstance(x, float | np.floating):
+        return x
+    if not isinstance(x, float):
         raise TypeError(f"{name} must be a number of steps, got {x!r} of type {type(x).__name__}")
-    x = float(x)
     if not 0.0 <= x < math.inf:
         raise ValueError(f"{name} must be at least 0 and finite, got {x}")
     return int(x) if x == 0.0 or (x > 1.0 and x.is_integer()) else x
@@ -169,7 +168,8 @@ def _scales(name: str, x: Any) -> Items:
         raise TypeError(f"{name} must map steps to scales, got {x!r} of type {type(x).__name__}")
     items = []
     for n, scale in dict(x).items():
-        if isinstance(scale, bool) or not isinstance(scale, int | float | np.number):
+        scale = plain(scale)
+        if isinstance(scale, bool) or not isinstance(scale, int | float):
             raise TypeError(f"{name}[{n!r}] must be a number, got {scale!r} of type {type(scale).__name__}")
         check.nonnegative(**{f"{name}[{n!r}]": float(scale)})
         items.append((_steps(f"a step in {name}", n), float(scale)))
