@@ -175,6 +175,12 @@ def name_of(key: object) -> str:
     return str(key)
 
 
+def upwards(path: Path) -> list[Path]:
+    """A path, and those of the nodes that it lies in, from the inside out."""
+    names = path.split("/")
+    return ["/".join(names[:n]) for n in range(len(names), 0, -1)] + [""]
+
+
 class Opened(NamedTuple):
     """Three trees opened together: the leaves, and how to close updates and memories again."""
 

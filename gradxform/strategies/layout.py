@@ -12,7 +12,7 @@ from jax.sharding import NamedSharding, PartitionSpec
 from gradxform.core import check
 from gradxform.core.devices import axis_names
 from gradxform.core.state import State
-from gradxform.core.tree import name_of, open_memories, open_tree
+from gradxform.core.tree import name_of, open_memories, open_tree, upwards
 from gradxform.core.types import Array, AxisName, Memory, Mesh, OptState, Params, Path, Shardings
 
 Entry = str | tuple[str, ...] | None
@@ -150,9 +150,7 @@ def _spec(path: Path, x: object, what: str) -> PartitionSpec:
 
 def of_parameter(path: Path, shape: Sequence[int], specs: Mapping[str, PartitionSpec]) -> PartitionSpec:
     """The layout of one parameter: its own, or that of the nearest subtree that has one; the same everywhere else."""
-    names = path.split("/")
-    upwards = ["/".join(names[:n]) for n in range(len(names), 0, -1)] + [""]
-    spec = next((specs[p] for p in upwards if p in specs), PartitionSpec())
+    spec = next((specs[p] for p in upwards(path) if p in specs), PartitionSpec())
     if len(spec) > len(shape):
         raise ValueError(f"{spec} is no layout for the parameter {path!r} of shape {tuple(shape)}")
     return spec
