@@ -14,7 +14,8 @@ from gradxform.core.hyper import rebuild, rule_fields
 from gradxform.core.tree import Leaf, open_tree
 from gradxform.core.types import Mask, Param, Params, Path, Transformation
 from gradxform.core.value import Value, is_hashable
-from gradxform.params.select import Selector, entries_for, mask_selector, nearest, selector
+from gradxform.params.masks import entries_for, mask_selector, nearest
+from gradxform.params.select import Selector, selector
 
 
 class FirstMatch(Value):

@@ -140,6 +140,17 @@ def specs_by_path(shardings: Shardings, what: str) -> dict[str, PartitionSpec]:
     return {p: _spec(p, x, what) for p, x in zip(*open_tree(shardings)[:2], strict=True) if x is not None}
 
 
+def refuse_strays(specs: Iterable[Path], params: Params, what: str) -> None:
+    """Refuse layouts of what is no parameter."""
+    paths = open_tree(params)[0]
+    strays = sorted(set(specs).difference([""], *map(upwards, paths)))
+    if strays:
+        raise ValueError(
+            f"{what} has a layout at {', '.join(map(repr, strays))}, where no parameter is; the paths are: "
+            f"{', '.join(paths)}"
+        )
+
+
 def _spec(path: Path, x: object, what: str) -> PartitionSpec:
     if isinstance(x, PartitionSpec):
         return x

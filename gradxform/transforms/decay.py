@@ -17,7 +17,7 @@ from gradxform.core.lens import Wrapper
 from gradxform.core.rows import Rows
 from gradxform.core.rule import Keep, Rule, dense
 from gradxform.core.types import Array, Mask, Memory, Param, Scalars, Transformation
-from gradxform.params.select import mask_selector
+from gradxform.params.masks import mask_selector
 
 
 class DecaysWeights(Rule, abstract=True):

@@ -5,7 +5,7 @@ from __future__ import annotations
 from gradxform.core.chain import Chain
 from gradxform.core.lift import Freeze
 from gradxform.core.types import Mask
-from gradxform.params.select import mask_selector
+from gradxform.params.masks import mask_selector
 
 
 def freeze(mask: Mask = None) -> Chain:
