@@ -56,14 +56,22 @@ class Split(Stage):
 
     def plan(self, name: str, leaves: list[Leaf], step: Step) -> None:
         labels = self.groups.labels(leaves, step.whole)
+        for leaf, group in zip(leaves, labels, strict=True):
+            self.refuse_unknown(leaf.path, group)
         step.plan.groups[step.prefix + name] = {leaf.path: at for leaf, at in zip(leaves, labels, strict=True)}
         self._walk("plan", name, leaves, step)
 
     def through(self, name: str, path: Path, leaf: Shaped) -> Iterator[tuple[str, Any]]:
         group = self.groups.label(path, leaf)
+        self.refuse_unknown(path, group)
         if group is not None:
             for key, rule in self.branches[group].through(path, leaf, self.taken):
                 yield f"{group}/{key}", rule
+
+    def refuse_unknown(self, path: Path, group: str | None) -> None:
+        if group is not None and group not in self.branches:
+            known = f"there are {[*self.branches]}"
+            raise ValueError(f"param_labels: the label {group!r} of {path!r} has no transformation; {known}")
 
     def init(self, name: str, leaves: list[Leaf], step: Step) -> None:
         self._walk("init_stages", name, leaves, step)

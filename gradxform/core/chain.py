@@ -16,7 +16,7 @@ from gradxform.core.rule import Factor, Rule
 from gradxform.core.stage import Chooses, Plan, Stage, Step
 from gradxform.core.state import State, unused
 from gradxform.core.transform import GradientTransformation
-from gradxform.core.tree import Leaf, memory_structure, open_memories, open_together, open_tree, parameter
+from gradxform.core.tree import Leaf, in_boxes, open_memories, open_together, open_tree, parameter
 from gradxform.core.types import (
     Array,
     Number,
@@ -61,7 +61,7 @@ class Chain(GradientTransformation):
         leaves = [Leaf(path, None, parameter(path, p), {}) for path, p in zip(paths, ps, strict=True)]
         step = self.planned(leaves, Step(jnp.zeros((), jnp.int32), None, {}, {}, {}, params))
         self.init_stages(leaves, step)
-        memories = memory_structure(params).unflatten([None if leaf.p is None else leaf.memory for leaf in leaves])
+        memories = in_boxes(params, [None if leaf.p is None else leaf.memory for leaf in leaves])
         return State(step.count, memories, step.tree, step.hyper)
 
     def _update(

@@ -15,7 +15,7 @@ import numpy as np
 from gradxform.core.arithmetic import cast, compute_dtype
 from gradxform.core.hyper import Slots
 from gradxform.core.rows import Rows, is_row_leaf
-from gradxform.core.tree import refuse_deleted
+from gradxform.core.tree import filled, is_inexact, refuse_deleted
 from gradxform.core.types import Gradient, OptState, Param, Params, Shaped, Taken, Transformation, Updates
 from gradxform.core.unjitted import Unjitted, as_arrays, is_traced, kinds_of
 from gradxform.core.value import Value, is_hashable
@@ -182,10 +182,11 @@ class Init(Half):
 
     def __call__(self, params: Params) -> OptState:
         refuse_deleted(parameter=params)
-        state = self.tx._init(params)
-        if any(isinstance(x, jax.ShapeDtypeStruct) for x in jax.tree.leaves(params)):
-            return jax.tree.map(_as_struct, state)
-        return state
+        if not _has_shapes(params):
+            return self.tx._init(params)
+        if _has_shapes(filled(params, 0.0)):
+            return jax.tree.map(_as_struct, self.tx._init(params))
+        return _of_shapes(self.tx, params)
 
 
 class Update(Half):
@@ -225,6 +226,24 @@ def _pair(tx: GradientTransformation) -> tuple[Init, Update]:
         object.__setattr__(tx, "_made", (Init(tx), Update(tx)))
     made: tuple[Init, Update] = tx.__dict__["_made"]
     return made
+
+
+def _has_shapes(params: Params) -> bool:
+    return any(isinstance(x, jax.ShapeDtypeStruct) for x in jax.tree.leaves(params))
+
+
+def _of_shapes(tx: GradientTransformation, params: Params) -> OptState:
+    """A state of arrays for variables that hold shapes alone, refused where it begins at the parameters' values."""
+    with jax.ensure_compile_time_eval(), jax.debug_nans(False):
+        state, unknown = tx._init(filled(params, 0.0)), tx._init(filled(params, math.nan))
+    known = jax.tree.leaves(state)
+    for (path, x), y in zip(jax.tree_util.tree_leaves_with_path(unknown), known, strict=True):
+        if is_inexact(x) and not jnp.array_equal(x, y, equal_nan=True):
+            raise ValueError(
+                f"the state begins at values of parameters at {jax.tree_util.keystr(path)}, and these are shapes "
+                "alone; call init with the parameters"
+            )
+    return state
 
 
 def _as_struct(x: Shaped) -> jax.ShapeDtypeStruct:

@@ -13,7 +13,7 @@ from gradxform.core.facts import Facts
 from gradxform.core.hyper import Beta, Hyper
 from gradxform.core.rule import Halves
 from gradxform.core.types import Array, Mask, Param, Scalars
-from gradxform.params.select import mask_selector
+from gradxform.params.masks import mask_selector
 from gradxform.transforms.decay import AddDecayedWeights
 from gradxform.transforms.scale import scale_by_learning_rate
 

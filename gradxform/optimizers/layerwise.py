@@ -7,7 +7,7 @@ from gradxform.core.chain import Chain, chain, lift
 from gradxform.core.hyper import Beta, Hyper
 from gradxform.core.types import Mask
 from gradxform.optimizers.adam import scale_by_adam
-from gradxform.params.select import mask_selector
+from gradxform.params.masks import mask_selector
 from gradxform.transforms.decay import AddDecayedWeights, add_decayed_weights
 from gradxform.transforms.momentum import trace
 from gradxform.transforms.scale import ScaleByTrustRatio, scale_by_learning_rate, scale_by_trust_ratio

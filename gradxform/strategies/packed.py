@@ -21,7 +21,7 @@ from gradxform.core.rows import Rows
 from gradxform.core.rule import Rule, TreeRule
 from gradxform.core.stage import Stage, Step
 from gradxform.core.state import State
-from gradxform.core.tree import Leaf, is_trained, open_memories
+from gradxform.core.tree import Leaf, in_boxes, is_trained, open_memories
 from gradxform.core.types import Array, ArrayLike, Params, Shaped, Transformation
 from gradxform.core.value import Child
 from gradxform.core.walk import run_pending
@@ -161,7 +161,8 @@ def unpack(tx: Transformation, state: State, params: Params) -> State:
             for key in step.tree:
                 if key.startswith(f"{name}/"):
                     raise ValueError(f"the state has a buffer {key!r}, and the parameters no leaf to take it")
-    return state._replace(leaves=opened.close_memories(), tree=step.tree)
+    leaves = in_boxes(params, [None if leaf.p is None else leaf.memory for leaf in opened.leaves])
+    return state._replace(leaves=leaves, tree=step.tree)
 
 
 def _traits(key: str, rules: dict[str, Any], leaf: Leaf) -> list[object]:

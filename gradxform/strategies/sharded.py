@@ -17,7 +17,7 @@ from gradxform.core.tree import Leaf
 from gradxform.core.types import AxisName, Memory, Mesh, Number, Param, Shardings, Transformation
 from gradxform.core.value import Child
 from gradxform.core.walk import run_pending
-from gradxform.strategies.layout import Layout, check_mesh, laid_out, of_parameter, specs_by_path, ways
+from gradxform.strategies.layout import Layout, check_mesh, laid_out, of_parameter, refuse_strays, specs_by_path, ways
 from gradxform.strategies.packed import Packing
 from gradxform.strategies.parts import ByCompiler, ByHand, Way, is_explicit, is_manual, spec_at_hand
 
@@ -57,6 +57,7 @@ class Sharding(Stage):
 
     def init(self, name: str, leaves: list[Leaf], step: Step) -> None:
         there = not any(isinstance(leaf.p, jax.core.Tracer | jax.ShapeDtypeStruct) for leaf in leaves)
+        refuse_strays(dict(self.told or ()), step.params, "param_shardings")
         if self.is_trivial:
             self.chain.init_stages(leaves, step, self.taken)
         elif there and not is_manual(self.axis):
