@@ -3,6 +3,7 @@ from __future__ import annotations
 import jax
 import jax.numpy as jnp
 import numpy as np
+import optax
 import pytest
 
 import gradxform as gx
@@ -48,6 +49,21 @@ def test_apply_updates_adds():
     new = gx.apply_updates(P, {"a": jnp.full((2, 3), 0.25), "b": None})
     np.testing.assert_array_equal(new["a"], np.full((2, 3), 1.25))
     assert new["b"] is P["b"]
+
+
+@pytest.mark.parametrize("p", [jnp.ones(()), jnp.ones(3, jnp.bfloat16), 1.0, 2, np.ones(3), jnp.ones(2, complex)])
+@pytest.mark.parametrize("u", [-0.1, -1, np.float32(-0.1), np.float64(-0.1)])
+def test_apply_updates_adds_a_plain_number_to_every_element(p, u):
+    """As optax does, in the parameter's dtype."""
+    found, expected = gx.apply_updates({"a": p}, {"a": u})["a"], optax.apply_updates({"a": p}, {"a": u})["a"]
+    np.testing.assert_array_equal(found, expected)
+    assert found.dtype == expected.dtype
+
+
+@pytest.mark.parametrize("u", ["fast", True, 1j, object()])
+def test_apply_updates_refuses_what_is_no_number(u):
+    with pytest.raises(TypeError, match=r"an update must be an array, a number or None, got .* of type"):
+        gx.apply_updates(P, {"a": u, "b": 0.0})
 
 
 def test_apply_updates_rounds_once():
