@@ -259,14 +259,16 @@ def refuse_stranger(tx: Transformation) -> None:
 def apply_updates(params: Params, updates: Updates) -> Params:
     """Add updates to parameters: `p <- round(p + u)`, summed in float32 or wider, rounded once to p's dtype.
 
-    A leaf whose update is None stays as it is; sparse rows are added row by row.
-    Raises: ValueError if the trees or the shapes differ.
+    A leaf whose update is None stays as it is; sparse rows are added row by row, a plain number to every element.
+    Raises: ValueError if the trees or the shapes differ, TypeError for an update that is no array and no number.
     """
 
     def add(u: Gradient, p: Param) -> Param:
         if u is None or p is None:
             return p
         p = p if isinstance(p, jax.Array) else jnp.asarray(p)
+        if not hasattr(u, "dtype") or isinstance(u, np.generic):
+            u = jnp.full(p.shape, _plain_update(u), compute_dtype(p.dtype))
         if np.shape(u) != p.shape:
             raise ValueError(f"an update has shape {np.shape(u)}, its parameter {p.shape}")
         if isinstance(u, Rows):
@@ -279,6 +281,12 @@ def apply_updates(params: Params, updates: Updates) -> Params:
     except (RuntimeError, ValueError):
         refuse_deleted(parameter=params, update=updates)
         raise
+
+
+def _plain_update(u: Any) -> Any:
+    if isinstance(u, bool) or not isinstance(u, int | float | np.number):
+        raise TypeError(f"an update must be an array, a number or None, got {u!r} of type {type(u).__name__}")
+    return u
 
 
 def eval_params(tx: GradientTransformation, state: OptState, params: Params) -> Params:

@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 
 import jax
 from jax.sharding import NamedSharding, PartitionSpec
 
 from gradxform.core.chain import Chain, stages_of
+from gradxform.core.stage import NO_NAMES, Names
 from gradxform.core.transform import GradientTransformation
 from gradxform.core.tree import open_tree, parameter
 from gradxform.core.types import AxisName, Mesh, Params, Path, Shardings, Structure, Transformation
@@ -55,7 +56,7 @@ class _Plan:
         return self.everywhere, self.mesh, self.axis
 
 
-def _sharded(tx: object, taken: Sequence[str] = ()) -> Iterator[Sharding]:
+def _sharded(tx: object, taken: Names = NO_NAMES) -> Iterator[Sharding]:
     """Every `sharded` inside a transformation, its stages named as they are in the state."""
     if isinstance(tx, Chain):
         for _, stage in tx.named(taken):
