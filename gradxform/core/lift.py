@@ -150,7 +150,7 @@ class Freeze(Stage):
     where: Chooses | None = None
     label: str | None = None
     name: ClassVar[str] = "freeze"
-    facts: ClassVar[Facts] = Facts()
+    facts: ClassVar[Facts] = Facts(homogeneous=True)
 
     def __repr__(self) -> str:
         return "freeze()" if self.where is None else f"freeze({self.where!r})"

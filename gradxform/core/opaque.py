@@ -35,9 +35,12 @@ class Foreign(GradientTransformation):
     def _update(
         self, updates: Updates, state: OptState, params: Params, extra: dict[str, Any]
     ) -> tuple[Updates, OptState]:
-        update = self.pair[1]
-        kinds = [p.kind for p in inspect.signature(update).parameters.values()]
-        return update(updates, state, params, **(extra if inspect.Parameter.VAR_KEYWORD in kinds else {}))
+        return self.pair[1](updates, state, params, **(extra if self.takes_extra else {}))
+
+    @property
+    def takes_extra(self) -> bool:
+        parameters = inspect.signature(self.pair[1]).parameters.values()
+        return inspect.Parameter.VAR_KEYWORD in [p.kind for p in parameters]
 
 
 class Opaque(Stage):

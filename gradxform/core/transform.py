@@ -35,6 +35,27 @@ class GradientTransformation(Value):
     renews: ClassVar[bool] = False
     """`update` also makes their states anew, for which schedules are read at step 0."""
 
+    scales_loss: ClassVar[bool] = False
+    """Whether the gradients that it takes are those of a scaled loss."""
+    guards: ClassVar[bool] = False
+    """Whether it is asked to keep what is not finite from what stands inside."""
+
+    @property
+    def own_gradients(self) -> bool:
+        """Whether it asks for gradients that nothing around it sees."""
+        return False
+
+    @property
+    def between(self) -> str | None:
+        """What it gives at calls that are no steps, in words; None where every call is one."""
+        return None
+
+    def inside(self) -> Iterator[GradientTransformation]:
+        """Itself, and all transformations inside it."""
+        yield self
+        for name in self.wraps:
+            yield from getattr(self, name).inside()
+
     holds: ClassVar[bool] = False
     """Whether `_update` takes `ok`, whether the step is taken, and itself keeps the state as it was where it is not."""
 

@@ -71,6 +71,11 @@ def lookahead(
     check.integer(1, sync_period=sync_period)
     check.boolean(reset_state=reset_state)
     pull = check.given(check.unit, slow_step_size=slow_step_size)
+    if reset_state and any(x.scales_loss for x in fast.inside()):
+        raise ValueError(
+            "lookahead with reset_state makes the loss scale anew too: the loss scale goes outside: "
+            "dynamic_loss_scale(lookahead(...))"
+        )
     return chain(Restarted(fast, int(sync_period)) if reset_state else fast, pull_to_slow_weights(sync_period, pull))
 
 
