@@ -58,7 +58,6 @@ class Accumulate(GradientTransformation):
     extras: tuple[tuple[str, Kept], ...] = ()
     holds = True
     wraps = ("inner",)
-    between = ZEROS
 
     def __repr__(self) -> str:
         across = "" if self.axis_name is None else f", axis_name={self.axis_name!r}"
@@ -68,6 +67,10 @@ class Accumulate(GradientTransformation):
     @property
     def name(self) -> str:
         return "accumulate"
+
+    @property
+    def between(self) -> str | None:
+        return None if self.every == 1 else ZEROS
 
     def _init(self, params: Params) -> AccumulateState:
         def zero(p: Shaped) -> Shaped:

@@ -48,7 +48,7 @@ class Sam(GradientTransformation):
 
     @property
     def between(self) -> str | None:
-        return None if self.opaque_mode else UPHILL
+        return None if self.opaque_mode or self.sync_period == 1 else UPHILL
 
     def _init(self, params: Params) -> SamState:
         cache = () if self.opaque_mode else jax.tree.map(_kept, params)

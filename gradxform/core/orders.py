@@ -26,6 +26,17 @@ def refuse_loss_scale(what: str, inner: GradientTransformation) -> None:
         )
 
 
+def refuse_renewal(what: str, inner: GradientTransformation) -> None:
+    """Refuse a control that counts inside what makes its state anew."""
+    for x in inner.inside():
+        if x.scales_loss or x.guards:
+            scale = _loss_scale(x)
+            raise ValueError(
+                f"{what} with reset_state makes anew what {x.name} counts: {'the loss scale' if scale else x.name} "
+                f"goes outside: {scale or x.name}({what}(...))"
+            )
+
+
 def refuse_own_gradients(what: str, inner: GradientTransformation) -> None:
     """Refuse what asks for gradients of its own inside what has to see them all."""
     for x in inner.inside():

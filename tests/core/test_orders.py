@@ -42,6 +42,7 @@ REFUSED = {
     "sam": (lambda: sam(SCALED), OUTSIDE + "dynamic_loss_scale(sam(...))"),
     "adversary": (lambda: sam(SGD, SCALED), OUTSIDE + "dynamic_loss_scale(sam(...))"),
     "lookahead anew": (lambda: gx.lookahead(SCALED, 2, 0.5, reset_state=True), OUTSIDE),
+    "guard anew": (lambda: gx.lookahead(GUARDED, 2, 0.5, reset_state=True), "guard goes outside: guard(look"),
     "groups": (lambda: gx.groups([("w", SCALED)], default=SGD), "around all of them: dynamic_loss_scale(groups(...))"),
     "all groups": (lambda: gx.groups([("w", SCALED)], default=SCALED), "around all of them"),
     "masked": (lambda: gx.masked(SCALED, "w"), "around all of them"),
@@ -85,6 +86,8 @@ ALLOWED = {
     "guard in opaque": lambda: sam(GUARDED, opaque_mode=True),
     "sam, freeze": lambda: gx.chain(sam(SGD), gx.freeze("b")),
     "guards": lambda: gx.chain(CLIP, gx.guard(TRACE), gx.guard(SGD)),
+    "every call": lambda: gx.chain(gx.accumulate(SGD, 1), DECAY),
+    "no way uphill": lambda: gx.chain(sam(SGD, sync_period=1), gx.scale(0.5)),
     "accumulate, rate": lambda: gx.chain(SUMMED, gx.clip(1.0), gx.scale_by_learning_rate(gx.tunable(0.1))),
     "accumulate, rounding": lambda: gx.chain(SUMMED, gx.round_updates("kahan")),
 }
