@@ -29,7 +29,7 @@ from gradxform.core.types import TransformUpdateFn as TransformUpdateFn
 from gradxform.core.types import Updates as Updates
 from gradxform.core.transform import GradientTransformation as GradientTransformation
 from gradxform.core.transform import GradientTransformationExtraArgs as GradientTransformationExtraArgs
-from gradxform.core.transform import apply_updates as apply_updates
+from gradxform.core.step import apply_updates as apply_updates
 from gradxform.core.transform import eval_params as eval_params
 from gradxform.core.step import make_step as make_step
 from gradxform.core.chain import chain as chain

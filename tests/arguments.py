@@ -287,6 +287,7 @@ OVERRIDES: dict[str, dict[str, Kind]] = {
         "tx": transformation,
         "every": count._replace(wrong=(1.5, "1", True, None, gx.tunable(2)), out=(0, -1, [1, 0])),
         "axis_name": axis._replace(valid=None),
+        "extras": Kind({"tokens": "sum"}, (3, "sum", ["sum"], {"x": 3}), ({"x": "all"}, {"x": "median"})),
     },
     "accumulate_gradients": {
         "loss_fn": Kind(lambda params, batch: jnp.mean(batch["x"]), (3, "loss", None)),

@@ -14,6 +14,7 @@ from gradxform.control.hold import inner_of, tree_norm
 from gradxform.core import check
 from gradxform.core.chain import Chain
 from gradxform.core.hyper import replace_hyper
+from gradxform.core.orders import refuse_loss_scale
 from gradxform.core.rule import TreeRule
 from gradxform.core.stage import Step
 from gradxform.core.state import State, unused
@@ -140,6 +141,8 @@ def measure(
     if axis_name is not None:
         check.axis(axis_name=axis_name)
     inner = inner_of(tx=tx)
+    if grad_norm:
+        refuse_loss_scale("measure", inner)
     rule = _clips_first(inner) if clip_fraction else None
     if clip_fraction and rule is None:
         raise ValueError(f"clip_fraction needs clip_by_global_norm as the first stage of {inner!r}")

@@ -12,6 +12,7 @@ from gradxform.core.facts import Facts, Reach, Station
 from gradxform.core.hyper import Hyper, Slots, Tunable, hyper_fields
 from gradxform.core.lift import Lifted
 from gradxform.core.opaque import Opaque
+from gradxform.core.orders import refuse_order
 from gradxform.core.rule import Factor, Rule
 from gradxform.core.stage import NO_NAMES, Chooses, Names, Plan, Stage, Step
 from gradxform.core.state import State, unused
@@ -46,6 +47,12 @@ class Chain(GradientTransformation):
                 raise ValueError(
                     f"{stage!r} takes the gradient of every example: it must be the first stage, and in no group"
                 )
+        refuse_order(self.stages)
+
+    def inside(self) -> Iterator[GradientTransformation]:
+        yield self
+        for stage in self.stages:
+            yield from stage.inside()
 
     @property
     def per_example(self) -> bool:

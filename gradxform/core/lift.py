@@ -159,7 +159,7 @@ class Freeze(Stage):
     label: str | None = None
     name: ClassVar[str] = "freeze"
     keeps: ClassVar[bool] = False
-    facts: ClassVar[Facts] = Facts()
+    facts: ClassVar[Facts] = Facts(homogeneous=True)
 
     def __repr__(self) -> str:
         return "freeze()" if self.where is None else f"freeze({self.where!r})"

@@ -16,6 +16,7 @@ from gradxform.core.value import Value, is_hashable
 
 if TYPE_CHECKING:
     from gradxform.core.chain import Chain
+    from gradxform.core.transform import GradientTransformation
 
 
 class Chooses(Protocol):
@@ -137,6 +138,13 @@ class Stage(Value):
     def parts(self) -> list[tuple[str, Chain, Names]]:
         """The chains inside: what stands before the names of what they keep, the chain, the names taken around it."""
         return []
+
+    def inside(self) -> Iterator[GradientTransformation]:
+        """All transformations inside it."""
+        for _, part, _ in self.parts():
+            yield from part.inside()
+        if self.wrapped is not None:
+            yield from self.wrapped.inside()
 
     def after(self, taken: Names) -> Stage:
         """The same stage, the stages inside it named apart from those around it."""

@@ -6,11 +6,15 @@ import functools
 from typing import Any
 
 import jax
+import jax.numpy as jnp
+import numpy as np
 
 from gradxform.core import check
-from gradxform.core.transform import GradientTransformation, apply_updates, refuse_stranger
+from gradxform.core.arithmetic import cast, compute_dtype
+from gradxform.core.rows import Rows, is_row_leaf
+from gradxform.core.transform import GradientTransformation, refuse_stranger
 from gradxform.core.tree import name_of, refuse_deleted
-from gradxform.core.types import OptState, Params, Transformation, Tree, Updates
+from gradxform.core.types import Gradient, OptState, Param, Params, Transformation, Tree, Updates
 from gradxform.core.value import is_hashable
 
 
@@ -63,3 +67,36 @@ def _refuse_shared(donated: Tree, **trees: Tree) -> None:
                     f"the {what} {'/'.join(map(name_of, key))!r} is itself a parameter or in the state, whose memory "
                     "the step reuses: copy it, or gx.make_step(tx, donate=False)"
                 )
+
+
+def apply_updates(params: Params, updates: Updates) -> Params:
+    """Add updates to parameters: `p <- round(p + u)`, summed in float32 or wider, rounded once to p's dtype.
+
+    A leaf whose update is None stays as it is; sparse rows are added row by row, a plain number to every element.
+    Raises: ValueError if the trees or the shapes differ, TypeError for an update that is no array and no number.
+    """
+
+    def add(u: Gradient, p: Param) -> Param:
+        if u is None or p is None:
+            return p
+        p = p if isinstance(p, jax.Array) else jnp.asarray(p)
+        if not hasattr(u, "dtype") or isinstance(u, np.generic):
+            u = jnp.full(p.shape, _plain_update(u), compute_dtype(p.dtype))
+        if np.shape(u) != p.shape:
+            raise ValueError(f"an update has shape {np.shape(u)}, its parameter {p.shape}")
+        if isinstance(u, Rows):
+            return p + u
+        wide = compute_dtype(p.dtype)
+        return cast(jax.lax.add(cast(p, wide), cast(u, wide)), p.dtype)
+
+    try:
+        return jax.tree.map(add, updates, params, is_leaf=is_row_leaf)
+    except (RuntimeError, ValueError):
+        refuse_deleted(parameter=params, update=updates)
+        raise
+
+
+def _plain_update(u: Any) -> Any:
+    if isinstance(u, bool) or not isinstance(u, int | float | np.number):
+        raise TypeError(f"an update must be an array, a number or None, got {u!r} of type {type(u).__name__}")
+    return u

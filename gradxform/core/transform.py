@@ -10,13 +10,10 @@ from typing import Any, ClassVar, Self, TypeAlias
 
 import jax
 import jax.numpy as jnp
-import numpy as np
 
-from gradxform.core.arithmetic import cast, compute_dtype
 from gradxform.core.hyper import Slots
-from gradxform.core.rows import Rows, is_row_leaf
 from gradxform.core.tree import filled, is_inexact, refuse_deleted
-from gradxform.core.types import Gradient, OptState, Param, Params, Shaped, Taken, Transformation, Updates
+from gradxform.core.types import OptState, Params, Shaped, Taken, Transformation, Updates
 from gradxform.core.unjitted import Unjitted, as_arrays, is_traced, kinds_of
 from gradxform.core.value import Value, is_hashable
 from gradxform.core.walk import kept
@@ -39,6 +36,27 @@ class GradientTransformation(Value):
     """The fields with transformations whose states its own keeps under these names."""
     renews: ClassVar[bool] = False
     """`update` also makes their states anew, for which schedules are read at step 0."""
+
+    scales_loss: ClassVar[bool] = False
+    """Whether the gradients that it takes are those of a scaled loss."""
+    guards: ClassVar[bool] = False
+    """Whether it is asked to keep what is not finite from what stands inside."""
+
+    @property
+    def own_gradients(self) -> bool:
+        """Whether it asks for gradients that nothing around it sees."""
+        return False
+
+    @property
+    def between(self) -> str | None:
+        """What it gives at calls that are no steps, in words; None where every call is one."""
+        return None
+
+    def inside(self) -> Iterator[GradientTransformation]:
+        """Itself, and all transformations inside it."""
+        yield self
+        for name in self.wraps:
+            yield from getattr(self, name).inside()
 
     holds: ClassVar[bool] = False
     """Whether `_update` takes `ok`, whether the step is taken, and itself keeps the state as it was where it is not."""
@@ -113,6 +131,12 @@ class Foreign(GradientTransformation):
     def __repr__(self) -> str:
         return repr(self.pair)
 
+    @property
+    def takes(self) -> list[str] | None:
+        """The names of what update takes; None where it takes any."""
+        parameters = _parameters(self.pair[1])
+        return None if any(p.kind == p.VAR_KEYWORD for p in parameters) else [p.name for p in parameters]
+
     def _init(self, params: Params) -> OptState:
         return self.pair[0](params)
 
@@ -120,9 +144,8 @@ class Foreign(GradientTransformation):
         self, updates: Updates, state: OptState, params: Params, extra: dict[str, Any]
     ) -> tuple[Updates, OptState]:
         update = self.pair[1]
-        takes = _parameters(update)
-        if all(p.kind != p.VAR_KEYWORD for p in takes):
-            extra = {p.name: extra[p.name] for p in takes if p.name in extra}
+        if self.takes is not None:
+            extra = {name: extra[name] for name in self.takes if name in extra}
         args = (updates, state, params) if _fits(update, 3) else (updates, state)
         out = update(*args, **extra)
         if not isinstance(out, Sequence) or len(out) != 2:
@@ -254,39 +277,6 @@ def refuse_stranger(tx: Transformation) -> None:
     """Refuse what is no transformation of this library."""
     if not isinstance(tx, GradientTransformation):
         raise TypeError(f"tx must be a gradient transformation, got {tx!r} of type {type(tx).__name__}")
-
-
-def apply_updates(params: Params, updates: Updates) -> Params:
-    """Add updates to parameters: `p <- round(p + u)`, summed in float32 or wider, rounded once to p's dtype.
-
-    A leaf whose update is None stays as it is; sparse rows are added row by row, a plain number to every element.
-    Raises: ValueError if the trees or the shapes differ, TypeError for an update that is no array and no number.
-    """
-
-    def add(u: Gradient, p: Param) -> Param:
-        if u is None or p is None:
-            return p
-        p = p if isinstance(p, jax.Array) else jnp.asarray(p)
-        if not hasattr(u, "dtype") or isinstance(u, np.generic):
-            u = jnp.full(p.shape, _plain_update(u), compute_dtype(p.dtype))
-        if np.shape(u) != p.shape:
-            raise ValueError(f"an update has shape {np.shape(u)}, its parameter {p.shape}")
-        if isinstance(u, Rows):
-            return p + u
-        wide = compute_dtype(p.dtype)
-        return cast(jax.lax.add(cast(p, wide), cast(u, wide)), p.dtype)
-
-    try:
-        return jax.tree.map(add, updates, params, is_leaf=is_row_leaf)
-    except (RuntimeError, ValueError):
-        refuse_deleted(parameter=params, update=updates)
-        raise
-
-
-def _plain_update(u: Any) -> Any:
-    if isinstance(u, bool) or not isinstance(u, int | float | np.number):
-        raise TypeError(f"an update must be an array, a number or None, got {u!r} of type {type(u).__name__}")
-    return u
 
 
 def eval_params(tx: GradientTransformation, state: OptState, params: Params) -> Params:

@@ -10,6 +10,7 @@ import jax.numpy as jnp
 from gradxform.core import check
 from gradxform.core.chain import Chain, chain, stages_of
 from gradxform.core.hyper import Beta, Hyper
+from gradxform.core.orders import refuse_renewal
 from gradxform.core.state import renewed
 from gradxform.core.transform import GradientTransformation
 from gradxform.core.types import Array, Dtype, OptState, Params, Transformation, Updates
@@ -64,13 +65,16 @@ def lookahead(
 
     The parameters are the fast weights, as of any optimizer; the slow ones live in the state, and `eval_params` gives
     them (optax carries both as `LookaheadParams`). reset_state: make the fast optimizer's state anew after each pull.
-    Raises: as `pull_to_slow_weights`; TypeError if fast_optimizer is no transformation.
+    Raises: as `pull_to_slow_weights`; TypeError if fast_optimizer is no transformation; ValueError for a control in it
+    that would count calls between its steps, or count anew.
     Source: Zhang et al. 2019, arXiv:1907.08610, algorithm 1.
     """
     fast = Chain(stages_of(fast_optimizer, "fast_optimizer"))
     check.integer(1, sync_period=sync_period)
     check.boolean(reset_state=reset_state)
     pull = check.given(check.unit, slow_step_size=slow_step_size)
+    if reset_state:
+        refuse_renewal("lookahead", fast)
     return chain(Restarted(fast, int(sync_period)) if reset_state else fast, pull_to_slow_weights(sync_period, pull))
 
 

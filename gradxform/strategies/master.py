@@ -10,7 +10,8 @@ import jax.numpy as jnp
 from gradxform.core.arithmetic import compute_dtype, rounded
 from gradxform.core.chain import Chain, stages_of
 from gradxform.core.rows import is_row_leaf
-from gradxform.core.transform import GradientTransformation, apply_updates
+from gradxform.core.step import apply_updates
+from gradxform.core.transform import GradientTransformation
 from gradxform.core.tree import in_boxes, is_trained, memory_structure, parameter, unboxed
 from gradxform.core.types import Gradient, OptState, Param, Params, Structure, Taken, Transformation, Tree, Updates
 from gradxform.core.value import Child

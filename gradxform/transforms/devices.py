@@ -17,7 +17,7 @@ from gradxform.core.types import Array, AxisName, Memory, Param, Scalars
 
 class MeanAcross(Rule):
     axis_name: AxisName
-    facts = Facts(station=Station.CLEANSE, keeps_zero=True)
+    facts = Facts(station=Station.CLEANSE, keeps_zero=True, homogeneous=True)
 
     def check(self) -> None:
         check.axis(axis_name=self.axis_name)

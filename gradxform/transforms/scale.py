@@ -46,7 +46,7 @@ class ScaleByLearningRate(Factor):
 
 class Unscale(Factor):
     loss_scale: Rate
-    facts = Facts(station=Station.CLEANSE, keeps_zero=True)
+    facts = Facts(station=Station.CLEANSE, keeps_zero=True, unscales=True)
 
     def check(self) -> None:
         check.positive(loss_scale=self.loss_scale)
@@ -82,7 +82,7 @@ class ScaleByTrustRatio(Factor):
 
 
 class Identity(Rule):
-    facts = Facts(station=Station.DIRECT, keeps_zero=True)
+    facts = Facts(station=Station.DIRECT, keeps_zero=True, homogeneous=True)
 
     def update(self, g: Array, s: Memory, p: Param, k: Scalars) -> tuple[Array, Memory]:
         return g, s
