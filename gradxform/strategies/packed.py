@@ -231,7 +231,10 @@ def _keep(step: Step, name: str, buffer: Leaf) -> None:
 
 
 def _cut(x: Array, size: int, start: int, shape: tuple[int, ...]) -> Array:
-    return _part(x, start, shape) if x.shape == (size,) else x
+    """A leaf's part of a statistic, of several along the axes before it; what has nothing of the buffer is for all."""
+    if x.shape[-1:] != (size,):
+        return x
+    return jax.lax.dynamic_slice_in_dim(x, start, math.prod(shape), x.ndim - 1).reshape(*x.shape[:-1], *shape)
 
 
 def _part(buffer: Array, start: ArrayLike, shape: tuple[int, ...]) -> Array:

@@ -1,4 +1,4 @@
-"""A state as a checkpoint gives it back, of NumPy arrays with int64 counters, does what one of JAX arrays does."""
+"""A state as a checkpoint gives it back, of NumPy arrays with counters in int64, does what one of JAX arrays does."""
 
 from __future__ import annotations
 
