@@ -13,7 +13,9 @@ from gradxform.control.hold import axis_or_none, both, inner_of, map_gradients, 
 from gradxform.core import check
 from gradxform.core.arithmetic import compute_dtype, next_count
 from gradxform.core.devices import mean_over, varying_of
+from gradxform.core.dither import plus, turn
 from gradxform.core.hyper import Hyper, Schedule, Tunable, coerce, evaluate
+from gradxform.core.rows import Rows
 from gradxform.core.transform import GradientTransformation
 from gradxform.core.tree import Leaf, is_trained, memory_structure, open_together, open_tree, parameter
 from gradxform.core.types import (
@@ -83,16 +85,17 @@ class Accumulate(GradientTransformation):
         w = figures.get("weight", 1.0)
         begins = state.seen == 0
         opened = open_together(updates, params, state.total)
-        weight = _sum(begins, state.weight, w, finite)
+        threshold = turn(state.seen)
+        weight = _sum(begins, state.weight, w, finite, threshold)
         inverse = 1.0 / jnp.where(weight > 0, weight, 1.0)
         for leaf in opened.leaves:
             total: Tree = leaf.memory
             if total is not None:
                 total = jnp.where(begins, 0, total)
                 if leaf.g is not None:
-                    total = _plus(leaf, total, w, finite)
+                    total = _plus(leaf, total, w, finite, threshold)
                 leaf.memory = total
-        value = _sum(begins, state.value, w * figures.get("value", 0.0), finite)
+        value = _sum(begins, state.value, w * figures.get("value", 0.0), finite, threshold)
         means = {"weight": weight, "value": value * inverse}
         closes = state.seen + 1 >= jnp.maximum(jnp.round(evaluate(self.every, state.steps)), 1)
         taken = closes & (self._agreed(weight) > 0)
@@ -123,17 +126,18 @@ def _scalar(name: str, x: ArrayLike) -> Array:
     return x
 
 
-def _sum(begins: Array, total: Array, x: Array | float, finite: Array) -> Array:
-    return jnp.where(begins, 0.0, total) + jnp.where(finite, x, 0.0)
+def _sum(begins: Array, total: Array, x: Array | float, finite: Array, threshold: Array) -> Array:
+    return plus(jnp.where(begins, 0.0, total), jnp.where(finite, x, 0.0), threshold)
 
 
-def _plus(leaf: Leaf, total: Array, w: Array | float, finite: Array) -> Array:
+def _plus(leaf: Leaf, total: Array, w: Array | float, finite: Array, threshold: Array) -> Array:
     """total + w·g in total's dtype, without g where it is not finite."""
     if leaf.g.shape != total.shape:
         raise ValueError(f"the gradient of {leaf.path!r} has shape {leaf.g.shape}, its sum {total.shape}")
     weighted = map_gradients(lambda x: jnp.where(finite, x.astype(total.dtype) * w, 0), leaf.g)
-    new: Array = (total + weighted).astype(total.dtype)
-    return new
+    if isinstance(weighted, Rows):
+        return (total + weighted).astype(total.dtype)
+    return plus(total, weighted.astype(total.dtype), threshold)
 
 
 def accumulate(tx: Transformation, every: int | Hyper, *, axis_name: AxisName | None = None) -> Accumulate:
