@@ -11,6 +11,8 @@ import numpy as np
 from gradxform.core.types import Array, ArrayLike, Dtype, Path
 
 PRIMES = (0x9E3779B1, 0x85EBCA77, 0xC2B2AE3D, 0x27D4EB2F, 0x165667B1)
+APART = 0xC13FA9A9
+"""2³² over the plastic number, as the first of the primes is over the golden ratio: together they fill the square."""
 
 
 def path_word(path: Path) -> np.uint32:
@@ -45,6 +47,37 @@ def round_randomly(x: Array, bits: Array) -> Array:
     whole = jax.lax.bitcast_convert_type(x, jnp.uint32)
     moved = (whole + (bits & 0xFFFF)) & jnp.uint32(0xFFFF0000)
     return jnp.where(jnp.isfinite(x), jax.lax.bitcast_convert_type(moved, jnp.float32), x)
+
+
+def turn(t: ArrayLike, ratio: int = PRIMES[0]) -> Array:
+    """A threshold in [0, 1) for step t, spread evenly over any run of steps: t·ratio/2³², mod 1.
+
+    What is rounded from what was rounded at the same step takes another ratio (`APART`): one threshold would favour it.
+    """
+    word: Array = jnp.asarray(t).astype(jnp.uint32) * jnp.uint32(ratio)
+    return (word >> 8).astype(jnp.float32) * 2.0**-24
+
+
+def in_turn(x: Array, error: Array, threshold: Array) -> Array:
+    """A rounded sum x, or its neighbour on the side of what rounding took, as often as that is part of the way there.
+
+    Rounded to the nearest, a sum of a million like terms is off by up to a part in a hundred, as each loses the same;
+    so it is right to some parts in a million, in the same room.
+    """
+    if jnp.iscomplexobj(x):
+        pairs = (x.real, error.real), (x.imag, error.imag)
+        both: Array = jax.lax.complex(*(in_turn(part, off, threshold) for part, off in pairs))
+        return both
+    at, error, threshold = jax.lax.stop_gradient((x, error, threshold.astype(x.dtype)))
+    step = jnp.nextafter(at, jnp.where(error > 0, jnp.inf, -jnp.inf).astype(x.dtype)) - at
+    return x + jnp.where(jnp.abs(error) > threshold * jnp.abs(step), step, 0)
+
+
+def plus(total: Array, x: Array, threshold: Array) -> Array:
+    """total + x, rounded in turn: the sums of a long run do not drift."""
+    near = total + x
+    part = near - total
+    return in_turn(near, (total - (near - part)) + (x - part), threshold)
 
 
 def _mixed(x: Array) -> Array:

@@ -9,6 +9,7 @@ import jax.numpy as jnp
 from gradxform.core import check
 from gradxform.core.arithmetic import abs_sq, inverse_root
 from gradxform.core.chain import Chain, chain, lift
+from gradxform.core.dither import plus, turn
 from gradxform.core.facts import Facts
 from gradxform.core.hyper import Hyper
 from gradxform.core.rule import Halves
@@ -38,6 +39,14 @@ class SumsSquares(Halves, abstract=True):
 
 
 class ScaleByRss(SumsSquares):
+    corrects = False
+
+    def scalars(self, t: Array) -> Array:
+        return turn(t)
+
+    def remember(self, g: Array, s: SumOfSquares, p: Param, k: Scalars) -> SumOfSquares:
+        return SumOfSquares(plus(s.sum_of_squares, abs_sq(g), k))
+
     def emit(self, g: Array, s: SumOfSquares, p: Param, k: Scalars) -> Array:
         return g * inverse_root(s.sum_of_squares + self.eps, self.eps)
 
