@@ -8,6 +8,7 @@ from typing import Any
 import jax
 
 from gradxform.core import check
+from gradxform.core.rule import Rule
 from gradxform.core.transform import GradientTransformation, apply_updates, refuse_stranger
 from gradxform.core.tree import name_of, refuse_deleted
 from gradxform.core.types import OptState, Params, Transformation, Tree, Updates
@@ -21,7 +22,7 @@ def make_step(tx: Transformation, *, donate: bool = True) -> CompiledStep:
     donate: False leaves them as they are, to start several runs from one tree, for their memory once more.
     Raises: TypeError for anything but a transformation; a step ValueError for an array that was donated before.
     """
-    if not (hasattr(tx, "init") and hasattr(tx, "update")):
+    if isinstance(tx, Rule | type) or not (hasattr(tx, "init") and hasattr(tx, "update")):
         refuse_stranger(tx)
     check.boolean(donate=donate)
     return _step(tx, donate) if is_hashable(tx) else CompiledStep(tx, donate)
