@@ -107,7 +107,7 @@ def axis(**named: Any) -> None:
         parts = x if isinstance(x, tuple) else (x,)
         if not all(isinstance(part, str) for part in parts):
             raise TypeError(f"{name} must be the name of an axis or a tuple of names, {got(x)}")
-        if "" in parts:
+        if "" in parts or not parts:
             raise ValueError(f"{name} must be the name of an axis or a tuple of names, {got(x)}")
 
 
