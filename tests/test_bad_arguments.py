@@ -66,7 +66,6 @@ BY_HAND: list[tuple[str, str, Any, type[Exception], str]] = [
         ValueError,
         "cosine_kwargs must have at least one",
     ),
-    ("join_schedules", "schedules", lambda: gx.join_schedules([0.1], [2]), ValueError, r"schedules \(1\), got 1"),
     ("join_schedules", "boundaries", lambda: gx.join_schedules([0.1, 1], []), ValueError, r"schedules \(2\), got 0"),
     ("hyperparams", "tx", lambda: gx.hyperparams(3, S), TypeError, "tx must be"),
     ("hyperparams", "state", lambda: gx.hyperparams(ADAM, ()), ValueError, "no state"),

@@ -15,7 +15,7 @@ from gradxform.core.arithmetic import compute_dtype, next_count
 from gradxform.core.devices import mean_over, varying_of
 from gradxform.core.hyper import Hyper, Schedule, Tunable, coerce, evaluate
 from gradxform.core.transform import GradientTransformation
-from gradxform.core.tree import Leaf, is_trained, memory_structure, open_together, open_tree, parameter
+from gradxform.core.tree import Leaf, in_boxes, is_trained, open_together, open_tree, parameter
 from gradxform.core.types import (
     Array,
     ArrayLike,
@@ -71,7 +71,7 @@ class Accumulate(GradientTransformation):
             return jnp.zeros_like(p, dtype=wide)
 
         ps = [parameter(path, p) for path, p in zip(*open_tree(params)[:2], strict=True)]
-        total = memory_structure(params).unflatten([zero(p) if is_trained(p) else None for p in ps])
+        total = in_boxes(params, [zero(p) if is_trained(p) else None for p in ps])
         floats, counts = ([jnp.zeros((), dtype) for _ in range(n)] for dtype, n in ((jnp.float32, 2), (jnp.int32, 3)))
         return AccumulateState(self.inner.init(params), total, *floats, *counts)
 

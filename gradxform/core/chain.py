@@ -2,21 +2,21 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator
 from typing import Any
 
 import jax.numpy as jnp
 
 from gradxform.core.arithmetic import next_count
 from gradxform.core.facts import Facts, Reach, Station
-from gradxform.core.hyper import Hyper, Slots, hyper_fields
+from gradxform.core.hyper import Hyper, Slots, Tunable, hyper_fields
 from gradxform.core.lift import Lifted
 from gradxform.core.opaque import Opaque
 from gradxform.core.rule import Factor, Rule
-from gradxform.core.stage import Chooses, Plan, Stage, Step
+from gradxform.core.stage import NO_NAMES, Chooses, Names, Plan, Stage, Step
 from gradxform.core.state import State, unused
 from gradxform.core.transform import GradientTransformation
-from gradxform.core.tree import Leaf, memory_structure, open_memories, open_together, open_tree, parameter
+from gradxform.core.tree import Leaf, in_boxes, open_memories, open_together, open_tree, parameter
 from gradxform.core.types import (
     Array,
     Number,
@@ -61,7 +61,7 @@ class Chain(GradientTransformation):
         leaves = [Leaf(path, None, parameter(path, p), {}) for path, p in zip(paths, ps, strict=True)]
         step = self.planned(leaves, Step(jnp.zeros((), jnp.int32), None, {}, {}, {}, params))
         self.init_stages(leaves, step)
-        memories = memory_structure(params).unflatten([None if leaf.p is None else leaf.memory for leaf in leaves])
+        memories = in_boxes(params, [None if leaf.p is None else leaf.memory for leaf in leaves])
         return State(step.count, memories, step.tree, step.hyper)
 
     def _update(
@@ -89,7 +89,7 @@ class Chain(GradientTransformation):
         self.plan([leaf.copy() for leaf in leaves], step)
         return step
 
-    def plan(self, leaves: list[Leaf], step: Step, taken: Sequence[str] = ()) -> None:
+    def plan(self, leaves: list[Leaf], step: Step, taken: Names = NO_NAMES) -> None:
         """Put into the plan which rule stands at which leaf."""
         named = self.named(taken)
         for name, stage in named:
@@ -98,60 +98,73 @@ class Chain(GradientTransformation):
         for name, stage in named:
             stage.plan(name, leaves, step)
 
-    def hold(self, leaves: list[Leaf], step: Step, taken: Sequence[str] = ()) -> None:
+    def hold(self, leaves: list[Leaf], step: Step, taken: Names = NO_NAMES) -> None:
         """Mark the leaves that are frozen in this chain, before any stage runs."""
         for paths in [step.plan.frozen.get(step.prefix + name, ()) for name, _ in self.named(taken)]:
             for leaf in leaves if paths else ():
                 leaf.frozen |= leaf.path in paths
 
-    def through(self, path: Path, leaf: Shaped, taken: Sequence[str] = ()) -> Iterator[tuple[str, Any]]:
+    def through(self, path: Path, leaf: Shaped, taken: Names = NO_NAMES) -> Iterator[tuple[str, Any]]:
         """The stages that one leaf goes through, in order: its name, and the rule there (a wrapper: the stage)."""
         named = self.named(taken)
         if not any(stage.holds(path, leaf) for _, stage in named):
             for name, stage in named:
                 yield from stage.through(name, path, leaf)
 
-    def _take_out(self, slots: Slots, step: Step | None = None, taken: Sequence[str] = ()) -> Chain:
+    def _take_out(self, slots: Slots, step: Step | None = None, taken: Names = NO_NAMES) -> Chain:
         step = (step or Step(None, None, {}, {}, {}, None))._replace(rate=self.rate)
         return self.with_fields(stages=tuple(stage.take_out(name, step, slots) for name, stage in self.named(taken)))
 
     def map_rules(self, f: Callable[[Rule], Rule], what: str) -> Chain:
         return Chain(tuple(stage.map_rules(f, what) for stage in self.stages))
 
-    def init_stages(self, leaves: list[Leaf], step: Step, taken: Sequence[str] = ()) -> None:
+    def init_stages(self, leaves: list[Leaf], step: Step, taken: Names = NO_NAMES) -> None:
         self._run("init", leaves, step, taken)
 
-    def update_stages(self, leaves: list[Leaf], step: Step, taken: Sequence[str] = ()) -> None:
+    def update_stages(self, leaves: list[Leaf], step: Step, taken: Names = NO_NAMES) -> None:
         self._run("update", leaves, step, taken)
 
-    def evaluate_stages(self, leaves: list[Leaf], step: Step, taken: Sequence[str] = ()) -> None:
+    def evaluate_stages(self, leaves: list[Leaf], step: Step, taken: Names = NO_NAMES) -> None:
         self._run("evaluate", leaves, step, taken)
 
-    def _run(self, what: str, leaves: list[Leaf], step: Step, taken: Sequence[str]) -> None:
+    def _run(self, what: str, leaves: list[Leaf], step: Step, taken: Names) -> None:
         named, step = self.named(taken), step._replace(rate=self.rate)
         self.hold(leaves, step, taken)
         for name, stage in named:
             getattr(stage, what)(name, leaves, step)
 
-    def named(self, taken: Sequence[str] = ()) -> list[tuple[str, Any]]:
-        """The stages under the names of their memory; the later one of two equal names gets a suffix."""
-        used, named = set(taken), []
-        for stage in self.stages:
-            name = unused(stage.label or stage.name, used)
-            used.add(name)
-            stage = stage.after(used)
-            used |= stage.inner_names()
-            named.append((name, stage))
+    def named(self, taken: Names = NO_NAMES) -> list[tuple[str, Any]]:
+        """The stages under the names of what they keep; the later one of two equal names gets a suffix.
+
+        Those that keep nothing are named last, from what is left: without them, no name of the others is another.
+        """
+        used, names, before = {*taken.kept}, {}, {}
+        for i, stage in enumerate(self.stages):
+            if stage.keeps:
+                names[i] = unused(stage.label or stage.name, used)
+                used.add(names[i])
+                before[i] = tuple(sorted(used))
+                used |= stage.after(Names(before[i])).inner_names(kept=True)
+        used |= {*taken.others}
+        named = []
+        for i, stage in enumerate(self.stages):
+            if stage.keeps:
+                stage = stage.after(Names(before[i], tuple(sorted(used))))
+                used |= stage.inner_names()
+            else:
+                names[i] = unused(stage.label or stage.name, used)
+                used.add(names[i])
+            named.append((names[i], stage))
         return named
 
     @property
     def rate(self) -> Hyper:
-        """The learning rate as it was written, None in a chain without one."""
+        """The learning rate as it was written, a tunable one before others; None in a chain without one."""
         rules = [stage.only_rule for stage in self.stages if stage.facts.station == Station.STEP and stage.only_rule]
         rates = [x for rule in rules if (x := hyper_fields(rule).get("learning_rate")) is not None]
-        return rates[-1] if rates else None
+        return next((x for x in reversed(rates) if isinstance(x, Tunable)), rates[-1] if rates else None)
 
-    def each(self, step: Step, taken: Sequence[str] = ()) -> Iterator[tuple[str, Any, Step]]:
+    def each(self, step: Step, taken: Names = NO_NAMES) -> Iterator[tuple[str, Any, Step]]:
         """Every stage with its name and the step it runs in, those of chains inside in place of the stage around."""
         step = step._replace(rate=self.rate)
         for name, stage in self.named(taken):

@@ -40,6 +40,16 @@ def nonnegative(**named: Hyper) -> None:
     _all(named, lambda x: 0.0 <= x < math.inf, "at least 0 and finite")
 
 
+def positive_bound(**named: Hyper) -> None:
+    """Positive; infinity bounds nothing."""
+    _all(named, lambda x: x > 0.0, "positive")
+
+
+def nonnegative_bound(**named: Hyper) -> None:
+    """At least 0; infinity bounds nothing."""
+    _all(named, lambda x: x >= 0.0, "at least 0")
+
+
 def at_least(least: float, **named: Hyper) -> None:
     _all(named, lambda x: least <= x < math.inf, f"at least {least:g} and finite")
 

@@ -48,6 +48,12 @@ class Lifted(Stage):
         return self.rule
 
     @property
+    def keeps(self) -> bool:
+        rule = self.rule
+        remembers_tree = isinstance(rule, TreeRule) and type(rule).init_tree is not TreeRule.init_tree
+        return rule.remembers or remembers_tree or any(isinstance(x, Tunable) for x in hyper_fields(rule).values())
+
+    @property
     def takes_examples(self) -> bool:
         return self.facts.per_example
 
@@ -137,7 +143,7 @@ class Lifted(Stage):
                 leaf.p = rule.evaluate(wide, leaf.memory[name], step.count).astype(leaf.p.dtype)
 
     def take_out(self, name: str, step: Step, slots: Slots) -> Lifted:
-        return self.with_fields(rule=slots.take(self.rule, self.names(name, step)))
+        return self.with_fields(rule=slots.take(self.rule, self.names(name, step)), label=name)
 
     def now(self, name: str, step: Step) -> dict[str, Number]:
         """The hyperparameters that have another value at this step than the one written."""
@@ -152,6 +158,7 @@ class Freeze(Stage):
     where: Chooses | None = None
     label: str | None = None
     name: ClassVar[str] = "freeze"
+    keeps: ClassVar[bool] = False
     facts: ClassVar[Facts] = Facts()
 
     def __repr__(self) -> str:

@@ -15,7 +15,7 @@ import numpy as np
 from gradxform.core.arithmetic import cast, compute_dtype
 from gradxform.core.hyper import Slots
 from gradxform.core.rows import Rows, is_row_leaf
-from gradxform.core.tree import refuse_deleted
+from gradxform.core.tree import filled, is_inexact, refuse_deleted
 from gradxform.core.types import Gradient, OptState, Param, Params, Shaped, Taken, Transformation, Updates
 from gradxform.core.unjitted import Unjitted, as_arrays, is_traced, kinds_of
 from gradxform.core.value import Value, got, is_hashable
@@ -182,10 +182,11 @@ class Init(Half):
 
     def __call__(self, params: Params) -> OptState:
         refuse_deleted(parameter=params)
-        state = self.tx._init(params)
-        if any(isinstance(x, jax.ShapeDtypeStruct) for x in jax.tree.leaves(params)):
-            return jax.tree.map(_as_struct, state)
-        return state
+        if not _has_shapes(params):
+            return self.tx._init(params)
+        if _has_shapes(filled(params, 0.0)):
+            return jax.tree.map(_as_struct, self.tx._init(params))
+        return _of_shapes(self.tx, params)
 
 
 class Update(Half):
@@ -227,6 +228,24 @@ def _pair(tx: GradientTransformation) -> tuple[Init, Update]:
     return made
 
 
+def _has_shapes(params: Params) -> bool:
+    return any(isinstance(x, jax.ShapeDtypeStruct) for x in jax.tree.leaves(params))
+
+
+def _of_shapes(tx: GradientTransformation, params: Params) -> OptState:
+    """A state of arrays for variables that hold shapes alone, refused where it begins at the parameters' values."""
+    with jax.ensure_compile_time_eval(), jax.debug_nans(False):
+        state, unknown = tx._init(filled(params, 0.0)), tx._init(filled(params, math.nan))
+    known = jax.tree.leaves(state)
+    for (path, x), y in zip(jax.tree_util.tree_leaves_with_path(unknown), known, strict=True):
+        if is_inexact(x) and not jnp.array_equal(x, y, equal_nan=True):
+            raise ValueError(
+                f"the state begins at values of parameters at {jax.tree_util.keystr(path)}, and these are shapes "
+                "alone; call init with the parameters"
+            )
+    return state
+
+
 def _as_struct(x: Shaped) -> jax.ShapeDtypeStruct:
     return x if isinstance(x, jax.ShapeDtypeStruct) else jax.ShapeDtypeStruct(x.shape, x.dtype)
 
@@ -240,14 +259,16 @@ def refuse_stranger(tx: Transformation) -> None:
 def apply_updates(params: Params, updates: Updates) -> Params:
     """Add updates to parameters: `p <- round(p + u)`, summed in float32 or wider, rounded once to p's dtype.
 
-    A leaf whose update is None stays as it is; sparse rows are added row by row.
-    Raises: ValueError if the trees or the shapes differ.
+    A leaf whose update is None stays as it is; sparse rows are added row by row, a plain number to every element.
+    Raises: ValueError if the trees or the shapes differ, TypeError for an update that is no array and no number.
     """
 
     def add(u: Gradient, p: Param) -> Param:
         if u is None or p is None:
             return p
         p = p if isinstance(p, jax.Array) else jnp.asarray(p)
+        if not hasattr(u, "dtype") or isinstance(u, np.generic):
+            u = jnp.full(p.shape, _plain_update(u), compute_dtype(p.dtype))
         if np.shape(u) != p.shape:
             raise ValueError(f"an update has shape {np.shape(u)}, its parameter {p.shape}")
         if isinstance(u, Rows):
@@ -260,6 +281,12 @@ def apply_updates(params: Params, updates: Updates) -> Params:
     except (RuntimeError, ValueError):
         refuse_deleted(parameter=params, update=updates)
         raise
+
+
+def _plain_update(u: Any) -> Any:
+    if isinstance(u, bool) or not isinstance(u, int | float | np.number):
+        raise TypeError(f"an update must be an array, a number or None, got {u!r} of type {type(u).__name__}")
+    return u
 
 
 def eval_params(tx: GradientTransformation, state: OptState, params: Params) -> Params:

@@ -64,9 +64,10 @@ def explain(tx: GradientTransformation, params: Params) -> Explanation:
     Raises: what `tx.init(params)` raises.
     """
     refuse_stranger(tx)
-    shapes = jax.tree.map(lambda x: jax.ShapeDtypeStruct(np.shape(x), jnp.result_type(x)), params)
+    paths, ps, _ = open_tree(params)
+    ps = [None if p is None else jax.ShapeDtypeStruct(np.shape(p), jnp.result_type(p)) for p in ps]
+    shapes = memory_structure(params).unflatten(ps)
     state = tx.init(shapes)
-    paths, ps, _ = open_tree(shapes)
     leaves = [Leaf(path, None, p, {}) for path, p in zip(paths, ps, strict=True)]
     inner = _inner(tx)
     routes = _routes(inner, leaves, shapes, "")

@@ -9,12 +9,12 @@ import jax
 import jax.numpy as jnp
 
 from gradxform.core.state import State, statistic
-from gradxform.core.tree import GetAttrKey, name_of
+from gradxform.core.tree import name_of
 from gradxform.core.types import OptState
 from gradxform.core.value import Pair
 
 Keys: TypeAlias = tuple[Any, ...]
-DictKey = jax.tree_util.DictKey
+DictKey, GetAttrKey = jax.tree_util.DictKey, jax.tree_util.GetAttrKey
 
 
 def tree_get(

@@ -19,7 +19,7 @@ from gradxform.optimizers.sgd import sgd
 from gradxform.schedules import warmup_constant_schedule
 from gradxform.transforms.average import pull_to_slow_weights
 from gradxform.transforms.decay import add_decayed_weights
-from gradxform.transforms.scale import scale_by_learning_rate
+from gradxform.transforms.scale import descend
 from gradxform.transforms.schedule_free import average_schedule_free
 
 
@@ -115,7 +115,7 @@ def schedule_free_adamw(
     rate = _warmed(learning_rate, warmup_steps)
     decay = check.given(check.fraction, b2=b2)
     direction = scale_by_rms(decay, eps, eps_in_sqrt=False, bias_correction=True)
-    base = chain(direction, add_decayed_weights(weight_decay), scale_by_learning_rate(rate))
+    base = chain(direction, add_decayed_weights(weight_decay), descend(rate))
     return schedule_free(base, rate, b1, weight_lr_power, state_dtype)
 
 

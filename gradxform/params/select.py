@@ -6,12 +6,9 @@ import re
 from collections.abc import Callable, Iterable, Sequence
 from typing import Any
 
-import jax
-import jax.numpy as jnp
-
 from gradxform.core import check
-from gradxform.core.tree import Leaf, open_tree
-from gradxform.core.types import Mask, Param, Params, Path, Where
+from gradxform.core.tree import Leaf
+from gradxform.core.types import Param, Params, Path, Where
 from gradxform.core.value import Value
 
 
@@ -159,30 +156,6 @@ class Paths(Selector):
         return path in self.chosen
 
 
-class MaskFunction(Selector):
-    """optax's mask: a function from the tree of parameters to a tree of booleans."""
-
-    function: Callable[[Any], Any]
-
-    def __repr__(self) -> str:
-        return getattr(self.function, "__name__", repr(self.function))
-
-    def select(self, leaves: Sequence[Leaf], tree: Params) -> list[bool]:
-        return _from_tree(self.function(tree)).select(leaves, tree)
-
-    def matches(self, path: Path, leaf: Param) -> bool:
-        return _from_tree(self.function({path: leaf})).matches(path, leaf)
-
-
-class MaskTree(Selector):
-    """optax's mask as a tree of booleans, or a prefix of one, kept by path."""
-
-    flags: tuple[tuple[str, bool], ...]
-
-    def matches(self, path: Path, leaf: Param) -> bool:
-        return any(flag for prefix, flag in self.flags if prefix in ("", path) or path.startswith(prefix + "/"))
-
-
 def named(*names: str) -> Selector:
     """Parameters whose last name is one of `names`: `named("beta", "gamma")`.
 
@@ -248,28 +221,6 @@ def selector(where: Where) -> Selector:
         "expected a selector, a regular expression or a function (path, leaf) -> bool, "
         f"got {where!r} of type {type(where).__name__}"
     )
-
-
-def mask_selector(mask: Mask, name: str = "mask") -> Selector | None:
-    """A selector from an optax `mask` argument: a selector or string, a tree of booleans, or params -> such a tree.
-
-    None stands for everything. Raises: TypeError if the tree holds anything but booleans.
-    """
-    if mask is None or isinstance(mask, Selector):
-        return mask
-    is_function = callable(mask) and jax.tree_util.all_leaves([mask])
-    try:
-        return matching(mask) if isinstance(mask, str) else MaskFunction(mask) if is_function else _from_tree(mask)
-    except (TypeError, ValueError) as error:
-        raise type(error)(f"{name}: {error}") from None
-
-
-def _from_tree(mask: Mask) -> MaskTree:
-    paths, flags, _ = open_tree(mask)
-    for path, flag in zip(paths, flags, strict=True):
-        if flag is not None and not (isinstance(flag, bool) or getattr(flag, "dtype", None) == jnp.bool_):
-            raise TypeError(f"a mask holds booleans, got {flag!r} at {path!r}")
-    return MaskTree(tuple((p, bool(f)) for p, f in zip(paths, flags, strict=True) if f is not None))
 
 
 def paths_selector(paths: Iterable[Path]) -> Selector:

@@ -12,7 +12,7 @@ from jax.sharding import NamedSharding, PartitionSpec
 from gradxform.core import check
 from gradxform.core.devices import axis_names
 from gradxform.core.state import State
-from gradxform.core.tree import name_of, open_memories, open_tree
+from gradxform.core.tree import name_of, open_memories, open_tree, upwards
 from gradxform.core.types import Array, AxisName, Memory, Mesh, OptState, Params, Path, Shardings
 
 Entry = str | tuple[str, ...] | None
@@ -140,6 +140,17 @@ def specs_by_path(shardings: Shardings, what: str) -> dict[str, PartitionSpec]:
     return {p: _spec(p, x, what) for p, x in zip(*open_tree(shardings)[:2], strict=True) if x is not None}
 
 
+def refuse_strays(specs: Iterable[Path], params: Params, what: str) -> None:
+    """Refuse layouts of what is no parameter."""
+    paths = open_tree(params)[0]
+    strays = sorted(set(specs).difference([""], *map(upwards, paths)))
+    if strays:
+        raise ValueError(
+            f"{what} has a layout at {', '.join(map(repr, strays))}, where no parameter is; the paths are: "
+            f"{', '.join(paths)}"
+        )
+
+
 def _spec(path: Path, x: object, what: str) -> PartitionSpec:
     if isinstance(x, PartitionSpec):
         return x
@@ -150,9 +161,7 @@ def _spec(path: Path, x: object, what: str) -> PartitionSpec:
 
 def of_parameter(path: Path, shape: Sequence[int], specs: Mapping[str, PartitionSpec]) -> PartitionSpec:
     """The layout of one parameter: its own, or that of the nearest subtree that has one; the same everywhere else."""
-    names = path.split("/")
-    upwards = ["/".join(names[:n]) for n in range(len(names), 0, -1)] + [""]
-    spec = next((specs[p] for p in upwards if p in specs), PartitionSpec())
+    spec = next((specs[p] for p in upwards(path) if p in specs), PartitionSpec())
     if len(spec) > len(shape):
         raise ValueError(f"{spec} is no layout for the parameter {path!r} of shape {tuple(shape)}")
     return spec

@@ -19,9 +19,9 @@ from gradxform.core.facts import Facts, Reach
 from gradxform.core.lens import layers
 from gradxform.core.rows import Rows
 from gradxform.core.rule import Rule, TreeRule
-from gradxform.core.stage import Stage, Step
+from gradxform.core.stage import NO_NAMES, Names, Stage, Step
 from gradxform.core.state import State
-from gradxform.core.tree import Leaf, is_trained, open_memories
+from gradxform.core.tree import Leaf, in_boxes, is_trained, open_memories
 from gradxform.core.types import Array, ArrayLike, Params, Shaped, Transformation
 from gradxform.core.value import Child
 from gradxform.core.walk import run_pending
@@ -40,7 +40,7 @@ class Packing(Stage):
     chain: Child[Chain]
     max_size: int = 16384
     label: str | None = None
-    taken: tuple[str, ...] = ()
+    taken: Names = NO_NAMES
     name: ClassVar[str] = "packed"
 
     def __repr__(self) -> str:
@@ -51,13 +51,13 @@ class Packing(Stage):
     def facts(self) -> Facts:
         return Facts(reach=self.chain.reach)
 
-    def parts(self) -> list[tuple[str, Chain, tuple[str, ...]]]:
+    def parts(self) -> list[tuple[str, Chain, Names]]:
         return [("", self.chain, self.taken)]
 
-    def after(self, used: set[str]) -> Packing:
-        return self.with_fields(taken=tuple(sorted(used)))
+    def after(self, taken: Names) -> Packing:
+        return self.with_fields(taken=taken)
 
-    def map_parts(self, f: Callable[[Chain, str, tuple[str, ...]], Chain]) -> Packing:
+    def map_parts(self, f: Callable[[Chain, str, Names], Chain]) -> Packing:
         return self.with_fields(chain=f(self.chain, "", self.taken))
 
     def plan(self, name: str, leaves: list[Leaf], step: Step) -> None:
@@ -161,7 +161,8 @@ def unpack(tx: Transformation, state: State, params: Params) -> State:
             for key in step.tree:
                 if key.startswith(f"{name}/"):
                     raise ValueError(f"the state has a buffer {key!r}, and the parameters no leaf to take it")
-    return state._replace(leaves=opened.close_memories(), tree=step.tree)
+    leaves = in_boxes(params, [None if leaf.p is None else leaf.memory for leaf in opened.leaves])
+    return state._replace(leaves=leaves, tree=step.tree)
 
 
 def _traits(key: str, rules: dict[str, Any], leaf: Leaf) -> list[object]:

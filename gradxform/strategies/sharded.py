@@ -12,12 +12,12 @@ from gradxform.core.chain import Chain, stages_of
 from gradxform.core.devices import axis_names, varying_axes
 from gradxform.core.facts import Facts, Reach
 from gradxform.core.rows import Rows
-from gradxform.core.stage import Stage, Step
+from gradxform.core.stage import NO_NAMES, Names, Stage, Step
 from gradxform.core.tree import Leaf
 from gradxform.core.types import AxisName, Memory, Mesh, Number, Param, Shardings, Transformation
 from gradxform.core.value import Child
 from gradxform.core.walk import run_pending
-from gradxform.strategies.layout import Layout, check_mesh, laid_out, of_parameter, specs_by_path, ways
+from gradxform.strategies.layout import Layout, check_mesh, laid_out, of_parameter, refuse_strays, specs_by_path, ways
 from gradxform.strategies.packed import Packing
 from gradxform.strategies.parts import ByCompiler, ByHand, Way, is_explicit, is_manual, spec_at_hand
 
@@ -31,7 +31,7 @@ class Sharding(Stage):
     told: tuple[tuple[str, PartitionSpec], ...] | None = None
     """The layouts of the parameters by path, where the user gave them."""
     label: str | None = None
-    taken: tuple[str, ...] = ()
+    taken: Names = NO_NAMES
     name: ClassVar[str] = "sharded"
 
     def __repr__(self) -> str:
@@ -42,13 +42,13 @@ class Sharding(Stage):
     def facts(self) -> Facts:
         return Facts(reach=self.chain.reach)
 
-    def parts(self) -> list[tuple[str, Chain, tuple[str, ...]]]:
+    def parts(self) -> list[tuple[str, Chain, Names]]:
         return [("", self.chain, self.taken)]
 
-    def after(self, used: set[str]) -> Sharding:
-        return self.with_fields(taken=tuple(sorted(used)))
+    def after(self, taken: Names) -> Sharding:
+        return self.with_fields(taken=taken)
 
-    def map_parts(self, f: Callable[[Chain, str, tuple[str, ...]], Chain]) -> Sharding:
+    def map_parts(self, f: Callable[[Chain, str, Names], Chain]) -> Sharding:
         return self.with_fields(chain=f(self.chain, "", self.taken))
 
     @property
@@ -57,6 +57,7 @@ class Sharding(Stage):
 
     def init(self, name: str, leaves: list[Leaf], step: Step) -> None:
         there = not any(isinstance(leaf.p, jax.core.Tracer | jax.ShapeDtypeStruct) for leaf in leaves)
+        refuse_strays(dict(self.told or ()), step.params, "param_shardings")
         if self.is_trivial:
             self.chain.init_stages(leaves, step, self.taken)
         elif there and not is_manual(self.axis):

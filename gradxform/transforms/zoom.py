@@ -202,7 +202,9 @@ def scale_by_zoom_linesearch(
     return chain(
         ZoomLinesearch(
             int(max_linesearch_steps),
-            None if max_learning_rate is None else check.number(check.positive, max_learning_rate=max_learning_rate),
+            None
+            if max_learning_rate is None
+            else check.number(check.positive, infinite=True, max_learning_rate=max_learning_rate),
             check.number(check.nonnegative, tol=tol),
             check.number(check.positive, increase_factor=increase_factor),
             check.number(check.nonnegative, slope_rtol=slope_rtol),

@@ -55,6 +55,21 @@ def test_apply_updates_adds():
     assert new["b"] is P["b"]
 
 
+@pytest.mark.parametrize("p", [jnp.ones(()), jnp.ones(3, jnp.bfloat16), 1.0, 2, np.ones(3), jnp.ones(2, complex)])
+@pytest.mark.parametrize("u", [-0.1, -1, np.float32(-0.1), np.float64(-0.1)])
+def test_apply_updates_adds_a_plain_number_to_every_element(p, u):
+    """As optax does, in the parameter's dtype."""
+    found, expected = gx.apply_updates({"a": p}, {"a": u})["a"], optax.apply_updates({"a": p}, {"a": u})["a"]
+    np.testing.assert_array_equal(found, expected)
+    assert found.dtype == expected.dtype
+
+
+@pytest.mark.parametrize("u", ["fast", True, 1j, object()])
+def test_apply_updates_refuses_what_is_no_number(u):
+    with pytest.raises(TypeError, match=r"an update must be an array, a number or None, got .* of type"):
+        gx.apply_updates(P, {"a": u, "b": 0.0})
+
+
 def test_apply_updates_rounds_once():
     """1 + 2^-8 + 2^-16 rounds up to 1 + 2^-7 in bfloat16; the update alone, rounded first, would be a tie to 1."""
     p, u = jnp.ones(1, jnp.bfloat16), jnp.array([2.0**-8 + 2.0**-16], jnp.float32)
