@@ -11,6 +11,7 @@ import jax.numpy as jnp
 from gradxform.core import check
 from gradxform.core.arithmetic import compute_dtype
 from gradxform.core.chain import Chain, stages_of
+from gradxform.core.devices import along
 from gradxform.core.orders import UPHILL, refuse_loss_scale, undone_in
 from gradxform.core.rows import Rows, is_row_leaf
 from gradxform.core.state import renewed
@@ -94,6 +95,7 @@ class Sam(GradientTransformation):
             at = apply_updates(at, up)
             grads = grad_fn(at, i)
             if self.batch_axis_name is not None:
+                along(self.batch_axis_name)
                 grads = jax.lax.pmean(grads, self.batch_axis_name)
             grads = _map(lambda g, new: new, updates, grads)
         start = renewed(self.adversary.init(params), adversary) if self.reset_state else adversary

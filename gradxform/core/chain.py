@@ -31,7 +31,7 @@ from gradxform.core.types import (
     Transformation,
     Updates,
 )
-from gradxform.core.value import Child
+from gradxform.core.value import Child, got
 from gradxform.core.walk import kept, run_pending
 
 
@@ -209,7 +209,9 @@ def _refuse_foreign(state: OptState) -> None:
 def lift(rule: Rule, where: Chooses | None = None) -> Chain:
     """Make a rule a transformation of trees, for the leaves that a selector chooses (all without one)."""
     if not isinstance(rule, Rule):
-        raise TypeError(f"lift takes a Rule, got {rule!r} of type {type(rule).__name__}")
+        raise TypeError(f"lift takes a Rule, {got(rule)}")
+    if where is not None and (isinstance(where, type) or not hasattr(where, "select")):
+        raise TypeError(f"where must be a selector, such as gx.matching(pattern), or None, {got(where)}")
     return Chain((Lifted(rule, where),))
 
 
@@ -254,7 +256,7 @@ def stages_of(tx: Transformation, what: str) -> tuple[Stage, ...]:
     if isinstance(tx, GradientTransformation):
         return (Opaque(tx),)
     if not isinstance(tx, tuple) or len(tx) != 2 or not all(map(callable, tx)):
-        raise TypeError(f"{what} must be a gradient transformation, a pair (init, update); got {tx!r}")
+        raise TypeError(f"{what} must be a gradient transformation, a pair (init, update); {got(tx)}")
     return (Opaque(GradientTransformation(*tx)),)
 
 

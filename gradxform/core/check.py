@@ -14,7 +14,7 @@ import jax.numpy as jnp
 
 from gradxform.core.hyper import Hyper, Table, Tunable, coerce
 from gradxform.core.types import Dtype
-from gradxform.core.value import plain
+from gradxform.core.value import got, plain
 
 
 def fraction(**named: Hyper) -> None:
@@ -68,24 +68,27 @@ def ordered(**named: Hyper) -> None:
             raise ValueError(f"{low} must be at most {high}, got {low}={a}, {high}={b}")
 
 
-def integer(at_least: int = 0, **named: Any) -> None:
+def integer(at_least: int = 0, at_most: int = 2**31 - 1, **named: Any) -> None:
+    """An integer that counters, which are int32, can reach."""
     for name, x in named.items():
         if isinstance(x, bool) or not isinstance(n := plain(x), int):
-            raise TypeError(f"{name} must be an integer, got {x!r} of type {type(x).__name__}")
+            raise TypeError(f"{name} must be an integer, {got(x)}")
         if n < at_least:
             raise ValueError(f"{name} must be at least {at_least}, got {x}")
+        if n > at_most:
+            raise ValueError(f"{name} must be at most {at_most}, got {x}")
 
 
 def boolean(**named: Any) -> None:
     for name, x in named.items():
         if not isinstance(x, bool):
-            raise TypeError(f"{name} must be True or False, got {x!r} of type {type(x).__name__}")
+            raise TypeError(f"{name} must be True or False, {got(x)}")
 
 
 def choice(*options: Any, **named: Any) -> None:
     for name, x in named.items():
-        if x not in options:
-            raise ValueError(f"{name} must be one of {', '.join(map(repr, options))}, got {x!r}")
+        if not isinstance(x, str | None) or x not in options:
+            raise ValueError(f"{name} must be one of {', '.join(map(repr, options))}, {got(x)}")
 
 
 def floating(**named: Dtype | None) -> None:
@@ -94,26 +97,28 @@ def floating(**named: Dtype | None) -> None:
         if x is None:
             continue
         try:
-            x = jnp.dtype(x)
-            right = jnp.issubdtype(x, jnp.inexact)
+            right = not hasattr(x, "shape") and jnp.issubdtype(jnp.dtype(x), jnp.inexact)
         except TypeError:
             right = False
         if not right:
-            raise TypeError(f"{name} must be a floating dtype, got {x}")
+            raise TypeError(f"{name} must be a floating dtype, {got(x)}")
 
 
 def names(**named: Any) -> None:
     """A name, or several."""
     for name, x in named.items():
         if not isinstance(x, str | tuple | list) or not all(isinstance(part, str) for part in x):
-            raise TypeError(f"{name} must be a name or a sequence of names, got {x!r}")
+            raise TypeError(f"{name} must be a name or a sequence of names, {got(x)}")
 
 
 def axis(**named: Any) -> None:
     """The name of a device axis, or a tuple of names."""
     for name, x in named.items():
-        if not all(isinstance(part, str) for part in (x if isinstance(x, tuple) else (x,))):
-            raise TypeError(f"{name} must be the name of an axis or a tuple of names, got {x!r}")
+        parts = x if isinstance(x, tuple) else (x,)
+        if not all(isinstance(part, str) for part in parts):
+            raise TypeError(f"{name} must be the name of an axis or a tuple of names, {got(x)}")
+        if "" in parts or not parts:
+            raise ValueError(f"{name} must be the name of an axis or a tuple of names, {got(x)}")
 
 
 def given(check: Callable[..., None], **named: Hyper) -> Hyper:
@@ -131,7 +136,7 @@ def number(check: Callable[..., None], infinite: bool = False, **named: Hyper) -
         return x
     coerced = given(check, **named)
     if not isinstance(coerced, float):
-        raise TypeError(f"{name} must be a number, got {x!r} of type {type(x).__name__}")
+        raise TypeError(f"{name} must be a number, {got(x)}")
     return coerced
 
 

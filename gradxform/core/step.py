@@ -12,6 +12,7 @@ import numpy as np
 from gradxform.core import check
 from gradxform.core.arithmetic import cast, compute_dtype
 from gradxform.core.rows import Rows, is_row_leaf
+from gradxform.core.rule import Rule
 from gradxform.core.transform import GradientTransformation, refuse_stranger
 from gradxform.core.tree import name_of, refuse_deleted
 from gradxform.core.types import Gradient, OptState, Param, Params, Transformation, Tree, Updates
@@ -25,7 +26,7 @@ def make_step(tx: Transformation, *, donate: bool = True) -> CompiledStep:
     donate: False leaves them as they are, to start several runs from one tree, for their memory once more.
     Raises: TypeError for anything but a transformation; a step ValueError for an array that was donated before.
     """
-    if not (hasattr(tx, "init") and hasattr(tx, "update")):
+    if isinstance(tx, Rule | type) or not (hasattr(tx, "init") and hasattr(tx, "update")):
         refuse_stranger(tx)
     check.boolean(donate=donate)
     return _step(tx, donate) if is_hashable(tx) else CompiledStep(tx, donate)

@@ -15,7 +15,7 @@ from gradxform.core.hyper import Slots
 from gradxform.core.tree import filled, is_inexact, refuse_deleted
 from gradxform.core.types import OptState, Params, Shaped, Taken, Transformation, Updates
 from gradxform.core.unjitted import Unjitted, as_arrays, is_traced, kinds_of
-from gradxform.core.value import Value, is_hashable
+from gradxform.core.value import Value, got, is_hashable
 from gradxform.core.walk import kept
 
 
@@ -170,7 +170,7 @@ def _fits(f: Callable[..., Any], number: int) -> bool:
 
 def _check_takes(name: str, f: object, words: str, numbers: list[int]) -> None:
     if not callable(f):
-        raise TypeError(f"{name} must be a function {words}, got {f!r} of type {type(f).__name__}")
+        raise TypeError(f"{name} must be a function {words}, {got(f)}")
     if not any(_fits(f, number) for number in numbers):
         raise TypeError(f"{name} must be a function {words}, got {f!r} with the arguments {inspect.signature(f)}")
 
@@ -276,7 +276,7 @@ def _as_struct(x: Shaped) -> jax.ShapeDtypeStruct:
 def refuse_stranger(tx: Transformation) -> None:
     """Refuse what is no transformation of this library."""
     if not isinstance(tx, GradientTransformation):
-        raise TypeError(f"tx must be a gradient transformation, got {tx!r} of type {type(tx).__name__}")
+        raise TypeError(f"tx must be a gradient transformation, {got(tx)}")
 
 
 def eval_params(tx: GradientTransformation, state: OptState, params: Params) -> Params:

@@ -12,7 +12,19 @@ import jax.numpy as jnp
 import numpy as np
 
 from gradxform.core.rows import Rows, is_row_leaf
-from gradxform.core.types import Gradient, Memory, Param, Params, Path, Shaped, Structure, Tree, Updates
+from gradxform.core.types import (
+    Array,
+    Gradient,
+    Memory,
+    Param,
+    Params,
+    Path,
+    Shaped,
+    Structure,
+    Tree,
+    Updates,
+)
+from gradxform.core.value import got
 
 VALUE = jax.tree_util.GetAttrKey("value")
 
@@ -277,7 +289,17 @@ def parameter(path: Path, p: Param) -> Param:
         return p
     if not isinstance(p, np.ndarray | np.generic | int | float | complex):
         raise TypeError(f"the parameter {path!r} must be an array, a number or None, got {type(p).__name__}")
-    return jnp.asarray(p)
+    return as_array(f"the parameter {path!r}", p)
+
+
+def as_array(what: str, x: Any) -> Array:
+    """An array of JAX's. Raises: ValueError for a number that no dtype holds, TypeError for what is no number."""
+    try:
+        return jnp.asarray(x)
+    except OverflowError:
+        raise ValueError(f"{what} is {x}, which is more than its dtype holds") from None
+    except TypeError:
+        raise TypeError(f"{what} must be an array or a number, {got(x)}") from None
 
 
 def is_inexact(x: Shaped) -> bool:
@@ -296,7 +318,7 @@ def _gradient(path: Path, g: Gradient, p: Param, per_example: bool) -> Gradient:
     if not hasattr(g, "dtype"):
         if not isinstance(g, int | float | complex):
             raise TypeError(f"the gradient of {path!r} must be an array, Rows or None, got {type(g).__name__}")
-        g = jnp.asarray(g)
+        g = as_array(f"the gradient of {path!r}", g)
     if g.dtype == jax.dtypes.float0:
         return None
     if p is not None:

@@ -146,7 +146,18 @@ def plain(x: Any) -> Any:
         return tuple(map(plain, x))
     if not isinstance(x, np.generic | np.ndarray | jax.Array) or isinstance(x, jax.core.Tracer) or x.ndim:
         return x
+    if isinstance(x, jax.Array) and x.is_deleted():
+        return x
     return x.item() if jnp.issubdtype(x.dtype, jnp.integer) or jnp.issubdtype(x.dtype, jnp.floating) else x
+
+
+def got(x: object) -> str:
+    """A refused value in a message, also where it can't print itself (an array whose memory was donated)."""
+    try:
+        shown = repr(x)
+    except Exception:
+        shown = "what is no more"
+    return f"got {shown} of type {type(x).__name__}"
 
 
 def is_hashable(x: object) -> bool:

@@ -68,7 +68,7 @@ def kept_key(key: Key | None, seed: Key | None = None) -> Any:
             raise TypeError(f"{name} must be a key of {IMPL}, got one of {jax.random.key_impl(x)}")
         x = jax.random.key_data(x)
     if not isinstance(x, jax.Array | np.ndarray):
-        check.integer(**{name: x})
+        check.integer(at_most=2**64 - 1, **{name: x})
         n = int(x)
         return n if n < 2**31 else _signed([n >> 32, n])
     if not jnp.issubdtype(x.dtype, jnp.integer) or x.shape not in ((), (2,)):

@@ -11,6 +11,7 @@ import jax.numpy as jnp
 from gradxform.core import check
 from gradxform.core.arithmetic import cast, compute_dtype, real_dtype
 from gradxform.core.chain import Chain, lift
+from gradxform.core.devices import along
 from gradxform.core.facts import Facts, Reach, Station
 from gradxform.core.hyper import Hyper, coerce
 from gradxform.core.norms import global_norm
@@ -64,6 +65,7 @@ class DifferentiallyPrivateAggregate(Noisy, TreeRule):
         factors, deviation, t = k
         total, n = clipped_sum(factors, g), len(g)
         if self.axis_name is not None:
+            along(self.axis_name)
             total, n = jax.lax.psum((total, n), self.axis_name)
         return (total + deviation * normal(s, t, total)) / n, s
 

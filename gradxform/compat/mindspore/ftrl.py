@@ -69,6 +69,7 @@ def ftrl(
     """
     nonnegative_floats(initial_accum=initial_accum, l1=l1, l2=l2)
     floats(lr_power=lr_power)
+    check.finite(lr_power=lr_power)
     if not lr_power <= 0.0:
         raise ValueError(f"lr_power must be at most 0, got {lr_power}")
     check.boolean(use_locking=use_locking)

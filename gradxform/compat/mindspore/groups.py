@@ -14,6 +14,7 @@ from gradxform.core.hyper import Hyper
 from gradxform.core.stage import Step
 from gradxform.core.tree import Leaf
 from gradxform.core.types import Params, Path
+from gradxform.core.value import got
 from gradxform.core.walk import run_pending
 from gradxform.params.select import Selector
 from gradxform.transforms.freeze import freeze
@@ -91,13 +92,13 @@ def read_groups(
     RuntimeError for a parameter listed twice.
     """
     if isinstance(groups, str | Mapping) or not isinstance(groups, Iterable):
-        raise TypeError(f"groups must be a list of dicts, got {groups!r} of type {type(groups).__name__}")
+        raise TypeError(f"groups must be a list of dicts, {got(groups)}")
     entries = list(groups)
     if not entries:
         raise ValueError(f"groups must not be empty, got {entries!r}")
     for entry in entries:
         if not isinstance(entry, Mapping):
-            raise TypeError(f"groups must hold dicts, got {entry!r} of type {type(entry).__name__}")
+            raise TypeError(f"groups must hold dicts, {got(entry)}")
         _check_keys(entry)
     orders = [paths_in("order_params", entry["order_params"]) for entry in entries if "order_params" in entry]
     order = [path for paths in orders for path in paths]

@@ -12,7 +12,7 @@ import jax.numpy as jnp
 from gradxform.core.transform import GradientTransformation
 from gradxform.core.tree import open_tree
 from gradxform.core.types import OptState, Params, Updates
-from gradxform.core.value import is_hashable
+from gradxform.core.value import got, is_hashable
 
 if TYPE_CHECKING:
     import optax
@@ -30,7 +30,7 @@ def to_optax(tx: GradientTransformation) -> optax.GradientTransformationExtraArg
     import optax
 
     if not isinstance(tx, GradientTransformation):
-        raise TypeError(f"to_optax takes a gradxform transformation, got {tx!r} of type {type(tx).__name__}")
+        raise TypeError(f"to_optax takes a gradxform transformation, {got(tx)}")
     update = _filled(tx) if is_hashable(tx) else _filled.__wrapped__(tx)
     return optax.GradientTransformationExtraArgs(tx.init, update)
 

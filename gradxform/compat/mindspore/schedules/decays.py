@@ -10,7 +10,7 @@ from gradxform.compat.common.schedules import FrameworkSchedule, PolynomialCycle
 from gradxform.core import check
 from gradxform.core.hyper import Beta, Hyper, Schedule
 from gradxform.core.schema import schema
-from gradxform.core.value import Pair
+from gradxform.core.value import Pair, got
 from gradxform.schedules import (
     exponential_decay,
     inverse_time_decay,
@@ -44,7 +44,7 @@ class LearningRateSchedule(FrameworkSchedule):
 def check_float(**named: object) -> None:
     for name, x in named.items():
         if not isinstance(x, float | jax.core.Tracer | Pair):
-            raise TypeError(f"{name} must be a float, got {x!r} of type {type(x).__name__}")
+            raise TypeError(f"{name} must be a float, {got(x)}")
 
 
 class ExponentialDecayLR(LearningRateSchedule):

@@ -11,7 +11,7 @@ import jax.numpy as jnp
 from gradxform.compat.torch.schedules.cycles import CosineAnnealingLR
 from gradxform.compat.torch.schedules.decays import MultiplicativeLR, TorchSchedule, step_list
 from gradxform.core.hyper import Schedule
-from gradxform.core.value import Child
+from gradxform.core.value import Child, got
 from gradxform.schedules import join_schedules
 
 
@@ -50,9 +50,7 @@ def _schedulers(x: Iterable[Any]) -> tuple[TorchSchedule, ...]:
     schedulers = tuple(x)
     for i, scheduler in enumerate(schedulers):
         if not isinstance(scheduler, TorchSchedule):
-            raise TypeError(
-                f"schedulers[{i}] must be a scheduler, got {scheduler!r} of type {type(scheduler).__name__}"
-            )
+            raise TypeError(f"schedulers[{i}] must be a scheduler, {got(scheduler)}")
     if not schedulers:
         raise ValueError("schedulers must hold at least one scheduler, got none")
     return schedulers

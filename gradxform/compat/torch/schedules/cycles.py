@@ -135,15 +135,13 @@ class OneCycleLR(TorchSchedule):
     three_phase: bool = False
 
     def check(self) -> None:
-        if self.total_steps is not None:
-            _whole(total_steps=self.total_steps)
-        elif self.epochs is None or self.steps_per_epoch is None:
+        given = {"total_steps": self.total_steps, "epochs": self.epochs, "steps_per_epoch": self.steps_per_epoch}
+        _whole(**{name: x for name, x in given.items() if x is not None})
+        if self.total_steps is None and (self.epochs is None or self.steps_per_epoch is None):
             raise ValueError(
                 "total_steps, or both epochs and steps_per_epoch, must be given, "
                 f"got {self.total_steps}, {self.epochs} and {self.steps_per_epoch}"
             )
-        else:
-            _whole(epochs=self.epochs, steps_per_epoch=self.steps_per_epoch)
         if not isinstance(self.pct_start, float) or not 0.0 <= self.pct_start <= 1.0:
             raise ValueError(f"pct_start must be a float in [0, 1], got {self.pct_start!r}")
         check_one_cycle(self._steps(), self.pct_start, "pct_start")
