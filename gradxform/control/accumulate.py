@@ -15,7 +15,7 @@ from gradxform.core.arithmetic import compute_dtype, next_count
 from gradxform.core.devices import mean_over, varying_of
 from gradxform.core.hyper import Hyper, Schedule, Tunable, coerce, evaluate
 from gradxform.core.transform import GradientTransformation
-from gradxform.core.tree import Leaf, in_boxes, is_trained, open_together, open_tree, parameter
+from gradxform.core.tree import Leaf, as_array, in_boxes, is_trained, open_together, open_tree, parameter
 from gradxform.core.types import (
     Array,
     ArrayLike,
@@ -29,7 +29,7 @@ from gradxform.core.types import (
     Tree,
     Updates,
 )
-from gradxform.core.value import Child
+from gradxform.core.value import Child, got
 from gradxform.core.walk import kept
 
 
@@ -152,7 +152,7 @@ def accumulate(tx: Transformation, every: int | Hyper, *, axis_name: AxisName | 
     every = coerce("every", every)
     check.at_least(1, every=every)
     if isinstance(every, Tunable):
-        raise TypeError(f"every must be an integer or a schedule, got {every!r}")
+        raise TypeError(f"every must be an integer or a schedule, {got(every)}")
     return Accumulate(inner_of(tx=tx), int(every) if isinstance(every, float) else every, axis_or_none(axis_name))
 
 
@@ -176,15 +176,17 @@ def accumulate_gradients(
     """
     check.integer(1, microbatches=microbatches)
     check.boolean(has_aux=has_aux)
-    for name, f in (("loss_fn", loss_fn), ("weight", weight or loss_fn)):
+    for name, f in (("loss_fn", loss_fn), ("weight", loss_fn if weight is None else weight)):
         if not callable(f):
-            raise TypeError(f"{name} must be a function, got {f!r} of type {type(f).__name__}")
+            raise TypeError(f"{name} must be a function, {got(f)}")
     parts = _split(batch, int(microbatches))
+    params = jax.tree.map(lambda x: x if hasattr(x, "dtype") else as_array("a leaf of params", x), params)
     gradient = jax.value_and_grad(loss_fn, has_aux=has_aux)
 
     def one(part: Tree) -> tuple[Tree, Any]:
         out, grads = gradient(params, part)
         value, aux = out if has_aux else (out, None)
+        value = as_array("what loss_fn gives", value)
         w = jnp.asarray(1.0 if weight is None else weight(part), jnp.float32)
         return (*jax.tree.map(lambda x: x.astype(compute_dtype(x.dtype)) * w, (value, grads)), w), aux
 

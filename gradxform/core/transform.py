@@ -285,7 +285,7 @@ def apply_updates(params: Params, updates: Updates) -> Params:
 
 def _plain_update(u: Any) -> Any:
     if isinstance(u, bool) or not isinstance(u, int | float | np.number):
-        raise TypeError(f"an update must be an array, a number or None, got {u!r} of type {type(u).__name__}")
+        raise TypeError(f"an update must be an array, a number or None, {got(u)}")
     return u
 
 
