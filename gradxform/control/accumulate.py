@@ -17,7 +17,7 @@ from gradxform.core.devices import mean_over, varying_of
 from gradxform.core.hyper import Hyper, Schedule, Tunable, coerce, evaluate
 from gradxform.core.orders import ZEROS, refuse_loss_scale, refuse_own_gradients
 from gradxform.core.transform import GradientTransformation
-from gradxform.core.tree import Leaf, in_boxes, is_trained, open_together, open_tree, parameter
+from gradxform.core.tree import Leaf, as_array, in_boxes, is_trained, open_together, open_tree, parameter
 from gradxform.core.types import (
     Array,
     ArrayLike,
@@ -31,7 +31,7 @@ from gradxform.core.types import (
     Tree,
     Updates,
 )
-from gradxform.core.value import Child
+from gradxform.core.value import Child, got
 from gradxform.core.walk import kept
 
 
@@ -186,7 +186,7 @@ def accumulate(
     every = coerce("every", every)
     check.at_least(1, every=every)
     if isinstance(every, Tunable):
-        raise TypeError(f"every must be an integer or a schedule, got {every!r}")
+        raise TypeError(f"every must be an integer or a schedule, {got(every)}")
     inner = inner_of(tx=tx)
     refuse_loss_scale("accumulate", inner)
     refuse_own_gradients("accumulate", inner)
@@ -214,15 +214,17 @@ def accumulate_gradients(
     """
     check.integer(1, microbatches=microbatches)
     check.boolean(has_aux=has_aux)
-    for name, f in (("loss_fn", loss_fn), ("weight", weight or loss_fn)):
+    for name, f in (("loss_fn", loss_fn), ("weight", loss_fn if weight is None else weight)):
         if not callable(f):
-            raise TypeError(f"{name} must be a function, got {f!r} of type {type(f).__name__}")
+            raise TypeError(f"{name} must be a function, {got(f)}")
     parts = _split(batch, int(microbatches))
+    params = jax.tree.map(lambda x: x if hasattr(x, "dtype") else as_array("a leaf of params", x), params)
     gradient = jax.value_and_grad(loss_fn, has_aux=has_aux)
 
     def one(part: Tree) -> tuple[Tree, Any]:
         out, grads = gradient(params, part)
         value, aux = out if has_aux else (out, None)
+        value = as_array("what loss_fn gives", value)
         w = jnp.asarray(1.0 if weight is None else weight(part), jnp.float32)
         return (*jax.tree.map(lambda x: x.astype(compute_dtype(x.dtype)) * w, (value, grads)), w), aux
 

@@ -21,7 +21,7 @@ from gradxform.core.state import State, unused
 from gradxform.core.transform import GradientTransformation
 from gradxform.core.tree import is_inexact, open_tree
 from gradxform.core.types import Array, AxisName, Number, OptState, Params, Taken, Transformation, Tree, Updates
-from gradxform.core.value import Child
+from gradxform.core.value import Child, got
 from gradxform.core.walk import kept
 
 
@@ -147,7 +147,7 @@ def measure(
     if clip_fraction and rule is None:
         raise ValueError(f"clip_fraction needs clip_by_global_norm as the first stage of {inner!r}")
     if rule is not None and getattr(rule, "axis_name", None) != axis_name:
-        raise ValueError(f"measure and clipping must take one axis_name, got {axis_name!r}")
+        raise ValueError(f"measure and clipping must take one axis_name, {got(axis_name)}")
     return Measure(inner, grad_norm, update_norm, param_norm, update_ratio, clip_fraction, axis_name)
 
 

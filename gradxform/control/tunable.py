@@ -17,7 +17,7 @@ from gradxform.core.stage import Step
 from gradxform.core.state import State, find_state, find_states, unused
 from gradxform.core.transform import refuse_stranger
 from gradxform.core.types import Array, Count, Number, OptState, Transformation, Tree
-from gradxform.core.value import Pair
+from gradxform.core.value import Pair, got
 
 
 def tunable(value: Hyper) -> Tunable:
@@ -28,6 +28,8 @@ def tunable(value: Hyper) -> Tunable:
     for bit; another hyperparameter to rounding.
     Raises: TypeError for anything but a number, a table or a schedule.
     """
+    if isinstance(value, Tunable):
+        raise TypeError(f"tunable takes a number or a schedule, {got(value)}")
     return Tunable(coerce("tunable", value))
 
 
@@ -131,7 +133,7 @@ def _number(name: str, value: object) -> Number | None:
     if value is None:
         return None
     if isinstance(value, bool) or not isinstance(value, int | float | np.generic | np.ndarray | jax.Array):
-        raise TypeError(f"{name} must be a number or None, got {value!r} of type {type(value).__name__}")
+        raise TypeError(f"{name} must be a number or None, {got(value)}")
     if np.shape(value) != ():
         raise ValueError(f"{name} must be a scalar, got an array of shape {np.shape(value)}")
     if isinstance(value, jax.core.Tracer):

@@ -7,14 +7,14 @@ initial value of a tunable) and lets schedules and tracers pass.
 from __future__ import annotations
 
 import math
-from collections.abc import Callable
+from collections.abc import Callable, Iterable, Mapping
 from typing import Any
 
 import jax.numpy as jnp
 
 from gradxform.core.hyper import Hyper, Table, Tunable, coerce
 from gradxform.core.types import Dtype
-from gradxform.core.value import got, plain
+from gradxform.core.value import Value, got, plain
 
 
 def fraction(**named: Hyper) -> None:
@@ -102,6 +102,15 @@ def floating(**named: Dtype | None) -> None:
             right = False
         if not right:
             raise TypeError(f"{name} must be a floating dtype, {got(x)}")
+
+
+def sequence(of: str, **named: Any) -> tuple[Any, ...]:
+    """What a list, a tuple, an array of one axis or a generator holds, in order."""
+    ((name, x),) = named.items()
+    unordered = isinstance(x, str | bytes | Mapping | set | frozenset | type | Value) or getattr(x, "ndim", 1) != 1
+    if unordered or not isinstance(x, Iterable):
+        raise TypeError(f"{name} must be a sequence of {of}, {got(x)}")
+    return tuple(x)
 
 
 def names(**named: Any) -> None:

@@ -150,10 +150,6 @@ def coerce(name: str, x: Hyper) -> Hyper:
     """
     if isinstance(x, jax.core.Tracer | Schedule | Tunable | Pair):
         return x
-    if isinstance(x, jax.Array) and x.is_deleted():
-        raise ValueError(
-            f"{name} is an array that was donated to an earlier step; give a number, or what that returned"
-        )
     if isinstance(x, int | float | np.integer | np.floating) and not isinstance(x, bool):
         return float(x)
     if callable(x):

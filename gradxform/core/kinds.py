@@ -7,6 +7,7 @@ import difflib
 from typing import TYPE_CHECKING
 
 from gradxform.core.facts import Facts
+from gradxform.core.value import got
 
 if TYPE_CHECKING:
     from gradxform.core.rule import Rule
@@ -85,4 +86,4 @@ def _refuse_facts(cls: type[Rule]) -> None:
     if isinstance(facts, property):
         return
     if not isinstance(facts, Facts):
-        raise TypeError(f"{cls.__name__}: facts must be Facts(...), got {facts!r}")
+        raise TypeError(f"{cls.__name__}: facts must be Facts(...), {got(facts)}")

@@ -16,7 +16,7 @@ from gradxform.core.rule import Rule
 from gradxform.core.transform import GradientTransformation, refuse_stranger
 from gradxform.core.tree import name_of, refuse_deleted
 from gradxform.core.types import Gradient, OptState, Param, Params, Transformation, Tree, Updates
-from gradxform.core.value import is_hashable
+from gradxform.core.value import got, is_hashable
 
 
 def make_step(tx: Transformation, *, donate: bool = True) -> CompiledStep:
@@ -99,5 +99,5 @@ def apply_updates(params: Params, updates: Updates) -> Params:
 
 def _plain_update(u: Any) -> Any:
     if isinstance(u, bool) or not isinstance(u, int | float | np.number):
-        raise TypeError(f"an update must be an array, a number or None, got {u!r} of type {type(u).__name__}")
+        raise TypeError(f"an update must be an array, a number or None, {got(u)}")
     return u

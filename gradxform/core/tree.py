@@ -295,7 +295,10 @@ def parameter(path: Path, p: Param) -> Param:
 def as_array(what: str, x: Any) -> Array:
     """An array of JAX's. Raises: ValueError for a number that no dtype holds, TypeError for what is no number."""
     try:
-        return jnp.asarray(x)
+        array = jnp.asarray(x)
+        if jnp.issubdtype(array.dtype, jnp.number) or array.dtype == bool:
+            return array
+        raise TypeError
     except OverflowError:
         raise ValueError(f"{what} is {x}, which is more than its dtype holds") from None
     except TypeError:

@@ -11,7 +11,7 @@ import jax.numpy as jnp
 from gradxform.core.state import State, statistic
 from gradxform.core.tree import name_of
 from gradxform.core.types import OptState
-from gradxform.core.value import Pair
+from gradxform.core.value import Pair, got
 
 Keys: TypeAlias = tuple[Any, ...]
 DictKey, GetAttrKey = jax.tree_util.DictKey, jax.tree_util.GetAttrKey
@@ -28,9 +28,9 @@ def tree_get(
     Raises: ValueError if several are found, or a hyperparameter that follows its schedule, which no state holds.
     """
     if not isinstance(key, str):
-        raise TypeError(f"key must be a name, got {key!r} of type {type(key).__name__}")
+        raise TypeError(f"key must be a name, {got(key)}")
     if filtering is not None and not callable(filtering):
-        raise TypeError(f"filtering must be a function (path, value) -> bool, got {filtering!r}")
+        raise TypeError(f"filtering must be a function (path, value) -> bool, {got(filtering)}")
     for search in (_in_states, _anywhere):
         found = [(path, x) for path, x in search(tree, key) if filtering is None or filtering(path, x)]
         if len(found) > 1:

@@ -14,7 +14,7 @@ from gradxform.core.orders import refuse_renewal
 from gradxform.core.state import renewed
 from gradxform.core.transform import GradientTransformation
 from gradxform.core.types import Array, Dtype, OptState, Params, Transformation, Updates
-from gradxform.core.value import Child
+from gradxform.core.value import Child, got
 from gradxform.optimizers.rmsprop import scale_by_rms
 from gradxform.optimizers.sgd import sgd
 from gradxform.schedules import warmup_constant_schedule
@@ -129,5 +129,5 @@ def _warmed(learning_rate: Hyper, warmup_steps: int | None) -> Hyper:
         return rate
     check.integer(1, warmup_steps=warmup_steps)
     if not isinstance(rate, float):
-        raise TypeError(f"learning_rate must be a number where warmup_steps is given, got {rate!r}")
+        raise TypeError(f"learning_rate must be a number where warmup_steps is given, {got(rate)}")
     return warmup_constant_schedule(0.0, rate, warmup_steps)

@@ -103,9 +103,7 @@ def sgdr_schedule(cosine_kwargs: Iterable[Mapping[str, Any]]) -> Schedule:
     Raises: TypeError or ValueError if there is no cycle, or `warmup_cosine_decay_schedule` refuses its arguments.
     Source: Loshchilov & Hutter 2017, arXiv 1608.03983, equation 5, with warm-up.
     """
-    if isinstance(cosine_kwargs, str | Mapping) or not isinstance(cosine_kwargs, Iterable):
-        raise TypeError(f"cosine_kwargs must be a sequence of dicts, {got(cosine_kwargs)}")
-    cycles = tuple(cosine_kwargs)
+    cycles = check.sequence("dicts", cosine_kwargs=cosine_kwargs)
     if not cycles:
         raise ValueError("cosine_kwargs must have at least one cycle, got none")
     for i, kwargs in enumerate(cycles):

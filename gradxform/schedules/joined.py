@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Sequence
 
 import jax.numpy as jnp
 
@@ -22,9 +22,8 @@ class JoinSchedules(Timed):
     boundaries: Boundaries
 
     def check(self) -> None:
-        if isinstance(self.schedules, str | Mapping) or not isinstance(self.schedules, Iterable):
-            raise TypeError(f"schedules must be a sequence of schedules, got {self.schedules!r}")
-        parts = tuple(_part(f"schedules[{i}]", s) for i, s in enumerate(self.schedules))
+        given = check.sequence("schedules", schedules=self.schedules)
+        parts = tuple(_part(f"schedules[{i}]", s) for i, s in enumerate(given))
         object.__setattr__(self, "schedules", parts)
         if not 0 < len(parts) <= len(self.boundaries) + 1:
             raise ValueError(

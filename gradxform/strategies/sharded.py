@@ -8,6 +8,7 @@ from typing import ClassVar
 import jax
 from jax.sharding import PartitionSpec
 
+from gradxform.core import check
 from gradxform.core.chain import Chain, stages_of
 from gradxform.core.devices import axis_names, varying_axes
 from gradxform.core.facts import Facts, Reach
@@ -205,6 +206,7 @@ def sharded(tx: Transformation, mesh: Mesh, axis: AxisName = "data", *, param_sh
     Raises: TypeError for no mesh or transformation, ValueError for an unknown axis, or a stage that cannot be split.
     Source: Rajbhandari et al. 2020, arXiv:1910.02054, section 5.1.
     """
+    check.axis(axis=axis)
     check_mesh(mesh, axis)
     inner = Chain(stages_of(tx, "tx"))
     _refuse_inside(inner)

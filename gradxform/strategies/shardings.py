@@ -102,6 +102,8 @@ def state_shardings(
     check_mesh(mesh, axis)
     if not isinstance(tx, GradientTransformation):
         stages_of(tx, "tx")
+    for path, x in zip(*open_tree(params)[:2], strict=True):
+        parameter(path, x)
     traced, shapes = jax.make_jaxpr(tx[0] if isinstance(tx, tuple) else tx.init, return_shape=True)(params)
     structure: Structure = jax.tree.structure(shapes)
     types = structure.unflatten(traced.out_avals)

@@ -16,8 +16,9 @@ from gradxform.core.chain import Chain, lift
 from gradxform.core.facts import Facts, Reach, Station
 from gradxform.core.hyper import Hyper
 from gradxform.core.rule import Rule
+from gradxform.core.tree import refuse_deleted
 from gradxform.core.types import Array, Key, Param, Path
-from gradxform.core.value import Child
+from gradxform.core.value import Child, got
 
 IMPL = "threefry2x32"
 
@@ -60,9 +61,10 @@ def kept_key(key: Key | None, seed: Key | None = None) -> Any:
     Raises: ValueError if it is missing or given twice, TypeError for anything but an integer or a threefry key.
     """
     if (key is None) == (seed is None):
-        raise ValueError(f"give key, an integer or a JAX key, and only once; got key={key!r}, seed={seed!r}")
+        raise ValueError(f"give key or seed, an integer or a JAX key, and only one; {got((key, seed))}")
     name = "seed" if key is None else "key"
     x: Any = seed if key is None else key
+    refuse_deleted(**{name: x})
     if isinstance(x, jax.Array) and jnp.issubdtype(x.dtype, jax.dtypes.prng_key):
         if str(jax.random.key_impl(x)) != IMPL:
             raise TypeError(f"{name} must be a key of {IMPL}, got one of {jax.random.key_impl(x)}")
@@ -72,7 +74,7 @@ def kept_key(key: Key | None, seed: Key | None = None) -> Any:
         n = int(x)
         return n if n < 2**31 else _signed([n >> 32, n])
     if not jnp.issubdtype(x.dtype, jnp.integer) or x.shape not in ((), (2,)):
-        raise TypeError(f"{name} must be an integer or one JAX key, got {x!r}")
+        raise TypeError(f"{name} must be an integer or one JAX key, {got(x)}")
     if isinstance(x, jax.core.Tracer):
         return x
     return _signed(x) if x.ndim else kept_key(int(x))

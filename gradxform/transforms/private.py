@@ -7,6 +7,7 @@ from typing import Any
 
 import jax
 import jax.numpy as jnp
+import numpy as np
 
 from gradxform.core import check
 from gradxform.core.arithmetic import cast, compute_dtype, real_dtype
@@ -16,7 +17,9 @@ from gradxform.core.facts import Facts, Reach, Station
 from gradxform.core.hyper import Hyper, coerce
 from gradxform.core.norms import global_norm
 from gradxform.core.rule import TreeRule
+from gradxform.core.tree import refuse_deleted
 from gradxform.core.types import Array, ArrayLike, AxisName, Key, Memory, Param, Scalars, Updates
+from gradxform.core.value import got
 from gradxform.transforms.noise import Noisy, Seed, kept_key, normal
 
 
@@ -76,9 +79,13 @@ def _flat(tree: Updates) -> tuple[list[Any], Any]:
 
 def _examples(leaves: Sequence[ArrayLike]) -> None:
     """Refuse arrays that do not all hold the same number of examples."""
+    for x in leaves:
+        if not isinstance(x, jax.Array | np.ndarray) or not jnp.issubdtype(x.dtype, jnp.inexact):
+            raise TypeError(f"grads must be arrays of floating point, one example after another, {got(x)}")
+    refuse_deleted(grads=leaves)
     shapes = [jnp.shape(x) for x in leaves]
     if len({shape[:1] for shape in shapes}) > 1 or () in shapes:
-        raise ValueError(f"every gradient needs a leading axis of the same number of examples, got shapes {shapes}")
+        raise ValueError(f"grads need a leading axis of the same number of examples, got shapes {shapes}")
 
 
 def _bound(**named: Hyper) -> Hyper:
@@ -86,7 +93,7 @@ def _bound(**named: Hyper) -> Hyper:
     ((name, x),) = named.items()
     x = coerce(name, x)
     if not isinstance(x, float | jax.core.Tracer):
-        raise TypeError(f"{name} must be one number, got {named[name]!r}")
+        raise TypeError(f"{name} must be one number, {got(named[name])}")
     if isinstance(x, float) and not x >= 0:
         raise ValueError(f"{name} must be at least 0, got {x}")
     return x

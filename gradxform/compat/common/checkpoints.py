@@ -10,7 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from gradxform.core.state import find_state, is_memory
-from gradxform.core.tree import Leaf, Opened, open_memories
+from gradxform.core.tree import Leaf, Opened, is_trained, open_memories
 from gradxform.core.types import ArrayLike, OptState, Params, Path
 from gradxform.core.value import got
 
@@ -29,6 +29,8 @@ def check_names(names: object) -> None:
 def memories(state: OptState, params: Params) -> Opened:
     """The parameters, each with what a state keeps for it. Raises: ValueError if the state is for other parameters."""
     opened = open_memories(find_state(state).leaves, params)
+    if not any(is_trained(leaf.p) for leaf in opened.leaves):
+        raise ValueError(f"params must hold parameters, {got(params)}")
     for leaf in opened.leaves:
         if not is_memory(leaf.memory):
             raise ValueError(f"params must be what the state was made for, and its {leaf.path!r} is not")

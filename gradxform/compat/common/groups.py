@@ -8,6 +8,7 @@ from typing import Any, ClassVar, NamedTuple, TypeAlias, TypeGuard
 import jax
 import numpy as np
 
+from gradxform.core import check
 from gradxform.core.branches import Split
 from gradxform.core.chain import Chain
 from gradxform.core.tree import Leaf, open_tree
@@ -100,11 +101,9 @@ def grouped(
 
 def read(groups: object, refusals: Refusals) -> list[Mapping[str, Any]]:
     """The dicts of the list, each with `params`."""
-    if isinstance(groups, str | Mapping) or hasattr(groups, "shape") or not isinstance(groups, Iterable):
-        raise TypeError(f"groups must be a list of dicts, {got(groups)}")
-    entries = list(groups)
+    entries = [*check.sequence("dicts", groups=groups)]
     if not entries:
-        raise refusals.empty(f"groups must hold at least one dict, got {entries!r}")
+        raise refusals.empty(f"groups must hold at least one dict, {got(entries)}")
     for entry in entries:
         if not isinstance(entry, Mapping):
             raise refusals.element(f"groups must hold dicts, {got(entry)}")

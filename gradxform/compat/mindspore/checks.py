@@ -25,6 +25,9 @@ WeightDecay: TypeAlias = float | Schedule | Tunable
 """A number, no array; a schedule, or a tunable."""
 
 
+LARGEST = float(np.finfo(np.float32).max)
+
+
 class Rates(Float32Schedule):
     """The i-th rate at the i-th step, unchecked as in the framework; past the end the last one stays."""
 
@@ -110,6 +113,8 @@ def read_loss_scale(x: float) -> float:
     x = float(x) if isinstance(x, int) else x
     floats(loss_scale=x)
     check.positive(loss_scale=x)
+    if x * LARGEST < 1.0:
+        raise ValueError(f"loss_scale must be a number by which float32 can divide, got {x}")
     return float(x)
 
 
@@ -118,6 +123,8 @@ def floats(**named: float) -> None:
     for name, x in named.items():
         if not isinstance(x, float):
             raise TypeError(f"{name} must be a float, {got(x)}")
+        if LARGEST < abs(x) < math.inf:
+            raise ValueError(f"{name} must be a number that float32 holds, got {x}")
 
 
 def nonnegative_floats(**named: float) -> None:

@@ -29,8 +29,9 @@ from gradxform.compat.paddle.rules import ByParameter, InItsDtype, Parameter, Po
 from gradxform.core.arithmetic import is_zero
 from gradxform.core.chain import Chain, chain, lift
 from gradxform.core.clock import OwnClock
-from gradxform.core.hyper import Hyper
+from gradxform.core.hyper import Hyper, coerce
 from gradxform.core.rule import Rule
+from gradxform.core.tree import refuse_deleted
 from gradxform.core.types import ArrayLike
 from gradxform.core.value import got
 from gradxform.params.select import Selector
@@ -97,7 +98,7 @@ def adamw(
     _check(learning_rate, beta1, beta2, epsilon)
     _coefficient(weight_decay)
     if lr_ratio is not None:
-        raise NotImplementedError(f"lr_ratio is not there on the CPU, got {lr_ratio!r}")
+        raise NotImplementedError(f"lr_ratio is not there on the CPU, {got(lr_ratio)}")
     function_or_none(apply_decay_param_fun=apply_decay_param_fun)
     where = None if apply_decay_param_fun is None else ByParameter(apply_decay_param_fun, by_name=True)
 
@@ -270,8 +271,9 @@ def _decayed(coefficient: Hyper, where: Selector | None) -> Chain:
 
 def _coefficient(x: object) -> Hyper:
     """AdamW's decay: a number, an array of one element, a schedule; neither a regularizer nor None."""
+    refuse_deleted(weight_decay=x)
     if isinstance(x, jax.Array | np.ndarray) and not isinstance(x, jax.core.Tracer) and x.size == 1:
-        return float(x.reshape(()))
+        return coerce("weight_decay", x.reshape(()))
     if x is None or isinstance(x, np.float32):
         raise TypeError(f"weight_decay must be a number, {got(x)}")
     return number("weight_decay", x)

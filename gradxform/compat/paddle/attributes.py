@@ -67,7 +67,8 @@ class ClipGradByGlobalNorm(GradientClip):
     auto_skip_clip: bool = False
 
     def __post_init__(self) -> None:
-        check.names(group_name=self.group_name)
+        if not isinstance(self.group_name, str):
+            raise TypeError(f"group_name must be a name, {got(self.group_name)}")
         check.boolean(auto_skip_clip=self.auto_skip_clip)
         object.__setattr__(self, "clip_norm", _number("clip_norm", self.clip_norm))
 

@@ -119,4 +119,7 @@ def read_attributes(x: object) -> tuple[tuple[Selector, ParamAttr], ...]:
 
 def read_frozen(x: Members | None) -> Selector | None:
     """What `params` of a group may be, and a set of paths as well."""
-    return None if x is None else where_of(sorted(x) if isinstance(x, set | frozenset) else x)
+    try:
+        return None if x is None else where_of(sorted(x) if isinstance(x, set | frozenset) else x)
+    except (TypeError, ValueError) as error:
+        raise type(error)(f"frozen: {error}") from None

@@ -200,7 +200,7 @@ def lbfgs(
     nonnegative(lr=lr)
     rate = number("lr", lr)
     if not isinstance(rate, float):
-        raise TypeError(f"lr must be a number, got {lr!r}")
+        raise TypeError(f"lr must be a number, {got(lr)}")
     if not isinstance(line_search_fn, str | None) or line_search_fn not in (None, "strong_wolfe"):
         raise RuntimeError(f"line_search_fn must be None or 'strong_wolfe', {got(line_search_fn)}")
     check.integer(max_iter=max_iter, history_size=history_size)

@@ -121,7 +121,7 @@ def _parts(x: object) -> tuple[Mapping[Any, Any], Sequence[Mapping[str, Any]] | 
         raise TypeError(f"optimizer_state_dict must be a dict with 'state' in it, got {type(x).__name__}")
     groups = x.get("param_groups")
     if groups is not None and not all(isinstance(group, Mapping) and "params" in group for group in groups):
-        raise ValueError(f"param_groups must be dicts with 'params' in each, got {groups!r}")
+        raise ValueError(f"param_groups must be dicts with 'params' in each, {got(groups)}")
     return x["state"], groups
 
 
@@ -204,7 +204,7 @@ OPTIMIZERS: list[tuple[set[str], Callable[..., Chain]]] = [
 def _rebuilt(groups: Sequence[Mapping[str, Any]] | None, where: Mapping[Any, Path]) -> Chain:
     """An optimizer that keeps what torch's kept for the same groups."""
     if not groups:
-        raise ValueError(f"optimizer_state_dict must have param_groups, or give tx, the optimizer; got {groups!r}")
+        raise ValueError(f"optimizer_state_dict must have param_groups, or give tx, the optimizer; {got(groups)}")
     options = {key for key in groups[0] if key != "params"}
     make = next((make for told, make in OPTIMIZERS if told <= options), None)
     if make is None:

@@ -41,7 +41,7 @@ def piecewise_constant_lr(milestone: Sequence[int], learning_rates: Sequence[flo
     check.integer(1, **{f"milestone[{i}]": m for i, m in enumerate(milestone)})
     check_float(**{f"learning_rates[{i}]": rate for i, rate in enumerate(learning_rates)})
     if any(a > b for a, b in pairwise(milestone)):
-        raise ValueError(f"milestone must not decrease, got {milestone!r}")
+        raise ValueError(f"milestone must not decrease, {got(milestone)}")
     lengths = [b - a for a, b in pairwise((0, *milestone))]
     return [rate for rate, length in zip(learning_rates, lengths, strict=True) for _ in range(length)]
 

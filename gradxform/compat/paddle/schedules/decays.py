@@ -201,7 +201,7 @@ class MultiStepDecay(LRScheduler):
     def check(self) -> None:
         milestones = steps_of("milestones", self.milestones)
         if any(a >= b for a, b in pairwise(milestones)):
-            raise ValueError(f"milestones must increase, got {milestones!r}")
+            raise ValueError(f"milestones must increase, {got(milestones)}")
         check.fraction(gamma=self.gamma)
         object.__setattr__(self, "milestones", milestones)
 

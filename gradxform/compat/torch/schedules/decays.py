@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable
 from typing import Any, ClassVar
 
 from gradxform.compat.common.schedules import FrameworkSchedule, RunningProduct, python_function
 from gradxform.core import check
 from gradxform.core.hyper import Beta, Hyper, Schedule
-from gradxform.core.value import got
 from gradxform.schedules import exponential_decay, linear_schedule, polynomial_schedule, step_decay
 from gradxform.schedules.piecewise import Held
 
@@ -64,9 +63,7 @@ class MultiStepLR(TorchSchedule):
 
 
 def step_list(x: object) -> tuple[int, ...]:
-    if isinstance(x, str | bytes | Mapping | set) or not isinstance(x, Iterable):
-        raise TypeError(f"milestones must be a sequence of integers, {got(x)}")
-    milestones = tuple(x)
+    milestones = check.sequence("integers", milestones=x)
     check.integer(0, **{f"milestones[{i}]": m for i, m in enumerate(milestones)})
     return tuple(map(int, milestones))
 
