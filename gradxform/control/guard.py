@@ -11,7 +11,7 @@ from gradxform.control.hold import axis_or_none, both, inner_of, map_gradients, 
 from gradxform.core import check
 from gradxform.core.arithmetic import next_count
 from gradxform.core.devices import mean_over
-from gradxform.core.dither import plus, turn
+from gradxform.core.dither import APART, plus, turn
 from gradxform.core.orders import refuse_loss_scale, refuse_own_gradients
 from gradxform.core.transform import GradientTransformation
 from gradxform.core.types import Array, ArrayLike, AxisName, Dtype, OptState, Params, Taken, Transformation, Updates
@@ -120,8 +120,9 @@ class Guard(GradientTransformation):
         seen = next_count(old.seen)
         share = jnp.maximum(1.0 - self.decay, 1.0 / seen)
         off = x.astype(jnp.float32) - old.mean
-        mean = plus(old.mean, share * off, turn(seen))
-        new = Running(mean, plus(old.var, share * ((1 - share) * off * off - old.var), turn(seen)), seen)
+        mean, var = plus(old.mean, share * off, turn(seen)), (1 - share) * (old.var + share * off * off)
+        var = plus(old.var, share * ((1 - share) * off * off - old.var), turn(seen, APART), var)
+        new = Running(mean, var, seen)
         return Running(*(jnp.where(taken & jnp.isfinite(x), a, b) for a, b in zip(new, old, strict=True)))
 
 

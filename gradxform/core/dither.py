@@ -13,6 +13,8 @@ from gradxform.core.types import Array, ArrayLike, Dtype, Path
 PRIMES = (0x9E3779B1, 0x85EBCA77, 0xC2B2AE3D, 0x27D4EB2F, 0x165667B1)
 APART = 0xC13FA9A9
 """2³² over the plastic number, as the first of the primes is over the golden ratio: together they fill the square."""
+FIRST, SMALL = 128, 2.0**-10
+"""Sums are rounded in turn from this step on, where the term is less than this part of the sum."""
 
 
 def path_word(path: Path) -> np.uint32:
@@ -50,34 +52,32 @@ def round_randomly(x: Array, bits: Array) -> Array:
 
 
 def turn(t: ArrayLike, ratio: int = PRIMES[0]) -> Array:
-    """A threshold in [0, 1) for step t, spread evenly over any run of steps: t·ratio/2³², mod 1.
+    """A threshold in [0, 1) for step t, spread evenly over any run of steps: t·ratio/2³², mod 1; before `FIRST`, 1.
 
     What is rounded from what was rounded at the same step takes another ratio (`APART`): one threshold would favour it.
     """
-    word: Array = jnp.asarray(t).astype(jnp.uint32) * jnp.uint32(ratio)
-    return (word >> 8).astype(jnp.float32) * 2.0**-24
+    t = jnp.asarray(t)
+    spread = ((t.astype(jnp.uint32) * jnp.uint32(ratio)) >> 8).astype(jnp.float32) * 2.0**-24
+    return jnp.where(t < FIRST, jnp.float32(1), spread)
 
 
-def in_turn(x: Array, error: Array, threshold: Array) -> Array:
-    """A rounded sum x, or its neighbour on the side of what rounding took, as often as that is part of the way there.
+def plus(total: Array, x: Array, threshold: Array, near: Array | None = None) -> Array:
+    """total + x, rounded in turn where x is small: to the nearest (`near`, where it is known) or to the number beyond.
 
-    Rounded to the nearest, a sum of a million like terms is off by up to a part in a hundred, as each loses the same;
-    so it is right to some parts in a million, in the same room.
+    The neighbour on the side of what rounding took is chosen as often as that is part of the way there. A sum of a
+    million like terms, of which rounding to the nearest takes the same each time, up to 2 % in the end, is so right to
+    some parts in a million, in the same room. Where terms are larger, or few, rounding takes nothing to speak of.
     """
-    if jnp.iscomplexobj(x):
-        pairs = (x.real, error.real), (x.imag, error.imag)
-        both: Array = jax.lax.complex(*(in_turn(part, off, threshold) for part, off in pairs))
+    near = total + x if near is None else near
+    if jnp.iscomplexobj(total):
+        parts = [(a.real, a.imag) for a in (total, x, near)]
+        both: Array = jax.lax.complex(*(plus(t, x, threshold, n) for t, x, n in zip(*parts, strict=True)))
         return both
-    at, error, threshold = jax.lax.stop_gradient((x, error, threshold.astype(x.dtype)))
-    step = jnp.nextafter(at, jnp.where(error > 0, jnp.inf, -jnp.inf).astype(x.dtype)) - at
-    return x + jnp.where(jnp.abs(error) > threshold * jnp.abs(step), step, 0)
-
-
-def plus(total: Array, x: Array, threshold: Array) -> Array:
-    """total + x, rounded in turn: the sums of a long run do not drift."""
-    near = total + x
-    part = near - total
-    return in_turn(near, (total - (near - part)) + (x - part), threshold)
+    at, total, x, threshold = jax.lax.stop_gradient((near, total, x, threshold.astype(near.dtype)))
+    error = (total - at) + x
+    step = jnp.nextafter(at, jnp.where(error > 0, jnp.inf, -jnp.inf).astype(at.dtype)) - at
+    beyond = (jnp.abs(x) < SMALL * jnp.abs(total)) & (jnp.abs(error) > threshold * jnp.abs(step))
+    return near + jnp.where(beyond, step, 0)
 
 
 def _mixed(x: Array) -> Array:

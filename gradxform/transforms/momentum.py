@@ -10,7 +10,7 @@ from gradxform.core import check
 from gradxform.core.arithmetic import debias
 from gradxform.core.chain import Chain, lift
 from gradxform.core.codec import stored_in
-from gradxform.core.dither import in_turn, turn
+from gradxform.core.dither import plus, turn
 from gradxform.core.facts import Facts
 from gradxform.core.hyper import Beta, Hyper
 from gradxform.core.rule import Halves
@@ -84,7 +84,7 @@ class Ema(Halves):
 
     def remember(self, g: Array, s: EmaMemory, p: Param, k: Scalars) -> EmaMemory:
         near = self.decay * s.ema + (1 - self.decay) * g
-        return EmaMemory(in_turn(near, (s.ema - near) + (1 - self.decay) * (g - s.ema), k[1]))
+        return EmaMemory(plus(s.ema, (1 - self.decay) * (g - s.ema), k[1], near))
 
     def emit(self, g: Array, s: EmaMemory, p: Param, k: Scalars) -> Array:
         return s.ema / k[0] if self.debias else s.ema

@@ -63,7 +63,7 @@ class AverageScheduleFree(Rule):
         # the change of y, from what is small: x itself would be rounded to the size of the parameters
         stays = (new.b1 / s.b1 - 1) * (1 - c) - c
         u = ((1 - self.b1) + self.b1 * c) * (new.z - s.z) + stays * (p - s.z)
-        return plus(p, u, apart) - p, new
+        return u + (plus(p, u, apart) - (p + u)), new
 
     def evaluate(self, p: Array, s: ScheduleFree, t: Array) -> Array:
         return averaged(p, s.z, s.b1)

@@ -76,17 +76,18 @@ def test_what_is_not_finite_stays(x: float) -> None:
 @pytest.mark.parametrize("stride", [1, 2, 3, 16, 1000])
 def test_thresholds_are_spread_evenly_over_any_run_of_steps(ratio: int, stride: int) -> None:
     """The largest gap between what is below a bound and the bound, over 4,096 steps; random ones have one of 0.02."""
-    x = np.sort(np.asarray(turn(100 + stride * np.arange(4096), ratio)))
+    x = np.sort(np.asarray(turn(128 + stride * np.arange(4096), ratio)))
     assert x.min() >= 0
     assert x.max() < 1
     assert np.abs(x - np.arange(4096) / 4096).max() < 0.005
-    assert float(turn(7, ratio)) == (7 * ratio % M >> 8) * 2.0**-24
+    assert float(turn(7777, ratio)) == (7777 * ratio % M >> 8) * 2.0**-24
+    np.testing.assert_array_equal(turn(np.arange(128), ratio), 1.0)
 
 
 @pytest.mark.parametrize("dtype", ["float32", "complex64"])
 def test_a_sum_rounded_in_turn_is_exact_or_one_of_the_two_numbers_around_it(dtype: str) -> None:
     rng = np.random.default_rng(0)
-    a, b = (rng.normal(size=2000) * 2.0 ** rng.integers(-12, 12, 2000) for _ in range(2))
+    a, b = rng.normal(size=2000), rng.normal(size=2000) * 2.0 ** rng.integers(-24, 4, 2000)
     a, b = ((x + 1j * x[::-1] if dtype == "complex64" else x).astype(dtype) for x in (a, b))
     for threshold in (0.0, 0.3, 0.999):
         got = np.asarray(jax.jit(plus)(a, b, jnp.float32(threshold)))
@@ -95,10 +96,11 @@ def test_a_sum_rounded_in_turn_is_exact_or_one_of_the_two_numbers_around_it(dtyp
             near = true.astype(np.float32)
             beyond = np.nextafter(near, np.where(true > near, np.inf, -np.inf).astype(np.float32))
             part = np.abs(true - near) / np.abs(np.float64(beyond) - near)
-            np.testing.assert_array_equal(z, np.where(part > np.float32(threshold), beyond, near))
+            small = np.abs(y) < np.abs(x) / 1024
+            np.testing.assert_array_equal(z, np.where(small & (part > np.float32(threshold)), beyond, near))
 
 
 def test_what_is_exact_or_not_finite_stays() -> None:
-    x = jnp.array([0.0, -0.0, 1.5, jnp.inf, -jnp.inf, jnp.nan, jnp.finfo(jnp.float32).max])
+    x = jnp.array([0.0, 1.5, -2.5, jnp.inf, -jnp.inf, jnp.nan, jnp.finfo(jnp.float32).max])
     np.testing.assert_array_equal(plus(x, jnp.zeros_like(x), jnp.float32(0.0)), x)
     np.testing.assert_array_equal(plus(x[3:6], jnp.ones(3), jnp.float32(0.0)), x[3:6])

@@ -91,8 +91,8 @@ def test_schedule_free_iterates_and_their_average() -> None:
     tx = gx.schedule_free_sgd(1.0)
     p, state, _ = run(tx, lambda t: -MOVE)
     zs = exact(START) + np.array([1, (N + 1) / (2 * N)])[:, None] * N * exact(MOVE)
-    np.testing.assert_allclose(gx.view(state, "z"), zs[0], rtol=1e-6)
-    np.testing.assert_allclose(gx.eval_params(tx, state, p), zs[1], rtol=3e-6)
+    np.testing.assert_allclose(gx.view(state, "z"), zs[0], rtol=4e-6)
+    np.testing.assert_allclose(gx.eval_params(tx, state, p), zs[1], rtol=4e-6)
 
 
 def test_adagrad_sums_squares() -> None:
