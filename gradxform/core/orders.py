@@ -66,7 +66,7 @@ def refuse_order(stages: Sequence[Stage]) -> None:
     for i, stage in enumerate(stages):
         before, behind = stages[:i], stages[i + 1 :]
         for x in stage.inside():
-            if x.scales_loss and stage.parts():
+            if x.scales_loss and len(stage.parts()) > 1:
                 raise ValueError(
                     f"a loss scale inside {stage.name} leaves the scaled gradients of other leaves as they are: the "
                     f"loss scale goes outside, around all of them: {_loss_scale(x)}({stage.name}(...))"

@@ -86,6 +86,7 @@ ALLOWED = {
     "guard in opaque": lambda: sam(GUARDED, opaque_mode=True),
     "sam, freeze": lambda: gx.chain(sam(SGD), gx.freeze("b")),
     "guards": lambda: gx.chain(CLIP, gx.guard(TRACE), gx.guard(SGD)),
+    "one group": lambda: gx.groups([(gx.ndim_at_least(0), SCALED)]),
     "every call": lambda: gx.chain(gx.accumulate(SGD, 1), DECAY),
     "no way uphill": lambda: gx.chain(sam(SGD, sync_period=1), gx.scale(0.5)),
     "accumulate, rate": lambda: gx.chain(SUMMED, gx.clip(1.0), gx.scale_by_learning_rate(gx.tunable(0.1))),
