@@ -43,6 +43,8 @@ REFUSED = {
     "adversary": (lambda: sam(SGD, SCALED), OUTSIDE + "dynamic_loss_scale(sam(...))"),
     "lookahead anew": (lambda: gx.lookahead(SCALED, 2, 0.5, reset_state=True), OUTSIDE),
     "guard anew": (lambda: gx.lookahead(GUARDED, 2, 0.5, reset_state=True), "guard goes outside: guard(look"),
+    "clip, parts": (lambda: gx.chain(CLIP, gx.groups([(gx.ndim_at_least(0), SCALED)])), OUTSIDE),
+    "decay, parts": (lambda: gx.chain(DECAY, gx.groups([(gx.ndim_at_least(0), SCALED)])), OUTSIDE),
     "groups": (lambda: gx.groups([("w", SCALED)], default=SGD), "around all of them: dynamic_loss_scale(groups(...))"),
     "all groups": (lambda: gx.groups([("w", SCALED)], default=SCALED), "around all of them"),
     "masked": (lambda: gx.masked(SCALED, "w"), "around all of them"),
