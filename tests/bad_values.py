@@ -167,8 +167,8 @@ RIGHT = {
 class Meant(NamedTuple):
     """Labels of the values that an argument can mean, and of those that may be found out at the first update."""
 
-    now: set[str] = set()
-    later: set[str] = set()
+    now: frozenset[str] = frozenset()
+    later: frozenset[str] = frozenset()
 
 
 def within(kind: arguments.Kind) -> set[str]:

@@ -10,12 +10,12 @@ import jax.numpy as jnp
 import numpy as np
 
 from gradxform.control.extras import AVERAGED, Kept, finite_or_nan, refuse_unstated, stated
-from gradxform.control.hold import axis_or_none, both, inner_of, map_gradients, multiplied, tree_norm, update_if
+from gradxform.control.hold import axis_or_none, both, map_gradients, multiplied, tree_norm, update_if, watched
 from gradxform.core import check
 from gradxform.core.arithmetic import compute_dtype, next_count
 from gradxform.core.devices import mean_over, varying_of
 from gradxform.core.hyper import Hyper, Schedule, Tunable, coerce, evaluate
-from gradxform.core.orders import ZEROS, refuse_loss_scale, refuse_own_gradients
+from gradxform.core.orders import ZEROS
 from gradxform.core.transform import GradientTransformation
 from gradxform.core.tree import Leaf, as_array, in_boxes, is_trained, open_together, open_tree, parameter
 from gradxform.core.types import (
@@ -187,11 +187,8 @@ def accumulate(
     check.at_least(1, every=every)
     if isinstance(every, Tunable):
         raise TypeError(f"every must be an integer or a schedule, {got(every)}")
-    inner = inner_of(tx=tx)
-    refuse_loss_scale("accumulate", inner)
-    refuse_own_gradients("accumulate", inner)
     every = int(every) if isinstance(every, float) else every
-    return Accumulate(inner, every, axis_or_none(axis_name), stated(extras, every))
+    return Accumulate(watched("accumulate", tx=tx), every, axis_or_none(axis_name), stated(extras, every))
 
 
 def accumulate_gradients(

@@ -7,12 +7,11 @@ from typing import Any, NamedTuple
 
 import jax.numpy as jnp
 
-from gradxform.control.hold import axis_or_none, both, inner_of, map_gradients, tree_norm, update_if
+from gradxform.control.hold import axis_or_none, both, map_gradients, tree_norm, update_if, watched
 from gradxform.core import check
 from gradxform.core.arithmetic import next_count
 from gradxform.core.devices import mean_over
 from gradxform.core.dither import APART, plus, turn
-from gradxform.core.orders import refuse_loss_scale, refuse_own_gradients
 from gradxform.core.transform import GradientTransformation
 from gradxform.core.types import Array, ArrayLike, AxisName, Dtype, OptState, Params, Taken, Transformation, Updates
 from gradxform.core.value import Child
@@ -172,7 +171,7 @@ def guard(
     decay = check.number(check.fraction, decay=decay)
     check.integer(1, warmup=warmup)
     return Guard(
-        _guarded("guard", tx=tx), nonfinite, spike, max_consecutive, then, decay, warmup, axis_or_none(axis_name)
+        watched("guard", tx=tx), nonfinite, spike, max_consecutive, then, decay, warmup, axis_or_none(axis_name)
     )
 
 
@@ -184,12 +183,4 @@ def apply_if_finite(inner: Transformation, max_consecutive_errors: int) -> Guard
     Raises: TypeError unless max_consecutive_errors is an integer, ValueError if it is negative.
     """
     check.integer(0, max_consecutive_errors=max_consecutive_errors)
-    return Guard(_guarded("apply_if_finite", inner=inner), max_consecutive=max_consecutive_errors, then="accept")
-
-
-def _guarded(what: str, **named: Transformation) -> GradientTransformation:
-    """What to wrap in a guard: it must be shown gradients as they are, and all of them."""
-    inner = inner_of(**named)
-    refuse_loss_scale(what, inner)
-    refuse_own_gradients(what, inner)
-    return inner
+    return Guard(watched("apply_if_finite", inner=inner), max_consecutive=max_consecutive_errors, then="accept")

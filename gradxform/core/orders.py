@@ -66,7 +66,7 @@ def refuse_order(stages: Sequence[Stage]) -> None:
     for i, stage in enumerate(stages):
         before, behind = stages[:i], stages[i + 1 :]
         for x in stage.inside():
-            if x.scales_loss and stage.parts():
+            if x.scales_loss and len(stage.parts()) > 1:
                 raise ValueError(
                     f"a loss scale inside {stage.name} leaves the scaled gradients of other leaves as they are: the "
                     f"loss scale goes outside, around all of them: {_loss_scale(x)}({stage.name}(...))"
@@ -89,27 +89,29 @@ def refuse_order(stages: Sequence[Stage]) -> None:
 
 
 def _refuse_before_scale(stage: Stage, before: Sequence[Stage]) -> None:
-    scale = "unscale" if stage.wrapped is None else _loss_scale(stage.wrapped)
+    scale = _loss_scale(stage)
     if twice := _first(s for s in before if _unscales(s)):
-        raise ValueError(f"{scale} behind {twice} divides the gradient twice: leave one of them out")
+        raise ValueError(f"{scale or 'unscale'} behind {twice} divides the gradient twice: leave one of them out")
     # Decay before `unscale` is divided by the scale, as in MindSpore.
-    said = [s for s in before if not (stage.wrapped is None and s.facts.station == Station.DECAY)]
+    said = [s for s in before if scale or s.facts.station != Station.DECAY]
     if wrong := _first(s for s in said if not _commutes(s)):
-        remedy = f"the loss scale goes outside: {scale}(chain(...))" if stage.wrapped else "unscale goes first"
-        raise ValueError(f"{wrong} before {scale} takes gradients of the scaled loss for the loss's: {remedy}")
+        remedy = f"the loss scale goes outside: {scale}(chain(...))" if scale else "unscale goes first"
+        raise ValueError(
+            f"{wrong} before {scale or 'unscale'} takes gradients of the scaled loss for the loss's: {remedy}"
+        )
 
 
 def _first(stages: Iterable[Stage]) -> str | None:
     return next(map(repr, stages), None)
 
 
-def _loss_scale(tx: GradientTransformation) -> str | None:
+def _loss_scale(tx: GradientTransformation | Stage) -> str | None:
     """The public name of the loss scale inside."""
     return next((repr(x).split("(")[0] for x in tx.inside() if x.scales_loss), None)
 
 
 def _unscales(stage: Stage) -> bool:
-    return stage.facts.unscales or any(x.scales_loss for x in stage.inside())
+    return stage.facts.unscales or _loss_scale(stage) is not None
 
 
 def _commutes(stage: Stage) -> bool:

@@ -198,3 +198,24 @@ def test_all_needs_a_window_of_constant_length():
 def test_it_prints_as_it_is_written():
     tx = gx.accumulate(gx.sgd(0.1), 2, extras={"tokens": "sum", "key": "last"})
     assert "extras={'tokens': ('sum', ShapeDtypeStruct(shape=(), dtype=float32)), 'key': 'last'}" in repr(tx)
+
+
+AROUND = {
+    "guard": gx.guard,
+    "loss scale": lambda tx: gx.static_loss_scale(tx, 1.0),
+    "measure": lambda tx: gx.measure(tx, grad_norm=True),
+    "master weights": gx.master_weights,
+    "lookahead": lambda tx: gx.lookahead(tx, 9, 1.0, reset_state=True),
+    "group": lambda tx: gx.groups([(lambda path, leaf: True, gx.guard(tx))]),
+    "sam": lambda tx: gx.sam(tx, gx.sgd(0.0)),
+}
+
+
+@pytest.mark.parametrize("around", AROUND.values(), ids=AROUND)
+def test_other_wrappers_hand_on_what_came_with_the_gradient(around):
+    """sam: at the call that steps."""
+    tx = around(READS)
+    state = tx.init(P)
+    for x in (3.0, 7.0):
+        updates, state = tx.update(G, state, P, x=x)
+    np.testing.assert_array_equal(updates, np.full(3, 7.0))
