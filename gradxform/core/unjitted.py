@@ -15,7 +15,7 @@ if TYPE_CHECKING:
     from gradxform.core.transform import GradientTransformation
 
 ZERO = np.float32(0)
-ARRAYS = (jax.Array, np.ndarray, np.generic, int, float, complex)
+ARRAYS = (jax.Array, jax.core.Tracer, np.ndarray, np.generic)
 NEEDS_NUMBERS = (
     jax.errors.ConcretizationTypeError,
     jax.errors.TracerArrayConversionError,
@@ -47,7 +47,7 @@ class Unjitted:
 
     def __call__(self, args: tuple[Any, ...], kinds: set[type]) -> tuple[Updates, OptState]:
         compiles = self.program.compiles and not jax.config.jax_disable_jit  # type: ignore[attr-defined]
-        numbers = self._numbers(args[1]) if compiles and all(issubclass(kind, ARRAYS) for kind in kinds) else None
+        numbers = self._numbers(args[1]) if compiles and are_arrays(kinds, int, float, complex) else None
         if numbers is not None:
             try:
                 updates: tuple[Updates, OptState] = self.program.run(numbers, *args)
@@ -69,6 +69,10 @@ class Unjitted:
 
 def kinds_of(args: Tree) -> set[type]:
     return set(map(type, jax.tree.leaves(args)))
+
+
+def are_arrays(kinds: set[type], *others: type) -> bool:
+    return all(issubclass(kind, (*ARRAYS, *others)) for kind in kinds)
 
 
 def is_traced(kinds: set[type]) -> bool:
