@@ -14,7 +14,7 @@ import numpy as np
 from gradxform.core.arithmetic import cast, compute_dtype
 from gradxform.core.hyper import Slots
 from gradxform.core.rows import Rows, is_row_leaf
-from gradxform.core.tree import arrays_only, filled, is_inexact
+from gradxform.core.tree import arrays_only, filled, is_inexact, without_functions
 from gradxform.core.types import Gradient, OptState, Param, Params, Shaped, Taken, Transformation, Updates
 from gradxform.core.unjitted import Unjitted, are_arrays, is_traced, kinds_of
 from gradxform.core.value import Value, is_hashable
@@ -115,7 +115,7 @@ class Init(Half):
     __name__ = "init"
 
     def __call__(self, params: Params) -> OptState:
-        params = _without_functions(params)
+        params = without_functions(params)
         if not _has_shapes(params):
             return self.tx._init(params)
         if _has_shapes(filled(params, 0.0)):
@@ -159,12 +159,6 @@ def _pair(tx: GradientTransformation) -> tuple[Init, Update]:
         object.__setattr__(tx, "_made", (Init(tx), Update(tx)))
     made: tuple[Init, Update] = tx.__dict__["_made"]
     return made
-
-
-def _without_functions(params: Params) -> Params:
-    if not any(map(callable, jax.tree.leaves(params))):
-        return params
-    return jax.tree.map(lambda p: None if callable(p) else p, params)
 
 
 def _has_shapes(params: Params) -> bool:
@@ -222,7 +216,7 @@ def eval_params(tx: GradientTransformation, state: OptState, params: Params) -> 
     Through chains, groups and wrappers; in the dtypes of `params`. Where several stages keep one, the last wins.
     """
     refuse_stranger(tx)
-    arrays = _without_functions(params)
+    arrays = without_functions(params)
     better = tx._evaluate(state, arrays)
     if arrays is params:
         return better

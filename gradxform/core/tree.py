@@ -258,6 +258,13 @@ def _places_of(memories: Tree, structure: Structure, paths: list[Path]) -> tuple
     return treedef, ["/".join(map(name_of, k)) for k, _ in keyed], [x for _, x in keyed]
 
 
+def without_functions(params: Params) -> Params:
+    """The parameters with None for functions, which keep nothing."""
+    if not any(map(callable, jax.tree.leaves(params))):
+        return params
+    return jax.tree.map(lambda p: None if callable(p) else p, params)
+
+
 def arrays_only(params: Params, updates: Updates) -> Params:
     """The parameters with None for what is no array and has no gradient: functions, numbers of an equinox model."""
     paths, ps, structure = open_tree(params)

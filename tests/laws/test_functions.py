@@ -59,6 +59,14 @@ def test_apply_updates_leaves_them_alone(at_init: Any):
     np.testing.assert_allclose(after["scale"], p["scale"] - 0.1 * np.sign(g["scale"]), rtol=1e-6)
 
 
+def test_what_looks_at_a_model_takes_its_functions():
+    p, tx = with_functions(tree(0)), gx.adam(0.1)
+    assert [row.path for row in gx.explain(tx, p).rows] == ["dense/bias", "dense/kernel", "scale"]
+    mesh = jax.make_mesh((1,), ("d",), devices=jax.devices()[:1])
+    lies = gx.state_shardings(tx, p, jax.sharding.PartitionSpec(), mesh)
+    assert len(jax.tree.leaves(lies)) == len(jax.tree.leaves(tx.init(p)))
+
+
 def test_a_function_with_a_gradient_is_refused():
     p, g, tx = {"a": jnp.ones(2), "f": jnp.tanh}, {"a": jnp.ones(2), "f": jnp.ones(2)}, gx.sgd(0.1)
     with pytest.raises(TypeError, match="the parameter 'f' must be an array, a number or None, got"):
