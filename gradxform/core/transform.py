@@ -12,9 +12,10 @@ import jax
 import jax.numpy as jnp
 
 from gradxform.core.hyper import Slots
-from gradxform.core.tree import filled, is_inexact, refuse_deleted
+from gradxform.core.rows import is_row_leaf
+from gradxform.core.tree import arrays_only, filled, is_inexact, refuse_deleted, without_functions
 from gradxform.core.types import OptState, Params, Shaped, Taken, Transformation, Updates
-from gradxform.core.unjitted import Unjitted, as_arrays, is_traced, kinds_of
+from gradxform.core.unjitted import Unjitted, are_arrays, as_arrays, is_traced, kinds_of
 from gradxform.core.value import Value, got, is_hashable
 from gradxform.core.walk import kept
 
@@ -205,6 +206,7 @@ class Init(Half):
 
     def __call__(self, params: Params) -> OptState:
         refuse_deleted(parameter=params)
+        params = without_functions(params)
         if not _has_shapes(params):
             return self.tx._init(params)
         if _has_shapes(filled(params, 0.0)):
@@ -227,6 +229,9 @@ class Update(Half):
     ) -> tuple[Updates, OptState]:
         args = (updates, state, params, extra)
         kinds = kinds_of(args)
+        if not are_arrays(kinds) and not are_arrays(kinds_of(params)):
+            args = (updates, state, arrays_only(params, updates), extra)
+            kinds = kinds_of(args)
         try:
             if is_traced(kinds) or not (self.unjitted or is_hashable(self.tx)):
                 return self.tx._update(*as_arrays(args, kinds))
@@ -286,4 +291,8 @@ def eval_params(tx: GradientTransformation, state: OptState, params: Params) -> 
     """
     refuse_stranger(tx)
     refuse_deleted(parameter=params, state=state)
-    return tx._evaluate(state, params)
+    arrays = without_functions(params)
+    better = tx._evaluate(state, arrays)
+    if arrays is params:
+        return better
+    return jax.tree.map(lambda x, p: p if x is None else x, better, params, is_leaf=is_row_leaf)

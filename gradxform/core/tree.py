@@ -26,6 +26,7 @@ from gradxform.core.types import (
 )
 from gradxform.core.value import got
 
+Arrays = jax.Array | jax.ShapeDtypeStruct | np.ndarray | np.generic
 VALUE = jax.tree_util.GetAttrKey("value")
 
 
@@ -283,11 +284,26 @@ def _places_of(memories: Tree, structure: Structure, paths: list[Path]) -> tuple
     return treedef, ["/".join(map(name_of, k)) for k, _ in keyed], [x for _, x in keyed]
 
 
+def without_functions(params: Params) -> Params:
+    """The parameters with None for functions, which keep nothing."""
+    if not any(map(callable, jax.tree.leaves(params))):
+        return params
+    return jax.tree.map(lambda p: None if callable(p) else p, params)
+
+
+def arrays_only(params: Params, updates: Updates) -> Params:
+    """The parameters with None for what is no array and has no gradient: functions, numbers of an equinox model."""
+    paths, ps, structure = open_tree(params)
+    gs = dict(zip(*open_tree(updates)[:2], strict=True))
+    kept = [isinstance(p, Arrays) or gs.get(path) is not None for path, p in zip(paths, ps, strict=True)]
+    return structure.unflatten([p if keep else None for keep, p in zip(kept, ps, strict=True)])
+
+
 def parameter(path: Path, p: Param) -> Param:
     """One parameter as JAX holds it: a NumPy array or a number becomes an array of a dtype that JAX has."""
     if p is None or isinstance(p, jax.Array | jax.ShapeDtypeStruct):
         return p
-    if not isinstance(p, np.ndarray | np.generic | int | float | complex):
+    if not isinstance(p, Arrays | int | float | complex):
         raise TypeError(f"the parameter {path!r} must be an array, a number or None, got {type(p).__name__}")
     return as_array(f"the parameter {path!r}", p)
 

@@ -17,7 +17,7 @@ if TYPE_CHECKING:
 
 ZERO = np.float32(0)
 NUMPYS = (np.ndarray, np.generic)
-ARRAYS = (jax.Array, *NUMPYS, int, float, complex)
+ARRAYS = (jax.Array, jax.core.Tracer, *NUMPYS)
 NEEDS_NUMBERS = (
     jax.errors.ConcretizationTypeError,
     jax.errors.TracerArrayConversionError,
@@ -49,7 +49,7 @@ class Unjitted:
 
     def __call__(self, args: tuple[Any, ...], kinds: set[type]) -> tuple[Updates, OptState]:
         compiles = self.program.compiles and not jax.config.jax_disable_jit  # type: ignore[attr-defined]
-        numbers = self._numbers(args[1]) if compiles and all(issubclass(kind, ARRAYS) for kind in kinds) else None
+        numbers = self._numbers(args[1]) if compiles and are_arrays(kinds, int, float, complex) else None
         if numbers is not None:
             try:
                 updates: tuple[Updates, OptState] = self.program.run(numbers, *args)
@@ -82,6 +82,10 @@ def as_arrays(args: tuple[Any, ...], kinds: set[type]) -> tuple[Any, ...]:
         return args
     *trees, extra = args
     return *jax.tree.map(lambda x: jnp.asarray(x) if isinstance(x, NUMPYS) else x, trees), extra
+
+
+def are_arrays(kinds: set[type], *others: type) -> bool:
+    return all(issubclass(kind, (*ARRAYS, *others)) for kind in kinds)
 
 
 def is_traced(kinds: set[type]) -> bool:

@@ -137,6 +137,29 @@ class Ready(Selector):
         return self.part.matches(path, leaf)
 
 
+class Weights(Selector):
+    """No bias, and nothing of a normalisation."""
+
+    def matches(self, path: Path, leaf: Param) -> bool:
+        if BIAS_OR_NORM.search(path):
+            return False
+        *layers, name = re.split(r"[/.]", path)
+        layer = next((x for x in reversed(layers) if not x.isdigit()), "")
+        if (norm := NORM.search(layer)) and not LINEAR.search(layer, norm.end()):
+            return name not in ("weight", "w", "g", "gain", "mean", "var", "variance")
+        return not (name == "weight" and layers and layers[-1].isdigit() and leaf.ndim < 2)
+
+
+BIAS_OR_NORM = re.compile(
+    r"(^|[/_.])(beta|gamma|bias|scale|offset|(moving|running)_(mean|var|variance)|bias_[a-z]{1,2}(_l\d+)?(_reverse)?)$"
+    r"|(^|[/.])b$"
+)
+"""Paths whose last name says it."""
+NORM = re.compile(r"norm(?!al)|normali[sz]|(^|[^a-z])(ln|bn|gn|rms)([^a-z]|$)", re.IGNORECASE)
+LINEAR = re.compile(r"dense|linear|conv|proj|embed|attn|attention|mlp", re.IGNORECASE)
+"""What layers are called."""
+
+
 class Predicate(Selector):
     function: Callable[[Path, Any], bool]
 
@@ -199,8 +222,11 @@ def ndim_at_least(ndim: int) -> Selector:
     return NdimAtLeast(ndim)
 
 
-weights_only = Ready("weights_only", Not(Matching(r"(^|[/_.])(beta|gamma|bias|scale)$")))
-"""Everything but biases and normalisation, by name: `beta`, `gamma`, `bias`, `scale`, in either vocabulary."""
+weights_only = Ready("weights_only", Weights())
+"""Everything but biases and what belongs to a normalisation, by the names of flax, haiku, equinox, keras and torch:
+`bias`, `b`, `beta`, `gamma`, `scale`, `offset`, moving averages, `bias_n` and its kin; and `weight` where the layer is
+called a norm (`norm1`, `attention_norm`, `LayerNorm_0`, `ln_f`, `bn`, `rms`), or is one of a list and has a vector for
+it. A name that says neither is a weight: leave more out with `&`, as in `weights_only & ~named("final")`."""
 
 mindspore_decayed = Ready("mindspore_decayed", Not(Matching("beta|gamma")))
 """MindSpore's decay filter: every path without the substring `beta` or `gamma`, inside other words too."""

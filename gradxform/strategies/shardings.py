@@ -11,7 +11,7 @@ from jax.sharding import NamedSharding, PartitionSpec
 from gradxform.core.chain import Chain, stages_of
 from gradxform.core.stage import NO_NAMES, Names
 from gradxform.core.transform import GradientTransformation
-from gradxform.core.tree import open_tree, parameter
+from gradxform.core.tree import open_tree, parameter, without_functions
 from gradxform.core.types import AxisName, Mesh, Params, Path, Shardings, Structure, Transformation
 from gradxform.core.value import Value
 from gradxform.strategies.layout import (
@@ -92,7 +92,7 @@ def state_shardings(
     """
     if param_shardings is None:
         raise TypeError("param_shardings must hold NamedSharding or PartitionSpec, got None")
-    specs = specs_by_path(param_shardings, "param_shardings")
+    specs, params = specs_by_path(param_shardings, "param_shardings"), without_functions(params)
     refuse_strays(specs, params, "param_shardings")
     outside = [x.mesh for x in jax.tree.leaves(param_shardings) if isinstance(x, NamedSharding)]
     inside = [stage.mesh for stage in _sharded(tx)]
