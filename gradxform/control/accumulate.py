@@ -94,7 +94,7 @@ class Accumulate(GradientTransformation):
                 leaf.memory = total
         value = _sum(begins, state.value, w * figures.get("value", 0.0), finite)
         means = {"weight": weight, "value": value * inverse}
-        closes = state.seen + 1 >= jnp.maximum(jnp.round(evaluate(self.every, state.steps)), 1)
+        closes = state.seen + 1 >= jnp.maximum(jnp.round(evaluate(self.every, state.steps, "every")), 1)
         taken = closes & (self._agreed(weight) > 0)
         sums = [leaf.g if leaf.g is None or leaf.memory is None else leaf.memory for leaf in opened.leaves]
         tx, grads, _ = multiplied(self.inner, opened.structure.unflatten(sums), inverse)

@@ -13,8 +13,8 @@ from typing import Any
 import jax.numpy as jnp
 
 from gradxform.core.hyper import Hyper, Table, Tunable, coerce
+from gradxform.core.plain import plain
 from gradxform.core.types import Dtype
-from gradxform.core.value import plain
 
 
 def fraction(**named: Hyper) -> None:

@@ -12,9 +12,8 @@ from collections.abc import Callable, Iterable, Mapping
 from typing import Annotated, Any, ClassVar, NamedTuple, Self, TypeVar, dataclass_transform
 
 import jax
-import jax.numpy as jnp
-import numpy as np
 
+from gradxform.core.plain import plain
 from gradxform.core.schema import names_around, schema
 from gradxform.core.types import Count, Number
 
@@ -138,15 +137,6 @@ class Value:
 
 def _contents(value: Value) -> tuple[Any, ...]:
     return tuple(getattr(value, f.name) for f in schema(type(value)))
-
-
-def plain(x: Any) -> Any:
-    """A number of NumPy's or JAX's, and each in a tuple, as Python's: of equal ones nobody can tell which was given."""
-    if type(x) is tuple:
-        return tuple(map(plain, x))
-    if not isinstance(x, np.generic | np.ndarray | jax.Array) or isinstance(x, jax.core.Tracer) or x.ndim:
-        return x
-    return x.item() if jnp.issubdtype(x.dtype, jnp.integer) or jnp.issubdtype(x.dtype, jnp.floating) else x
 
 
 def is_hashable(x: object) -> bool:
