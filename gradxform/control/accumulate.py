@@ -16,6 +16,7 @@ from gradxform.core.arithmetic import compute_dtype, next_count
 from gradxform.core.devices import mean_over, varying_of
 from gradxform.core.hyper import Hyper, Schedule, Tunable, coerce, evaluate
 from gradxform.core.orders import ZEROS
+from gradxform.core.plain import got
 from gradxform.core.transform import GradientTransformation
 from gradxform.core.tree import Leaf, as_array, in_boxes, is_trained, open_together, open_tree, parameter
 from gradxform.core.types import (
@@ -31,7 +32,7 @@ from gradxform.core.types import (
     Tree,
     Updates,
 )
-from gradxform.core.value import Child, got
+from gradxform.core.value import Child
 from gradxform.core.walk import kept
 
 
@@ -118,7 +119,7 @@ class Accumulate(GradientTransformation):
             name: slot.summed(held[name], read[name], w, begins, finite, state.seen) for name, slot in slots.items()
         }
         means = {"weight": weight, "value": held["value"] * inverse}
-        closes = state.seen + 1 >= jnp.maximum(jnp.round(evaluate(self.every, state.steps)), 1)
+        closes = state.seen + 1 >= jnp.maximum(jnp.round(evaluate(self.every, state.steps, "every")), 1)
         taken = closes & (self._agreed(weight) > 0)
         sums = [leaf.g if leaf.g is None or leaf.memory is None else leaf.memory for leaf in opened.leaves]
         tx, grads, _ = multiplied(self.inner, opened.structure.unflatten(sums), inverse)

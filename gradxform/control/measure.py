@@ -15,13 +15,14 @@ from gradxform.core import check
 from gradxform.core.chain import Chain
 from gradxform.core.hyper import replace_hyper
 from gradxform.core.orders import refuse_loss_scale
+from gradxform.core.plain import got
 from gradxform.core.rule import TreeRule
 from gradxform.core.stage import Step
 from gradxform.core.state import State, unused
 from gradxform.core.transform import GradientTransformation
 from gradxform.core.tree import is_inexact, open_tree
 from gradxform.core.types import Array, AxisName, Number, OptState, Params, Taken, Transformation, Tree, Updates
-from gradxform.core.value import Child, got
+from gradxform.core.value import Child
 from gradxform.core.walk import kept
 
 

@@ -13,6 +13,7 @@ from gradxform.core.hyper import Hyper, Slots, Tunable, hyper_fields
 from gradxform.core.lift import Lifted
 from gradxform.core.opaque import Opaque
 from gradxform.core.orders import refuse_order
+from gradxform.core.plain import got
 from gradxform.core.rule import Factor, Rule
 from gradxform.core.stage import NO_NAMES, Chooses, Names, Plan, Stage, Step
 from gradxform.core.state import State, unused
@@ -31,7 +32,7 @@ from gradxform.core.types import (
     Transformation,
     Updates,
 )
-from gradxform.core.value import Child, got
+from gradxform.core.value import Child
 from gradxform.core.walk import kept, run_pending
 
 

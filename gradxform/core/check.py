@@ -13,8 +13,9 @@ from typing import Any
 import jax.numpy as jnp
 
 from gradxform.core.hyper import Hyper, Table, Tunable, coerce
+from gradxform.core.plain import got, plain
 from gradxform.core.types import Dtype
-from gradxform.core.value import Value, got, plain
+from gradxform.core.value import Value
 
 
 def fraction(**named: Hyper) -> None:

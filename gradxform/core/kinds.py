@@ -7,7 +7,7 @@ import difflib
 from typing import TYPE_CHECKING
 
 from gradxform.core.facts import Facts
-from gradxform.core.value import got
+from gradxform.core.plain import got
 
 if TYPE_CHECKING:
     from gradxform.core.rule import Rule

@@ -148,7 +148,10 @@ class Lifted(Stage):
     def now(self, name: str, step: Step) -> dict[str, Number]:
         """The hyperparameters that have another value at this step than the one written."""
         fields, names = hyper_fields(self.rule), self.names(name, step)
-        now = {f: resolve(x, step.count, step.hyper.get(names[f]), is_beta(self.rule, f)) for f, x in fields.items()}
+        now = {
+            f: resolve(x, step.count, step.hyper.get(names[f]), is_beta(self.rule, f), names[f])
+            for f, x in fields.items()
+        }
         return {f: x for f, x in now.items() if x is not fields[f]}
 
 

@@ -12,8 +12,8 @@ import jax.numpy as jnp
 import numpy as np
 
 from gradxform.core import check
+from gradxform.core.plain import got
 from gradxform.core.types import Array, ArrayLike, Dtype, Loss, Params, Tree, Updates
-from gradxform.core.value import got
 
 
 @jax.tree_util.register_pytree_with_keys_class

@@ -9,6 +9,7 @@ from collections.abc import Callable
 from typing import Any, ClassVar, final
 
 from gradxform.core import check
+from gradxform.core.bounds import coerce_bound
 from gradxform.core.facts import Facts, Reach
 from gradxform.core.hyper import coerce_fields
 from gradxform.core.kinds import refuse_class
@@ -56,6 +57,8 @@ class Rule(Value):
         for f in schema(type(self)):
             if f.kind == "beta" and getattr(self, f.name) is not None:
                 check.fraction(**{f.name: getattr(self, f.name)})
+            elif "bound" in f.marks:
+                object.__setattr__(self, f.name, coerce_bound(f.name, getattr(self, f.name)))
             elif f.annotation is bool:
                 check.boolean(**{f.name: getattr(self, f.name)})
         self.check()

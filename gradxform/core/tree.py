@@ -11,6 +11,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
+from gradxform.core.plain import got
 from gradxform.core.rows import Rows, is_row_leaf
 from gradxform.core.types import (
     Array,
@@ -24,7 +25,6 @@ from gradxform.core.types import (
     Tree,
     Updates,
 )
-from gradxform.core.value import got
 
 Arrays = jax.Array | jax.ShapeDtypeStruct | np.ndarray | np.generic
 VALUE = jax.tree_util.GetAttrKey("value")

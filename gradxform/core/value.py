@@ -12,9 +12,8 @@ from collections.abc import Callable, Iterable, Mapping
 from typing import Annotated, Any, ClassVar, NamedTuple, Self, TypeVar, dataclass_transform
 
 import jax
-import jax.numpy as jnp
-import numpy as np
 
+from gradxform.core.plain import plain
 from gradxform.core.schema import names_around, schema
 from gradxform.core.types import Count, Number
 
@@ -138,26 +137,6 @@ class Value:
 
 def _contents(value: Value) -> tuple[Any, ...]:
     return tuple(getattr(value, f.name) for f in schema(type(value)))
-
-
-def plain(x: Any) -> Any:
-    """A number of NumPy's or JAX's, and each in a tuple, as Python's: of equal ones nobody can tell which was given."""
-    if type(x) is tuple:
-        return tuple(map(plain, x))
-    if not isinstance(x, np.generic | np.ndarray | jax.Array) or isinstance(x, jax.core.Tracer) or x.ndim:
-        return x
-    if isinstance(x, jax.Array) and x.is_deleted():
-        return x
-    return x.item() if jnp.issubdtype(x.dtype, jnp.integer) or jnp.issubdtype(x.dtype, jnp.floating) else x
-
-
-def got(x: object) -> str:
-    """A refused value in a message, also where it can't print itself (an array whose memory was donated)."""
-    try:
-        shown = repr(x)
-    except Exception:
-        shown = "what is no more"
-    return f"got {shown} of type {type(x).__name__}"
 
 
 def is_hashable(x: object) -> bool:

@@ -8,10 +8,11 @@ from typing import Any, TypeAlias
 import jax
 import jax.numpy as jnp
 
+from gradxform.core.plain import got
 from gradxform.core.state import State, statistic
 from gradxform.core.tree import name_of
 from gradxform.core.types import OptState
-from gradxform.core.value import Pair, got
+from gradxform.core.value import Pair
 
 Keys: TypeAlias = tuple[Any, ...]
 DictKey, GetAttrKey = jax.tree_util.DictKey, jax.tree_util.GetAttrKey

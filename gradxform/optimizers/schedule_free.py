@@ -11,10 +11,11 @@ from gradxform.core import check
 from gradxform.core.chain import Chain, chain, stages_of
 from gradxform.core.hyper import Beta, Hyper
 from gradxform.core.orders import refuse_renewal
+from gradxform.core.plain import got
 from gradxform.core.state import renewed
 from gradxform.core.transform import GradientTransformation
 from gradxform.core.types import Array, Dtype, OptState, Params, Transformation, Updates
-from gradxform.core.value import Child, got
+from gradxform.core.value import Child
 from gradxform.optimizers.rmsprop import scale_by_rms
 from gradxform.optimizers.sgd import sgd
 from gradxform.schedules import warmup_constant_schedule

@@ -11,9 +11,10 @@ from gradxform.core import check
 from gradxform.core.branches import Split
 from gradxform.core.chain import Chain, stages_of
 from gradxform.core.hyper import rebuild, rule_fields
+from gradxform.core.plain import got
 from gradxform.core.tree import Leaf, open_tree
 from gradxform.core.types import Mask, Param, Params, Path, Transformation
-from gradxform.core.value import Value, got, is_hashable
+from gradxform.core.value import Value, is_hashable
 from gradxform.params.masks import entries_for, mask_selector, nearest
 from gradxform.params.select import Selector, selector
 

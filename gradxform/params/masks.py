@@ -9,9 +9,9 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
+from gradxform.core.plain import got
 from gradxform.core.tree import Leaf, open_tree, upwards
 from gradxform.core.types import Mask, Param, Params, Path
-from gradxform.core.value import got
 from gradxform.params.select import Selector, matching
 
 T = TypeVar("T")

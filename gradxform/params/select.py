@@ -7,9 +7,10 @@ from collections.abc import Callable, Iterable, Sequence
 from typing import Any
 
 from gradxform.core import check
+from gradxform.core.plain import got
 from gradxform.core.tree import Leaf
 from gradxform.core.types import Param, Params, Path, Where
-from gradxform.core.value import Value, got
+from gradxform.core.value import Value
 
 
 class Selector(Value):

@@ -13,8 +13,8 @@ import jax.numpy as jnp
 from gradxform.core import check
 from gradxform.core.arithmetic import power
 from gradxform.core.hyper import Hyper, Schedule
+from gradxform.core.plain import got
 from gradxform.core.types import Array
-from gradxform.core.value import got
 from gradxform.schedules.arithmetic import LARGEST, as_steps, between, half_cosine, passed, stacked
 from gradxform.schedules.joined import join_schedules, warmup_cosine_decay_schedule
 from gradxform.schedules.piecewise import piecewise_interpolate_schedule

@@ -11,9 +11,10 @@ import jax
 
 from gradxform.core import check
 from gradxform.core.hyper import Hyper, Schedule, coerce, coerce_fields
+from gradxform.core.plain import got, plain
 from gradxform.core.schema import Field, schema
 from gradxform.core.types import Array, ArrayLike
-from gradxform.core.value import Pair, got, plain
+from gradxform.core.value import Pair
 from gradxform.schedules.arithmetic import as_count
 
 Steps = Annotated[int | float, "steps"]

@@ -11,10 +11,11 @@ from jax.sharding import NamedSharding, PartitionSpec
 
 from gradxform.core import check
 from gradxform.core.devices import axis_names
+from gradxform.core.plain import got
 from gradxform.core.state import State
 from gradxform.core.tree import name_of, open_memories, open_tree, upwards
 from gradxform.core.types import Array, AxisName, Memory, Mesh, OptState, Params, Path, Shardings
-from gradxform.core.value import Value, got
+from gradxform.core.value import Value
 
 Entry = str | tuple[str, ...] | None
 """The axes that split one dimension."""

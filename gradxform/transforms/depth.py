@@ -6,8 +6,8 @@ from collections.abc import Sequence
 
 from gradxform.core import check
 from gradxform.core.chain import Chain
+from gradxform.core.plain import got
 from gradxform.core.types import Where
-from gradxform.core.value import got
 from gradxform.params.groups import groups
 from gradxform.params.select import Selector
 from gradxform.transforms.scale import scale

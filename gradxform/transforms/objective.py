@@ -11,10 +11,10 @@ import jax.numpy as jnp
 
 from gradxform.core.arithmetic import compute_dtype, real_dtype
 from gradxform.core.devices import varying_axes
+from gradxform.core.plain import got
 from gradxform.core.rows import Rows, is_row_leaf
 from gradxform.core.tree import is_trained, open_tree
 from gradxform.core.types import Array, Dtype, Loss, OptState, Param, Params, Path, Updates
-from gradxform.core.value import got
 
 
 class LineSearchState(NamedTuple):

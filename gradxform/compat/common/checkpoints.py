@@ -9,10 +9,10 @@ import jax.numpy as jnp
 import numpy as np
 from numpy.typing import NDArray
 
+from gradxform.core.plain import got
 from gradxform.core.state import find_state, is_memory
 from gradxform.core.tree import Leaf, Opened, is_trained, open_memories
 from gradxform.core.types import ArrayLike, OptState, Params, Path
-from gradxform.core.value import got
 
 Names: TypeAlias = Mapping[str, Path] | None
 """From the framework's names of parameters to their paths; None where the names are the paths."""

@@ -11,9 +11,9 @@ import numpy as np
 from gradxform.core import check
 from gradxform.core.branches import Split
 from gradxform.core.chain import Chain
+from gradxform.core.plain import got
 from gradxform.core.tree import Leaf, open_tree
 from gradxform.core.types import Params
-from gradxform.core.value import got
 from gradxform.params.groups import FirstMatch
 from gradxform.params.select import Paths, Selector, selector
 from gradxform.transforms.freeze import freeze

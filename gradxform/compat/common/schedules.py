@@ -14,7 +14,7 @@ from jax import lax
 from gradxform.core import check
 from gradxform.core.arithmetic import power
 from gradxform.core.hyper import Beta, FromFunction, Hyper, Schedule
-from gradxform.core.value import got
+from gradxform.core.plain import got
 from gradxform.schedules.arithmetic import SHAPES, between, half_cosine, raised, shares
 from gradxform.schedules.piecewise import Interpolated
 from gradxform.schedules.timed import Composed, Steps, Timed

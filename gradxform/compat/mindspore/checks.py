@@ -17,7 +17,7 @@ from numpy.typing import NDArray
 from gradxform.compat.common.float32 import Float32Schedule, in_float32
 from gradxform.core import check
 from gradxform.core.hyper import Hyper, Schedule, Tunable
-from gradxform.core.value import got
+from gradxform.core.plain import got
 
 LearningRate: TypeAlias = float | jax.Array | NDArray[Any] | Iterable[float] | Schedule | Tunable
 """A number, an array of 0 or 1 axes, an iterable of numbers (the last one stays), a schedule, or a tunable."""

@@ -15,9 +15,9 @@ from gradxform.core import check
 from gradxform.core.chain import Chain, lift
 from gradxform.core.facts import Facts
 from gradxform.core.hyper import Hyper, Tunable
+from gradxform.core.plain import got
 from gradxform.core.rule import Rule
 from gradxform.core.types import Array, Param, Scalars
-from gradxform.core.value import got
 from gradxform.strategies.lazy import lazy
 
 

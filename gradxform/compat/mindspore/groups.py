@@ -11,10 +11,10 @@ from gradxform.core import check
 from gradxform.core.branches import Split
 from gradxform.core.chain import Chain
 from gradxform.core.hyper import Hyper
+from gradxform.core.plain import got
 from gradxform.core.stage import Step
 from gradxform.core.tree import Leaf
 from gradxform.core.types import Params, Path
-from gradxform.core.value import got
 from gradxform.core.walk import run_pending
 from gradxform.params.select import Selector
 from gradxform.transforms.freeze import freeze

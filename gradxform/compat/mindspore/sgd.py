@@ -11,7 +11,7 @@ from gradxform.compat.mindspore.rules import LandInFloat32, MomentumKernel, Wide
 from gradxform.core import check
 from gradxform.core.chain import Chain, chain, lift
 from gradxform.core.hyper import Hyper, Schedule, Tunable
-from gradxform.core.value import got
+from gradxform.core.plain import got
 from gradxform.transforms.momentum import Trace, trace
 from gradxform.transforms.scale import scale_by_learning_rate
 

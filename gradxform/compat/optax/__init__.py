@@ -9,10 +9,11 @@ from typing import TYPE_CHECKING, Any
 import jax
 import jax.numpy as jnp
 
+from gradxform.core.plain import got
 from gradxform.core.transform import GradientTransformation
 from gradxform.core.tree import open_tree
 from gradxform.core.types import OptState, Params, Updates
-from gradxform.core.value import got, is_hashable
+from gradxform.core.value import is_hashable
 
 if TYPE_CHECKING:
     import optax

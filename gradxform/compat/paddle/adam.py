@@ -30,10 +30,10 @@ from gradxform.core.arithmetic import is_zero
 from gradxform.core.chain import Chain, chain, lift
 from gradxform.core.clock import OwnClock
 from gradxform.core.hyper import Hyper, coerce
+from gradxform.core.plain import got
 from gradxform.core.rule import Rule
 from gradxform.core.tree import refuse_deleted
 from gradxform.core.types import ArrayLike
-from gradxform.core.value import got
 from gradxform.params.select import Selector
 from gradxform.strategies.lazy import lazy
 from gradxform.transforms.decay import AddDecayedWeights

@@ -5,7 +5,8 @@ from __future__ import annotations
 from typing import SupportsFloat
 
 from gradxform.core import check
-from gradxform.core.value import Value, got
+from gradxform.core.plain import got
+from gradxform.core.value import Value
 
 
 class Attribute(Value):

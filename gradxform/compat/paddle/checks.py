@@ -11,7 +11,7 @@ import numpy as np
 from gradxform.compat.common.groups import Listed, Members, Refusals, is_function, where_of
 from gradxform.compat.paddle.attributes import GradientClip, L2Decay, ParamAttr, Regularizer
 from gradxform.core.hyper import FromFunction, Hyper, Schedule, Tunable, coerce
-from gradxform.core.value import got
+from gradxform.core.plain import got
 from gradxform.params.select import Selector, selector
 
 REFUSALS = Refusals(empty=ValueError, element=TypeError, nameless=ValueError)

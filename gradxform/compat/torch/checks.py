@@ -10,8 +10,8 @@ import numpy as np
 
 from gradxform.compat.common.groups import Refusals
 from gradxform.core.hyper import Hyper, Schedule, Tunable, coerce
+from gradxform.core.plain import got
 from gradxform.core.types import ArrayLike
-from gradxform.core.value import got
 
 REFUSALS = Refusals(empty=ValueError, element=TypeError, nameless=KeyError)
 

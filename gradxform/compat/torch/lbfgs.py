@@ -14,10 +14,10 @@ from gradxform.compat.torch.checks import REFUSALS, NumberLike, nonnegative, num
 from gradxform.compat.torch.wolfe import strong_wolfe
 from gradxform.core import check
 from gradxform.core.arithmetic import compute_dtype
+from gradxform.core.plain import got
 from gradxform.core.transform import GradientTransformation
 from gradxform.core.tree import is_trained, open_tree
 from gradxform.core.types import Array, Params, Path, Updates
-from gradxform.core.value import got
 from gradxform.transforms.objective import objective_of, of_path, value_dtype
 
 Closure: TypeAlias = Callable[[Array], tuple[Array, Array]]

@@ -11,7 +11,7 @@ from gradxform.compat.torch.rules import TorchRprop
 from gradxform.compat.torch.stages import assembled
 from gradxform.core.chain import Chain, chain, lift
 from gradxform.core.clock import OwnClock
-from gradxform.core.value import got
+from gradxform.core.plain import got
 from gradxform.optimizers.rprop import ScaleByRprop
 from gradxform.transforms.scale import Scale
 

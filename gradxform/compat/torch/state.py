@@ -21,11 +21,11 @@ from gradxform.compat.torch.rmsprop import rmsprop
 from gradxform.compat.torch.rprop import rprop
 from gradxform.core import check
 from gradxform.core.chain import Chain, chain
+from gradxform.core.plain import got
 from gradxform.core.state import State, find_state
 from gradxform.core.transform import GradientTransformation, refuse_stranger
 from gradxform.core.tree import Leaf, open_tree
 from gradxform.core.types import Array, Memory, OptState, Params, Path
-from gradxform.core.value import got
 from gradxform.transforms.momentum import trace
 
 MOMENTS = {"step": "count", "exp_avg": "mu", "exp_avg_sq": "nu"}

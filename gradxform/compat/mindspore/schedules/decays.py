@@ -9,8 +9,9 @@ import jax
 from gradxform.compat.common.schedules import FrameworkSchedule, PolynomialCycles
 from gradxform.core import check
 from gradxform.core.hyper import Beta, Hyper, Schedule
+from gradxform.core.plain import got
 from gradxform.core.schema import schema
-from gradxform.core.value import Pair, got
+from gradxform.core.value import Pair
 from gradxform.schedules import (
     exponential_decay,
     inverse_time_decay,

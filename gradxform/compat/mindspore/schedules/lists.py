@@ -24,7 +24,7 @@ from gradxform.compat.mindspore.schedules.decays import (
 )
 from gradxform.core import check
 from gradxform.core.hyper import Schedule
-from gradxform.core.value import got
+from gradxform.core.plain import got
 
 
 def piecewise_constant_lr(milestone: Sequence[int], learning_rates: Sequence[float]) -> list[float]:

@@ -9,7 +9,8 @@ from typing import Any, ClassVar
 from gradxform.compat.common.schedules import FrameworkSchedule, PolynomialCycles, RunningProduct, python_function
 from gradxform.core import check
 from gradxform.core.hyper import Beta, Hyper, Schedule, coerce
-from gradxform.core.value import Child, got
+from gradxform.core.plain import got
+from gradxform.core.value import Child
 from gradxform.schedules import (
     exponential_decay,
     inverse_time_decay,

@@ -12,7 +12,8 @@ from gradxform.compat.torch.schedules.cycles import CosineAnnealingLR
 from gradxform.compat.torch.schedules.decays import MultiplicativeLR, TorchSchedule, step_list
 from gradxform.core import check
 from gradxform.core.hyper import Schedule
-from gradxform.core.value import Child, got
+from gradxform.core.plain import got
+from gradxform.core.value import Child
 from gradxform.schedules import join_schedules
 
 

@@ -16,7 +16,7 @@ from gradxform.compat.common.schedules import (
 from gradxform.compat.torch.schedules.decays import TorchSchedule
 from gradxform.core import check
 from gradxform.core.hyper import Beta, Hyper, Schedule, coerce
-from gradxform.core.value import got
+from gradxform.core.plain import got
 from gradxform.schedules import cosine_restarts_schedule
 from gradxform.schedules.timed import check_number
 
