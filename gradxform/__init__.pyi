@@ -19,6 +19,8 @@ from gradxform.core.rule import TreeRule as TreeRule
 from gradxform.core.hyper import Beta as Beta
 from gradxform.core.hyper import Hyper as Hyper
 from gradxform.core.hyper import Schedule as Schedule
+from gradxform.core.keys import OwnKey as OwnKey
+from gradxform.core.keys import OwnPath as OwnPath
 from gradxform.core.transform import GradientTransformation as GradientTransformation
 from gradxform.core.transform import apply_updates as apply_updates
 from gradxform.core.transform import eval_params as eval_params

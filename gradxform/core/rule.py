@@ -11,6 +11,7 @@ from typing import Any, ClassVar, final
 from gradxform.core import check
 from gradxform.core.facts import Facts, Reach
 from gradxform.core.hyper import coerce_fields
+from gradxform.core.keys import kept_key
 from gradxform.core.kinds import refuse_class
 from gradxform.core.rows import Rows
 from gradxform.core.schema import schema
@@ -37,9 +38,9 @@ class Rule(Value):
     """What happens to one array: `g, s, p, k -> u, s`. Subclass it, with hyperparameters as fields.
 
     Annotate a field `Hyper` (or `Beta` for a decay rate) to let it be a number, a schedule or a tunable; `update` then
-    sees it as a number. Arrays arrive in float32 or wider. Where the update is the gradient times one number, subclass
-    `Factor`; where it follows from the new memory, `Halves`. A class is final, or says that it is not:
-    `class Penalty(Rule, abstract=True)`.
+    sees it as a number. An `OwnKey` is a key to draw with, an `OwnPath` the path, of the leaf at hand. Arrays arrive in
+    float32 or wider. Where the update is the gradient times one number, subclass `Factor`; where it follows from the
+    new memory, `Halves`. A class is final, or says that it is not: `class Penalty(Rule, abstract=True)`.
     """
 
     abstract: ClassVar[bool] = True
@@ -56,6 +57,13 @@ class Rule(Value):
         for f in schema(type(self)):
             if f.kind == "beta" and getattr(self, f.name) is not None:
                 check.fraction(**{f.name: getattr(self, f.name)})
+            elif f.kind == "key":
+                object.__setattr__(self, f.name, kept_key(f.name, getattr(self, f.name)))
+                if self.facts.reach < Reach.ARRAY:
+                    raise TypeError(
+                        f"{type(self).__name__} draws numbers by their places in the array: say facts = "
+                        "Facts(reach=Reach.ARRAY)"
+                    )
             elif f.annotation is bool:
                 check.boolean(**{f.name: getattr(self, f.name)})
         self.check()

@@ -117,8 +117,8 @@ class Value:
         return hash((type(self), *_contents(self)))
 
     def __repr__(self) -> str:
-        shown = ", ".join(f"{f.name}={getattr(self, f.name)!r}" for f in schema(type(self)) if f.shown)
-        return f"{self.public_name()}({shown})"
+        names = [f.name for f in schema(type(self)) if f.shown and "path" not in f.marks]
+        return f"{self.public_name()}({', '.join(f'{name}={getattr(self, name)!r}' for name in names)})"
 
     @classmethod
     def public_name(cls) -> str:

@@ -13,6 +13,7 @@ import numpy as np
 
 from gradxform.core.arithmetic import compute_dtype, plain_numbers, real_dtype
 from gradxform.core.facts import Reach
+from gradxform.core.keys import drawn
 from gradxform.core.norms import barrier, barrier_each
 from gradxform.core.rows import Rows
 from gradxform.core.rule import Factor, Halves, Rule, new_memory, scaled
@@ -168,7 +169,7 @@ def _stages(treedef: Structure, static: tuple[Any, ...], data: list[Any], dtype:
         return x.astype(narrow) if hasattr(x, "dtype") and jnp.issubdtype(x.dtype, jnp.floating) else x
 
     stages: list[Stand] = treedef.unflatten([s if d is None else scalar(d) for s, d in zip(static, data, strict=True)])
-    return stages
+    return [(drawn(rule), k, ok) for rule, k, ok in stages]
 
 
 def _recomputed(
