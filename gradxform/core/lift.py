@@ -10,10 +10,12 @@ import jax
 import jax.numpy as jnp
 
 from gradxform.core.arithmetic import compute_dtype
+from gradxform.core.claims import looks_farther
 from gradxform.core.devices import axis_names, varying_axes
 from gradxform.core.facts import Facts, Reach
 from gradxform.core.hyper import Hyper, Slots, Tunable, hyper_fields, is_beta, replace_hyper, resolve, slot
 from gradxform.core.keys import at_step, drawn, owned
+from gradxform.core.mistakes import refuse_memory, refuse_new_memory, refuse_scalars
 from gradxform.core.rule import Rule, TreeRule
 from gradxform.core.stage import Chooses, Stage, Step, choose
 from gradxform.core.tree import Leaf, is_trained, open_tree
@@ -125,9 +127,12 @@ class Lifted(Stage):
     def _scalars(self, name: str, gs: list[Gradient], step: Step, rule: Rule, wanted: dict[str, Any]) -> Scalars:
         """What is the same for every leaf at this step; memory that sees the whole tree moves on."""
         if not isinstance(rule, TreeRule):
-            return rule.scalars(step.t, **wanted)
+            k = rule.scalars(step.t, **wanted)
+            refuse_scalars(name, k)
+            return k
         old = step.tree.get(step.prefix + name)
         k, s = rule.measure(gs, old, step.t, **wanted)
+        refuse_new_memory(name, s, old)
         if s is not None:
             step.tree[step.prefix + name] = kept(step.ok, like(s, old, name), old)
         return k
@@ -225,7 +230,7 @@ def _admit(rule: Rule, name: str, leaf: Leaf) -> None:
         raise ValueError(
             f"{name} compares numbers and {leaf.path!r} is complex ({x.dtype}); split it into two real arrays"
         )
-    if rule.facts.reach == Reach.ELEMENT:
+    if rule.facts.reach == Reach.ELEMENT and not (varying_axes(leaf.raw) and looks_farther(rule)):
         return
     axes = varying_axes((leaf.raw, leaf.p)).difference(axis_names(getattr(rule, "axis_name", None)))
     if axes:
@@ -242,11 +247,14 @@ def _init_leaf(rule: Rule, leaf: Leaf) -> Memory:
     wide = compute_dtype(p.dtype)
     if isinstance(p, jax.ShapeDtypeStruct):
         sharding = p.sharding
-        s = jax.eval_shape(rule.init, jax.ShapeDtypeStruct(p.shape, wide))
+        with naming(leaf.path):
+            s = jax.eval_shape(rule.init, jax.ShapeDtypeStruct(p.shape, wide))
+            refuse_memory(rule.name, s)
         keep = {"sharding": sharding}
         return jax.tree.map(lambda x: jax.ShapeDtypeStruct(x.shape, x.dtype, **(keep if x.shape == p.shape else {})), s)
     with naming(leaf.path):
         s = rule.init(jnp.asarray(p).astype(wide))
+        refuse_memory(rule.name, s)
     return jax.tree.map(functools.partial(_copied, other=p), s)
 
 

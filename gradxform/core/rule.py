@@ -13,6 +13,7 @@ from gradxform.core.facts import Facts, Reach
 from gradxform.core.hyper import coerce_fields
 from gradxform.core.keys import kept_key
 from gradxform.core.kinds import refuse_class
+from gradxform.core.mistakes import refuse_fields, refuse_result
 from gradxform.core.rows import Rows
 from gradxform.core.schema import schema
 from gradxform.core.types import (
@@ -54,6 +55,7 @@ class Rule(Value):
         if self.abstract:
             raise TypeError(f"{type(self).__name__} is abstract: subclass it, and make that")
         coerce_fields(self)
+        refuse_fields(self)
         for f in schema(type(self)):
             if f.kind == "beta" and getattr(self, f.name) is not None:
                 check.fraction(**{f.name: getattr(self, f.name)})
@@ -117,8 +119,9 @@ class Rule(Value):
     ) -> tuple[Gradient, Memory]:
         """One step with `g` times each factor, and the memory that is kept of it."""
         update = self.update_rows if isinstance(g, Rows) else self.update
-        u, new = update(scaled(g, factors), s, p, k)
-        return u, keep(new, s)
+        result = update(scaled(g, factors), s, p, k)
+        refuse_result(self, result)
+        return result[0], keep(result[1], s)
 
     def evaluate(self, p: Array, s: Memory, t: Count) -> Array:
         """The parameter to evaluate with after t steps: p itself, unless the rule keeps a better one."""

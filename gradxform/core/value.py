@@ -96,7 +96,8 @@ class Value:
                 raise TypeError(f"{what} got two values for argument {name!r}")
             if name not in {f.name for f in fields}:
                 takes = ", ".join(f.name for f in fields) or "none"
-                raise TypeError(f"{what} got an unexpected argument {name!r}; it takes {takes}")
+                hint = f"; to make {name} a field, annotate it in the class" if name in vars(type(self)) else ""
+                raise TypeError(f"{what} got an unexpected argument {name!r}; it takes {takes}{hint}")
             values[name] = x
         for f in fields:
             if f.name not in values and f.default is dataclasses.MISSING:

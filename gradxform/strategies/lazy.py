@@ -10,6 +10,7 @@ import jax.numpy as jnp
 from gradxform.core import check
 from gradxform.core.arithmetic import power, real_dtype
 from gradxform.core.chain import Chain, map_rules
+from gradxform.core.claims import looks_farther
 from gradxform.core.facts import Facts, Reach
 from gradxform.core.hyper import hyper_fields, replace_hyper
 from gradxform.core.lens import Lens, Wrapper
@@ -144,7 +145,7 @@ def _lazy_rule(rule: Rule, catch_up: bool) -> Rule:
         return rule
     if isinstance(rule, Offloaded):
         return rule.with_fields(rule=_lazy_rule(rule.rule, catch_up))
-    if rule.facts.reach > Reach.ROW:
+    if rule.facts.reach > Reach.ROW or looks_farther(rule):
         raise ValueError(
             f"lazy moves rows alone, and {rule.name} looks at more than a row ({rule!r}); leave that stage out for "
             "sparse parameters: groups([(table, lazy(...))], default=...)"

@@ -13,6 +13,7 @@ import jax.numpy as jnp
 
 from gradxform.core import check
 from gradxform.core.chain import Chain, stages_of
+from gradxform.core.claims import looks_farther
 from gradxform.core.devices import varying_axes
 from gradxform.core.facts import Facts, Reach
 from gradxform.core.lens import layers
@@ -185,6 +186,11 @@ def _refuse_far(inside: dict[str, dict[str, Any]], leaf: Leaf) -> None:
             raise ValueError(
                 f"packed cannot join {leaf.path!r} with others: {rule.name} looks at more than one of its "
                 f"elements; leave that stage outside: chain({rule.name}(...), packed(...))"
+            )
+        if looks_farther(rule):
+            raise ValueError(
+                f"packed cannot join {leaf.path!r} with others: {rule.name} says that it looks at one element alone, "
+                "and looks at more: say facts = Facts(reach=Reach.ARRAY)"
             )
         if isinstance(leaf.g, Rows) and any(isinstance(layer, Lazy) for layer in layers(rule)):
             raise ValueError(
