@@ -50,6 +50,9 @@ def refuse_class(cls: type[Rule]) -> None:
             raise TypeError(
                 f"{name} subclasses {base.__name__}, which is final: write a rule of its own, or a Wrapper around it"
             )
+    for maker, instead in {"__init__": "annotate its fields", "__post_init__": "write check"}.items():
+        if maker in vars(cls):
+            raise TypeError(f"{name} has {maker}, and all rules are made in one way: {instead} instead")
     for said in [x for x in vars(cls) if not x.startswith("_")]:
         _refuse_name(cls, said)
     if not cls.abstract:

@@ -10,14 +10,17 @@ import jax
 import jax.numpy as jnp
 
 from gradxform.core.arithmetic import compute_dtype
+from gradxform.core.claims import looks_farther
 from gradxform.core.clock import Counted
 from gradxform.core.devices import axis_names, varying_axes
 from gradxform.core.facts import Facts, Reach
 from gradxform.core.hyper import Hyper, Slots, Tunable, hyper_fields, is_beta, replace_hyper, resolve, slot
+from gradxform.core.keys import at_step, drawn, owned
+from gradxform.core.mistakes import refuse_memory, refuse_new_memory, refuse_scalars
 from gradxform.core.rule import Rule, TreeRule
 from gradxform.core.stage import Chooses, Stage, Step, choose
 from gradxform.core.tree import Leaf, is_trained, open_tree
-from gradxform.core.types import Array, ArrayLike, Gradient, Memory, Number, Path, Scalars, Shaped
+from gradxform.core.types import Array, ArrayLike, Count, Gradient, Memory, Number, Path, Scalars, Shaped
 from gradxform.core.value import Child, is_hashable
 from gradxform.core.walk import Pending, gradients, kept, like, naming, run_pending
 
@@ -68,10 +71,11 @@ class Lifted(Stage):
 
     def plan(self, name: str, leaves: list[Leaf], step: Step) -> None:
         chosen = choose(self.where, leaves, step.whole)
-        step.plan.put(name, step, {leaf.path: self._for_leaf(leaf) for leaf in chosen})
+        step.plan.put(name, step, {leaf.path: self._for_leaf(leaf, name) for leaf in chosen})
 
-    def _for_leaf(self, leaf: Leaf) -> Rule:
-        return self.rule if leaf.array is None else self.rule.for_leaf(leaf.path, leaf.array)
+    def _for_leaf(self, leaf: Leaf, name: str) -> Rule:
+        rule = self.rule if leaf.array is None else self.rule.for_leaf(leaf.path, leaf.array)
+        return owned(rule, leaf.path, name, name != self.name)
 
     def through(self, name: str, path: Path, leaf: Shaped) -> Iterator[tuple[str, Any]]:
         if self.where is None or self.where.matches(path, leaf):
@@ -92,10 +96,10 @@ class Lifted(Stage):
         now = self.now(name, step)
         for leaf in leaves:
             _admit(self.rule, name, leaf)
-            if is_trained(leaf.p) and (s := _init_leaf(replace_hyper(rules[leaf.path], now), leaf)) is not None:
+            if is_trained(leaf.p) and (s := _init_leaf(drawn(replace_hyper(rules[leaf.path], now)), leaf)) is not None:
                 leaf.memory[name] = s
         if isinstance(self.rule, TreeRule):
-            s = replace_hyper(self.rule, now).init_tree([leaf.p for leaf in leaves if is_trained(leaf.p)])
+            s = self._whole(name, now, None).init_tree([leaf.p for leaf in leaves if is_trained(leaf.p)])
             if s is not None:
                 step.tree[step.prefix + name] = jax.tree.map(_copied, s)
 
@@ -116,20 +120,27 @@ class Lifted(Stage):
             if facts.needs_params and leaf.p is None:
                 raise ValueError(f"{name} needs the parameters: call update(updates, state, params)")
         now = self.now(name, step)
-        k = jax.tree.map(_strong, self._scalars(name, gs, step, replace_hyper(self.rule, now), wanted))
+        k = jax.tree.map(_strong, self._scalars(name, gs, step, self._whole(name, now, step.t), wanted))
         pending: dict[int, Pending] = {}
         for leaf in leaves:
             rule = rules[leaf.path]
             if id(rule) not in pending:
-                pending[id(rule)] = Pending(name, replace_hyper(rule, now), k, step.ok)
+                pending[id(rule)] = Pending(name, at_step(replace_hyper(rule, now), step.t), k, step.ok)
             leaf.pending.append(pending[id(rule)])
+
+    def _whole(self, name: str, now: dict[str, Number], t: Count) -> Any:
+        """The rule for what is the same for every leaf; its path is no leaf's."""
+        return drawn(at_step(owned(replace_hyper(self.rule, now), "/", name, True), t))
 
     def _scalars(self, name: str, gs: list[Gradient], step: Step, rule: Rule, wanted: dict[str, Any]) -> Scalars:
         """What is the same for every leaf at this step; memory that sees the whole tree moves on."""
         if not isinstance(rule, TreeRule):
-            return rule.scalars(step.t, **wanted)
+            k = rule.scalars(step.t, **wanted)
+            refuse_scalars(name, k)
+            return k
         old = step.tree.get(step.prefix + name)
         k, s = rule.measure(gs, old, step.t, **wanted)
+        refuse_new_memory(name, s, old)
         if s is not None:
             step.tree[step.prefix + name] = kept(step.ok, like(s, old, name), old)
         return k
@@ -243,7 +254,7 @@ def _admit(rule: Rule, name: str, leaf: Leaf) -> None:
         raise ValueError(
             f"{name} compares numbers and {leaf.path!r} is complex ({x.dtype}); split it into two real arrays"
         )
-    if rule.facts.reach == Reach.ELEMENT:
+    if rule.facts.reach == Reach.ELEMENT and not (varying_axes(leaf.raw) and looks_farther(rule)):
         return
     axes = varying_axes((leaf.raw, leaf.p)).difference(axis_names(getattr(rule, "axis_name", None)))
     if axes:
@@ -260,11 +271,14 @@ def _init_leaf(rule: Rule, leaf: Leaf) -> Memory:
     wide = compute_dtype(p.dtype)
     if isinstance(p, jax.ShapeDtypeStruct):
         sharding = p.sharding
-        s = jax.eval_shape(rule.init, jax.ShapeDtypeStruct(p.shape, wide))
+        with naming(leaf.path):
+            s = jax.eval_shape(rule.init, jax.ShapeDtypeStruct(p.shape, wide))
+            refuse_memory(rule.name, s)
         keep = {"sharding": sharding}
         return jax.tree.map(lambda x: jax.ShapeDtypeStruct(x.shape, x.dtype, **(keep if x.shape == p.shape else {})), s)
     with naming(leaf.path):
         s = rule.init(jnp.asarray(p).astype(wide))
+        refuse_memory(rule.name, s)
     return jax.tree.map(functools.partial(_copied, other=p), s)
 
 

@@ -10,6 +10,7 @@ import jax.numpy as jnp
 from gradxform.core import check
 from gradxform.core.arithmetic import power, real_dtype
 from gradxform.core.chain import Chain, map_rules
+from gradxform.core.claims import looks_farther
 from gradxform.core.clock import OwnClock
 from gradxform.core.facts import Facts, Reach
 from gradxform.core.hyper import hyper_fields, replace_hyper
@@ -148,7 +149,7 @@ def _lazy_rule(rule: Rule, catch_up: bool) -> Rule:
     if isinstance(rule, OwnClock):
         inner = _lazy_rule(rule.rule, catch_up)
         return Lazy(rule.with_fields(rule=inner.rule if isinstance(inner, Lazy) else inner))
-    if rule.facts.reach > Reach.ROW:
+    if rule.facts.reach > Reach.ROW or looks_farther(rule):
         raise ValueError(
             f"lazy moves rows alone, and {rule.name} looks at more than a row ({rule!r}); leave that stage out for "
             "sparse parameters: groups([(table, lazy(...))], default=...)"

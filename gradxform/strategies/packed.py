@@ -13,6 +13,7 @@ import jax.numpy as jnp
 
 from gradxform.core import check
 from gradxform.core.chain import Chain, stages_of
+from gradxform.core.claims import looks_farther
 from gradxform.core.clock import OwnClock
 from gradxform.core.devices import varying_axes
 from gradxform.core.facts import Facts, Reach
@@ -192,6 +193,11 @@ def _refuse_far(inside: dict[str, dict[str, Any]], leaf: Leaf) -> None:
             raise ValueError(
                 f"packed cannot join {leaf.path!r} with others: own_clock lets it rest alone; keep such leaves out: "
                 "groups([(..., own_clock(...))], default=packed(...))"
+            )
+        if looks_farther(rule):
+            raise ValueError(
+                f"packed cannot join {leaf.path!r} with others: {rule.name} says that it looks at one element alone, "
+                "and looks at more: say facts = Facts(reach=Reach.ARRAY)"
             )
         if isinstance(leaf.g, Rows) and any(isinstance(layer, Lazy) for layer in layers(rule)):
             raise ValueError(

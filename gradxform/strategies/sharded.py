@@ -10,6 +10,7 @@ from jax.sharding import PartitionSpec
 
 from gradxform.core import check
 from gradxform.core.chain import Chain, stages_of
+from gradxform.core.claims import looks_farther
 from gradxform.core.devices import axis_names, varying_axes
 from gradxform.core.facts import Facts, Reach
 from gradxform.core.rows import Rows
@@ -175,7 +176,7 @@ class Sharding(Stage):
                 f"sharded cannot split {leaf.path!r}, which is split over {self.axis!r} already; give param_shardings"
             )
         inside = [x for x in step.plan.through(leaf.path) if x[0].rsplit("/", 1)[-1] in self.inner_names()]
-        far = next((key for key, rule in inside if rule.facts.reach != Reach.ELEMENT), None)
+        far = next((key for key, rule in inside if rule.facts.reach != Reach.ELEMENT or looks_farther(rule)), None)
         if far is not None:
             raise ValueError(
                 f"sharded cannot split {leaf.path!r} inside shard_map: {far} looks at more than one element; run it "

@@ -20,7 +20,7 @@ from gradxform.core.plain import got
 from gradxform.core.rule import TreeRule
 from gradxform.core.tree import refuse_deleted
 from gradxform.core.types import Array, ArrayLike, AxisName, Key, Memory, Param, Scalars, Updates
-from gradxform.transforms.noise import Noisy, Seed, kept_key, normal
+from gradxform.transforms.noise import Noisy, Seed, normal, one_key
 
 
 def clip_factors(gs: list[Array], bound: Scalars) -> Array:
@@ -158,5 +158,4 @@ def differentially_private_aggregate(
     Raises: ValueError if l2_norm_clip <= 0, noise_multiplier < 0, without a key, or if it is not the first stage.
     Source: Abadi et al. 2016, arXiv:1607.00133, algorithm 1.
     """
-    kept = kept_key(key, seed)
-    return lift(DifferentiallyPrivateAggregate(kept, (), l2_norm_clip, noise_multiplier, axis_name))
+    return lift(DifferentiallyPrivateAggregate(one_key(key, seed), l2_norm_clip, noise_multiplier, axis_name))
