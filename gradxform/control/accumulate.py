@@ -54,6 +54,7 @@ class Accumulate(GradientTransformation):
     axis_name: AxisName | None = None
     holds = True
     wraps = ("inner",)
+    together = ("total", "weight", "value", "seen")
 
     def __repr__(self) -> str:
         across = "" if self.axis_name is None else f", axis_name={self.axis_name!r}"
@@ -78,6 +79,7 @@ class Accumulate(GradientTransformation):
     def _update(
         self, updates: Updates, state: AccumulateState, params: Params, extra: dict[str, Any], ok: Taken = None
     ) -> tuple[Updates, AccumulateState]:
+        state = self._admitted(state, params, updates)
         figures = {name: _scalar(name, extra[name]) for name in ("weight", "value") if extra.get(name) is not None}
         finite = self._finite(tree_norm(updates, self.axis_name, self.name), figures)
         w = figures.get("weight", 1.0)
@@ -107,7 +109,7 @@ class Accumulate(GradientTransformation):
         return new, AccumulateState(inner, *kept(ok, window, tuple(state[1:])))
 
     def _evaluate(self, state: AccumulateState, params: Params) -> Params:
-        return self.inner._evaluate(state.inner, params)
+        return self.inner._evaluate(self._admitted(state, params).inner, params)
 
     def _finite(self, norm: Array, figures: dict[str, Array]) -> Array:
         return jnp.stack([jnp.isfinite(x) for x in (norm, *map(self._agreed, figures.values()))]).all()

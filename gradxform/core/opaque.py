@@ -6,13 +6,17 @@ import inspect
 from collections.abc import Callable, Iterator
 from typing import Any
 
+import jax
+
+from gradxform.core.admit import shown
 from gradxform.core.facts import Facts, Reach
 from gradxform.core.hyper import Slots
 from gradxform.core.rule import Rule
 from gradxform.core.stage import Stage, Step
+from gradxform.core.state import REMEDY
 from gradxform.core.transform import GradientTransformation
 from gradxform.core.tree import Leaf, open_tree
-from gradxform.core.types import OptState, Params, Path, Shaped, Tree, Updates
+from gradxform.core.types import OptState, Params, Path, Shaped, Structure, Tree, Updates
 from gradxform.core.value import Child
 from gradxform.core.walk import run_pending
 
@@ -37,7 +41,22 @@ class Foreign(GradientTransformation):
     ) -> tuple[Updates, OptState]:
         update = self.pair[1]
         kinds = [p.kind for p in inspect.signature(update).parameters.values()]
-        return update(updates, state, params, **(extra if inspect.Parameter.VAR_KEYWORD in kinds else {}))
+        try:
+            return update(updates, state, params, **(extra if inspect.Parameter.VAR_KEYWORD in kinds else {}))
+        except Exception as error:
+            self._refuse_other(state, updates if params is None else params, error)
+            raise
+
+    def _refuse_other(self, state: OptState, params: Params, error: Exception) -> None:
+        """Say in words what the pair says in its own, where the state is another than it makes."""
+        try:
+            wanted = jax.eval_shape(self.pair[0], params)
+        except Exception:
+            return
+        structure: Structure = jax.tree.structure(wanted)
+        if structure != jax.tree.structure(state):
+            what = f"the state holds {shown(state)}, wanted is {shown(wanted)}; {REMEDY}"
+            raise ValueError(f"{self.name}: {what}") from error
 
 
 class Opaque(Stage):
@@ -71,6 +90,9 @@ class Opaque(Stage):
         raise TypeError(f"{what} works on transformations made of rules; put it inside {self!r}, not around it")
 
     def init(self, name: str, leaves: list[Leaf], step: Step) -> None:
+        if step.count is None:
+            step.tree[step.prefix + name] = None  # It is asked when it is given its own state.
+            return
         leaves = [leaf for leaf in leaves if not leaf.frozen]
         step.tree[step.prefix + name] = self.inner.init(_only(step.params, leaves, [leaf.p for leaf in leaves]))
 

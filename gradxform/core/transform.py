@@ -10,6 +10,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
+from gradxform.core.admit import admitted_by_path, of_kind
 from gradxform.core.arithmetic import cast, compute_dtype
 from gradxform.core.hyper import Slots
 from gradxform.core.rows import Rows, is_row_leaf
@@ -35,6 +36,9 @@ class GradientTransformation(Value):
     renews: ClassVar[bool] = False
     """`update` also makes their states anew, for which schedules are read at step 0."""
 
+    together: ClassVar[tuple[str, ...]] = ()
+    """The fields of its own state that mean something together alone."""
+
     holds: ClassVar[bool] = False
     """Whether `_update` takes `ok`, whether the step is taken, and itself keeps the state as it was where it is not."""
 
@@ -54,6 +58,10 @@ class GradientTransformation(Value):
     def _evaluate(self, state: OptState, params: Params) -> Params:
         return params
 
+    def inside(self, state: Any, params: Params) -> Params:
+        """The parameters that the transformations inside see."""
+        return params
+
     def advance(
         self, updates: Updates, state: OptState, params: Params, extra: dict[str, Any], ok: Taken
     ) -> tuple[Updates, OptState]:
@@ -65,6 +73,21 @@ class GradientTransformation(Value):
             return update(updates, state, params, extra, ok)
         new, after = update(updates, state, params, extra)
         return new, kept(ok, after, state)
+
+    def _admitted(self, state: OptState, params: Params, updates: Updates = None) -> Any:
+        """The state of a wrapper, once it is what `init` would make; the states inside are asked where they are used.
+
+        Raises: ValueError naming what is there and what is wanted.
+        """
+        bare, whole = self.with_fields(**dict.fromkeys(self.wraps, INSIDE)), updates if params is None else params
+        wanted: list[OptState] = []
+        structs = jax.tree.map(_shape, whole, is_leaf=is_row_leaf)
+        jax.eval_shape(lambda: wanted.append(jax.tree.map(_as_struct, bare._init(structs))))
+        of_kind(state, type(wanted[0]), self)
+        pairs = zip(state._fields, state, wanted[0], strict=True)
+        own = {f: (have, want) for f, have, want in pairs if f not in self.wraps}
+        loose = params is None
+        return state._replace(**{f: admitted_by_path(*pair, f"{self.name}/{f}", loose) for f, pair in own.items()})
 
     def _take_out(self, slots: Slots) -> Self:
         """The transformation without the numbers that compiled code takes as data."""
@@ -82,6 +105,23 @@ class GradientTransformation(Value):
 
     def __iter__(self) -> Iterator[Init | Update]:
         return iter(_pair(self))
+
+
+class Inside(GradientTransformation):
+    """What stands in a wrapper where only its own state is asked for."""
+
+    def _init(self, params: Params) -> OptState:
+        return ()
+
+
+INSIDE = Inside()
+
+
+def _shape(x: Any) -> jax.ShapeDtypeStruct | None:
+    """What is known of a parameter, or of a gradient in its place."""
+    if x is None or getattr(x, "dtype", None) == jax.dtypes.float0:
+        return None
+    return jax.ShapeDtypeStruct(np.shape(x), jnp.result_type(x) if np.isscalar(x) else x.dtype)
 
 
 class Half:
