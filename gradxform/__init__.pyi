@@ -205,6 +205,7 @@ from gradxform.control.loss_scale import scale_loss as scale_loss
 from gradxform.control.loss_scale import static_loss_scale as static_loss_scale
 from gradxform.control.guard import apply_if_finite as apply_if_finite
 from gradxform.control.guard import guard as guard
+from gradxform.control.migrate import migrate as migrate
 from gradxform.control.counters import counters as counters
 from gradxform.inspect.explain import explain as explain
 from gradxform.inspect.find import tree_get as tree_get

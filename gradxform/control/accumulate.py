@@ -59,6 +59,7 @@ class Accumulate(GradientTransformation):
     extras: tuple[tuple[str, Kept], ...] = ()
     holds = True
     wraps = ("inner",)
+    together = ("total", "weight", "value", "seen")
 
     def __repr__(self) -> str:
         across = "" if self.axis_name is None else f", axis_name={self.axis_name!r}"
@@ -95,6 +96,7 @@ class Accumulate(GradientTransformation):
     def _update(
         self, updates: Updates, state: AccumulateState, params: Params, extra: dict[str, Any], ok: Taken = None
     ) -> tuple[Updates, AccumulateState]:
+        state = self._admitted(state, params, updates)
         known, slots = [name for name, _ in self.extras], self._slots()
         refuse_unstated(self.inner, extra, known)
         given = {name: x for name in AVERAGED if (x := extra.get(name)) is not None and name not in known}
@@ -133,7 +135,7 @@ class Accumulate(GradientTransformation):
         return new, AccumulateState(inner, *kept(ok, window, tuple(state[1:])))
 
     def _evaluate(self, state: AccumulateState, params: Params) -> Params:
-        return self.inner._evaluate(state.inner, params)
+        return self.inner._evaluate(self._admitted(state, params).inner, params)
 
     def _finite(self, norm: Array, figures: list[Array]) -> Array:
         return jnp.stack([jnp.isfinite(x) for x in (norm, *map(self._agreed, figures))]).all()

@@ -12,7 +12,8 @@ import numpy as np
 from gradxform.core import check
 from gradxform.core.arithmetic import compute_dtype
 from gradxform.core.chain import Chain
-from gradxform.core.transform import Foreign, GradientTransformation
+from gradxform.core.foreign import Foreign
+from gradxform.core.transform import GradientTransformation
 from gradxform.core.types import Array, Structure, Tree
 
 RULES = ("mean", "sum", "last", "all")

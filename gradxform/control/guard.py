@@ -74,6 +74,7 @@ class Guard(GradientTransformation):
     def _update(
         self, updates: Updates, state: GuardState, params: Params, extra: dict[str, Any], ok: Taken = None
     ) -> tuple[Updates, GuardState]:
+        state = self._admitted(state, params, updates)
         worn = jnp.asarray(False) if self.max_consecutive is None else state.consecutive >= self.max_consecutive
         figures = {"norm": tree_norm(updates, self.axis_name, self.name)}
         if extra.get("value") is not None:
@@ -100,7 +101,7 @@ class Guard(GradientTransformation):
         return new, GuardState(inner, *kept(ok, figures_kept, tuple(state[1:])))
 
     def _evaluate(self, state: GuardState, params: Params) -> Params:
-        return self.inner._evaluate(state.inner, params)
+        return self.inner._evaluate(self._admitted(state, params).inner, params)
 
     def _loss(self, value: ArrayLike) -> Array:
         value = jnp.asarray(value)

@@ -59,6 +59,7 @@ class LossScale(GradientTransformation):
     def _update(
         self, updates: Updates, state: LossScaleState, params: Params, extra: dict[str, Any], ok: Taken = None
     ) -> tuple[Updates, LossScaleState]:
+        state = self._admitted(state, params, updates)
         tx, grads, by = multiplied(self.inner, updates, 1.0 / state.scale)
         if extra.get("grad") is not None:
             extra = extra | {"grad": times(extra["grad"], 1.0 / state.scale)}
@@ -69,7 +70,7 @@ class LossScale(GradientTransformation):
         return new, LossScaleState(inner, *kept(ok, figures, tuple(state[1:])))
 
     def _evaluate(self, state: LossScaleState, params: Params) -> Params:
-        return self.inner._evaluate(state.inner, params)
+        return self.inner._evaluate(self._admitted(state, params).inner, params)
 
     def rescaled(self, finite: Array, scale: Array, good: Array) -> tuple[Array, Array]:
         """The scale and the count of finite steps since it last changed, after one more step."""

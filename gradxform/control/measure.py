@@ -12,6 +12,7 @@ import numpy as np
 
 from gradxform.control.hold import inner_of, tree_norm
 from gradxform.core import check
+from gradxform.core.admit import admitted_by_name, of_kind
 from gradxform.core.chain import Chain
 from gradxform.core.hyper import replace_hyper
 from gradxform.core.orders import refuse_loss_scale
@@ -60,18 +61,21 @@ class Measure(GradientTransformation):
     def _update(
         self, updates: Updates, state: MeasureState, params: Params, extra: dict[str, Any], ok: Taken = None
     ) -> tuple[Updates, MeasureState]:
+        of_kind(state, MeasureState, self)
         if params is None and (self.param_norm or self.update_ratio):
             raise ValueError("measure needs the parameters: call update(updates, state, params)")
         new, inner = self.inner.advance(updates, state.inner, params, extra, ok)
-        clipped = state.metrics.get("clip_fraction")
+        clipped = state.metrics.get("clip_fraction") if self.clip_fraction else None
         if clipped is not None:
             now = (self._norm(updates) > _bound(self.inner, state.inner)).astype(clipped.dtype)
             clipped = clipped + (now - clipped) / inner.count
         figures = self._figures(updates, new, params, clipped)
-        metrics = {k: figures[k].astype(old.dtype) for k, old in state.metrics.items()}
-        return new, MeasureState(inner, kept(ok, metrics, state.metrics))
+        old = admitted_by_name(state.metrics, figures, " of measure", loose=True)
+        metrics = {k: figures[k].astype(x.dtype) for k, x in old.items()}
+        return new, MeasureState(inner, kept(ok, metrics, dict(old)))
 
     def _evaluate(self, state: MeasureState, params: Params) -> Params:
+        of_kind(state, MeasureState, self)
         return self.inner._evaluate(state.inner, params)
 
     def _figures(self, grads: Updates, updates: Updates, params: Params, clipped: Array | None) -> dict[str, Any]:

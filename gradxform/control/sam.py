@@ -40,6 +40,7 @@ class Sam(GradientTransformation):
     batch_axis_name: AxisName | None = None
     adaptive: bool = False
     wraps = ("inner", "adversary")
+    together = ("steps_since_sync", "cache")
     renews = True
     name = "sam"
     needs_params = True
@@ -61,6 +62,7 @@ class Sam(GradientTransformation):
     ) -> tuple[Updates, SamState]:
         if params is None:
             raise ValueError("sam needs the parameters: call update(updates, state, params)")
+        state = self._admitted(state, params, updates)
         open_together(updates, params, params)
         extra = dict(extra)
         grad_fn = extra.pop("grad_fn", None)
@@ -114,6 +116,7 @@ class Sam(GradientTransformation):
 
     def _evaluate(self, state: SamState, params: Params) -> Params:
         """Between outer steps the parameters are an adversary's; the ones to evaluate with wait in the cache."""
+        state = self._admitted(state, params)
         if not self.opaque_mode:
             params = jax.tree.map(
                 lambda p, c: p if c is None else jnp.where(state.steps_since_sync == 0, p, c), params, state.cache

@@ -5,8 +5,10 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator
 from typing import Any
 
+import jax
 import jax.numpy as jnp
 
+from gradxform.core.admit import admitted, admitted_by_name, is_nothing, of_kind
 from gradxform.core.arithmetic import next_count
 from gradxform.core.facts import Facts, Reach, Station
 from gradxform.core.hyper import Hyper, Slots, Tunable, hyper_fields
@@ -18,11 +20,10 @@ from gradxform.core.rule import Factor, Rule
 from gradxform.core.stage import NO_NAMES, Chooses, Names, Plan, Stage, Step
 from gradxform.core.state import State, unused
 from gradxform.core.transform import GradientTransformation
-from gradxform.core.tree import Leaf, in_boxes, open_memories, open_together, open_tree, parameter
+from gradxform.core.tree import Leaf, in_boxes, memory_structure, open_memories, open_together, open_tree, parameter
 from gradxform.core.types import (
     Array,
     Number,
-    OptState,
     Param,
     Params,
     Path,
@@ -34,6 +35,8 @@ from gradxform.core.types import (
 )
 from gradxform.core.value import Child
 from gradxform.core.walk import kept, run_pending
+
+COUNT = jax.ShapeDtypeStruct((), jnp.int32)
 
 
 class Chain(GradientTransformation):
@@ -75,20 +78,34 @@ class Chain(GradientTransformation):
     def _update(
         self, updates: Updates, state: State, params: Params, extra: dict[str, Any], ok: Taken = None
     ) -> tuple[Updates, State]:
-        _refuse_foreign(state)
+        if is_nothing(state) and self.remembers_nothing:
+            return self._once(updates, params, extra), state
+        of_kind(state, State, self)
         opened = open_together(updates, params, state.leaves, self.per_example)
-        count = next_count(state.count)
-        step = Step(state.count, count, dict(state.tree), state.hyper, extra, params, updates, ok=ok)
+        begun = admitted(state.count, COUNT, "count")
+        count = next_count(begun)
+        step = Step(begun, count, state.tree, state.hyper, extra, params, updates, ok=ok)
+        step = self.admitted(opened.leaves, self.planned(opened.leaves, step))
+        self.update_stages(opened.leaves, step)
+        run_pending(opened.leaves)
+        count = kept(ok, count, begun)
+        return opened.close_updates(), State(count, opened.close_memories(), step.tree, step.hyper)
+
+    def _once(self, updates: Updates, params: Params, extra: dict[str, Any]) -> Updates:
+        """An update that needs no state: nothing is remembered, and nobody reads the counter."""
+        memories = memory_structure(updates)
+        opened = open_together(updates, params, memories.unflatten([{}] * memories.num_leaves), self.per_example)
+        step = Step(jnp.zeros((), jnp.int32), None, {}, {}, extra, params, updates)
         self.update_stages(opened.leaves, self.planned(opened.leaves, step))
         run_pending(opened.leaves)
-        count = kept(ok, count, state.count)
-        return opened.close_updates(), State(count, opened.close_memories(), step.tree, state.hyper)
+        return opened.close_updates()
 
     def _evaluate(self, state: State, params: Params) -> Params:
-        _refuse_foreign(state)
+        of_kind(state, State, self)
         opened = open_memories(state.leaves, params)
-        step = Step(state.count, state.count, state.tree, state.hyper, {}, params)
-        self.evaluate_stages(opened.leaves, self.planned(opened.leaves, step))
+        count = admitted(state.count, COUNT, "count")
+        step = self.planned(opened.leaves, Step(count, count, state.tree, state.hyper, {}, params))
+        self.evaluate_stages(opened.leaves, self.admitted(opened.leaves, step))
         return opened.structure.unflatten([leaf.p for leaf in opened.leaves])
 
     def planned(self, leaves: list[Leaf], step: Step) -> Step:
@@ -96,6 +113,26 @@ class Chain(GradientTransformation):
         step = step._replace(plan=Plan())
         self.plan([leaf.copy() for leaf in leaves], step)
         return step
+
+    def admitted(self, leaves: list[Leaf], step: Step) -> Step:
+        """The step, once what the state holds is what `init` would make by this plan; nothing is computed for that.
+
+        Raises: ValueError naming the stage and the leaf, what is there and what is wanted.
+        """
+        loose, asked = step.params is None, step._replace(count=None, tree={}, hyper={})
+        wanted = [leaf.asked(self.per_example) for leaf in leaves]
+        self.init_stages(wanted, asked)
+        for leaf, want in zip(leaves, wanted, strict=True):
+            if want.p is not None:
+                leaf.memory = admitted_by_name(leaf.memory, want.memory, f" at {leaf.path!r}", loose)
+        tree = admitted_by_name(step.tree, asked.tree, "", loose)
+        return step._replace(tree=dict(tree), hyper=admitted_by_name(step.hyper, asked.hyper, "", True))
+
+    @property
+    def remembers_nothing(self) -> bool:
+        """Whether there is no memory, schedule or tunable in any stage."""
+        stages = [stage for _, stage, _ in self.each(Step(None, None, {}, {}, {}, None))]
+        return all(stage.remembers_nothing for stage in stages)
 
     def plan(self, leaves: list[Leaf], step: Step, taken: Names = NO_NAMES) -> None:
         """Put into the plan which rule stands at which leaf."""
@@ -200,11 +237,6 @@ class Times(Factor):
 
     def factor(self, g: Array, p: Param, k: Scalars) -> Number:
         return self.by
-
-
-def _refuse_foreign(state: OptState) -> None:
-    if not isinstance(state, State):
-        raise TypeError(f"state must be what init returns, a State, got {type(state).__name__}")
 
 
 def lift(rule: Rule, where: Chooses | None = None) -> Chain:

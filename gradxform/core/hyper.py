@@ -79,9 +79,15 @@ class Given(Value):
     """A number that `giving` hands over: the compiled code of un-jitted updates takes it as data."""
 
     index: int
+    tunable: bool = False
 
     def __repr__(self) -> str:
         return "..."
+
+
+def has_slot(x: Hyper) -> bool:
+    """Whether a hyperparameter has a slot in the state."""
+    return isinstance(x, Tunable) or (isinstance(x, Given) and x.tunable)
 
 
 _NUMBERS: contextvars.ContextVar[Sequence[Number]] = contextvars.ContextVar("numbers")
@@ -114,7 +120,11 @@ class Slot(NamedTuple):
         """The state of its chain; None where there is none."""
         for name in self.place:
             state = state.get(name) if isinstance(state, dict) else getattr(state, name, None)
-        return state if isinstance(state, State) else None
+        if not isinstance(state, State) or np.shape(state.count) != ():
+            return None
+        if isinstance(self.x, Tunable) and isinstance(state.hyper.get(self.key), Pair) != self.beta:
+            return None
+        return None if isinstance(self.x, Tunable) and self.key not in state.hyper else state
 
     def now(self, state: State) -> Number:
         return resolve(self.x, state.count, state.hyper.get(self.key), self.beta, self.key)
@@ -140,7 +150,7 @@ class Slots:
         for name, x in hyper_fields(value).items():
             if is_data(value, name, x) or (isinstance(x, Schedule | Tunable) and self.place is not None):
                 slot = Slot(x, names[name], is_beta(value, name), self.place or ())
-                new[name] = Given(self.order.setdefault(slot, len(self.order)))
+                new[name] = Given(self.order.setdefault(slot, len(self.order)), isinstance(x, Tunable))
         return replace_hyper(value, new) if new else value
 
 

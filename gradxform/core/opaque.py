@@ -47,6 +47,9 @@ class Opaque(Stage):
         raise TypeError(f"{what} works on transformations made of rules; put it inside {self!r}, not around it")
 
     def init(self, name: str, leaves: list[Leaf], step: Step) -> None:
+        if step.count is None:
+            step.tree[step.prefix + name] = None  # It is asked when it is given its own state.
+            return
         leaves = [leaf for leaf in leaves if not leaf.frozen]
         step.tree[step.prefix + name] = self.inner.init(_only(step.params, leaves, [leaf.p for leaf in leaves]))
 

@@ -73,7 +73,9 @@ class Step(NamedTuple):
     """What one walk through the stages shares: the counter, memory that sees the whole tree, extra arguments."""
 
     count: Count
+    """None at an `init` that is asked for shapes alone."""
     t: Count
+    """None where there is no state to count in."""
     tree: dict[str, Memory]
     hyper: dict[str, Number]
     extra: dict[str, Any]
@@ -160,6 +162,11 @@ class Stage(Value):
     def takes_examples(self) -> bool:
         """Whether gradients arrive with a leading axis of examples, here or in a chain inside."""
         return any(part.per_example for _, part, _ in self.parts())
+
+    @property
+    def remembers_nothing(self) -> bool:
+        """Whether an update needs no state: no memory, no schedule, no tunable."""
+        return False
 
     def holds(self, path: Path, leaf: Shaped) -> bool:
         """Whether it keeps a leaf out of the chain."""

@@ -10,6 +10,9 @@ import jax
 
 from gradxform.core.types import Count, Memory, Number, OptState, Tree
 
+REMEDY = "gx.migrate(state, tx, params) makes one that fits"
+"""What ends the refusal of a state."""
+
 
 class State(NamedTuple):
     """What a transformation remembers.

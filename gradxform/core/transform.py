@@ -3,14 +3,15 @@
 from __future__ import annotations
 
 import functools
-import inspect
 import math
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator
 from typing import Any, ClassVar, Self, TypeAlias
 
 import jax
 import jax.numpy as jnp
+import numpy as np
 
+from gradxform.core.admit import admitted_by_path, of_kind
 from gradxform.core.hyper import Slots
 from gradxform.core.plain import got
 from gradxform.core.rows import is_row_leaf
@@ -60,11 +61,18 @@ class GradientTransformation(Value):
         for name in self.wraps:
             yield from getattr(self, name).inside()
 
+    together: ClassVar[tuple[str, ...]] = ()
+    """The fields of its own state that mean something together alone."""
+
     holds: ClassVar[bool] = False
     """Whether `_update` takes `ok`, whether the step is taken, and itself keeps the state as it was where it is not."""
 
     def __new__(cls, *args: Any, **kwargs: Any) -> Self:
-        return object.__new__(Foreign if cls is GradientTransformation else cls)  # type: ignore[return-value]
+        if cls is not GradientTransformation:
+            return object.__new__(cls)
+        from gradxform.core.foreign import Foreign
+
+        return object.__new__(Foreign)  # type: ignore[return-value]
 
     @property
     def name(self) -> str:
@@ -82,6 +90,10 @@ class GradientTransformation(Value):
     def _evaluate(self, state: OptState, params: Params) -> Params:
         return params
 
+    def inner_params(self, state: Any, params: Params) -> Params:
+        """The parameters that the transformations inside see."""
+        return params
+
     def advance(
         self, updates: Updates, state: OptState, params: Params, extra: dict[str, Any], ok: Taken
     ) -> tuple[Updates, OptState]:
@@ -93,6 +105,21 @@ class GradientTransformation(Value):
             return update(updates, state, params, extra, ok)
         new, after = update(updates, state, params, extra)
         return new, kept(ok, after, state)
+
+    def _admitted(self, state: OptState, params: Params, updates: Updates = None) -> Any:
+        """The state of a wrapper, once it is what `init` would make; the states inside are asked where they are used.
+
+        Raises: ValueError naming what is there and what is wanted.
+        """
+        bare, whole = self.with_fields(**dict.fromkeys(self.wraps, INSIDE)), updates if params is None else params
+        wanted: list[OptState] = []
+        structs = jax.tree.map(_shape, whole, is_leaf=is_row_leaf)
+        jax.eval_shape(lambda: wanted.append(jax.tree.map(_as_struct, bare._init(structs))))
+        of_kind(state, type(wanted[0]), self)
+        pairs = zip(state._fields, state, wanted[0], strict=True)
+        own = {f: (have, want) for f, have, want in pairs if f not in self.wraps}
+        loose = params is None
+        return state._replace(**{f: admitted_by_path(*pair, f"{self.name}/{f}", loose) for f, pair in own.items()})
 
     def _take_out(self, slots: Slots) -> Self:
         """The transformation without the numbers that compiled code takes as data."""
@@ -116,65 +143,21 @@ GradientTransformationExtraArgs: TypeAlias = GradientTransformation
 """Every transformation takes extra arguments, and passes over those that it has no use for."""
 
 
-class Foreign(GradientTransformation):
-    """A pair of functions `(init, update)`, as it is."""
-
-    pair: tuple[Callable[..., OptState], Callable[..., tuple[Updates, OptState]]]
-
-    def __init__(self, init: Any, update: Any) -> None:
-        _check_takes("init", init, "init(params)", [1])
-        _check_takes("update", update, "update(updates, state, params=None)", [2, 3])
-        super().__init__((init, update))
-
-    @property
-    def name(self) -> str:
-        return "foreign"
-
-    def __repr__(self) -> str:
-        return repr(self.pair)
-
-    @property
-    def takes(self) -> list[str] | None:
-        """The names of what update takes; None where it takes any."""
-        parameters = _parameters(self.pair[1])
-        return None if any(p.kind == p.VAR_KEYWORD for p in parameters) else [p.name for p in parameters]
+class Inside(GradientTransformation):
+    """What stands in a wrapper where only its own state is asked for."""
 
     def _init(self, params: Params) -> OptState:
-        return self.pair[0](params)
-
-    def _update(
-        self, updates: Updates, state: OptState, params: Params, extra: dict[str, Any]
-    ) -> tuple[Updates, OptState]:
-        update = self.pair[1]
-        if self.takes is not None:
-            extra = {name: extra[name] for name in self.takes if name in extra}
-        args = (updates, state, params) if _fits(update, 3) else (updates, state)
-        out = update(*args, **extra)
-        if not isinstance(out, Sequence) or len(out) != 2:
-            raise TypeError(f"update must return a pair (updates, state), got {out!r} from {update!r}")
-        return out[0], out[1]
+        return ()
 
 
-def _parameters(f: Callable[..., Any]) -> list[inspect.Parameter]:
-    try:
-        return [*inspect.signature(f).parameters.values()]
-    except ValueError:
-        return [inspect.Parameter("args", inspect.Parameter.VAR_POSITIONAL)]
+INSIDE = Inside()
 
 
-def _fits(f: Callable[..., Any], number: int) -> bool:
-    """Whether a function can be called with so many arguments by position; those by keyword are another matter."""
-    takes = _parameters(f)
-    by_position = [p for p in takes if p.kind in (p.POSITIONAL_ONLY, p.POSITIONAL_OR_KEYWORD)]
-    most = math.inf if any(p.kind == p.VAR_POSITIONAL for p in takes) else len(by_position)
-    return sum(p.default is p.empty for p in by_position) <= number <= most
-
-
-def _check_takes(name: str, f: object, words: str, numbers: list[int]) -> None:
-    if not callable(f):
-        raise TypeError(f"{name} must be a function {words}, {got(f)}")
-    if not any(_fits(f, number) for number in numbers):
-        raise TypeError(f"{name} must be a function {words}, got {f!r} with the arguments {inspect.signature(f)}")
+def _shape(x: Any) -> jax.ShapeDtypeStruct | None:
+    """What is known of a parameter, or of a gradient in its place."""
+    if x is None or getattr(x, "dtype", None) == jax.dtypes.float0:
+        return None
+    return jax.ShapeDtypeStruct(np.shape(x), jnp.result_type(x) if np.isscalar(x) else x.dtype)
 
 
 class Half:

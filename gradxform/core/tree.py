@@ -13,6 +13,7 @@ import numpy as np
 
 from gradxform.core.plain import got
 from gradxform.core.rows import Rows, is_row_leaf
+from gradxform.core.state import REMEDY
 from gradxform.core.types import (
     Array,
     Gradient,
@@ -44,6 +45,11 @@ class Leaf:
         copy = Leaf(self.path, self.raw, self.p, self.memory)
         copy.pending, copy.frozen = self.pending, self.frozen
         return copy
+
+    def asked(self, per_example: bool) -> Leaf:
+        """A leaf of its shape and dtype without memory, for what would be made of it."""
+        x, axes = self.array, int(per_example and self.p is None)
+        return Leaf(self.path, None, x if x is None else jax.ShapeDtypeStruct(x.shape[axes:], x.dtype), {})
 
     @property
     def g(self) -> Gradient:
@@ -245,9 +251,15 @@ def open_together(updates: Updates, params: Params, memories: Tree, per_example:
     leaves = []
     for path, g, p in zip(paths, gs, ps, strict=True):
         if path not in by_path:
-            raise ValueError(f"the state knows no leaf {path!r}; it was made for {', '.join(places) or 'no leaves'}")
+            known = ", ".join(places) or "no leaves"
+            raise ValueError(f"the state knows no leaf {path!r}; it was made for {known}; {REMEDY}")
         p = parameter(path, p)
         leaves.append(Leaf(path, _gradient(path, g, p, per_example), p, by_path[path]))
+    wanted = set(p_paths)
+    surplus = [path for path, memory in by_path.items() if path not in wanted and memory is not None]
+    if surplus:
+        what = "gradients" if params is None else "parameters"
+        raise ValueError(f"the state has a memory at {surplus[0]!r}, where the {what} have nothing; {REMEDY}")
     return Opened(leaves, structure, place_structure, places, kept)
 
 

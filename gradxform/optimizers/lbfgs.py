@@ -59,6 +59,7 @@ class ScaleByLbfgs(GradientTransformation):
     ) -> tuple[Updates, LbfgsState]:
         if params is None:
             raise ValueError("lbfgs needs the parameters: call update(updates, state, params)")
+        state = self._admitted(state, params, updates)
         every_g, ps = of_path(updates), of_path(params)
         refuse_parts(self.name, {**every_g, **ps})
         paths = [path for path, g in every_g.items() if g is not None and is_trained(ps[path])]

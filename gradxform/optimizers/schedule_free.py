@@ -50,13 +50,14 @@ class Restarted(GradientTransformation):
     ) -> tuple[Updates, OptState]:
         if params is None:
             raise ValueError("restarted needs the parameters: call update(updates, state, params)")
+        state = self._admitted(state, params, updates)
         new, inner = self.inner.update(updates, state.inner, params, **extra)
         steps = (state.steps + 1) % self.period
         fresh = renewed(self.inner.init(params), inner)
         return new, RestartState(steps, jax.tree.map(lambda a, b: jnp.where(steps == 0, a, b), fresh, inner))
 
     def _evaluate(self, state: RestartState, params: Params) -> Params:
-        return self.inner._evaluate(state.inner, params)
+        return self.inner._evaluate(self._admitted(state, params).inner, params)
 
 
 def lookahead(

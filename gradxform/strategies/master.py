@@ -7,6 +7,7 @@ from typing import Any, NamedTuple
 import jax
 import jax.numpy as jnp
 
+from gradxform.core.admit import of_kind
 from gradxform.core.arithmetic import compute_dtype, rounded
 from gradxform.core.chain import Chain, stages_of
 from gradxform.core.rows import is_row_leaf
@@ -44,14 +45,19 @@ class MasterWeights(GradientTransformation):
         masters = in_boxes(params, [_master(p) for p in ps])
         return MasterState(self.inner.init(_seen(params, masters)), masters)
 
+    def inner_params(self, state: MasterState, params: Params) -> Params:
+        return _seen(params, state.master)
+
     def _update(
         self, updates: Updates, state: MasterState, params: Params, extra: dict[str, Any], ok: Taken = None
     ) -> tuple[Updates, MasterState]:
         if params is None:
+            of_kind(state, MasterState, self)
             if jax.tree.leaves(state.master):
                 raise ValueError("master_weights needs the parameters: call update(updates, state, params)")
             steps, inner = self.inner.advance(updates, state.inner, None, extra, ok)
             return steps, MasterState(inner, state.master)
+        state = self._admitted(state, params, updates)
         seen = _seen(params, state.master)
         steps, inner = self.inner.advance(updates, state.inner, seen, extra, ok)
         structure: Structure = jax.tree.structure(params, is_leaf=is_row_leaf)
@@ -64,6 +70,7 @@ class MasterWeights(GradientTransformation):
         return structure.unflatten(list(towards)), MasterState(inner, master)
 
     def _evaluate(self, state: MasterState, params: Params) -> Params:
+        state = self._admitted(state, params)
         better = self.inner._evaluate(state.inner, _seen(params, state.master))
         return jax.tree.map(lambda x, p: x if p is None else x.astype(p.dtype), better, params, is_leaf=is_row_leaf)
 

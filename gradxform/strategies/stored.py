@@ -7,11 +7,11 @@ from collections.abc import Mapping
 from gradxform.core import check
 from gradxform.core.chain import Chain, map_rules
 from gradxform.core.codec import Stored
+from gradxform.core.codecs import NAMES, WITH_DRAW, Named
 from gradxform.core.lens import Wrapper
 from gradxform.core.rule import Rule, TreeRule
 from gradxform.core.types import Transformation, Where
 from gradxform.params.select import selector
-from gradxform.strategies.codecs import NAMES, WITH_DRAW, Named
 
 
 def stored_as(

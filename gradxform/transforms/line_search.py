@@ -54,6 +54,7 @@ class BacktrackingLinesearch(GradientTransformation):
         self, updates: Updates, state: LineSearchState, params: Params, extra: dict[str, Any]
     ) -> tuple[Updates, OptState]:
         on = line(self.name, updates, params, extra)
+        state = self._admitted(state, params, updates)
         longer = jnp.minimum(self.increase_factor * state.learning_rate, self.max_learning_rate)
         anew = self.max_learning_rate if math.isfinite(self.max_learning_rate) else 1.0
         first = jnp.where(state.learning_rate > 0.0, longer, anew).astype(on.value.dtype)

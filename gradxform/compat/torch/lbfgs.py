@@ -83,6 +83,7 @@ class TorchLbfgs(GradientTransformation):
     ) -> tuple[Updates, LbfgsState]:
         if params is None or extra.get("value_fn") is None:
             raise TypeError("lbfgs evaluates the closure itself: call update(updates, state, params, value_fn=...)")
+        state = self._admitted(state, params, updates)
         ps, dtype = of_path(params), state.d.dtype
         paths = [path for path, p in ps.items() if is_trained(p)]
         if any(jnp.iscomplexobj(ps[path]) for path in paths):
