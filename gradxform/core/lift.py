@@ -4,11 +4,10 @@ from __future__ import annotations
 
 import functools
 from collections.abc import Callable, Iterator
-from typing import Any, ClassVar, TypeVar
+from typing import Any
 
 import jax
 import jax.numpy as jnp
-import numpy as np
 
 from gradxform.core.arithmetic import compute_dtype
 from gradxform.core.claims import looks_farther
@@ -30,16 +29,14 @@ from gradxform.core.hyper import (
 from gradxform.core.keys import at_step, drawn, owned
 from gradxform.core.mistakes import refuse_memory, refuse_new_memory, refuse_scalars
 from gradxform.core.rule import Rule, TreeRule
+from gradxform.core.shapes import NO_MEMORY, memory_shapes, without_numbers
 from gradxform.core.stage import Chooses, Stage, Step, choose
 from gradxform.core.tree import Leaf, is_trained, open_tree
-from gradxform.core.types import Array, ArrayLike, Count, Dtype, Gradient, Memory, Number, Path, Scalars, Shaped
-from gradxform.core.unjitted import NEEDS_NUMBERS
+from gradxform.core.types import Array, ArrayLike, Count, Gradient, Memory, Number, Path, Scalars, Shaped
 from gradxform.core.value import Child, Pair, is_hashable
 from gradxform.core.walk import Pending, gradients, kept, like, naming, run_pending
 
-R = TypeVar("R", bound=Rule)
 NUMBER = jax.ShapeDtypeStruct((), jnp.float32)
-NO_MEMORY = object()
 
 
 class Lifted(Stage):
@@ -135,11 +132,13 @@ class Lifted(Stage):
             rule = rules[leaf.path]
             kind = id(rule), leaf.p.shape, leaf.p.dtype
             if kind not in made:
-                made[kind] = _shapes(_plain(rule), leaf.p.shape, compute_dtype(leaf.p.dtype))
+                made[kind] = memory_shapes(rule, leaf.p.shape, compute_dtype(leaf.p.dtype))
             if made[kind] is not NO_MEMORY:
                 leaf.memory[name] = made[kind]
         if isinstance(self.rule, TreeRule) and type(self.rule).init_tree is not TreeRule.init_tree:
-            step.tree[step.prefix + name] = jax.eval_shape(_plain(self.rule).init_tree, [leaf.p for leaf in leaves])
+            step.tree[step.prefix + name] = jax.eval_shape(
+                without_numbers(self.rule).init_tree, [leaf.p for leaf in leaves]
+            )
 
     @property
     def remembers_nothing(self) -> bool:
@@ -214,42 +213,6 @@ class Lifted(Stage):
         return {f: x for f, x in now.items() if x is not fields[f]}
 
 
-class Freeze(Stage):
-    """The chosen leaves take no part in the chain: zero update, no memory, seen by no stage."""
-
-    where: Chooses | None = None
-    label: str | None = None
-    name: ClassVar[str] = "freeze"
-    keeps: ClassVar[bool] = False
-    facts: ClassVar[Facts] = Facts(homogeneous=True)
-
-    def __repr__(self) -> str:
-        return "freeze()" if self.where is None else f"freeze({self.where!r})"
-
-    def holds(self, path: Path, leaf: Shaped) -> bool:
-        return self.where is None or self.where.matches(path, leaf)
-
-    @property
-    def remembers_nothing(self) -> bool:
-        return True
-
-    def freeze(self, key: str, leaves: list[Leaf], step: Step) -> None:
-        step.plan.frozen[key] = {leaf.path for leaf in choose(self.where, leaves, step.whole)}
-
-    def init(self, name: str, leaves: list[Leaf], step: Step) -> None:
-        return None
-
-    def evaluate(self, name: str, leaves: list[Leaf], step: Step) -> None:
-        return None
-
-    def update(self, name: str, leaves: list[Leaf], step: Step) -> None:
-        frozen = step.plan.frozen[step.prefix + name]
-        for leaf in leaves:
-            if leaf.path in frozen and leaf.raw is not None:
-                leaf.pending = []
-                leaf.g = jnp.zeros(leaf.g.shape, compute_dtype(leaf.g.dtype if leaf.p is None else leaf.p.dtype))
-
-
 def _is_rate(x: Hyper, rate: Hyper) -> bool:
     """Whether a stage takes the chain's learning rate; of two tunable ones that hold tracers it is assumed."""
     if is_hashable(x) and is_hashable(rate):
@@ -307,28 +270,6 @@ def _admit(rule: Rule, name: str, leaf: Leaf) -> None:
             "parameters and averaged gradients (mean_across)"
             + (", or give axis_name" if rule.facts.reach == Reach.TREE else "")
         )
-
-
-def _plain(rule: R) -> R:
-    """The rule with numbers that say nothing: what shapes do not depend on, and what leaves differ in."""
-    rule = replace_hyper(rule, dict.fromkeys(hyper_fields(rule), 0.5))
-    new: R = jax.tree.map(lambda x: x if isinstance(x, float) else np.zeros((), jnp.result_type(x))[()], rule)
-    return new
-
-
-def _shapes(rule: Rule, shape: tuple[int, ...], dtype: Dtype) -> Memory:
-    """The memory for an array of such a shape; None where that cannot be told without numbers."""
-    made: Any = _shapes_once if is_hashable(rule) else _shapes_once.__wrapped__
-    return made(rule, shape, dtype, jax.config.jax_enable_x64)  # type: ignore[attr-defined]
-
-
-@functools.lru_cache(maxsize=4096)
-def _shapes_once(rule: Rule, shape: tuple[int, ...], dtype: Any, wide: bool) -> Memory:
-    try:
-        s = jax.eval_shape(drawn(rule).init, jax.ShapeDtypeStruct(shape, dtype))
-    except NEEDS_NUMBERS:
-        return None
-    return NO_MEMORY if s is None else s
 
 
 def _init_leaf(rule: Rule, leaf: Leaf) -> Memory:

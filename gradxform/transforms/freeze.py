@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from gradxform.core.chain import Chain
-from gradxform.core.lift import Freeze
+from gradxform.core.freeze import Freeze
 from gradxform.core.types import Mask
 from gradxform.params.masks import mask_selector
 

@@ -8,7 +8,8 @@ import numpy as np
 import pytest
 
 import gradxform as gx
-from gradxform.core.lift import Freeze, Lifted
+from gradxform.core.freeze import Freeze
+from gradxform.core.lift import Lifted
 from gradxform.core.stage import Step
 from gradxform.transforms.scale import ScaleByLearningRate, ScaleByTrustRatio
 

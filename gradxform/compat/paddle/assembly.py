@@ -31,8 +31,8 @@ from gradxform.compat.paddle.checks import (
 )
 from gradxform.compat.paddle.rules import ClipBetween, ClipByNormInFloat32, Elsewhere, FirstOf
 from gradxform.core.chain import Chain, chain, lift
+from gradxform.core.freeze import Freeze
 from gradxform.core.hyper import Hyper
-from gradxform.core.lift import Freeze
 from gradxform.core.rule import Rule
 from gradxform.core.types import ArrayLike
 from gradxform.params.select import Selector
