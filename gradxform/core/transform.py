@@ -169,13 +169,13 @@ def _of_shapes(tx: GradientTransformation, params: Params) -> OptState:
     """A state of arrays for variables that hold shapes alone, refused where it begins at the parameters' values."""
     with jax.ensure_compile_time_eval(), jax.debug_nans(False):
         state, unknown = tx._init(filled(params, 0.0)), tx._init(filled(params, math.nan))
-    known = jax.tree.leaves(state)
-    for (path, x), y in zip(jax.tree_util.tree_leaves_with_path(unknown), known, strict=True):
-        if is_inexact(x) and not jnp.array_equal(x, y, equal_nan=True):
-            raise ValueError(
-                f"the state begins at values of parameters at {jax.tree_util.keystr(path)}, and these are shapes "
-                "alone; call init with the parameters"
-            )
+        known = jax.tree.leaves(state)
+        for (path, x), y in zip(jax.tree_util.tree_leaves_with_path(unknown), known, strict=True):
+            if is_inexact(x) and not jnp.array_equal(x, y, equal_nan=True):
+                raise ValueError(
+                    f"the state begins at values of parameters at {jax.tree_util.keystr(path)}, and these are shapes "
+                    "alone; call init with the parameters"
+                )
     return state
 
 

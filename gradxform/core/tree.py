@@ -119,7 +119,8 @@ def filled(params: Params, value: float) -> Params:
         p = jax.tree.leaves(node)[0] if hasattr(node, "set_raw_value") else None
         if not isinstance(p, jax.ShapeDtypeStruct):
             return node
-        return jax.tree.map(lambda x: jnp.full_like(x, value if is_inexact(x) else 0), node)
+        full = jax.jit(jnp.full, static_argnums=(0, 1, 2), out_shardings=p.sharding)
+        return jax.tree.map(lambda x: full(x.shape, value if is_inexact(x) else 0, x.dtype), node)
 
     places = memory_structure(params)
     return places.unflatten(map(fill, places.flatten_up_to(params)))
