@@ -104,7 +104,7 @@ CATALOGUE: dict[str, Callable[[], Tx]] = {
     "chain clipped adamw": lambda: gx.chain(gx.clip_by_global_norm(1.0), gx.adamw(cosine, mask=kernel)),
     "chain two clips": lambda: gx.chain(gx.ema(0.9), gx.clip_by_global_norm(1.0), gx.trace(0.5), gx.clip_by_norm(0.5)),
     "chain tunables": lambda: gx.adamw(gx.tunable(0.01), b1=gx.tunable(0.8), weight_decay=gx.tunable(cosine)),
-    "chain table": lambda: gx.momentum([0.3, 0.2, 0.1], momentum=np.linspace(0.5, 0.9, 5)),
+    "chain table": lambda: gx.momentum([0.3, 0.2, 0.1], momentum=[*np.linspace(0.5, 0.9, 5)]),
     "named_chain": lambda: gx.named_chain(("slow", gx.trace(0.9)), ("fast", gx.trace(0.5)), ("step", gx.sgd(0.1))),
     "lift": lambda: gx.lift(ScaleByAdam(b1=0.8), where=gx.ndim_at_least(1)),
     "lift careless": lambda: gx.lift(Mean()),
@@ -222,6 +222,8 @@ CATALOGUE: dict[str, Callable[[], Tx]] = {
     "lazy": lambda: gx.lazy(gx.adamw(0.01, weight_decay=0.1)),
     "lazy catching up": lambda: gx.lazy(gx.adam(0.01), mode="catch_up"),
     "packed": lambda: gx.packed(gx.adamw(0.01, mask=kernel)),
+    "own_clock": lambda: gx.own_clock(gx.lookahead(gx.adamw(0.01, weight_decay=0.1), 2, 0.5)),
+    "own_clock some": lambda: gx.own_clock(gx.adam(0.01, mu_dtype=jnp.bfloat16), gx.ndim_at_least(2)),
     "offloaded": lambda: gx.offloaded(gx.momentum(0.1), fields="trace"),
     "sharded": lambda: gx.sharded(gx.adamw(0.01), jax.make_mesh((1,), ("data",), devices=jax.devices()[:1])),
     "ema_of_params": lambda: gx.chain(gx.sgd(0.1), gx.ema_of_params(0.9)),
@@ -295,6 +297,14 @@ class Entry(NamedTuple):
     def needing_params(self) -> list[str]:
         """The stages that need parameters, by name."""
         return _demanding(self.tx) + [name for name, rule in self.rules if rule.facts.needs_params]
+
+    @property
+    def correcting(self) -> list[str]:
+        """The stages whose memory of the kernel is corrected by the steps of all leaves, by name."""
+        p = tree(0)
+        kernel = memories(jax.eval_shape(self.tx.init, p))[1]
+        rules = [(name, rule.for_leaf("dense/kernel", p["dense"]["kernel"])) for name, rule in self.rules]
+        return [name for name, rule in rules if rule.corrects and name in kernel]
 
     @property
     def real_only(self) -> list[str]:

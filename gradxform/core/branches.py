@@ -7,7 +7,7 @@ from typing import Any, Protocol
 
 from gradxform.core.chain import Chain
 from gradxform.core.facts import Facts, Reach
-from gradxform.core.stage import Stage, Step
+from gradxform.core.stage import NO_NAMES, Names, Stage, Step
 from gradxform.core.tree import Leaf
 from gradxform.core.types import Params, Path, Shaped
 from gradxform.core.value import Child
@@ -27,7 +27,7 @@ class Split(Stage):
     groups: Labels
     branches: Child[dict[str, Chain]]
     label: str | None = None
-    taken: tuple[str, ...] = ()
+    taken: Names = NO_NAMES
 
     def __hash__(self) -> int:
         return hash((self.groups, tuple(self.branches.items()), self.label, self.taken))
@@ -43,13 +43,13 @@ class Split(Stage):
     def facts(self) -> Facts:
         return Facts(reach=max((branch.reach for branch in self.branches.values()), default=Reach.ELEMENT))
 
-    def parts(self) -> list[tuple[str, Chain, tuple[str, ...]]]:
+    def parts(self) -> list[tuple[str, Chain, Names]]:
         return [(f"{group}/", branch, self.taken) for group, branch in self.branches.items()]
 
-    def after(self, used: set[str]) -> Split:
-        return self.with_fields(taken=tuple(sorted(used)))
+    def after(self, taken: Names) -> Split:
+        return self.with_fields(taken=taken)
 
-    def map_parts(self, f: Callable[[Chain, str, tuple[str, ...]], Chain]) -> Split:
+    def map_parts(self, f: Callable[[Chain, str, Names], Chain]) -> Split:
         return self.with_fields(
             branches={group: f(part, f"{group}/", self.taken) for group, part in self.branches.items()}
         )
@@ -83,8 +83,8 @@ class Split(Stage):
         self._walk("evaluate_stages", name, leaves, step)
 
     def _walk(self, what: str, name: str, leaves: list[Leaf], step: Step) -> None:
-        """Each branch on the leaves of its group."""
-        groups = step.plan.groups[step.prefix + name]
+        """Each branch on the leaves of its group; an update without gradient and parameter is known by its memory."""
+        groups, absent = step.plan.groups[step.prefix + name], what == "update_stages"
         for group, branch in self.branches.items():
-            members = [leaf for leaf in leaves if groups[leaf.path] == group]
+            members = [leaf for leaf in leaves if groups[leaf.path] == group or (absent and leaf.array is None)]
             getattr(branch, what)(members, step._replace(prefix=f"{step.prefix}{group}/"), self.taken)

@@ -2,20 +2,31 @@
 
 from __future__ import annotations
 
-import contextlib
-import functools
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 from typing import Any, NamedTuple
 
 import jax
 import jax.numpy as jnp
 import numpy as np
 
+from gradxform.core.boxes import boxed_as, filled_box, in_box, is_box, may_be_boxes, unboxed
+from gradxform.core.plain import got
 from gradxform.core.rows import Rows, is_row_leaf
-from gradxform.core.types import Gradient, Memory, Param, Params, Path, Shaped, Structure, Tree, Updates
+from gradxform.core.state import REMEDY
+from gradxform.core.types import (
+    Array,
+    Gradient,
+    Memory,
+    Param,
+    Params,
+    Path,
+    Shaped,
+    Structure,
+    Tree,
+    Updates,
+)
 
 Arrays = jax.Array | jax.ShapeDtypeStruct | np.ndarray | np.generic
-VALUE = jax.tree_util.GetAttrKey("value")
 
 
 class Leaf:
@@ -32,6 +43,11 @@ class Leaf:
         copy = Leaf(self.path, self.raw, self.p, self.memory)
         copy.pending, copy.frozen = self.pending, self.frozen
         return copy
+
+    def asked(self, per_example: bool) -> Leaf:
+        """A leaf of its shape and dtype without memory, for what would be made of it."""
+        x, axes = self.array, int(per_example and self.p is None)
+        return Leaf(self.path, None, x if x is None else jax.ShapeDtypeStruct(x.shape[axes:], x.dtype), {})
 
     @property
     def g(self) -> Gradient:
@@ -76,9 +92,9 @@ def _open(tree: Tree) -> tuple[list[Path], list[Any], Structure, Structure]:
     """Paths, leaves, structure, and the structure in which memories stand."""
     keyed, structure = jax.tree_util.tree_flatten_with_path(tree, is_leaf=is_row_leaf)
     leaves, places = [x for _, x in keyed], structure
-    if boxes := _may_be_boxes(keyed):
+    if boxes := may_be_boxes(keyed):
         keyed, places = jax.tree_util.tree_flatten_with_path(
-            tree, is_leaf=lambda k, x: is_row_leaf(x) or (k in boxes and _is_box(x)), is_leaf_takes_path=True
+            tree, is_leaf=lambda k, x: is_row_leaf(x) or (k in boxes and is_box(x)), is_leaf_takes_path=True
         )
     paths = ["/".join(map(name_of, k)) for k, _ in keyed]
     if len(set(paths)) < len(paths):
@@ -95,18 +111,7 @@ def in_boxes(params: Params, memories: Sequence[Memory]) -> Tree:
     """
     places = memory_structure(params)
     pairs = zip(places.flatten_up_to(params), memories, strict=True)
-    return places.unflatten([_in_box(node, memory) for node, memory in pairs])
-
-
-def _in_box(node: Any, memory: Memory) -> Memory:
-    if memory is None or is_row_leaf(node) or isinstance(node, tuple) or jax.tree_util.all_leaves([node]):
-        return memory
-    box: Structure
-    leaves, box = jax.tree.flatten(node)
-    with contextlib.suppress(TypeError, ValueError):
-        if jax.tree.structure(type(node)(0)) == box:
-            return memory
-    return jax.tree.map(lambda x: box.unflatten([x]) if np.shape(x) == np.shape(leaves[0]) else x, memory)
+    return places.unflatten([in_box(node, memory) for node, memory in pairs])
 
 
 def filled(params: Params, value: float) -> Params:
@@ -114,59 +119,8 @@ def filled(params: Params, value: float) -> Params:
 
     What sets its variables in place later (`nnx.Optimizer` on an abstract model) must begin with arrays.
     """
-
-    def fill(node: Any) -> Any:
-        p = jax.tree.leaves(node)[0] if hasattr(node, "set_raw_value") else None
-        if not isinstance(p, jax.ShapeDtypeStruct):
-            return node
-        full = jax.jit(jnp.full, static_argnums=(0, 1, 2), out_shardings=p.sharding)
-        return jax.tree.map(lambda x: full(x.shape, value if is_inexact(x) else 0, x.dtype), node)
-
     places = memory_structure(params)
-    return places.unflatten(map(fill, places.flatten_up_to(params)))
-
-
-def unboxed(memory: Memory) -> Memory:
-    """A memory with its arrays out of the boxes that `in_boxes` has put them in."""
-    plain = _without_boxes(jax.tree.structure(memory))
-    return memory if plain is None else plain.unflatten(jax.tree.leaves(memory))
-
-
-def _boxed_as(old: Memory, new: Memory) -> Memory:
-    structure: Structure = jax.tree.structure(old)
-    return new if _without_boxes(structure) is None else structure.unflatten(jax.tree.leaves(new))
-
-
-@functools.lru_cache(maxsize=4096)
-def _without_boxes(structure: Structure) -> Structure | None:
-    """None where there are none; tuples are rules' own."""
-    memory = structure.unflatten(range(structure.num_leaves))
-    boxes = _may_be_boxes(jax.tree_util.tree_flatten_with_path(memory)[0])
-
-    def is_leaf(k: tuple[Any, ...], x: Any) -> bool:
-        return k in boxes and not isinstance(x, tuple) and _is_box(x)
-
-    plain: Structure = jax.tree_util.tree_flatten_with_path(memory, is_leaf=is_leaf, is_leaf_takes_path=True)[1]
-    return None if plain == structure else plain
-
-
-def _may_be_boxes(keyed: Iterable[tuple[tuple[Any, ...], Any]]) -> set[tuple[Any, ...]]:
-    """Where nodes stand from which attributes `value` lead to a leaf."""
-    found = set()
-    for k, _ in keyed:
-        while k and k[-1] == VALUE:
-            k = k[:-1]
-            found.add(k)
-    return found
-
-
-def _is_box(node: object) -> bool:
-    """Whether a node holds one leaf, as its attribute `value`, and nothing else."""
-    children = jax.tree_util.tree_flatten_with_path(node, is_leaf=lambda x: x is not node)[0]
-    if len(children) != 1 or children[0][0] != (VALUE,):
-        return False
-    child = children[0][1]
-    return is_row_leaf(child) or jax.tree_util.all_leaves([child]) or _is_box(child)
+    return places.unflatten([filled_box(node, value) for node in places.flatten_up_to(params)])
 
 
 def name_of(key: object) -> str:
@@ -175,6 +129,17 @@ def name_of(key: object) -> str:
         if hasattr(key, attribute):
             return str(getattr(key, attribute))
     return str(key)
+
+
+def refuse_deleted(**trees: Tree) -> None:
+    """Refuse arrays whose memory was given away; trees: by what their leaves are."""
+    for what, tree in trees.items():
+        for key, x in jax.tree_util.tree_leaves_with_path(tree):
+            if isinstance(x, jax.Array) and not isinstance(x, jax.core.Tracer) and x.is_deleted():
+                raise ValueError(
+                    f"the {what} {'/'.join(map(name_of, key))!r} was donated to an earlier step: use what that step "
+                    "returned, or gx.make_step(tx, donate=False)"
+                )
 
 
 def upwards(path: Path) -> list[Path]:
@@ -196,9 +161,12 @@ class Opened(NamedTuple):
         return self.structure.unflatten([leaf.g for leaf in self.leaves])
 
     def close_memories(self) -> Tree:
+        """The memories as they are now; where there was none, as for a parameter that is None, there is none."""
         new = {leaf.path: leaf.memory for leaf in self.leaves}
         places = zip(self.memory_paths, self.memories, strict=True)
-        return self.memory_structure.unflatten([_boxed_as(old, new.get(path, old)) for path, old in places])
+        return self.memory_structure.unflatten(
+            [old if old is None else boxed_as(old, new.get(path, old)) for path, old in places]
+        )
 
 
 def open_together(updates: Updates, params: Params, memories: Tree, per_example: bool = False) -> Opened:
@@ -220,9 +188,15 @@ def open_together(updates: Updates, params: Params, memories: Tree, per_example:
     leaves = []
     for path, g, p in zip(paths, gs, ps, strict=True):
         if path not in by_path:
-            raise ValueError(f"the state knows no leaf {path!r}; it was made for {', '.join(places) or 'no leaves'}")
+            known = ", ".join(places) or "no leaves"
+            raise ValueError(f"the state knows no leaf {path!r}; it was made for {known}; {REMEDY}")
         p = parameter(path, p)
         leaves.append(Leaf(path, _gradient(path, g, p, per_example), p, by_path[path]))
+    wanted = set(p_paths)
+    surplus = [path for path, memory in by_path.items() if path not in wanted and memory is not None]
+    if surplus:
+        what = "gradients" if params is None else "parameters"
+        raise ValueError(f"the state has a memory at {surplus[0]!r}, where the {what} have nothing; {REMEDY}")
     return Opened(leaves, structure, place_structure, places, kept)
 
 
@@ -280,7 +254,20 @@ def parameter(path: Path, p: Param) -> Param:
         return p
     if not isinstance(p, Arrays | int | float | complex):
         raise TypeError(f"the parameter {path!r} must be an array, a number or None, got {type(p).__name__}")
-    return jnp.asarray(p)
+    return as_array(f"the parameter {path!r}", p)
+
+
+def as_array(what: str, x: Any) -> Array:
+    """An array of JAX's. Raises: ValueError for a number that no dtype holds, TypeError for what is no number."""
+    try:
+        array = jnp.asarray(x)
+        if jnp.issubdtype(array.dtype, jnp.number) or array.dtype == bool:
+            return array
+        raise TypeError
+    except OverflowError:
+        raise ValueError(f"{what} is {x}, which is more than its dtype holds") from None
+    except TypeError:
+        raise TypeError(f"{what} must be an array or a number, {got(x)}") from None
 
 
 def is_inexact(x: Shaped) -> bool:
@@ -299,7 +286,7 @@ def _gradient(path: Path, g: Gradient, p: Param, per_example: bool) -> Gradient:
     if not hasattr(g, "dtype"):
         if not isinstance(g, int | float | complex):
             raise TypeError(f"the gradient of {path!r} must be an array, Rows or None, got {type(g).__name__}")
-        g = jnp.asarray(g)
+        g = as_array(f"the gradient of {path!r}", g)
     if g.dtype == jax.dtypes.float0:
         return None
     if p is not None:

@@ -9,11 +9,12 @@ import jax.numpy as jnp
 from gradxform.core import check
 from gradxform.core.arithmetic import abs_sq, inverse_root
 from gradxform.core.chain import Chain, chain, lift
+from gradxform.core.dither import plus, turn
 from gradxform.core.facts import Facts
 from gradxform.core.hyper import Hyper
 from gradxform.core.rule import Halves
 from gradxform.core.types import Array, Param, Scalars
-from gradxform.transforms.scale import scale_by_learning_rate
+from gradxform.transforms.scale import descend
 
 
 class SumOfSquares(NamedTuple):
@@ -38,6 +39,14 @@ class SumsSquares(Halves, abstract=True):
 
 
 class ScaleByRss(SumsSquares):
+    corrects = False
+
+    def scalars(self, t: Array) -> Array:
+        return turn(t)
+
+    def remember(self, g: Array, s: SumOfSquares, p: Param, k: Scalars) -> SumOfSquares:
+        return SumOfSquares(plus(s.sum_of_squares, abs_sq(g), k))
+
     def emit(self, g: Array, s: SumOfSquares, p: Param, k: Scalars) -> Array:
         return g * inverse_root(s.sum_of_squares + self.eps, self.eps)
 
@@ -58,4 +67,4 @@ def adagrad(learning_rate: Hyper, initial_accumulator_value: Hyper = 0.1, eps: H
 
     Source: Duchi et al. 2011, JMLR 12.
     """
-    return chain(scale_by_rss(initial_accumulator_value, eps), scale_by_learning_rate(learning_rate))
+    return chain(scale_by_rss(initial_accumulator_value, eps), descend(learning_rate))

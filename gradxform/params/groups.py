@@ -11,6 +11,7 @@ from gradxform.core import check
 from gradxform.core.branches import Split
 from gradxform.core.chain import Chain, stages_of
 from gradxform.core.hyper import rebuild, rule_fields
+from gradxform.core.plain import got
 from gradxform.core.tree import Leaf, open_tree
 from gradxform.core.types import Mask, Param, Params, Path, Transformation
 from gradxform.core.value import Value, is_hashable
@@ -94,7 +95,7 @@ def partition(transforms: Mapping[Any, Any], param_labels: Any, *, mask_compatib
     """
     check.boolean(mask_compatible_extra_args=mask_compatible_extra_args)
     if not isinstance(transforms, Mapping):
-        raise TypeError(f"transforms must map labels to transformations, got {transforms!r}")
+        raise TypeError(f"transforms must map labels to transformations, {got(transforms)}")
     names = tuple((label, str(label)) for label in transforms)
     branches = {name: Chain(stages_of(transforms[x], f"transforms[{x!r}]")) for x, name in names}
     if len(branches) < len(names):
@@ -132,16 +133,15 @@ def groups(entries: Sequence[tuple[Any, ...]], default: Transformation | None = 
     Raises: ValueError for an entry that gets no parameter, a parameter that no entry matches (without default), an
     unknown hyperparameter, or a name given twice; TypeError for an entry of another form.
     """
-    if not isinstance(entries, Sequence):
-        raise TypeError(f"groups takes a sequence of entries, got {entries!r} of type {type(entries).__name__}")
+    entries = check.sequence("entries", entries=entries)
     selectors, branches = [], {}
     for entry in entries:
         if not isinstance(entry, tuple) or len(entry) not in (2, 3):
-            raise TypeError(f"groups takes entries (where, member) or (where, member, name), got {entry!r}")
+            raise TypeError(f"groups takes entries (where, member) or (where, member, name), {got(entry)}")
         where, member, *names = entry
         name = names[0] if names else (where if isinstance(where, str) else repr(where))
         if not isinstance(name, str):
-            raise TypeError(f"the name of a group must be a string, got {name!r} of type {type(name).__name__}")
+            raise TypeError(f"the name of a group must be a string, {got(name)}")
         if name in branches or name == "default":
             raise ValueError(f"groups has two groups named {name!r}; give one a third entry as its name")
         if isinstance(member, Mapping):

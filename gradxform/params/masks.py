@@ -9,6 +9,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
+from gradxform.core.plain import got
 from gradxform.core.rows import is_row_leaf
 from gradxform.core.tree import Leaf, name_of, open_tree, upwards
 from gradxform.core.types import Mask, Param, Params, Path
@@ -37,7 +38,7 @@ def _from_tree(mask: Mask, name: str) -> MaskTree:
     paths, flags, _ = open_tree(mask)
     for path, flag in zip(paths, flags, strict=True):
         if flag is not None and not (isinstance(flag, bool) or (np.ndim(flag) == 0 and _is_boolean(flag))):
-            raise TypeError(f"a mask holds booleans, got {flag!r} at {path!r}")
+            raise TypeError(f"a mask holds booleans, {got(flag)} at {path!r}")
     return MaskTree(tuple((p, bool(f)) for p, f in zip(paths, flags, strict=True) if f is not None), name)
 
 

@@ -7,6 +7,7 @@ from collections.abc import Callable, Iterable, Sequence
 from typing import Any
 
 from gradxform.core import check
+from gradxform.core.plain import got
 from gradxform.core.tree import Leaf
 from gradxform.core.types import Param, Params, Path, Where
 from gradxform.core.value import Value
@@ -186,7 +187,7 @@ def named(*names: str) -> Selector:
     """
     for name in names:
         if not isinstance(name, str):
-            raise TypeError(f"named takes names, got {name!r} of type {type(name).__name__}")
+            raise TypeError(f"named takes names, {got(name)}")
     if not names:
         raise ValueError("named needs at least one name")
     return Named(names)
@@ -198,7 +199,7 @@ def matching(pattern: str) -> Selector:
     Raises: ValueError for a malformed pattern, or one that matches no path (the paths are listed).
     """
     if not isinstance(pattern, str):
-        raise TypeError(f"matching takes a regular expression, got {pattern!r} of type {type(pattern).__name__}")
+        raise TypeError(f"matching takes a regular expression, {got(pattern)}")
     try:
         re.compile(pattern)
     except re.error as error:
@@ -212,7 +213,7 @@ def under(prefix: str) -> Selector:
     Raises: ValueError if no path lies there (the paths are listed).
     """
     if not isinstance(prefix, str):
-        raise TypeError(f"under takes a path, got {prefix!r} of type {type(prefix).__name__}")
+        raise TypeError(f"under takes a path, {got(prefix)}")
     return Under(prefix.strip("/"))
 
 
@@ -243,10 +244,7 @@ def selector(where: Where) -> Selector:
         return matching(where)
     if callable(where):
         return Predicate(where)
-    raise TypeError(
-        "expected a selector, a regular expression or a function (path, leaf) -> bool, "
-        f"got {where!r} of type {type(where).__name__}"
-    )
+    raise TypeError(f"where must be a selector, a regular expression or a function (path, leaf) -> bool, {got(where)}")
 
 
 def paths_selector(paths: Iterable[Path]) -> Selector:

@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 
 import jax
 from jax.sharding import NamedSharding, PartitionSpec
 
 from gradxform.core.chain import Chain, stages_of
+from gradxform.core.stage import NO_NAMES, Names
 from gradxform.core.transform import GradientTransformation
 from gradxform.core.tree import open_tree, parameter, without_functions
 from gradxform.core.types import AxisName, Mesh, Params, Path, Shardings, Structure, Transformation
@@ -55,7 +56,7 @@ class _Plan:
         return self.everywhere, self.mesh, self.axis
 
 
-def _sharded(tx: object, taken: Sequence[str] = ()) -> Iterator[Sharding]:
+def _sharded(tx: object, taken: Names = NO_NAMES) -> Iterator[Sharding]:
     """Every `sharded` inside a transformation, its stages named as they are in the state."""
     if isinstance(tx, Chain):
         for _, stage in tx.named(taken):
@@ -101,6 +102,8 @@ def state_shardings(
     check_mesh(mesh, axis)
     if not isinstance(tx, GradientTransformation):
         stages_of(tx, "tx")
+    for path, x in zip(*open_tree(params)[:2], strict=True):
+        parameter(path, x)
     traced, shapes = jax.make_jaxpr(tx[0] if isinstance(tx, tuple) else tx.init, return_shape=True)(params)
     structure: Structure = jax.tree.structure(shapes)
     types = structure.unflatten(traced.out_avals)

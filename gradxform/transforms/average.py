@@ -9,6 +9,7 @@ import jax.numpy as jnp
 from gradxform.core import check
 from gradxform.core.arithmetic import compute_dtype, debias, rounded
 from gradxform.core.chain import Chain, lift
+from gradxform.core.dither import plus, turn
 from gradxform.core.facts import Facts, Station
 from gradxform.core.hyper import Beta, Hyper
 from gradxform.core.rule import Halves, Rule
@@ -32,14 +33,19 @@ class EmaOfParams(Rule):
     debias: bool = True
     facts = Facts(station=Station.LAND, needs_params=True, stored_params=True)
 
+    @property
+    def corrects(self) -> bool:
+        return self.debias
+
     def init(self, p: Array) -> Averaged:
         return Averaged(p)
 
     def scalars(self, t: Array) -> Scalars:
-        return (1 - self.decay) / debias(self.decay, t) if self.debias else 1 - self.decay
+        return (1 - self.decay) / debias(self.decay, t) if self.debias else 1 - self.decay, turn(t)
 
     def update(self, g: Array, s: Averaged, p: Param, k: Scalars) -> tuple[Array, Averaged]:
-        return g, Averaged(s.average + k * (landing(g, p) - s.average))
+        share, threshold = k
+        return g, Averaged(plus(s.average, share * (landing(g, p) - s.average), threshold))
 
     def evaluate(self, p: Array, s: Averaged, t: Array) -> Array:
         return s.average
@@ -61,12 +67,14 @@ class StochasticWeightAverage(Rule):
         """How many parameters the average holds after t steps."""
         return jnp.maximum(t - self.start, 0) // self.every
 
-    def scalars(self, t: Array) -> Array:
+    def scalars(self, t: Array) -> Scalars:
         n = self.taken(t)
-        return jnp.where(n > self.taken(t - 1), 1.0 / jnp.maximum(n, 1), 0.0)
+        return jnp.where(n > self.taken(t - 1), 1.0 / jnp.maximum(n, 1), 0.0), turn(n)
 
     def update(self, g: Array, s: Averaged, p: Param, k: Scalars) -> tuple[Array, Averaged]:
-        return g, Averaged(jnp.where(k > 0, s.average + k * (landing(g, p) - s.average), s.average))
+        share, threshold = k
+        average = plus(s.average, share * (landing(g, p) - s.average), threshold)
+        return g, Averaged(jnp.where(share > 0, average, s.average))
 
     def evaluate(self, p: Array, s: Averaged, t: Array) -> Array:
         return jnp.where(self.taken(t) > 0, s.average, p)

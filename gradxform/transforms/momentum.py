@@ -10,6 +10,7 @@ from gradxform.core import check
 from gradxform.core.arithmetic import debias
 from gradxform.core.chain import Chain, lift
 from gradxform.core.codec import stored_in
+from gradxform.core.dither import plus, turn
 from gradxform.core.facts import Facts
 from gradxform.core.hyper import Beta, Hyper
 from gradxform.core.rule import Halves
@@ -71,17 +72,22 @@ class Ema(Halves):
         check.fraction(decay=self.decay)
         check.boolean(debias=self.debias)
 
+    @property
+    def corrects(self) -> bool:
+        return self.debias
+
     def init(self, p: Array) -> EmaMemory:
         return EmaMemory(jnp.zeros_like(p))
 
-    def scalars(self, t: Array) -> Array | float:
-        return debias(self.decay, t) if self.debias else 1.0
+    def scalars(self, t: Array) -> Scalars:
+        return debias(self.decay, t) if self.debias else 1.0, turn(t)
 
     def remember(self, g: Array, s: EmaMemory, p: Param, k: Scalars) -> EmaMemory:
-        return EmaMemory(self.decay * s.ema + (1 - self.decay) * g)
+        near = self.decay * s.ema + (1 - self.decay) * g
+        return EmaMemory(plus(s.ema, (1 - self.decay) * (g - s.ema), k[1], near))
 
-    def emit(self, g: Array, s: EmaMemory, p: Param, k: Array) -> Array:
-        return s.ema / k if self.debias else s.ema
+    def emit(self, g: Array, s: EmaMemory, p: Param, k: Scalars) -> Array:
+        return s.ema / k[0] if self.debias else s.ema
 
 
 def trace(

@@ -11,6 +11,7 @@ from gradxform.core import check
 from gradxform.core.arithmetic import compute_dtype, real_dtype
 from gradxform.core.chain import Chain, lift
 from gradxform.core.codec import stored_in
+from gradxform.core.dither import APART, plus, turn
 from gradxform.core.facts import Facts, Station
 from gradxform.core.hyper import Beta, Hyper, Rate
 from gradxform.core.rows import Rows, is_row_leaf
@@ -33,6 +34,7 @@ class AverageScheduleFree(Rule):
     b1: Beta = 0.9
     weight_lr_power: Hyper = 2.0
     facts = Facts(station=Station.LAND, needs_params=True)
+    corrects = False
 
     def check(self) -> None:
         check.nonnegative(learning_rate=self.learning_rate, weight_lr_power=self.weight_lr_power)
@@ -42,6 +44,9 @@ class AverageScheduleFree(Rule):
         zero = jnp.zeros((), real_dtype(p.dtype))
         return ScheduleFree(p, zero, jnp.copy(zero), zero + self.b1 * 1.0)
 
+    def scalars(self, t: Array) -> Scalars:
+        return turn(t), turn(t, APART)
+
     def update(self, g: Array, s: ScheduleFree, p: Param, k: Scalars) -> tuple[Array, ScheduleFree]:
         return self.advance(g, [], s, p, k, new_memory)
 
@@ -50,12 +55,15 @@ class AverageScheduleFree(Rule):
     ) -> tuple[Array, ScheduleFree]:
         max_lr = jnp.maximum(s.max_lr, self.learning_rate)
         weight = max_lr**self.weight_lr_power
-        total = s.weight_sum + weight
+        threshold, apart = k
+        total = plus(s.weight_sum, weight, threshold)
         c = jnp.where(total > 0.0, weight / jnp.where(total > 0.0, total, 1.0), 0.0)
-        x = averaged(p, s.z, s.b1)
-        s = keep(ScheduleFree(s.z + dense(g, factors), total, max_lr, self.b1 * jnp.ones_like(s.b1)), s)
-        x = x + c * (s.z - x)
-        return (s.z - p) + self.b1 * (x - s.z), s
+        z = plus(s.z, dense(g, factors), threshold)
+        new = keep(ScheduleFree(z, total, max_lr, self.b1 * jnp.ones_like(s.b1)), s)
+        # the change of y, from what is small: x itself would be rounded to the size of the parameters
+        stays = (new.b1 / s.b1 - 1) * (1 - c) - c
+        u = ((1 - self.b1) + self.b1 * c) * (new.z - s.z) + stays * (p - s.z)
+        return u + (plus(p, u, apart) - (p + u)), new
 
     def evaluate(self, p: Array, s: ScheduleFree, t: Array) -> Array:
         return averaged(p, s.z, s.b1)

@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import hashlib
 
+import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from gradxform.core.dither import folded, path_word, random_bits, random_units, round_randomly
+from gradxform.core.dither import APART, folded, path_word, plus, random_bits, random_units, round_randomly, turn
 
 M = 2**32
 
@@ -69,3 +70,37 @@ def test_rounding_goes_to_a_neighbour_and_is_right_on_average() -> None:
 @pytest.mark.parametrize("x", [np.inf, -np.inf, np.nan])
 def test_what_is_not_finite_stays(x: float) -> None:
     np.testing.assert_array_equal(round_randomly(jnp.float32(x), jnp.uint32(0xFFFF)), np.float32(x))
+
+
+@pytest.mark.parametrize("ratio", [0x9E3779B1, APART])
+@pytest.mark.parametrize("stride", [1, 2, 3, 16, 1000])
+def test_thresholds_are_spread_evenly_over_any_run_of_steps(ratio: int, stride: int) -> None:
+    """The largest gap between what is below a bound and the bound, over 4,096 steps; random ones have one of 0.02."""
+    x = np.sort(np.asarray(turn(128 + stride * np.arange(4096), ratio)))
+    assert x.min() >= 0
+    assert x.max() < 1
+    assert np.abs(x - np.arange(4096) / 4096).max() < 0.005
+    assert float(turn(7777, ratio)) == (7777 * ratio % M >> 8) * 2.0**-24
+    np.testing.assert_array_equal(turn(np.arange(128), ratio), 1.0)
+
+
+@pytest.mark.parametrize("dtype", ["float32", "complex64"])
+def test_a_sum_rounded_in_turn_is_exact_or_one_of_the_two_numbers_around_it(dtype: str) -> None:
+    rng = np.random.default_rng(0)
+    a, b = rng.normal(size=2000), rng.normal(size=2000) * 2.0 ** rng.integers(-24, 4, 2000)
+    a, b = ((x + 1j * x[::-1] if dtype == "complex64" else x).astype(dtype) for x in (a, b))
+    for threshold in (0.0, 0.3, 0.999):
+        got = np.asarray(jax.jit(plus)(a, b, jnp.float32(threshold)))
+        for x, y, z in ((a.real, b.real, got.real), (a.imag, b.imag, got.imag)):
+            true = x.astype(np.float64) + y
+            near = true.astype(np.float32)
+            beyond = np.nextafter(near, np.where(true > near, np.inf, -np.inf).astype(np.float32))
+            part = np.abs(true - near) / np.abs(np.float64(beyond) - near)
+            small = np.abs(y) < np.abs(x) / 1024
+            np.testing.assert_array_equal(z, np.where(small & (part > np.float32(threshold)), beyond, near))
+
+
+def test_what_is_exact_or_not_finite_stays() -> None:
+    x = jnp.array([0.0, 1.5, -2.5, jnp.inf, -jnp.inf, jnp.nan, jnp.finfo(jnp.float32).max])
+    np.testing.assert_array_equal(plus(x, jnp.zeros_like(x), jnp.float32(0.0)), x)
+    np.testing.assert_array_equal(plus(x[3:6], jnp.ones(3), jnp.float32(0.0)), x[3:6])

@@ -111,14 +111,16 @@ def test_no_rule_with_an_eps_is_left_out():
     assert {c for c in named if not any(issubclass(t, c) for t in tried)} == set()
 
 
-def guarded(rule: Rule, x: float) -> bool:
-    """Whether a step chooses between two numbers."""
+def choices(rule: Rule, x: float) -> int:
+    """How often a step chooses between two numbers."""
     tx = gx.lift(with_small(rule, x))
     state = jax.eval_shape(tx.init, {"w": P})
-    return "select_n" in str(jax.make_jaxpr(tx.update)({"w": G}, state, {"w": P}))
+    return str(jax.make_jaxpr(tx.update)({"w": G}, state, {"w": P})).count("select_n")
 
 
 @pytest.mark.parametrize("name", ["adam", "nadam", "amsgrad", "adamax", "adagrad", "adadelta", "rmsprop", "yogi"])
 def test_a_plain_eps_is_not_guarded(name: str):
     rule = getattr(gx, name)(0.1).stages[0].rule
-    assert [guarded(rule, x) for x in (1.0, 1e-8, 1e-37, 1e-39, 0.0)] == [False, False, False, True, True]
+    plain, *others = [choices(rule, x) for x in (1.0, 1e-8, 1e-37, 1e-39, 0.0)]
+    assert plain == 0 or name == "adagrad"  # its sum is rounded up or down
+    assert [n > plain for n in others] == [False, False, True, True]

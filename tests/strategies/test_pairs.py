@@ -43,15 +43,20 @@ STRATEGIES = {
     "master_weights": gx.master_weights,
     "round_updates": lambda tx: gx.chain(tx, gx.round_updates("split16")),
     "lazy": gx.lazy,
+    "own_clock": gx.own_clock,
     "offloaded": gx.offloaded,
     "packed": lambda tx: gx.packed(tx, max_size=100),
     "sharded": lambda tx, kind=AxisType.Auto: gx.sharded(tx, line(kind)),
 }
+RESTS_ALONE = r"packed cannot join 'b' with others: own_clock lets it rest alone; .*groups\(\[\(\.\.\., own_clock\("
 OF_RULES = r"{} works on transformations made of rules; put it inside master_weights\("
 REFUSED = {
     ("int8", "master_weights"): OF_RULES.format("stored_as"),
     ("bfloat16", "master_weights"): OF_RULES.format("stored_as"),
     ("lazy", "master_weights"): OF_RULES.format("lazy"),
+    ("own_clock", "master_weights"): OF_RULES.format("own_clock"),
+    ("own_clock", "packed"): RESTS_ALONE,
+    ("packed", "own_clock"): RESTS_ALONE,
     ("offloaded", "master_weights"): OF_RULES.format("offloaded"),
     ("packed", "master_weights"): OF_RULES.format("packed"),
     ("sharded", "packed"): r"sharded cannot split the buffers that packed shares: write packed\(sharded\(\.\.\.\)\)",
@@ -153,10 +158,11 @@ def assert_kept_as(state: Any, names: Any) -> None:
     for path, x in held:
         if "offloaded" in names:
             assert x.sharding.memory_kind == "pinned_host", path
-        if "sharded" in names and "scales" not in path:
+        if "sharded" in names and "scales" not in path and x.ndim:
             assert x.addressable_shards[0].data.size == x.size // 8, path
     assert ("int8" in names) == any(x.dtype == jnp.int8 for _, x in held)
     assert ("bfloat16" in names) == any(x.dtype == jnp.bfloat16 for _, x in held)
+    assert ("own_clock" in names) == any("count" in path for path, _ in held)
     assert ("packed" in names) == any("'packed/b'" in path and x.shape == (40,) for path, x in held)
 
 
@@ -200,7 +206,7 @@ INNER = gx.groups([(gx.named("w"), gx.sgd(0.1))], default=gx.adamw(gx.tunable(0.
 
 
 def controlled(tx: Any) -> Any:
-    return gx.guard(gx.accumulate(gx.dynamic_loss_scale(tx, init=2.0), every=2))
+    return gx.static_loss_scale(gx.guard(gx.accumulate(tx, every=2)), 2.0)
 
 
 @functools.cache
@@ -240,5 +246,7 @@ def test_controls_around_it(name: str, kind: AxisType) -> None:
     if name in ("master_weights", "round_updates", "sharded"):
         assert_trained_as(steered(composed((name,), controlled(INNER), kind), kind, 2)[0], wanted)
     else:
-        with pytest.raises(TypeError, match=r"works on transformations made of rules; put it inside guard\("):
+        with pytest.raises(
+            TypeError, match=r"works on transformations made of rules; put it inside static_loss_scale\("
+        ):
             composed((name,), controlled(INNER)).init(numbers(0))

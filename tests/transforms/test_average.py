@@ -164,15 +164,28 @@ def test_bfloat16_parameters_are_pulled_to_slow_weights_in_float32():
 
 
 @pytest.mark.parametrize("case", [c for c in CASES if c != "slow"], ids=str)
-def test_a_leaf_without_gradients_is_averaged_to_itself(case):
-    tx = gx.chain(gx.sgd(0.1), CASES[case][0]())
+def test_a_leaf_that_rests_is_averaged_over_its_own_steps(case):
+    tx = gx.own_clock(gx.chain(gx.sgd(0.1), CASES[case][0]()))
+    p, rests, gs = {"moves": jnp.ones(2), "rests": jnp.full(2, 3.0)}, [], gradients()["kernel"][:, 0, :2]
+    state = tx.init(p)
+    for t, g in enumerate(gs):
+        rests += [t] if t % 3 != 1 and t > 5 else []
+        g = jnp.asarray(g, jnp.float32)
+        updates, state = tx.update({"moves": g, "rests": None if t in rests else g}, state, p)
+        p = gx.apply_updates(p, updates)
+    expected = CASES[case][1](3.0, np.delete(gs, rests, axis=0))[-1]
+    np.testing.assert_allclose(gx.eval_params(tx, state, p)["rests"], expected, rtol=2e-6)
+
+
+@pytest.mark.parametrize("case", [c for c in CASES if c != "slow"], ids=str)
+def test_a_leaf_that_is_frozen_is_averaged_to_itself(case):
+    tx = gx.chain(gx.freeze("rests"), gx.sgd(0.1), CASES[case][0]())
     p = {"moves": jnp.ones(2), "rests": jnp.full(2, 3.0)}
     state = tx.init(p)
     for t in range(STEPS):
-        grads = {"moves": jnp.ones(2), "rests": None if t != 30 else jnp.zeros(2)}
-        updates, state = tx.update(grads, state, p)
+        updates, state = tx.update({"moves": jnp.ones(2), "rests": None if t % 2 else jnp.ones(2)}, state, p)
         p = gx.apply_updates(p, updates)
-    np.testing.assert_allclose(gx.eval_params(tx, state, p)["rests"], [3.0, 3.0], rtol=1e-6)
+    np.testing.assert_array_equal(gx.eval_params(tx, state, p)["rests"], [3.0, 3.0])
 
 
 def test_an_average_in_between_is_not_spoiled_by_a_step_that_is_not_taken():

@@ -14,10 +14,19 @@ from gradxform.core import check
 from gradxform.core.chain import Chain, chain, lift
 from gradxform.core.hyper import Hyper
 from gradxform.core.types import Array, Param, Scalars
-from gradxform.optimizers.adagrad import ScaleByRss, SumOfSquares, SumsSquares
+from gradxform.optimizers.adagrad import SumOfSquares, SumsSquares
 from gradxform.optimizers.proximal import proximal_adagrad as adaptive_proximal_adagrad
 from gradxform.strategies.lazy import lazy
 from gradxform.transforms.scale import scale_by_learning_rate
+
+
+class ScaleByNearestRss(SumsSquares):
+    """Adagrad over a sum that is rounded as the framework rounds it. sum_of_squares: shaped like p, real."""
+
+    name = "rss"
+
+    def emit(self, g: Array, s: SumOfSquares, p: Param, k: Scalars) -> Any:
+        return g * lax.rsqrt(s.sum_of_squares + self.eps)
 
 
 class ScaleByFixedRss(SumsSquares):
@@ -47,7 +56,7 @@ def adagrad(
     """
     nonnegative_floats(accum=accum)
     check.boolean(update_slots=update_slots)
-    rule = (ScaleByRss if update_slots else ScaleByFixedRss)(in_float32(accum), in_float32(1e-8))
+    rule = (ScaleByNearestRss if update_slots else ScaleByFixedRss)(in_float32(accum), in_float32(1e-8))
 
     def body(rate: Hyper) -> Chain:
         return chain(kernel(lift(rule), "adagrad", float64=True), scale_by_learning_rate(rate))

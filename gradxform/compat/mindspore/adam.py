@@ -38,6 +38,7 @@ class UncorrectedAdam(EpsilonHat):
     """Without corrections. mu, nu: shaped like p, nu real."""
 
     name = "adam"
+    corrects = False
 
     def scalars(self, t: Any) -> Scalars:
         return 1.0

@@ -261,12 +261,19 @@ def test_accum_0_and_a_gradient_of_0() -> None:
 
 @pytest.mark.parametrize("optimizer", THREE)
 def test_gradients_of_other_kinds(optimizer: str) -> None:
-    """TypeError, RuntimeError, none, TypeError there. Here trees are matched by path, and None means "no part"."""
+    """TypeError, RuntimeError, none, TypeError there. Here trees are matched by path, and None means "no part": refused
+    where the memory is corrected by the steps of all leaves, unless the leaf counts its own.
+    """
     tx = THREE[optimizer]()
     state = tx.init(PARAMS)
     for grads in (jnp.ones(3), {**GRADS, "c": jnp.ones(3)}, {}, {**GRADS, "b": jnp.ones(3, jnp.int32)}):
         with pytest.raises(ValueError, match=r"leaf|differ|dtype int32"):
             tx.update(grads, state, PARAMS)
+    if optimizer == "adam":
+        with pytest.raises(ValueError, match=r"gradient of 'b' is None, and adam corrects .* gx\.own_clock"):
+            tx.update({**GRADS, "b": None}, state, PARAMS)
+        tx = gx.own_clock(tx)
+        state = tx.init(PARAMS)
     updates, after = tx.update({**GRADS, "b": None}, state, PARAMS)
     assert updates["b"] is None
     jax.tree.map(np.testing.assert_array_equal, after.leaves["b"], state.leaves["b"])
