@@ -193,9 +193,11 @@ class Init(Half):
         params = without_functions(params)
         if not _has_shapes(params):
             return self.tx._init(params)
-        if _has_shapes(filled(params, 0.0)):
+        with jax.ensure_compile_time_eval():
+            zeros = filled(params, 0.0)
+        if _has_shapes(zeros):
             return jax.tree.map(_as_struct, self.tx._init(params))
-        return _of_shapes(self.tx, params)
+        return _begun(self.tx, params, zeros)
 
 
 class Update(Half):
@@ -244,17 +246,17 @@ def _has_shapes(params: Params) -> bool:
     return any(isinstance(x, jax.ShapeDtypeStruct) for x in jax.tree.leaves(params))
 
 
-def _of_shapes(tx: GradientTransformation, params: Params) -> OptState:
+def _begun(tx: GradientTransformation, params: Params, zeros: Params) -> OptState:
     """A state of arrays for variables that hold shapes alone, refused where it begins at the parameters' values."""
     with jax.ensure_compile_time_eval(), jax.debug_nans(False):
-        state, unknown = tx._init(filled(params, 0.0)), tx._init(filled(params, math.nan))
-    known = jax.tree.leaves(state)
-    for (path, x), y in zip(jax.tree_util.tree_leaves_with_path(unknown), known, strict=True):
-        if is_inexact(x) and not jnp.array_equal(x, y, equal_nan=True):
-            raise ValueError(
-                f"the state begins at values of parameters at {jax.tree_util.keystr(path)}, and these are shapes "
-                "alone; call init with the parameters"
-            )
+        state, unknown = tx._init(zeros), tx._init(filled(params, math.nan))
+        known = jax.tree.leaves(state)
+        for (path, x), y in zip(jax.tree_util.tree_leaves_with_path(unknown), known, strict=True):
+            if is_inexact(x) and not jnp.array_equal(x, y, equal_nan=True):
+                raise ValueError(
+                    f"the state begins at values of parameters at {jax.tree_util.keystr(path)}, and these are shapes "
+                    "alone; call init with the parameters"
+                )
     return state
 
 

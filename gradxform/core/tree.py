@@ -2,15 +2,14 @@
 
 from __future__ import annotations
 
-import contextlib
-import functools
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 from typing import Any, NamedTuple
 
 import jax
 import jax.numpy as jnp
 import numpy as np
 
+from gradxform.core.boxes import boxed_as, filled_box, in_box, is_box, may_be_boxes, unboxed
 from gradxform.core.plain import got
 from gradxform.core.rows import Rows, is_row_leaf
 from gradxform.core.state import REMEDY
@@ -28,7 +27,6 @@ from gradxform.core.types import (
 )
 
 Arrays = jax.Array | jax.ShapeDtypeStruct | np.ndarray | np.generic
-VALUE = jax.tree_util.GetAttrKey("value")
 
 
 class Leaf:
@@ -94,9 +92,9 @@ def _open(tree: Tree) -> tuple[list[Path], list[Any], Structure, Structure]:
     """Paths, leaves, structure, and the structure in which memories stand."""
     keyed, structure = jax.tree_util.tree_flatten_with_path(tree, is_leaf=is_row_leaf)
     leaves, places = [x for _, x in keyed], structure
-    if boxes := _may_be_boxes(keyed):
+    if boxes := may_be_boxes(keyed):
         keyed, places = jax.tree_util.tree_flatten_with_path(
-            tree, is_leaf=lambda k, x: is_row_leaf(x) or (k in boxes and _is_box(x)), is_leaf_takes_path=True
+            tree, is_leaf=lambda k, x: is_row_leaf(x) or (k in boxes and is_box(x)), is_leaf_takes_path=True
         )
     paths = ["/".join(map(name_of, k)) for k, _ in keyed]
     if len(set(paths)) < len(paths):
@@ -113,18 +111,7 @@ def in_boxes(params: Params, memories: Sequence[Memory]) -> Tree:
     """
     places = memory_structure(params)
     pairs = zip(places.flatten_up_to(params), memories, strict=True)
-    return places.unflatten([_in_box(node, memory) for node, memory in pairs])
-
-
-def _in_box(node: Any, memory: Memory) -> Memory:
-    if memory is None or is_row_leaf(node) or isinstance(node, tuple) or jax.tree_util.all_leaves([node]):
-        return memory
-    box: Structure
-    leaves, box = jax.tree.flatten(node)
-    with contextlib.suppress(TypeError, ValueError):
-        if jax.tree.structure(type(node)(0)) == box:
-            return memory
-    return jax.tree.map(lambda x: box.unflatten([x]) if np.shape(x) == np.shape(leaves[0]) else x, memory)
+    return places.unflatten([in_box(node, memory) for node, memory in pairs])
 
 
 def filled(params: Params, value: float) -> Params:
@@ -132,58 +119,8 @@ def filled(params: Params, value: float) -> Params:
 
     What sets its variables in place later (`nnx.Optimizer` on an abstract model) must begin with arrays.
     """
-
-    def fill(node: Any) -> Any:
-        p = jax.tree.leaves(node)[0] if hasattr(node, "set_raw_value") else None
-        if not isinstance(p, jax.ShapeDtypeStruct):
-            return node
-        return jax.tree.map(lambda x: jnp.full_like(x, value if is_inexact(x) else 0), node)
-
     places = memory_structure(params)
-    return places.unflatten(map(fill, places.flatten_up_to(params)))
-
-
-def unboxed(memory: Memory) -> Memory:
-    """A memory with its arrays out of the boxes that `in_boxes` has put them in."""
-    plain = _without_boxes(jax.tree.structure(memory))
-    return memory if plain is None else plain.unflatten(jax.tree.leaves(memory))
-
-
-def _boxed_as(old: Memory, new: Memory) -> Memory:
-    structure: Structure = jax.tree.structure(old)
-    return new if _without_boxes(structure) is None else structure.unflatten(jax.tree.leaves(new))
-
-
-@functools.lru_cache(maxsize=4096)
-def _without_boxes(structure: Structure) -> Structure | None:
-    """None where there are none; tuples are rules' own."""
-    memory = structure.unflatten(range(structure.num_leaves))
-    boxes = _may_be_boxes(jax.tree_util.tree_flatten_with_path(memory)[0])
-
-    def is_leaf(k: tuple[Any, ...], x: Any) -> bool:
-        return k in boxes and not isinstance(x, tuple) and _is_box(x)
-
-    plain: Structure = jax.tree_util.tree_flatten_with_path(memory, is_leaf=is_leaf, is_leaf_takes_path=True)[1]
-    return None if plain == structure else plain
-
-
-def _may_be_boxes(keyed: Iterable[tuple[tuple[Any, ...], Any]]) -> set[tuple[Any, ...]]:
-    """Where nodes stand from which attributes `value` lead to a leaf."""
-    found = set()
-    for k, _ in keyed:
-        while k and k[-1] == VALUE:
-            k = k[:-1]
-            found.add(k)
-    return found
-
-
-def _is_box(node: object) -> bool:
-    """Whether a node holds one leaf, as its attribute `value`, and nothing else."""
-    children = jax.tree_util.tree_flatten_with_path(node, is_leaf=lambda x: x is not node)[0]
-    if len(children) != 1 or children[0][0] != (VALUE,):
-        return False
-    child = children[0][1]
-    return is_row_leaf(child) or jax.tree_util.all_leaves([child]) or _is_box(child)
+    return places.unflatten([filled_box(node, value) for node in places.flatten_up_to(params)])
 
 
 def name_of(key: object) -> str:
@@ -228,7 +165,7 @@ class Opened(NamedTuple):
         new = {leaf.path: leaf.memory for leaf in self.leaves}
         places = zip(self.memory_paths, self.memories, strict=True)
         return self.memory_structure.unflatten(
-            [old if old is None else _boxed_as(old, new.get(path, old)) for path, old in places]
+            [old if old is None else boxed_as(old, new.get(path, old)) for path, old in places]
         )
 
 

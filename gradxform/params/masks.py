@@ -10,7 +10,8 @@ import jax.numpy as jnp
 import numpy as np
 
 from gradxform.core.plain import got
-from gradxform.core.tree import Leaf, open_tree, upwards
+from gradxform.core.rows import is_row_leaf
+from gradxform.core.tree import Leaf, name_of, open_tree, upwards
 from gradxform.core.types import Mask, Param, Params, Path
 from gradxform.params.select import Selector, matching
 
@@ -88,19 +89,25 @@ def entries_for(
     Raises: ValueError for a leaf of which it says nothing, and for an entry where the parameters have none.
     """
     entries = dict(flags)
-    found = [nearest(entries, leaf.path) for leaf in leaves]
+    places = {leaf.path: upwards(leaf.path) for leaf in leaves}
+    if tree is not None and not entries.keys() <= places.keys():
+        places = {**places, **_nodes(tree)}
+    found = [next((entries[p] for p in places[leaf.path] if p in entries), None) for leaf in leaves]
     missing = [leaf.path for leaf, x in zip(leaves, found, strict=True) if x is None and _takes_part(leaf)]
-    paths = [leaf.path for leaf in leaves]
-    places = {p for path in paths for p in upwards(path)}
-    if tree is not None and not places.issuperset(entries):
-        paths = open_tree(tree)[0]
-        places = {p for path in paths for p in upwards(path)}
-    surplus = [p for p in entries if p not in places] if paths else []
+    surplus = sorted(entries.keys() - set().union(*places.values())) if places else []
     problems = [f"no {what} for {', '.join(map(repr, missing))}"] if missing else []
     problems += [f"a surplus {what} at {', '.join(map(repr, surplus))}, where no parameter is"] if surplus else []
     if problems:
-        raise ValueError(f"{name} has {' and '.join(problems)}; the paths are: {', '.join(paths)}")
+        raise ValueError(f"{name} has {' and '.join(problems)}; the paths are: {', '.join(places)}")
     return found
+
+
+def _nodes(tree: Params) -> dict[Path, list[Path]]:
+    """Each path with those of the nodes that it lies in: names may have slashes in them, as haiku's have."""
+    keyed = jax.tree_util.tree_leaves_with_path(tree, is_leaf=is_row_leaf)
+    names = [[*map(name_of, k)] for k, _ in keyed]
+    above = [["/".join(n[:i]) for i in range(len(n) - 1, -1, -1)] for n in names]
+    return {path: [path, *nodes] for path, nodes in zip(open_tree(tree)[0], above, strict=True)}
 
 
 def _takes_part(leaf: Leaf) -> bool:

@@ -9,11 +9,12 @@ import jax.numpy as jnp
 
 from gradxform.core.admit import of_kind
 from gradxform.core.arithmetic import compute_dtype, rounded
+from gradxform.core.boxes import unboxed
 from gradxform.core.chain import Chain, stages_of
 from gradxform.core.rows import is_row_leaf
 from gradxform.core.step import apply_updates
 from gradxform.core.transform import GradientTransformation
-from gradxform.core.tree import in_boxes, is_trained, memory_structure, parameter, unboxed
+from gradxform.core.tree import in_boxes, is_trained, memory_structure, parameter
 from gradxform.core.types import Gradient, OptState, Param, Params, Structure, Taken, Transformation, Tree, Updates
 from gradxform.core.value import Child
 from gradxform.core.walk import kept

@@ -197,6 +197,20 @@ def test_an_optimizer_of_an_abstract_model_trains_another_model(name: str) -> No
     jax.tree.map(lambda a, b: np.testing.assert_allclose(a, b, rtol=2e-5, atol=2e-6), *ends)
 
 
+@pytest.mark.parametrize("jit", [nnx.jit, lambda f: f], ids=["jitted", "unjitted"])
+def test_shapes_that_an_auto_mesh_splits_give_statistics_that_it_splits(jit: Any) -> None:
+    """optax cannot make these (jax 0.10.2)."""
+
+    def create() -> nnx.Optimizer:
+        return nnx.Optimizer(nnx.eval_shape(lambda: Net(nnx.Rngs(0))), gx.adam(0.01), wrt=nnx.Param)
+
+    with at_hand(devices()):
+        optimizer = jit(create)()
+    for layer, x in kernels(nnx.to_flat_state(nnx.state(optimizer))):
+        assert x[...].sharding.is_equivalent_to(NamedSharding(devices(), SPECS[layer]), 2)
+        assert not x[...].any()
+
+
 @pytest.mark.parametrize(
     "make", [lambda: gx.chain(gx.sgd(0.1), gx.ema_of_params(0.9)), lambda: gx.schedule_free_sgd(gx.tunable(0.1))]
 )

@@ -179,6 +179,8 @@ def test_the_nearest_entry_counts() -> None:
     tx = gx.masked(gx.scale(2.0), {"net": True, "net/~/linear": False})
     updates, _ = tx.update(params, tx.init(params), params)
     assert (updates["net"]["w"][0], updates["net/~/linear"]["w"][0]) == (2.0, 1.0)
+    with pytest.raises(ValueError, match="mask has no entry for 'net/~/linear/w'"):
+        gx.masked(gx.scale(2.0), {"net": True}).init(params)
 
 
 def test_an_empty_tree_takes_any_mask() -> None:
