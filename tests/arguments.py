@@ -35,6 +35,7 @@ rate = Kind(0.1, WORDS, (-0.1, NAN, INF), hyper=True)
 fraction = Kind(0.9, WORDS, (1.0, 1.5, -0.1, NAN), hyper=True)
 unit = Kind(0.5, WORDS, (1.5, -0.1, NAN), hyper=True)
 positive = Kind(1.0, WORDS, (0.0, -1.0, NAN, INF), hyper=True)
+bound = positive._replace(out=(0.0, -1.0, NAN))
 finite = Kind(0.5, WORDS, (NAN, INF), hyper=True)
 number = Kind(0.5, (*WORDS, [0.1, 0.2]), (NAN, INF))
 decay_factor = Kind(0.5, (*WORDS, [0.1, 0.2]), (-1.0, NAN, INF))
@@ -85,7 +86,7 @@ ARGUMENTS = {
     "cautious": flag,
     "centered": flag,
     "clip_fraction": flag,
-    "clipping": positive,
+    "clipping": bound,
     "curv_rtol": setting._replace(out=(-0.1, NAN)),
     "dampening": finite,
     "debias": flag,
@@ -95,6 +96,7 @@ ARGUMENTS = {
     "decay_type": choice("linear"),
     "decrease_factor": share,
     "div_factor": positive_number,
+    "donate": flag,
     "end_value": number,
     "eps": rate,
     "eps_in_sqrt": flag,
@@ -129,10 +131,10 @@ ARGUMENTS = {
     "mask": mask,
     "mask_compatible_extra_args": flag,
     "max_backtracking_steps": count,
-    "max_delta": rate,
+    "max_delta": rate._replace(out=(-0.1, NAN)),
     "max_learning_rate": positive,
     "max_linesearch_steps": count,
-    "max_norm": positive,
+    "max_norm": bound,
     "max_step_size": Kind(50.0, WORDS, (1e-7, NAN), hyper=True),
     "memory_size": count,
     "min_norm": rate,
@@ -173,7 +175,7 @@ ARGUMENTS = {
     "store_grad": flag,
     "sync_period": count,
     "t_mul": count,
-    "threshold": positive,
+    "threshold": bound,
     "tol": setting,
     "total_steps": count,
     "transition_begin": steps,
@@ -227,7 +229,10 @@ OVERRIDES: dict[str, dict[str, Kind]] = {
     "sam": {"optimizer": transformation, "adv_optimizer": transformation, "adaptive": flag},
     "schedule_free": {"base_optimizer": transformation},
     **{
-        name: {"max_learning_rate": positive_number, "increase_factor": positive_number._replace(out=(0.0, -1.0, NAN))}
+        name: {
+            argument: positive_number._replace(out=(0.0, -1.0, NAN))
+            for argument in ("max_learning_rate", "increase_factor")
+        }
         for name in ("scale_by_backtracking_linesearch", "scale_by_zoom_linesearch")
     },
     "layerwise_decay": {
@@ -282,6 +287,7 @@ OVERRIDES: dict[str, dict[str, Kind]] = {
         "tx": transformation,
         "every": count._replace(wrong=(1.5, "1", True, None, gx.tunable(2)), out=(0, -1, [1, 0])),
         "axis_name": axis._replace(valid=None),
+        "extras": Kind({"tokens": "sum"}, (3, "sum", ["sum"], {"x": 3}), ({"x": "all"}, {"x": "median"})),
     },
     "accumulate_gradients": {
         "loss_fn": Kind(lambda params, batch: jnp.mean(batch["x"]), (3, "loss", None)),
@@ -314,6 +320,12 @@ OVERRIDES: dict[str, dict[str, Kind]] = {
     "per_example_layer_norm_clip": {"grads": Kind({}, ()), "global_l2_norm_clip": norm_clip},
     "global_norm": {"updates": Kind({}, ()), "axis_name": axis._replace(valid=None)},
     "make_step": {"tx": transformation},
+    "tree_get": {
+        "tree": Kind({"count": 3}, ()),
+        "key": path._replace(valid="count"),
+        "default": Kind(None, ()),
+        "filtering": Kind(None, (3, "mu")),
+    },
     "matching": {"pattern": path._replace(out=("(",))},
     "under": {"prefix": path},
     "ndim_at_least": {"ndim": index},

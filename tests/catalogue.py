@@ -104,7 +104,7 @@ CATALOGUE: dict[str, Callable[[], Tx]] = {
     "chain clipped adamw": lambda: gx.chain(gx.clip_by_global_norm(1.0), gx.adamw(cosine, mask=kernel)),
     "chain two clips": lambda: gx.chain(gx.ema(0.9), gx.clip_by_global_norm(1.0), gx.trace(0.5), gx.clip_by_norm(0.5)),
     "chain tunables": lambda: gx.adamw(gx.tunable(0.01), b1=gx.tunable(0.8), weight_decay=gx.tunable(cosine)),
-    "chain table": lambda: gx.momentum([0.3, 0.2, 0.1], momentum=np.linspace(0.5, 0.9, 5)),
+    "chain table": lambda: gx.momentum([0.3, 0.2, 0.1], momentum=[*np.linspace(0.5, 0.9, 5)]),
     "named_chain": lambda: gx.named_chain(("slow", gx.trace(0.9)), ("fast", gx.trace(0.5)), ("step", gx.sgd(0.1))),
     "lift": lambda: gx.lift(ScaleByAdam(b1=0.8), where=gx.ndim_at_least(1)),
     "lift careless": lambda: gx.lift(Mean()),

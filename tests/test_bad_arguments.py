@@ -46,7 +46,7 @@ BY_HAND: list[tuple[str, str, Any, type[Exception], str]] = [
     ("named", "names", lambda: gx.named(), ValueError, "at least one name"),
     ("masked", "mask", lambda: gx.masked(gx.sgd(0.1), 3), TypeError, "mask: a mask holds booleans, got 3"),
     ("groups", "entries", lambda: gx.groups([("kernel", 3)]), TypeError, "member of group 'kernel' .* got 3"),
-    ("groups", "entries", lambda: gx.groups([(3, gx.sgd(0.1))]), TypeError, "expected a selector.* got 3"),
+    ("groups", "entries", lambda: gx.groups([(3, gx.sgd(0.1))]), TypeError, "where must be a selector.* got 3"),
     ("groups", "entries", lambda: gx.groups([("(", gx.sgd(0.1))]), ValueError, r"regular expression '\('"),
     ("groups", "entries", lambda: gx.groups([("a", {"b1": 0.1})]), ValueError, "'a' .* there is no default"),
     (
@@ -56,9 +56,9 @@ BY_HAND: list[tuple[str, str, Any, type[Exception], str]] = [
         ValueError,
         "no .* hyperparameter 'b1'",
     ),
-    ("own_clock", "where", lambda: gx.own_clock(gx.adam(0.1), 3), TypeError, "expected a selector.* got 3"),
-    ("offloaded", "where", lambda: gx.offloaded(gx.sgd(0.1), 3), TypeError, "expected a selector.* got 3"),
-    ("layerwise_decay", "layers", lambda: gx.layerwise_decay(0.5, [3]), TypeError, "expected a selector.* got 3"),
+    ("own_clock", "where", lambda: gx.own_clock(gx.adam(0.1), 3), TypeError, "where must be a selector.* got 3"),
+    ("offloaded", "where", lambda: gx.offloaded(gx.sgd(0.1), 3), TypeError, "where must be a selector.* got 3"),
+    ("layerwise_decay", "layers", lambda: gx.layerwise_decay(0.5, [3]), TypeError, "where must be a selector.* got 3"),
     (
         "sgdr_schedule",
         "cosine_kwargs",
@@ -66,7 +66,6 @@ BY_HAND: list[tuple[str, str, Any, type[Exception], str]] = [
         ValueError,
         "cosine_kwargs must have at least one",
     ),
-    ("join_schedules", "schedules", lambda: gx.join_schedules([0.1], [2]), ValueError, r"schedules \(1\), got 1"),
     ("join_schedules", "boundaries", lambda: gx.join_schedules([0.1, 1], []), ValueError, r"schedules \(2\), got 0"),
     ("hyperparams", "tx", lambda: gx.hyperparams(3, S), TypeError, "tx must be"),
     ("hyperparams", "state", lambda: gx.hyperparams(ADAM, ()), ValueError, "no state"),
@@ -186,13 +185,36 @@ def test_a_hyperparameter_is_a_number_in_any_form(function: Any, argument: str):
         assert call(function, argument, x) == made
 
 
-@pytest.mark.parametrize(("function", "argument"), HYPERS)
+BOUNDS = {"lower", "upper"}
+TABLES = [row for row in HYPERS if row.values[1] not in BOUNDS]
+"""A list of bounds says nothing: by element, or in time?"""
+
+
+@pytest.mark.parametrize(("function", "argument"), TABLES)
 def test_a_hyperparameter_is_a_table_in_any_form(function: Any, argument: str):
     made = call(function, argument, [0.5, 0.25])
     assert made != call(function, argument, 0.5)
-    for x in ((0.5, 0.25), np.asarray([0.5, 0.25]), jnp.asarray([0.5, 0.25]), (x for x in [0.5, 0.25])):
+    for x in ((0.5, 0.25), list(jnp.asarray([0.5, 0.25])), (x for x in [0.5, 0.25])):
         assert call(function, argument, x) == made
     assert hash(made) == hash(call(function, argument, [0.5, 0.25]))
+
+
+@pytest.mark.parametrize(("function", "argument"), TABLES)
+@pytest.mark.parametrize("x", [np.asarray([0.5, 0.25]), jnp.ones((2, 3)), jnp.zeros(0)], ids=np.shape)
+def test_an_array_is_no_table_and_nothing_by_element(function: Any, argument: str, x: Any):
+    with pytest.raises(
+        ValueError, match=r"must be one number, got an array of shape .*; list\(x\) makes it a table"
+    ) as raised:
+        call(function, argument, x)
+    assert argument in str(raised.value)
+
+
+@pytest.mark.parametrize(("function", "argument"), HYPERS)
+@pytest.mark.parametrize("x", [jnp.float16, {0.5}, np.asarray(None), 10**400, 1e39, [0.5, 1e39]], ids=str)
+def test_what_no_float_holds_is_refused_in_words(function: Any, argument: str, x: Any):
+    with pytest.raises((TypeError, ValueError), match=argument) as raised:
+        call(function, argument, x)
+    assert type(raised.value) in (TypeError, ValueError)
 
 
 @pytest.mark.parametrize(("function", "argument"), HYPERS)
@@ -208,7 +230,7 @@ def test_a_hyperparameter_is_a_schedule_or_tunable(function: Any, argument: str)
 @pytest.mark.parametrize(("function", "argument"), HYPERS)
 def test_bad_values_inside_tables_and_tunables_are_refused(function: Any, argument: str):
     for value in kind_of(function.__name__, argument).out:
-        for x in ([0.5, value], gx.tunable(value)):
+        for x in ([] if argument in BOUNDS else [[0.5, value]]) + [gx.tunable(value)]:
             with pytest.raises(ValueError, match=argument) as raised:
                 call(function, argument, x)
             assert str(value) in str(raised.value)

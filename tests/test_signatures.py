@@ -14,8 +14,7 @@ SHARED = sorted(
     for name in set(dir(gx)) & set(dir(optax))
     if inspect.isfunction(getattr(gx, name)) and callable(getattr(optax, name))
 )
-# optax's None leaves the sign of the gradient unturned, and descends uphill; here it is refused by name.
-OTHER_DEFAULTS = {"scale_by_learning_rate": {"learning_rate"}, "freeze": {"mask"}, "lbfgs": {"linesearch"}}
+OTHER_DEFAULTS = {"freeze": {"mask"}, "lbfgs": {"linesearch"}}
 
 
 def parameters(library, name):

@@ -2,22 +2,23 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from typing import Any, NamedTuple
 
 import jax
 import jax.numpy as jnp
 import numpy as np
 
-from gradxform.control.hold import axis_or_none, both, inner_of, map_gradients, multiplied, tree_norm, update_if
+from gradxform.control.extras import AVERAGED, Kept, finite_or_nan, refuse_unstated, stated
+from gradxform.control.hold import axis_or_none, both, map_gradients, multiplied, tree_norm, update_if, watched
 from gradxform.core import check
 from gradxform.core.arithmetic import compute_dtype, next_count
 from gradxform.core.devices import mean_over, varying_of
-from gradxform.core.dither import plus, turn
 from gradxform.core.hyper import Hyper, Schedule, Tunable, coerce, evaluate
-from gradxform.core.rows import Rows
+from gradxform.core.orders import ZEROS
+from gradxform.core.plain import got
 from gradxform.core.transform import GradientTransformation
-from gradxform.core.tree import Leaf, is_trained, memory_structure, open_together, open_tree, parameter
+from gradxform.core.tree import Leaf, as_array, in_boxes, is_trained, open_together, open_tree, parameter
 from gradxform.core.types import (
     Array,
     ArrayLike,
@@ -38,13 +39,14 @@ from gradxform.core.walk import kept
 class AccumulateState(NamedTuple):
     """The inner state, and the window so far: Σ w·g, Σ w, Σ w·value and the micro-batches seen.
 
-    steps: windows that ended in a step. left_out: micro-batches that were not finite, of all windows.
+    value: with `extras` a dict of it and of what is kept of each of them. steps: windows that ended in a step.
+    left_out: micro-batches that were not finite, of all windows.
     """
 
     inner: OptState
     total: Tree
     weight: Array
-    value: Array
+    value: Tree
     seen: Array
     steps: Array
     left_out: Array
@@ -54,16 +56,23 @@ class Accumulate(GradientTransformation):
     inner: Child[GradientTransformation]
     every: int | Schedule
     axis_name: AxisName | None = None
+    extras: tuple[tuple[str, Kept], ...] = ()
     holds = True
     wraps = ("inner",)
+    together = ("total", "weight", "value", "seen")
 
     def __repr__(self) -> str:
         across = "" if self.axis_name is None else f", axis_name={self.axis_name!r}"
-        return f"accumulate({self.inner!r}, every={self.every!r}{across})"
+        stated = f", extras={dict(self.extras)}" if self.extras else ""
+        return f"accumulate({self.inner!r}, every={self.every!r}{stated}{across})"
 
     @property
     def name(self) -> str:
         return "accumulate"
+
+    @property
+    def between(self) -> str | None:
+        return None if self.every == 1 else ZEROS
 
     def _init(self, params: Params) -> AccumulateState:
         def zero(p: Shaped) -> Shaped:
@@ -73,47 +82,63 @@ class Accumulate(GradientTransformation):
             return jnp.zeros_like(p, dtype=wide)
 
         ps = [parameter(path, p) for path, p in zip(*open_tree(params)[:2], strict=True)]
-        total = memory_structure(params).unflatten([zero(p) if is_trained(p) else None for p in ps])
+        total = in_boxes(params, [zero(p) if is_trained(p) else None for p in ps])
         floats, counts = ([jnp.zeros((), dtype) for _ in range(n)] for dtype, n in ((jnp.float32, 2), (jnp.int32, 3)))
-        return AccumulateState(self.inner.init(params), total, *floats, *counts)
+        weight, value = floats
+        kept = {name: slot.zeros(self.every) for name, slot in self._slots().items()}
+        held = {"value": value} | kept if kept else value
+        return AccumulateState(self.inner.init(params), total, weight, held, *counts)
+
+    def _slots(self) -> dict[str, Kept]:
+        """The extras of which something is kept in the state."""
+        return {name: kept for name, kept in self.extras if kept.rule != "last"}
 
     def _update(
         self, updates: Updates, state: AccumulateState, params: Params, extra: dict[str, Any], ok: Taken = None
     ) -> tuple[Updates, AccumulateState]:
-        figures = {name: _scalar(name, extra[name]) for name in ("weight", "value") if extra.get(name) is not None}
-        finite = self._finite(tree_norm(updates, self.axis_name, self.name), figures)
+        state = self._admitted(state, params, updates)
+        known, slots = [name for name, _ in self.extras], self._slots()
+        refuse_unstated(self.inner, extra, known)
+        given = {name: x for name in AVERAGED if (x := extra.get(name)) is not None and name not in known}
+        figures = {name: _scalar(name, x) for name, x in given.items()}
+        read = {name: slot.read(name, extra.get(name)) for name, slot in slots.items()}
+        added = [finite_or_nan(x) for name, x in read.items() if slots[name].rule != "all"]
+        finite = self._finite(tree_norm(updates, self.axis_name, self.name), [*figures.values(), *added])
         w = figures.get("weight", 1.0)
         begins = state.seen == 0
         opened = open_together(updates, params, state.total)
-        threshold = turn(state.seen)
-        weight = _sum(begins, state.weight, w, finite, threshold)
+        weight = _sum(begins, state.weight, w, finite)
         inverse = 1.0 / jnp.where(weight > 0, weight, 1.0)
         for leaf in opened.leaves:
             total: Tree = leaf.memory
             if total is not None:
                 total = jnp.where(begins, 0, total)
                 if leaf.g is not None:
-                    total = _plus(leaf, total, w, finite, threshold)
+                    total = _plus(leaf, total, w, finite)
                 leaf.memory = total
-        value = _sum(begins, state.value, w * figures.get("value", 0.0), finite, threshold)
-        means = {"weight": weight, "value": value * inverse}
-        closes = state.seen + 1 >= jnp.maximum(jnp.round(evaluate(self.every, state.steps)), 1)
+        held: dict[str, Tree] = state.value if slots else {"value": state.value}
+        held = {"value": _sum(begins, held["value"], w * figures.get("value", 0.0), finite)} | {
+            name: slot.summed(held[name], read[name], w, begins, finite, state.seen) for name, slot in slots.items()
+        }
+        means = {"weight": weight, "value": held["value"] * inverse}
+        closes = state.seen + 1 >= jnp.maximum(jnp.round(evaluate(self.every, state.steps, "every")), 1)
         taken = closes & (self._agreed(weight) > 0)
         sums = [leaf.g if leaf.g is None or leaf.memory is None else leaf.memory for leaf in opened.leaves]
         tx, grads, _ = multiplied(self.inner, opened.structure.unflatten(sums), inverse)
         extra = extra | {name: means[name] for name in figures}
+        extra |= {name: slot.handed(held[name], inverse) for name, slot in slots.items()}
         new, inner = update_if(both(ok, taken), tx, grads, state.inner, params, extra)
         steps = jnp.where(taken, next_count(state.steps), state.steps)
         left_out = jnp.where(finite, state.left_out, next_count(state.left_out))
         seen = jnp.where(closes, 0, state.seen + 1)
-        window = opened.close_memories(), weight, value, seen, steps, left_out
+        window = opened.close_memories(), weight, held if slots else held["value"], seen, steps, left_out
         return new, AccumulateState(inner, *kept(ok, window, tuple(state[1:])))
 
     def _evaluate(self, state: AccumulateState, params: Params) -> Params:
-        return self.inner._evaluate(state.inner, params)
+        return self.inner._evaluate(self._admitted(state, params).inner, params)
 
-    def _finite(self, norm: Array, figures: dict[str, Array]) -> Array:
-        return jnp.stack([jnp.isfinite(x) for x in (norm, *map(self._agreed, figures.values()))]).all()
+    def _finite(self, norm: Array, figures: list[Array]) -> Array:
+        return jnp.stack([jnp.isfinite(x) for x in (norm, *map(self._agreed, figures))]).all()
 
     def _agreed(self, x: Array) -> Array:
         return x if self.axis_name is None else mean_over(x, self.axis_name)
@@ -126,38 +151,47 @@ def _scalar(name: str, x: ArrayLike) -> Array:
     return x
 
 
-def _sum(begins: Array, total: Array, x: Array | float, finite: Array, threshold: Array) -> Array:
-    return plus(jnp.where(begins, 0.0, total), jnp.where(finite, x, 0.0), threshold)
+def _sum(begins: Array, total: Array, x: Array | float, finite: Array) -> Array:
+    return jnp.where(begins, 0.0, total) + jnp.where(finite, x, 0.0)
 
 
-def _plus(leaf: Leaf, total: Array, w: Array | float, finite: Array, threshold: Array) -> Array:
+def _plus(leaf: Leaf, total: Array, w: Array | float, finite: Array) -> Array:
     """total + w·g in total's dtype, without g where it is not finite."""
     if leaf.g.shape != total.shape:
         raise ValueError(f"the gradient of {leaf.path!r} has shape {leaf.g.shape}, its sum {total.shape}")
     weighted = map_gradients(lambda x: jnp.where(finite, x.astype(total.dtype) * w, 0), leaf.g)
-    if isinstance(weighted, Rows):
-        return (total + weighted).astype(total.dtype)
-    return plus(total, weighted.astype(total.dtype), threshold)
+    new: Array = (total + weighted).astype(total.dtype)
+    return new
 
 
-def accumulate(tx: Transformation, every: int | Hyper, *, axis_name: AxisName | None = None) -> Accumulate:
+def accumulate(
+    tx: Transformation,
+    every: int | Hyper,
+    *,
+    axis_name: AxisName | None = None,
+    extras: Mapping[str, Any] | None = None,
+) -> Accumulate:
     """Step once for `every` micro-batches, on their mean gradient: `u = tx(Σ w·g / Σ w)`, and 0 between.
 
     The sum is kept in float32 or wider; the inner state stands still between. A micro-batch whose gradients (or weight,
     or value) are not finite is left out and counted; a window of nothing else takes no step. A leaf whose gradient is
     None in the last micro-batch takes no part in the step. `weight=` at update, such as the number of tokens, weighs
     each micro-batch (1 without it); a `value=` is averaged as the gradients are.
-    every: a number, or a schedule of the steps taken so far. axis_name: device axes to decide over.
+    extras: what the step gets of another extra argument, by name: `"mean"` (weighed) or `"sum"` over the window, the
+    `"last"` one, or `("all", example)`, stacked; an example of arrays or ShapeDtypeStructs gives "mean" and "sum"
+    another form than a float32 scalar. every: a number, or a schedule of the steps taken. axis_name: to decide over.
     State: the inner one; total, a tree like the parameters; weight and value (float32), seen, steps, left_out (int32).
-    Raises: TypeError or ValueError unless every is an integer, at least 1, or a schedule.
+    Raises: TypeError or ValueError unless every is an integer, at least 1, or a schedule; for a loss scale inside; at
+    update for an extra argument that the inner transformation reads and extras do not state.
     """
     if not isinstance(every, Schedule) and not callable(every) and np.ndim(every) == 0:
         check.integer(1, every=every)
     every = coerce("every", every)
     check.at_least(1, every=every)
     if isinstance(every, Tunable):
-        raise TypeError(f"every must be an integer or a schedule, got {every!r}")
-    return Accumulate(inner_of(tx=tx), int(every) if isinstance(every, float) else every, axis_or_none(axis_name))
+        raise TypeError(f"every must be an integer or a schedule, {got(every)}")
+    every = int(every) if isinstance(every, float) else every
+    return Accumulate(watched("accumulate", tx=tx), every, axis_or_none(axis_name), stated(extras, every))
 
 
 def accumulate_gradients(
@@ -180,15 +214,17 @@ def accumulate_gradients(
     """
     check.integer(1, microbatches=microbatches)
     check.boolean(has_aux=has_aux)
-    for name, f in (("loss_fn", loss_fn), ("weight", weight or loss_fn)):
+    for name, f in (("loss_fn", loss_fn), ("weight", loss_fn if weight is None else weight)):
         if not callable(f):
-            raise TypeError(f"{name} must be a function, got {f!r} of type {type(f).__name__}")
+            raise TypeError(f"{name} must be a function, {got(f)}")
     parts = _split(batch, int(microbatches))
+    params = jax.tree.map(lambda x: x if hasattr(x, "dtype") else as_array("a leaf of params", x), params)
     gradient = jax.value_and_grad(loss_fn, has_aux=has_aux)
 
     def one(part: Tree) -> tuple[Tree, Any]:
         out, grads = gradient(params, part)
         value, aux = out if has_aux else (out, None)
+        value = as_array("what loss_fn gives", value)
         w = jnp.asarray(1.0 if weight is None else weight(part), jnp.float32)
         return (*jax.tree.map(lambda x: x.astype(compute_dtype(x.dtype)) * w, (value, grads)), w), aux
 

@@ -7,7 +7,7 @@ from typing import Any, NamedTuple
 
 import jax.numpy as jnp
 
-from gradxform.control.hold import axis_or_none, both, inner_of, map_gradients, tree_norm, update_if
+from gradxform.control.hold import axis_or_none, both, map_gradients, tree_norm, update_if, watched
 from gradxform.core import check
 from gradxform.core.arithmetic import next_count
 from gradxform.core.devices import mean_over
@@ -51,6 +51,7 @@ class Guard(GradientTransformation):
     warmup: int = 20
     axis_name: AxisName | None = None
     holds = True
+    guards = True
     wraps = ("inner",)
 
     def __repr__(self) -> str:
@@ -73,6 +74,7 @@ class Guard(GradientTransformation):
     def _update(
         self, updates: Updates, state: GuardState, params: Params, extra: dict[str, Any], ok: Taken = None
     ) -> tuple[Updates, GuardState]:
+        state = self._admitted(state, params, updates)
         worn = jnp.asarray(False) if self.max_consecutive is None else state.consecutive >= self.max_consecutive
         figures = {"norm": tree_norm(updates, self.axis_name, self.name)}
         if extra.get("value") is not None:
@@ -99,7 +101,7 @@ class Guard(GradientTransformation):
         return new, GuardState(inner, *kept(ok, figures_kept, tuple(state[1:])))
 
     def _evaluate(self, state: GuardState, params: Params) -> Params:
-        return self.inner._evaluate(state.inner, params)
+        return self.inner._evaluate(self._admitted(state, params).inner, params)
 
     def _loss(self, value: ArrayLike) -> Array:
         value = jnp.asarray(value)
@@ -169,7 +171,9 @@ def guard(
         )
     decay = check.number(check.fraction, decay=decay)
     check.integer(1, warmup=warmup)
-    return Guard(inner_of(tx=tx), nonfinite, spike, max_consecutive, then, decay, warmup, axis_or_none(axis_name))
+    return Guard(
+        watched("guard", tx=tx), nonfinite, spike, max_consecutive, then, decay, warmup, axis_or_none(axis_name)
+    )
 
 
 def apply_if_finite(inner: Transformation, max_consecutive_errors: int) -> Guard:
@@ -180,4 +184,4 @@ def apply_if_finite(inner: Transformation, max_consecutive_errors: int) -> Guard
     Raises: TypeError unless max_consecutive_errors is an integer, ValueError if it is negative.
     """
     check.integer(0, max_consecutive_errors=max_consecutive_errors)
-    return Guard(inner_of(inner=inner), max_consecutive=max_consecutive_errors, then="accept")
+    return Guard(watched("apply_if_finite", inner=inner), max_consecutive=max_consecutive_errors, then="accept")

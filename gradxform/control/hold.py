@@ -13,6 +13,7 @@ from gradxform.core.arithmetic import cast, compute_dtype, real_dtype
 from gradxform.core.chain import Chain, stages_of
 from gradxform.core.devices import varying_axes
 from gradxform.core.norms import barrier, barrier_each, norm_of
+from gradxform.core.orders import refuse_loss_scale, refuse_own_gradients
 from gradxform.core.rows import Rows, is_row_leaf
 from gradxform.core.transform import GradientTransformation
 from gradxform.core.tree import is_inexact, is_trained, open_tree
@@ -23,6 +24,14 @@ def inner_of(**named: Transformation) -> GradientTransformation:
     """The transformation to wrap; another library's pair as a chain of one stage."""
     ((what, tx),) = named.items()
     return tx if isinstance(tx, GradientTransformation) else Chain(stages_of(tx, what))
+
+
+def watched(what: str, **named: Transformation) -> GradientTransformation:
+    """The transformation to wrap in what must be shown the gradients of the loss itself, and all of them."""
+    inner = inner_of(**named)
+    refuse_loss_scale(what, inner)
+    refuse_own_gradients(what, inner)
+    return inner
 
 
 def axis_or_none(axis_name: AxisName | None) -> AxisName | None:

@@ -7,9 +7,10 @@ from typing import Any, NamedTuple
 import jax
 import jax.numpy as jnp
 
-from gradxform.control.hold import axis_or_none, both, inner_of, multiplied, tree_norm, update_if
+from gradxform.control.hold import axis_or_none, both, inner_of, multiplied, times, tree_norm, update_if
 from gradxform.core import check
 from gradxform.core.arithmetic import cast, compute_dtype, next_count
+from gradxform.core.orders import refuse_own_gradients, refuse_two_scales
 from gradxform.core.transform import GradientTransformation
 from gradxform.core.types import Array, ArrayLike, AxisName, OptState, Params, Taken, Transformation, Updates
 from gradxform.core.value import Child
@@ -36,6 +37,7 @@ class LossScale(GradientTransformation):
     least: float = 0.0
     axis_name: AxisName | None = None
     holds = True
+    scales_loss = True
     wraps = ("inner",)
 
     def __repr__(self) -> str:
@@ -57,7 +59,10 @@ class LossScale(GradientTransformation):
     def _update(
         self, updates: Updates, state: LossScaleState, params: Params, extra: dict[str, Any], ok: Taken = None
     ) -> tuple[Updates, LossScaleState]:
+        state = self._admitted(state, params, updates)
         tx, grads, by = multiplied(self.inner, updates, 1.0 / state.scale)
+        if extra.get("grad") is not None:
+            extra = extra | {"grad": times(extra["grad"], 1.0 / state.scale)}
         finite = jnp.isfinite(tree_norm(grads, self.axis_name, self.name, by))
         new, inner = update_if(both(ok, finite), tx, grads, state.inner, params, extra)
         scale, good = self.rescaled(finite, state.scale, state.good)
@@ -65,7 +70,7 @@ class LossScale(GradientTransformation):
         return new, LossScaleState(inner, *kept(ok, figures, tuple(state[1:])))
 
     def _evaluate(self, state: LossScaleState, params: Params) -> Params:
-        return self.inner._evaluate(state.inner, params)
+        return self.inner._evaluate(self._admitted(state, params).inner, params)
 
     def rescaled(self, finite: Array, scale: Array, good: Array) -> tuple[Array, Array]:
         """The scale and the count of finite steps since it last changed, after one more step."""
@@ -88,7 +93,7 @@ def static_loss_scale(tx: Transformation, scale: float, *, axis_name: AxisName |
     """
     scale = check.number(check.positive, scale=scale)
     check.ordered(scale=scale, largest=LARGEST)
-    return LossScale(inner_of(tx=tx), scale, axis_name=axis_or_none(axis_name))
+    return LossScale(_unscaled("static_loss_scale", tx), scale, axis_name=axis_or_none(axis_name))
 
 
 def dynamic_loss_scale(
@@ -117,7 +122,16 @@ def dynamic_loss_scale(
     if factor <= 1.0:
         raise ValueError(f"factor must be greater than 1, got {factor}")
     check.integer(1, window=window)
-    return LossScale(inner_of(tx=tx), init, factor, int(window), least, axis_or_none(axis_name))
+    inner = _unscaled("dynamic_loss_scale", tx)
+    return LossScale(inner, init, factor, int(window), least, axis_or_none(axis_name))
+
+
+def _unscaled(what: str, tx: Transformation) -> GradientTransformation:
+    """What to wrap in a loss scale, the only one, which sees all gradients."""
+    inner = inner_of(tx=tx)
+    refuse_two_scales(inner)
+    refuse_own_gradients(what, inner)
+    return inner
 
 
 def scale_loss(state: OptState, loss: ArrayLike) -> Array:

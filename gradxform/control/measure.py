@@ -12,8 +12,11 @@ import numpy as np
 
 from gradxform.control.hold import inner_of, tree_norm
 from gradxform.core import check
+from gradxform.core.admit import admitted_by_name, of_kind
 from gradxform.core.chain import Chain
 from gradxform.core.hyper import replace_hyper
+from gradxform.core.orders import refuse_loss_scale
+from gradxform.core.plain import got
 from gradxform.core.rule import TreeRule
 from gradxform.core.stage import Step
 from gradxform.core.state import State, unused
@@ -58,18 +61,21 @@ class Measure(GradientTransformation):
     def _update(
         self, updates: Updates, state: MeasureState, params: Params, extra: dict[str, Any], ok: Taken = None
     ) -> tuple[Updates, MeasureState]:
+        of_kind(state, MeasureState, self)
         if params is None and (self.param_norm or self.update_ratio):
             raise ValueError("measure needs the parameters: call update(updates, state, params)")
         new, inner = self.inner.advance(updates, state.inner, params, extra, ok)
-        clipped = state.metrics.get("clip_fraction")
+        clipped = state.metrics.get("clip_fraction") if self.clip_fraction else None
         if clipped is not None:
             now = (self._norm(updates) > _bound(self.inner, state.inner)).astype(clipped.dtype)
             clipped = clipped + (now - clipped) / inner.count
         figures = self._figures(updates, new, params, clipped)
-        metrics = {k: figures[k].astype(old.dtype) for k, old in state.metrics.items()}
-        return new, MeasureState(inner, kept(ok, metrics, state.metrics))
+        old = admitted_by_name(state.metrics, figures, " of measure", loose=True)
+        metrics = {k: figures[k].astype(x.dtype) for k, x in old.items()}
+        return new, MeasureState(inner, kept(ok, metrics, dict(old)))
 
     def _evaluate(self, state: MeasureState, params: Params) -> Params:
+        of_kind(state, MeasureState, self)
         return self.inner._evaluate(state.inner, params)
 
     def _figures(self, grads: Updates, updates: Updates, params: Params, clipped: Array | None) -> dict[str, Any]:
@@ -140,11 +146,13 @@ def measure(
     if axis_name is not None:
         check.axis(axis_name=axis_name)
     inner = inner_of(tx=tx)
+    if grad_norm:
+        refuse_loss_scale("measure", inner)
     rule = _clips_first(inner) if clip_fraction else None
     if clip_fraction and rule is None:
         raise ValueError(f"clip_fraction needs clip_by_global_norm as the first stage of {inner!r}")
     if rule is not None and getattr(rule, "axis_name", None) != axis_name:
-        raise ValueError(f"measure and clipping must take one axis_name, got {axis_name!r}")
+        raise ValueError(f"measure and clipping must take one axis_name, {got(axis_name)}")
     return Measure(inner, grad_norm, update_norm, param_norm, update_ratio, clip_fraction, axis_name)
 
 

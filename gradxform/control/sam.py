@@ -11,9 +11,12 @@ import jax.numpy as jnp
 from gradxform.core import check
 from gradxform.core.arithmetic import compute_dtype
 from gradxform.core.chain import Chain, stages_of
+from gradxform.core.devices import along
+from gradxform.core.orders import UPHILL, refuse_loss_scale, undone_in
 from gradxform.core.rows import Rows, is_row_leaf
 from gradxform.core.state import renewed
-from gradxform.core.transform import GradientTransformation, apply_updates
+from gradxform.core.step import apply_updates
+from gradxform.core.transform import GradientTransformation
 from gradxform.core.tree import is_trained, open_together, parameter
 from gradxform.core.types import Array, AxisName, Gradient, OptState, Param, Params, Transformation, Tree, Updates
 from gradxform.core.value import Child
@@ -37,9 +40,18 @@ class Sam(GradientTransformation):
     batch_axis_name: AxisName | None = None
     adaptive: bool = False
     wraps = ("inner", "adversary")
+    together = ("steps_since_sync", "cache")
     renews = True
     name = "sam"
     needs_params = True
+
+    @property
+    def own_gradients(self) -> bool:
+        return self.opaque_mode
+
+    @property
+    def between(self) -> str | None:
+        return None if self.opaque_mode or self.sync_period == 1 else UPHILL
 
     def _init(self, params: Params) -> SamState:
         cache = () if self.opaque_mode else jax.tree.map(_kept, params)
@@ -50,6 +62,7 @@ class Sam(GradientTransformation):
     ) -> tuple[Updates, SamState]:
         if params is None:
             raise ValueError("sam needs the parameters: call update(updates, state, params)")
+        state = self._admitted(state, params, updates)
         open_together(updates, params, params)
         extra = dict(extra)
         grad_fn = extra.pop("grad_fn", None)
@@ -84,6 +97,7 @@ class Sam(GradientTransformation):
             at = apply_updates(at, up)
             grads = grad_fn(at, i)
             if self.batch_axis_name is not None:
+                along(self.batch_axis_name)
                 grads = jax.lax.pmean(grads, self.batch_axis_name)
             grads = _map(lambda g, new: new, updates, grads)
         start = renewed(self.adversary.init(params), adversary) if self.reset_state else adversary
@@ -102,6 +116,7 @@ class Sam(GradientTransformation):
 
     def _evaluate(self, state: SamState, params: Params) -> Params:
         """Between outer steps the parameters are an adversary's; the ones to evaluate with wait in the cache."""
+        state = self._admitted(state, params)
         if not self.opaque_mode:
             params = jax.tree.map(
                 lambda p, c: p if c is None else jnp.where(state.steps_since_sync == 0, p, c), params, state.cache
@@ -160,8 +175,19 @@ def sam(
         tx if isinstance(tx, GradientTransformation) else Chain(stages_of(tx, what))
         for tx, what in ((optimizer, "optimizer"), (adv_optimizer, "adv_optimizer"))
     )
+    refuse_loss_scale("sam", inner)
+    refuse_loss_scale("sam", adversary)
+    if bool(undone := undone_in(inner)) != bool(undone_in(adversary)):
+        one, other = ("optimizer", "adv_optimizer") if undone else ("adv_optimizer", "optimizer")
+        raise ValueError(f"{one} undoes a loss scale and {other} does not: put unscale into both, or in front of sam")
     check.integer(1, sync_period=sync_period)
     check.boolean(reset_state=reset_state, opaque_mode=opaque_mode, adaptive=adaptive)
     if batch_axis_name is not None:
         check.axis(batch_axis_name=batch_axis_name)
+    unguarded = [] if opaque_mode or any(x.guards for x in adversary.inside()) else inner.inside()
+    if guard := next((x.name for x in unguarded if x.guards), None):
+        raise ValueError(
+            f"sam steps uphill on a gradient that is not finite before the {guard} of its optimizer sees it: "
+            f"{guard} goes outside: {guard}(sam(...))"
+        )
     return Sam(inner, adversary, int(sync_period), reset_state, opaque_mode, batch_axis_name, adaptive)

@@ -10,8 +10,10 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
+from gradxform.core.bounds import as_numbers
 from gradxform.core.chain import Chain
 from gradxform.core.hyper import Hyper, Tunable, coerce, hyper_fields, is_beta, rebuild, resolve
+from gradxform.core.plain import fitting, got
 from gradxform.core.rule import Rule
 from gradxform.core.stage import Step
 from gradxform.core.state import State, find_state, find_states, unused
@@ -28,6 +30,8 @@ def tunable(value: Hyper) -> Tunable:
     for bit; another hyperparameter to rounding.
     Raises: TypeError for anything but a number, a table or a schedule.
     """
+    if isinstance(value, Tunable):
+        raise TypeError(f"tunable takes a number or a schedule, {got(value)}")
     return Tunable(coerce("tunable", value))
 
 
@@ -35,7 +39,7 @@ def hyperparams(tx: Transformation, state: OptState) -> dict[str, Number]:
     """All numeric hyperparameters as the next update will use them: `{"adam/b1": 0.9, "learning_rate": ...}`.
 
     Names are `[group/]stage/field`, also of what stands inside a wrapper; the second of one name gets `_2`. Constants
-    are floats, schedules and tunables scalar arrays. Works inside `jit`.
+    are floats, schedules and tunables scalar arrays, bounds as they were given. Works inside `jit`.
     state: that of `tx`, also inside the tuples and dicts of wrappers.
     Raises: ValueError if the state holds none of ours.
     """
@@ -47,8 +51,8 @@ def hyperparams(tx: Transformation, state: OptState) -> dict[str, Number]:
         owner[name] = step.hyper
         x, in_slot = hyper_fields(rule)[field], step.hyper.get(key)
         x = x.initial if isinstance(x, Tunable) and in_slot is None else x
-        value = resolve(x, step.count, in_slot, is_beta(rule, field))
-        values[name] = value.value if isinstance(value, Pair) else value
+        value = resolve(x, step.count, in_slot, is_beta(rule, field), name)
+        values[name] = value.value if isinstance(value, Pair) else as_numbers(value)
     return values
 
 
@@ -131,14 +135,15 @@ def _number(name: str, value: object) -> Number | None:
     if value is None:
         return None
     if isinstance(value, bool) or not isinstance(value, int | float | np.generic | np.ndarray | jax.Array):
-        raise TypeError(f"{name} must be a number or None, got {value!r} of type {type(value).__name__}")
+        raise TypeError(f"{name} must be a number or None, {got(value)}")
     if np.shape(value) != ():
         raise ValueError(f"{name} must be a scalar, got an array of shape {np.shape(value)}")
     if isinstance(value, jax.core.Tracer):
         return value
-    if math.isnan(value):
+    number = fitting(name, value)
+    if math.isnan(number):
         raise ValueError(f"{name} must be a number, got nan; None clears it")
-    return float(value)
+    return number
 
 
 def _set(old: Number, value: Number | None) -> Number:

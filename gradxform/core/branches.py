@@ -7,7 +7,7 @@ from typing import Any, Protocol
 
 from gradxform.core.chain import Chain
 from gradxform.core.facts import Facts, Reach
-from gradxform.core.stage import Stage, Step
+from gradxform.core.stage import NO_NAMES, Names, Stage, Step
 from gradxform.core.tree import Leaf
 from gradxform.core.types import Params, Path, Shaped
 from gradxform.core.value import Child
@@ -27,7 +27,7 @@ class Split(Stage):
     groups: Labels
     branches: Child[dict[str, Chain]]
     label: str | None = None
-    taken: tuple[str, ...] = ()
+    taken: Names = NO_NAMES
 
     def __hash__(self) -> int:
         return hash((self.groups, tuple(self.branches.items()), self.label, self.taken))
@@ -43,27 +43,35 @@ class Split(Stage):
     def facts(self) -> Facts:
         return Facts(reach=max((branch.reach for branch in self.branches.values()), default=Reach.ELEMENT))
 
-    def parts(self) -> list[tuple[str, Chain, tuple[str, ...]]]:
+    def parts(self) -> list[tuple[str, Chain, Names]]:
         return [(f"{group}/", branch, self.taken) for group, branch in self.branches.items()]
 
-    def after(self, used: set[str]) -> Split:
-        return self.with_fields(taken=tuple(sorted(used)))
+    def after(self, taken: Names) -> Split:
+        return self.with_fields(taken=taken)
 
-    def map_parts(self, f: Callable[[Chain, str, tuple[str, ...]], Chain]) -> Split:
+    def map_parts(self, f: Callable[[Chain, str, Names], Chain]) -> Split:
         return self.with_fields(
             branches={group: f(part, f"{group}/", self.taken) for group, part in self.branches.items()}
         )
 
     def plan(self, name: str, leaves: list[Leaf], step: Step) -> None:
         labels = self.groups.labels(leaves, step.whole)
+        for leaf, group in zip(leaves, labels, strict=True):
+            self.refuse_unknown(leaf.path, group)
         step.plan.groups[step.prefix + name] = {leaf.path: at for leaf, at in zip(leaves, labels, strict=True)}
         self._walk("plan", name, leaves, step)
 
     def through(self, name: str, path: Path, leaf: Shaped) -> Iterator[tuple[str, Any]]:
         group = self.groups.label(path, leaf)
+        self.refuse_unknown(path, group)
         if group is not None:
             for key, rule in self.branches[group].through(path, leaf, self.taken):
                 yield f"{group}/{key}", rule
+
+    def refuse_unknown(self, path: Path, group: str | None) -> None:
+        if group is not None and group not in self.branches:
+            known = f"there are {[*self.branches]}"
+            raise ValueError(f"param_labels: the label {group!r} of {path!r} has no transformation; {known}")
 
     def init(self, name: str, leaves: list[Leaf], step: Step) -> None:
         self._walk("init_stages", name, leaves, step)

@@ -7,13 +7,15 @@ initial value of a tunable) and lets schedules and tracers pass.
 from __future__ import annotations
 
 import math
-from collections.abc import Callable
+from collections.abc import Callable, Iterable, Mapping
 from typing import Any
 
 import jax.numpy as jnp
 
 from gradxform.core.hyper import Hyper, Table, Tunable, coerce
+from gradxform.core.plain import got, plain
 from gradxform.core.types import Dtype
+from gradxform.core.value import Value
 
 
 def fraction(**named: Hyper) -> None:
@@ -39,6 +41,16 @@ def nonnegative(**named: Hyper) -> None:
     _all(named, lambda x: 0.0 <= x < math.inf, "at least 0 and finite")
 
 
+def positive_bound(**named: Hyper) -> None:
+    """Positive; infinity bounds nothing."""
+    _all(named, lambda x: x > 0.0, "positive")
+
+
+def nonnegative_bound(**named: Hyper) -> None:
+    """At least 0; infinity bounds nothing."""
+    _all(named, lambda x: x >= 0.0, "at least 0")
+
+
 def at_least(least: float, **named: Hyper) -> None:
     _all(named, lambda x: least <= x < math.inf, f"at least {least:g} and finite")
 
@@ -57,24 +69,27 @@ def ordered(**named: Hyper) -> None:
             raise ValueError(f"{low} must be at most {high}, got {low}={a}, {high}={b}")
 
 
-def integer(at_least: int = 0, **named: Any) -> None:
+def integer(at_least: int = 0, at_most: int = 2**31 - 1, **named: Any) -> None:
+    """An integer that counters, which are int32, can reach."""
     for name, x in named.items():
-        if isinstance(x, bool) or not hasattr(x, "__index__"):
-            raise TypeError(f"{name} must be an integer, got {x!r} of type {type(x).__name__}")
-        if int(x) < at_least:
+        if isinstance(x, bool) or not isinstance(n := plain(x), int):
+            raise TypeError(f"{name} must be an integer, {got(x)}")
+        if n < at_least:
             raise ValueError(f"{name} must be at least {at_least}, got {x}")
+        if n > at_most:
+            raise ValueError(f"{name} must be at most {at_most}, got {x}")
 
 
 def boolean(**named: Any) -> None:
     for name, x in named.items():
         if not isinstance(x, bool):
-            raise TypeError(f"{name} must be True or False, got {x!r} of type {type(x).__name__}")
+            raise TypeError(f"{name} must be True or False, {got(x)}")
 
 
 def choice(*options: Any, **named: Any) -> None:
     for name, x in named.items():
-        if x not in options:
-            raise ValueError(f"{name} must be one of {', '.join(map(repr, options))}, got {x!r}")
+        if not isinstance(x, str | None) or x not in options:
+            raise ValueError(f"{name} must be one of {', '.join(map(repr, options))}, {got(x)}")
 
 
 def floating(**named: Dtype | None) -> None:
@@ -83,26 +98,37 @@ def floating(**named: Dtype | None) -> None:
         if x is None:
             continue
         try:
-            x = jnp.dtype(x)
-            right = jnp.issubdtype(x, jnp.inexact)
+            right = not hasattr(x, "shape") and jnp.issubdtype(jnp.dtype(x), jnp.inexact)
         except TypeError:
             right = False
         if not right:
-            raise TypeError(f"{name} must be a floating dtype, got {x}")
+            raise TypeError(f"{name} must be a floating dtype, {got(x)}")
+
+
+def sequence(of: str, **named: Any) -> tuple[Any, ...]:
+    """What a list, a tuple, an array of one axis or a generator holds, in order."""
+    ((name, x),) = named.items()
+    unordered = isinstance(x, str | bytes | Mapping | set | frozenset | type | Value) or getattr(x, "ndim", 1) != 1
+    if unordered or not isinstance(x, Iterable):
+        raise TypeError(f"{name} must be a sequence of {of}, {got(x)}")
+    return tuple(x)
 
 
 def names(**named: Any) -> None:
     """A name, or several."""
     for name, x in named.items():
         if not isinstance(x, str | tuple | list) or not all(isinstance(part, str) for part in x):
-            raise TypeError(f"{name} must be a name or a sequence of names, got {x!r}")
+            raise TypeError(f"{name} must be a name or a sequence of names, {got(x)}")
 
 
 def axis(**named: Any) -> None:
     """The name of a device axis, or a tuple of names."""
     for name, x in named.items():
-        if not all(isinstance(part, str) for part in (x if isinstance(x, tuple) else (x,))):
-            raise TypeError(f"{name} must be the name of an axis or a tuple of names, got {x!r}")
+        parts = x if isinstance(x, tuple) else (x,)
+        if not all(isinstance(part, str) for part in parts):
+            raise TypeError(f"{name} must be the name of an axis or a tuple of names, {got(x)}")
+        if "" in parts or not parts:
+            raise ValueError(f"{name} must be the name of an axis or a tuple of names, {got(x)}")
 
 
 def given(check: Callable[..., None], **named: Hyper) -> Hyper:
@@ -120,7 +146,7 @@ def number(check: Callable[..., None], infinite: bool = False, **named: Hyper) -
         return x
     coerced = given(check, **named)
     if not isinstance(coerced, float):
-        raise TypeError(f"{name} must be a number, got {x!r} of type {type(x).__name__}")
+        raise TypeError(f"{name} must be a number, {got(x)}")
     return coerced
 
 

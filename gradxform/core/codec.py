@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from typing import Any, NamedTuple, Protocol, TypeAlias
 
 import jax
@@ -16,7 +16,8 @@ from gradxform.core.lens import Lens
 from gradxform.core.rows import Rows
 from gradxform.core.rule import Halves, Keep, Rule, dense, scaled
 from gradxform.core.stage import Chooses
-from gradxform.core.types import Array, Count, Dtype, Factors, Gradient, Memory, Param, Path, Scalars, Shaped
+from gradxform.core.tree import name_of
+from gradxform.core.types import Array, Count, Dtype, Factors, Gradient, Memory, Param, Path, Scalars, Shaped, Structure
 from gradxform.core.value import Child
 
 Encoded: TypeAlias = Any
@@ -40,7 +41,7 @@ class Codecs(Protocol):
     reach: Reach
     least_ndim: int
 
-    def of(self, field: str) -> Codec: ...
+    def of(self, field: str) -> Codec | None: ...
 
 
 class Codec(Protocol):
@@ -53,7 +54,6 @@ class Codec(Protocol):
     def made(self, x: Encoded) -> bool: ...
     def encode(self, x: Array, bound: Array | None = None, draw: Draw | None = None) -> Encoded: ...
     def decode(self, x: Encoded, wide: Dtype) -> Array: ...
-    def shape(self, x: Encoded) -> tuple[int, ...]: ...
     def largest_in_blocks(self, x: Encoded, wide: Dtype) -> Array: ...
 
 
@@ -98,9 +98,6 @@ class Cast:
     def decode(self, x: Array, wide: Dtype) -> Array:
         return x.astype(jnp.promote_types(self.dtype, wide))
 
-    def shape(self, x: Array) -> tuple[int, ...]:
-        return tuple(x.shape)
-
     def largest_in_blocks(self, x: Array, wide: Dtype) -> Array:
         return block_max(self.decode(x, wide))
 
@@ -143,7 +140,8 @@ class Stored(Lens):
         if self.where is not None and not self.where.matches(path, p):
             return self.with_fields(rule=self.rule.for_leaf(path, p), codecs=(), seed=None)
         inner = super().for_leaf(path, p)
-        if p.size < self.min_size or p.ndim < min((codec.least_ndim for _, codec in self.codecs), default=0):
+        few = p.size < self.min_size or p.ndim < min((codec.least_ndim for _, codec in self.codecs), default=0)
+        if few and self.rule.facts.reach == Reach.ELEMENT:
             return inner.with_fields(exact=True, seed=None, path=0)
         return inner if self.seed is None else inner.with_fields(path=path_word(path))
 
@@ -152,16 +150,16 @@ class Stored(Lens):
         if s is None or self.exact:
             return s
         in_blocks = p.ndim and self.rule.facts.reach == Reach.ELEMENT and not self.before
-        bounds = self.rule.init(block_max(p)) if in_blocks else s
+        kept, bounds = _parts(s), _parts(self.rule.init(block_max(p)) if in_blocks else s)
         new: dict[str, Any] = {}
         for i, (field, codec) in enumerate(self._chosen(s)):
-            x, bound = getattr(s, field), getattr(bounds, field)
-            if isinstance(x, Blocks | Seeded) or x.size < self.min_size or x.ndim < codec.least_ndim:
+            x, bound = kept[field], bounds[field]
+            if x.size < self.min_size or x.ndim < codec.least_ndim:
                 continue
-            new[field] = codec.encode(x, None if bound.shape == x.shape else bound)
+            new[field] = codec.encode(x, bound if bound.shape != x.shape == p.shape else None)
             if self.seed is not None:
                 new[field] = Seeded(new[field], folded(folded(self.seed, self.path), i))
-        return s._replace(**new)
+        return _exchanged(s, new)
 
     def scalars(self, t: Count, **extra: Any) -> Scalars:
         return self.rule.scalars(t, **extra), None if self.before else t
@@ -171,7 +169,8 @@ class Stored(Lens):
 
     def read(self, s: Memory, g: Shaped) -> Memory:
         wide = real_dtype(g.dtype)
-        return s._replace(**{f: c.decode(_stored(getattr(s, f)), wide) for f, c in self._encoded(s).items()})
+        kept = _parts(s)
+        return _exchanged(s, {f: c.decode(_stored(kept[f]), wide) for f, c in self._encoded(s).items()})
 
     def write(self, new: Memory, s: Memory, k: Scalars) -> Memory:
         return self._written(new, s, k[1])
@@ -187,10 +186,6 @@ class Stored(Lens):
             return u, self.write(new, s, k)
         if isinstance(self.rule, Stored) and not self.rule._encoded(self.read(s, g)):
             return self.with_fields(rule=self.rule.rule).advance(g, factors, s, p, (k[0][0], k[1]), keep)
-        for f, codec in encoded.items():
-            shape = codec.shape(_stored(getattr(s, f)))
-            if shape != g.shape:
-                raise ValueError(f"the memory {f} has shape {shape}, the gradient {g.shape}")
         facts = self.rule.facts
         if not isinstance(self.rule, Halves) or facts.reach != Reach.ELEMENT or facts.needs_params:
             return super().advance(g, factors, s, p, k, keep)
@@ -204,8 +199,10 @@ class Stored(Lens):
 
         def remembered(gradient: tuple[Array, Factors], s: Memory) -> Memory:
             g, factors = gradient
-            new = rule.remember(scaled(g, factors), self.read(s, g), None, k[0])
-            if not rule.facts.monotone:
+            old = self.read(s, g)
+            new = rule.remember(scaled(g, factors), old, None, k[0])
+            shapes = {x.shape for x in jax.tree.leaves(old)}
+            if not rule.facts.monotone or not shapes <= {(), g.shape}:
                 return self._written(new, s, k[1])
             largest = jnp.abs(scaled(block_max(g), factors))
             bounds = rule.remember(largest, self._largest(s, real_dtype(g.dtype)), None, k[0])
@@ -213,16 +210,29 @@ class Stored(Lens):
 
         return remembered
 
+    @property
+    def claimed(self) -> set[str]:
+        """The fields that it, or what is stored inside, has codecs for; "" stands for all. An optimizer's own dtype for
+        a statistic keeps none of them from a codec."""
+        inner = self.rule.claimed if isinstance(self.rule, Stored) else set()
+        return inner if self.exact or self.before else inner.union(field for field, _ in self.codecs)
+
     def _chosen(self, s: Memory) -> list[tuple[str, Codec]]:
-        """The fields that codecs are for, each with its codec."""
-        named = dict(self.codecs)
-        fields = [(f, named.get(f, named.get(""))) for f in s._fields]
-        each = [(f, codec.of(f)) for f, codec in fields if codec is not None]
-        return [(f, codec) for f, codec in each if codec.takes(_stored(getattr(s, f)))]
+        """The statistics that codecs are for, each with its codec: none that is stored inside already."""
+        named, taken = dict(self.codecs), self.rule.claimed if isinstance(self.rule, Stored) else set()
+        chosen: list[tuple[str, Codec]] = []
+        for path, x in {} if self.exact or "" in taken else _parts(s).items():
+            names = [path, *path.split("/")[::-1]]
+            codecs = next((named[name] for name in (*names, "") if name in named), None)
+            codec = None if codecs is None else codecs.of(next(name for name in names[1:] if not name.isdigit()))
+            if codec is not None and taken.isdisjoint(names) and codec.takes(_stored(x)):
+                chosen.append((path, codec))
+        return chosen
 
     def _encoded(self, s: Memory) -> dict[str, Codec]:
-        """The fields that are encoded in this state, each with its codec."""
-        return {f: c for f, c in self._chosen(s) if c.made(_stored(getattr(s, f)))}
+        """The statistics that are encoded in this state, each with its codec."""
+        kept = _parts(s)
+        return {f: c for f, c in self._chosen(s) if c.made(_stored(kept[f]))}
 
     def _largest(self, s: Memory, wide: Dtype) -> Memory:
         """The memory with the largest size of each block in place of the block."""
@@ -233,23 +243,42 @@ class Stored(Lens):
                 return encoded[f].largest_in_blocks(_stored(x), wide)
             return block_max(x) if x.ndim else x
 
-        return s._replace(**{f: largest(f, x) for f, x in zip(s._fields, s, strict=True)})
+        return _exchanged(s, {f: largest(f, x) for f, x in _parts(s).items()})
 
     def _written(self, new: Memory, old: Memory, t: Count, bounds: Memory = None) -> Memory:
         written: dict[str, Any] = {}
+        kept, made, limits = _parts(old), _parts(new), _parts(bounds)
         for f, codec in self._encoded(old).items():
-            before, bound = getattr(old, f), None if bounds is None else getattr(bounds, f)
+            before, bound = kept[f], limits.get(f)
             if isinstance(before, Seeded):
-                written[f] = Seeded(codec.encode(getattr(new, f), bound, (before.seed, t)), before.seed)
+                written[f] = Seeded(codec.encode(made[f], bound, (before.seed, t)), before.seed)
             else:
-                written[f] = codec.encode(getattr(new, f), bound)
-        return new._replace(**written)
+                written[f] = codec.encode(made[f], bound)
+        return _exchanged(new, written)
 
 
 def stored_in(rule: Rule, **dtypes: Dtype | None) -> Rule:
     """The rule with some fields of its memory cast to other dtypes; unchanged where all are None."""
     codecs = tuple((field, Cast(dtype)) for field, dtype in dtypes.items() if dtype is not None)
     return Stored(rule, codecs, before=True) if codecs else rule
+
+
+def _parts(s: Memory) -> dict[str, Any]:
+    """The statistics of a memory, encoded or not, by field; of a memory inside it as `field/field`."""
+    keyed, _ = jax.tree_util.tree_flatten_with_path(s, is_leaf=_is_encoded)
+    return {"/".join(map(name_of, keys)): x for keys, x in keyed}
+
+
+def _exchanged(s: Memory, new: Mapping[str, Any]) -> Memory:
+    """The memory with some statistics exchanged."""
+    if not new:
+        return s
+    structure: Structure = jax.tree.structure(s, is_leaf=_is_encoded)
+    return structure.unflatten([new.get(f, x) for f, x in _parts(s).items()])
+
+
+def _is_encoded(x: object) -> bool:
+    return isinstance(x, Blocks | Seeded)
 
 
 def _stored(x: Encoded | Seeded) -> Encoded:

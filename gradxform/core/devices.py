@@ -15,9 +15,19 @@ def axis_names(axis_name: AxisName | None) -> tuple[str, ...]:
     return (axis_name,) if isinstance(axis_name, str) else tuple(axis_name or ())
 
 
+def along(axis_name: AxisName) -> Array:
+    """The index of this device along an axis. Raises: ValueError where no such axis is at hand."""
+    try:
+        return jax.lax.axis_index(axis_name)
+    except NameError:
+        raise ValueError(
+            f"axis_name {axis_name!r} is no axis here: the update must run inside pmap or shard_map over it"
+        ) from None
+
+
 def axes_to_sum(x: Tree, names: tuple[str, ...]) -> tuple[str, ...]:
     """The axes to sum x over: where `shard_map` keeps account of it, those along which it varies."""
-    return tuple(a for a in names if not varying_axes(jax.lax.axis_index(a)) or a in varying_axes(x))
+    return tuple(a for a in names if not varying_axes(along(a)) or a in varying_axes(x))
 
 
 def mean_over(x: Array, axis_name: AxisName | None) -> Array:
@@ -28,7 +38,7 @@ def mean_over(x: Array, axis_name: AxisName | None) -> Array:
 
 def gathered(x: Array, axis_name: AxisName, dimension: int = 0) -> Array:
     """What all devices hold, one after another, and where `shard_map` keeps account of it, known to be equal on all."""
-    here = jax.lax.axis_index(axis_name)
+    here = along(axis_name)
     varies = bool(varying_axes(here))
     if not varies or "to" in inspect.signature(jax.lax.all_gather).parameters:
         equal = {"to": "invarying"} if varies else {}

@@ -47,5 +47,12 @@ class Facts(Value):
     """What `remember` gives for the largest sizes of gradient and memory in a block bounds what it gives inside it."""
     stored_params: bool = False
     """`update` wants `p` in the dtype that it is stored in (the rule asks where the step will land)."""
+    homogeneous: bool = False
+    """k·g gives k·u for every k, with nothing remembered: a loss scale may stand behind it, as behind every `Factor` of
+    reach `ELEMENT`."""
+    rests: bool = False
+    """Whatever it remembers, a zero update stays zero and leaves that as it is."""
+    unscales: bool = False
+    """What stands before it sees gradients of a scaled loss."""
     per_example: bool = False
     """Gradients arrive with a leading axis of examples and leave without it: for the first stage of a chain."""

@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import contextvars
 import dataclasses
+import itertools
 import math
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from typing import Annotated, Any, NamedTuple, TypeVar
@@ -13,20 +14,22 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
+from gradxform.core.plain import fitting, got, is_array, is_real, number_in, wrong_kind
 from gradxform.core.schema import Field, schema
 from gradxform.core.state import State
 from gradxform.core.types import Count, Number, OptState
 from gradxform.core.value import Pair, Value
 
 Hyper = Annotated[Any, "hyper"]
-"""float | array of shape () or (n,) | iterable of numbers | schedule `count -> value` | `tunable(...)`."""
+"""float | array of shape () | iterable of numbers, a table in time | schedule `count -> value` | `tunable(...)`."""
 Beta = Annotated[Any, "beta"]
 """A `Hyper` in [0, 1) that a rule also uses as `1 - beta`; carried as `Pair` where it is data."""
 Rate = Annotated[Any, "hyper", "data"]
 """A `Hyper` that meets arrays only, never another number: one rounding, whether it is a constant or data."""
 Decay = Annotated[Any, "hyper", "data", "zero"]
 """A `Rate` that a rule leaves out where it is the plain number 0."""
-
+ScalarOrSchedule = Hyper
+"""The same under optax's name."""
 
 V = TypeVar("V", bound=Value)
 
@@ -76,9 +79,15 @@ class Given(Value):
     """A number that `giving` hands over: the compiled code of un-jitted updates takes it as data."""
 
     index: int
+    tunable: bool = False
 
     def __repr__(self) -> str:
         return "..."
+
+
+def has_slot(x: Hyper) -> bool:
+    """Whether a hyperparameter has a slot in the state."""
+    return isinstance(x, Tunable) or (isinstance(x, Given) and x.tunable)
 
 
 _NUMBERS: contextvars.ContextVar[Sequence[Number]] = contextvars.ContextVar("numbers")
@@ -111,10 +120,14 @@ class Slot(NamedTuple):
         """The state of its chain; None where there is none."""
         for name in self.place:
             state = state.get(name) if isinstance(state, dict) else getattr(state, name, None)
-        return state if isinstance(state, State) else None
+        if not isinstance(state, State) or np.shape(state.count) != ():
+            return None
+        if isinstance(self.x, Tunable) and isinstance(state.hyper.get(self.key), Pair) != self.beta:
+            return None
+        return None if isinstance(self.x, Tunable) and self.key not in state.hyper else state
 
     def now(self, state: State) -> Number:
-        return resolve(self.x, state.count, state.hyper.get(self.key), self.beta)
+        return resolve(self.x, state.count, state.hyper.get(self.key), self.beta, self.key)
 
 
 class Slots:
@@ -137,7 +150,7 @@ class Slots:
         for name, x in hyper_fields(value).items():
             if is_data(value, name, x) or (isinstance(x, Schedule | Tunable) and self.place is not None):
                 slot = Slot(x, names[name], is_beta(value, name), self.place or ())
-                new[name] = Given(self.order.setdefault(slot, len(self.order)))
+                new[name] = Given(self.order.setdefault(slot, len(self.order)), isinstance(x, Tunable))
         return replace_hyper(value, new) if new else value
 
 
@@ -145,38 +158,42 @@ def coerce(name: str, x: Hyper) -> Hyper:
     """Bring what a user may write as a hyperparameter into its one stored form.
 
     float, `Schedule`, `Tunable`, or (under a trace) the tracer itself.
-    Raises: TypeError for a wrong kind, ValueError for an empty table or an array of 2 or more axes.
+    Raises: TypeError for a wrong kind, ValueError for an empty table, an array of 1 or more axes, or a number that no
+    float holds.
     """
-    if isinstance(x, jax.core.Tracer | Schedule | Tunable | Pair):
+    if isinstance(x, Schedule | Tunable | Pair):
         return x
-    if isinstance(x, int | float | np.integer | np.floating) and not isinstance(x, bool):
-        return float(x)
-    if callable(x):
+    if is_array(x):
+        return number_in(name, x)
+    if isinstance(x, int | float) and not isinstance(x, bool):
+        return fitting(name, x)
+    if callable(x) and not isinstance(x, type):
         return FromFunction(x)
-    is_array = isinstance(x, jax.Array | np.ndarray)
-    is_real = is_array and (jnp.issubdtype(x.dtype, jnp.floating) or jnp.issubdtype(x.dtype, jnp.integer))
-    if is_real and x.ndim == 0:
-        return float(x)
-    if is_real and x.ndim != 1:
-        raise ValueError(f"{name} must have shape () or (n,), got an array of shape {x.shape}")
-    if is_real != is_array or isinstance(x, str | bytes | Mapping | bool) or not isinstance(x, Iterable):
-        raise TypeError(
-            f"{name} must be a number, an array of shape () or (n,), a schedule or tunable(...), "
-            f"got {x!r} of type {type(x).__name__}"
-        )
-    values = tuple(coerce(name, v) for v in x)
+    if isinstance(x, _NO_TABLES) or not isinstance(x, Iterable):
+        raise wrong_kind(name, x)
+    values = tuple(coerce(name, v) for v in itertools.islice(x, LONGEST + 1))
     if not values:
         raise ValueError(f"{name} must have at least one value, got an empty {type(x).__name__}")
+    if len(values) > LONGEST:
+        raise ValueError(f"{name} must have at most {LONGEST:,} values, got more from {x!r}: write a schedule")
     if not all(isinstance(v, float) for v in values):
         raise TypeError(f"{name} must hold numbers only, got {values!r}")
     return Table(values)
 
 
+LONGEST = 10_000_000
+_NO_TABLES = (str, bytes, bytearray, memoryview, Mapping, bool, type, set, frozenset)
+
+
 def coerce_fields(value: Value) -> None:
-    """Coerce the hyperparameter fields of a value under construction, in place."""
+    """Coerce the hyperparameter fields of a value under construction, in place; bounds have their own way."""
     for f in schema(type(value)):
         x = getattr(value, f.name)
-        if f.kind not in ("hyper", "beta") or (x is None and (f.default is None or "optional" in f.marks)):
+        if (
+            f.kind not in ("hyper", "beta")
+            or "bound" in f.marks
+            or (x is None and (f.default is None or "optional" in f.marks))
+        ):
             continue
         x = coerce(f.name, x)
         if f.kind == "beta" and isinstance(x, jax.core.Tracer):
@@ -254,9 +271,29 @@ def is_data(value: Value, name: str, x: Hyper) -> bool:
     return f is not None and "data" in f.marks and (x != 0.0 or "zero" not in f.marks)
 
 
-def evaluate(x: Hyper, count: Count) -> Number:
-    """A hyperparameter at a step: numbers stay as they are, schedules become scalars."""
-    return jnp.asarray(x(count), dtype=float) if isinstance(x, Schedule) else x
+def evaluate(x: Hyper, count: Count, name: str = "the value") -> Number:
+    """A hyperparameter at a step: numbers stay as they are, schedules become scalars.
+
+    Raises: TypeError or ValueError for a schedule that gives anything but one number.
+    """
+    if not isinstance(x, Schedule):
+        return x
+    value = x(count)
+    if not is_array(value):
+        value = _given_by(f"{name}, from the schedule {x!r},", value, count)
+    value = value if isinstance(value, jax.Array) else np.asarray(value)
+    if value.shape != np.shape(count):
+        raise ValueError(f"{name}, from the schedule {x!r}, must be one number, got an array of shape {value.shape}")
+    if not is_real(value.dtype):
+        raise TypeError(f"{name}, from the schedule {x!r}, must be a real number, got one of dtype {value.dtype}")
+    return jnp.asarray(value, dtype=float)
+
+
+def _given_by(name: str, value: Any, count: Count) -> np.ndarray[Any, Any]:
+    """Python's number from a schedule, as an array."""
+    if isinstance(value, bool) or not isinstance(value, int | float):
+        raise TypeError(f"{name} must be a number, {got(value)}")
+    return np.full(np.shape(count), fitting(name, value))
 
 
 def slot(x: Tunable, beta: bool) -> Number:
@@ -268,13 +305,13 @@ def slot(x: Tunable, beta: bool) -> Number:
     return jnp.asarray(number, dtype=float)
 
 
-def resolve(x: Hyper, count: Count, in_slot: Number, beta: bool) -> Number:
+def resolve(x: Hyper, count: Count, in_slot: Number, beta: bool, name: str) -> Number:
     """A hyperparameter at a step, where `in_slot` stands in its slot in the state if it is tunable."""
     if isinstance(x, Given):
         return _NUMBERS.get()[x.index]
     if not isinstance(x, Tunable):
-        return evaluate(x, count)
-    base = evaluate(x.initial, count)
+        return evaluate(x, count, name)
+    base = evaluate(x.initial, count, name)
     if beta and not isinstance(base, Pair):
         base = Pair(base, 1 - base)
     return jax.tree.map(lambda b, h: jnp.where(jnp.isnan(h), b, h), base, in_slot)

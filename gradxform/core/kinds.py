@@ -7,6 +7,7 @@ import difflib
 from typing import TYPE_CHECKING
 
 from gradxform.core.facts import Facts
+from gradxform.core.plain import got
 
 if TYPE_CHECKING:
     from gradxform.core.rule import Rule
@@ -49,6 +50,9 @@ def refuse_class(cls: type[Rule]) -> None:
             raise TypeError(
                 f"{name} subclasses {base.__name__}, which is final: write a rule of its own, or a Wrapper around it"
             )
+    for maker, instead in {"__init__": "annotate its fields", "__post_init__": "write check"}.items():
+        if maker in vars(cls):
+            raise TypeError(f"{name} has {maker}, and all rules are made in one way: {instead} instead")
     for said in [x for x in vars(cls) if not x.startswith("_")]:
         _refuse_name(cls, said)
     if not cls.abstract:
@@ -85,4 +89,4 @@ def _refuse_facts(cls: type[Rule]) -> None:
     if isinstance(facts, property):
         return
     if not isinstance(facts, Facts):
-        raise TypeError(f"{cls.__name__}: facts must be Facts(...), got {facts!r}")
+        raise TypeError(f"{cls.__name__}: facts must be Facts(...), {got(facts)}")

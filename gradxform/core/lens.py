@@ -67,6 +67,11 @@ class Wrapper(Rule, abstract=True):
         return self.rule.selectors
 
 
+def layers(rule: Rule) -> list[Rule]:
+    """A rule, and the rules inside it, outermost first."""
+    return [rule, *layers(rule.rule)] if isinstance(rule, Wrapper) else [rule]
+
+
 class Lens(Wrapper, abstract=True):
     """A rule whose memory is kept in another form: `read` shows it to the rule, `write` makes it again.
 

@@ -4,22 +4,42 @@ from __future__ import annotations
 
 import functools
 from collections.abc import Callable, Iterator
-from typing import Any, ClassVar
+from typing import Any, ClassVar, TypeVar
 
 import jax
 import jax.numpy as jnp
+import numpy as np
 
 from gradxform.core.arithmetic import compute_dtype
+from gradxform.core.claims import looks_farther
 from gradxform.core.clock import Counted
 from gradxform.core.devices import axis_names, varying_axes
 from gradxform.core.facts import Facts, Reach
-from gradxform.core.hyper import Hyper, Slots, Tunable, hyper_fields, is_beta, replace_hyper, resolve, slot
+from gradxform.core.hyper import (
+    Hyper,
+    Schedule,
+    Slots,
+    Tunable,
+    has_slot,
+    hyper_fields,
+    is_beta,
+    replace_hyper,
+    resolve,
+    slot,
+)
+from gradxform.core.keys import at_step, drawn, owned
+from gradxform.core.mistakes import refuse_memory, refuse_new_memory, refuse_scalars
 from gradxform.core.rule import Rule, TreeRule
 from gradxform.core.stage import Chooses, Stage, Step, choose
 from gradxform.core.tree import Leaf, is_trained, open_tree
-from gradxform.core.types import Array, ArrayLike, Gradient, Memory, Number, Path, Scalars, Shaped
-from gradxform.core.value import Child, is_hashable
+from gradxform.core.types import Array, ArrayLike, Count, Dtype, Gradient, Memory, Number, Path, Scalars, Shaped
+from gradxform.core.unjitted import NEEDS_NUMBERS
+from gradxform.core.value import Child, Pair, is_hashable
 from gradxform.core.walk import Pending, gradients, kept, like, naming, run_pending
+
+R = TypeVar("R", bound=Rule)
+NUMBER = jax.ShapeDtypeStruct((), jnp.float32)
+NO_MEMORY = object()
 
 
 class Lifted(Stage):
@@ -48,6 +68,12 @@ class Lifted(Stage):
         return self.rule
 
     @property
+    def keeps(self) -> bool:
+        rule = self.rule
+        remembers_tree = isinstance(rule, TreeRule) and type(rule).init_tree is not TreeRule.init_tree
+        return rule.remembers or remembers_tree or any(isinstance(x, Tunable) for x in hyper_fields(rule).values())
+
+    @property
     def takes_examples(self) -> bool:
         return self.facts.per_example
 
@@ -62,10 +88,11 @@ class Lifted(Stage):
 
     def plan(self, name: str, leaves: list[Leaf], step: Step) -> None:
         chosen = choose(self.where, leaves, step.whole)
-        step.plan.put(name, step, {leaf.path: self._for_leaf(leaf) for leaf in chosen})
+        step.plan.put(name, step, {leaf.path: self._for_leaf(leaf, name) for leaf in chosen})
 
-    def _for_leaf(self, leaf: Leaf) -> Rule:
-        return self.rule if leaf.array is None else self.rule.for_leaf(leaf.path, leaf.array)
+    def _for_leaf(self, leaf: Leaf, name: str) -> Rule:
+        rule = self.rule if leaf.array is None else self.rule.for_leaf(leaf.path, leaf.array)
+        return owned(rule, leaf.path, name, name != self.name)
 
     def through(self, name: str, path: Path, leaf: Shaped) -> Iterator[tuple[str, Any]]:
         if self.where is None or self.where.matches(path, leaf):
@@ -77,6 +104,9 @@ class Lifted(Stage):
     def init(self, name: str, leaves: list[Leaf], step: Step) -> None:
         rules = step.plan.rules[step.prefix + name]
         leaves = [leaf for leaf in leaves if leaf.path in rules and not leaf.frozen]
+        if step.count is None:
+            self._asked(name, leaves, step)
+            return
         for field, key in self.names(name, step).items():
             if isinstance(tunable := hyper_fields(self.rule)[field], Tunable):
                 step.hyper[key] = slot(tunable, is_beta(self.rule, field))
@@ -86,17 +116,40 @@ class Lifted(Stage):
         now = self.now(name, step)
         for leaf in leaves:
             _admit(self.rule, name, leaf)
-            if is_trained(leaf.p) and (s := _init_leaf(replace_hyper(rules[leaf.path], now), leaf)) is not None:
+            if is_trained(leaf.p) and (s := _init_leaf(drawn(replace_hyper(rules[leaf.path], now)), leaf)) is not None:
                 leaf.memory[name] = s
         if isinstance(self.rule, TreeRule):
-            s = replace_hyper(self.rule, now).init_tree([leaf.p for leaf in leaves if is_trained(leaf.p)])
+            s = self._whole(name, now, None).init_tree([leaf.p for leaf in leaves if is_trained(leaf.p)])
             if s is not None:
                 step.tree[step.prefix + name] = jax.tree.map(_copied, s)
+
+    def _asked(self, name: str, leaves: list[Leaf], step: Step) -> None:
+        """What `init` would keep, by shape and dtype."""
+        rules, fields = step.plan.rules[step.prefix + name], hyper_fields(self.rule)
+        for field, key in self.names(name, step).items():
+            if has_slot(fields[field]):
+                step.hyper[key] = Pair(NUMBER, NUMBER) if is_beta(self.rule, field) else NUMBER
+        leaves = [leaf for leaf in leaves if is_trained(leaf.p)]
+        made: dict[Any, Memory] = {}
+        for leaf in leaves if self.rule.remembers else ():
+            rule = rules[leaf.path]
+            kind = id(rule), leaf.p.shape, leaf.p.dtype
+            if kind not in made:
+                made[kind] = _shapes(_plain(rule), leaf.p.shape, compute_dtype(leaf.p.dtype))
+            if made[kind] is not NO_MEMORY:
+                leaf.memory[name] = made[kind]
+        if isinstance(self.rule, TreeRule) and type(self.rule).init_tree is not TreeRule.init_tree:
+            step.tree[step.prefix + name] = jax.eval_shape(_plain(self.rule).init_tree, [leaf.p for leaf in leaves])
+
+    @property
+    def remembers_nothing(self) -> bool:
+        of_tree = isinstance(self.rule, TreeRule) and type(self.rule).init_tree is not TreeRule.init_tree
+        moves = any(isinstance(x, Schedule | Tunable) for x in hyper_fields(self.rule).values())
+        return not (self.rule.remembers or of_tree or moves)
 
     def update(self, name: str, leaves: list[Leaf], step: Step) -> None:
         rules = step.plan.rules[step.prefix + name]
         chosen = [leaf for leaf in leaves if leaf.path in rules]
-        _refuse_strays(name, leaves, chosen)
         _refuse_resting(name, [(leaf, rules.get(leaf.path, self.rule)) for leaf in leaves if leaf.raw is None])
         leaves = [leaf for leaf in chosen if leaf.moves]
         facts, wanted = self.facts, _extra(self.rule, name, step.extra)
@@ -110,20 +163,32 @@ class Lifted(Stage):
             if facts.needs_params and leaf.p is None:
                 raise ValueError(f"{name} needs the parameters: call update(updates, state, params)")
         now = self.now(name, step)
-        k = jax.tree.map(_strong, self._scalars(name, gs, step, replace_hyper(self.rule, now), wanted))
+        k = jax.tree.map(_strong, self._scalars(name, gs, step, self._whole(name, now, step.t), wanted))
         pending: dict[int, Pending] = {}
         for leaf in leaves:
             rule = rules[leaf.path]
             if id(rule) not in pending:
-                pending[id(rule)] = Pending(name, replace_hyper(rule, now), k, step.ok)
+                pending[id(rule)] = Pending(name, at_step(replace_hyper(rule, now), step.t), k, step.ok)
             leaf.pending.append(pending[id(rule)])
+
+    def _whole(self, name: str, now: dict[str, Number], t: Count) -> Any:
+        """The rule for what is the same for every leaf; its path is no leaf's."""
+        return drawn(at_step(owned(replace_hyper(self.rule, now), "/", name, True), t))
 
     def _scalars(self, name: str, gs: list[Gradient], step: Step, rule: Rule, wanted: dict[str, Any]) -> Scalars:
         """What is the same for every leaf at this step; memory that sees the whole tree moves on."""
-        if not isinstance(rule, TreeRule):
-            return rule.scalars(step.t, **wanted)
         old = step.tree.get(step.prefix + name)
-        k, s = rule.measure(gs, old, step.t, **wanted)
+        try:
+            if not isinstance(rule, TreeRule):
+                k = rule.scalars(step.t, **wanted)
+                refuse_scalars(name, k)
+                return k
+            k, s = rule.measure(gs, old, step.t, **wanted)
+        except TypeError as error:
+            if step.t is not None:
+                raise
+            raise ValueError(f"{name} counts the steps: call update with the state that init returns") from error
+        refuse_new_memory(name, s, old)
         if s is not None:
             step.tree[step.prefix + name] = kept(step.ok, like(s, old, name), old)
         return k
@@ -137,12 +202,15 @@ class Lifted(Stage):
                 leaf.p = rule.evaluate(wide, leaf.memory[name], step.count).astype(leaf.p.dtype)
 
     def take_out(self, name: str, step: Step, slots: Slots) -> Lifted:
-        return self.with_fields(rule=slots.take(self.rule, self.names(name, step)))
+        return self.with_fields(rule=slots.take(self.rule, self.names(name, step)), label=name)
 
     def now(self, name: str, step: Step) -> dict[str, Number]:
         """The hyperparameters that have another value at this step than the one written."""
         fields, names = hyper_fields(self.rule), self.names(name, step)
-        now = {f: resolve(x, step.count, step.hyper.get(names[f]), is_beta(self.rule, f)) for f, x in fields.items()}
+        now = {
+            f: resolve(x, step.count, step.hyper.get(names[f]), is_beta(self.rule, f), names[f])
+            for f, x in fields.items()
+        }
         return {f: x for f, x in now.items() if x is not fields[f]}
 
 
@@ -152,13 +220,18 @@ class Freeze(Stage):
     where: Chooses | None = None
     label: str | None = None
     name: ClassVar[str] = "freeze"
-    facts: ClassVar[Facts] = Facts()
+    keeps: ClassVar[bool] = False
+    facts: ClassVar[Facts] = Facts(homogeneous=True)
 
     def __repr__(self) -> str:
         return "freeze()" if self.where is None else f"freeze({self.where!r})"
 
     def holds(self, path: Path, leaf: Shaped) -> bool:
         return self.where is None or self.where.matches(path, leaf)
+
+    @property
+    def remembers_nothing(self) -> bool:
+        return True
 
     def freeze(self, key: str, leaves: list[Leaf], step: Step) -> None:
         step.plan.frozen[key] = {leaf.path for leaf in choose(self.where, leaves, step.whole)}
@@ -189,15 +262,6 @@ def _extra(rule: Rule, name: str, extra: dict[str, Any]) -> dict[str, Any]:
         if key not in extra:
             raise ValueError(f"{name} needs {key!r}: call update(updates, state, params, {key}=...)")
     return {key: extra[key] for key in rule.facts.needs}
-
-
-def _refuse_strays(name: str, leaves: list[Leaf], chosen: list[Leaf]) -> None:
-    """A leaf chosen at `init` and not any more looks different now: a selector by shape, a wrong gradient."""
-    if len(chosen) < len(leaves):
-        known = set(map(id, chosen))
-        for leaf in leaves:
-            if leaf.moves and name in leaf.memory and id(leaf) not in known:
-                raise ValueError(f"{name} keeps a memory for {leaf.path!r}, and is not chosen for it at this update")
 
 
 def _refuse_resting(name: str, absent: list[tuple[Leaf, Rule]]) -> None:
@@ -233,7 +297,7 @@ def _admit(rule: Rule, name: str, leaf: Leaf) -> None:
         raise ValueError(
             f"{name} compares numbers and {leaf.path!r} is complex ({x.dtype}); split it into two real arrays"
         )
-    if rule.facts.reach == Reach.ELEMENT:
+    if rule.facts.reach == Reach.ELEMENT and not (varying_axes(leaf.raw) and looks_farther(rule)):
         return
     axes = varying_axes((leaf.raw, leaf.p)).difference(axis_names(getattr(rule, "axis_name", None)))
     if axes:
@@ -245,16 +309,41 @@ def _admit(rule: Rule, name: str, leaf: Leaf) -> None:
         )
 
 
+def _plain(rule: R) -> R:
+    """The rule with numbers that say nothing: what shapes do not depend on, and what leaves differ in."""
+    rule = replace_hyper(rule, dict.fromkeys(hyper_fields(rule), 0.5))
+    new: R = jax.tree.map(lambda x: x if isinstance(x, float) else np.zeros((), jnp.result_type(x))[()], rule)
+    return new
+
+
+def _shapes(rule: Rule, shape: tuple[int, ...], dtype: Dtype) -> Memory:
+    """The memory for an array of such a shape; None where that cannot be told without numbers."""
+    made: Any = _shapes_once if is_hashable(rule) else _shapes_once.__wrapped__
+    return made(rule, shape, dtype, jax.config.jax_enable_x64)  # type: ignore[attr-defined]
+
+
+@functools.lru_cache(maxsize=4096)
+def _shapes_once(rule: Rule, shape: tuple[int, ...], dtype: Any, wide: bool) -> Memory:
+    try:
+        s = jax.eval_shape(drawn(rule).init, jax.ShapeDtypeStruct(shape, dtype))
+    except NEEDS_NUMBERS:
+        return None
+    return NO_MEMORY if s is None else s
+
+
 def _init_leaf(rule: Rule, leaf: Leaf) -> Memory:
     p = leaf.p
     wide = compute_dtype(p.dtype)
     if isinstance(p, jax.ShapeDtypeStruct):
         sharding = p.sharding
-        s = jax.eval_shape(rule.init, jax.ShapeDtypeStruct(p.shape, wide))
+        with naming(leaf.path):
+            s = jax.eval_shape(rule.init, jax.ShapeDtypeStruct(p.shape, wide))
+            refuse_memory(rule.name, s)
         keep = {"sharding": sharding}
         return jax.tree.map(lambda x: jax.ShapeDtypeStruct(x.shape, x.dtype, **(keep if x.shape == p.shape else {})), s)
     with naming(leaf.path):
         s = rule.init(jnp.asarray(p).astype(wide))
+        refuse_memory(rule.name, s)
     return jax.tree.map(functools.partial(_copied, other=p), s)
 
 

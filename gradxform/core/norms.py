@@ -14,6 +14,7 @@ from gradxform.core import check
 from gradxform.core.arithmetic import abs_sq, cast, compute_dtype
 from gradxform.core.devices import axes_to_sum, axis_names, varying_axes
 from gradxform.core.rows import Rows, is_row_leaf
+from gradxform.core.tree import as_array, refuse_deleted
 from gradxform.core.types import Array, ArrayLike, AxisName, Tree, Updates
 
 TINY, SMALL = 2048, 16384
@@ -32,7 +33,9 @@ def global_norm(updates: Updates, *, axis_name: AxisName | None = None) -> Array
     if axis_name is not None:
         check.axis(axis_name=axis_name)
     leaves = jax.tree.leaves(updates, is_leaf=is_row_leaf)
-    arrays = [x if isinstance(x, Rows) else jnp.asarray(x) for x in leaves if x is not None and not _is_float0(x)]
+    refuse_deleted(updates=leaves)
+    counted = [x for x in leaves if x is not None and not _is_float0(x)]
+    arrays = [x if isinstance(x, Rows) else as_array("a leaf of updates", x) for x in counted]
     return norm_of(barrier_each(arrays), axis_name)
 
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import inspect
 from collections.abc import Callable, Iterator
 from typing import Any
 
@@ -12,32 +11,9 @@ from gradxform.core.rule import Rule
 from gradxform.core.stage import Stage, Step
 from gradxform.core.transform import GradientTransformation
 from gradxform.core.tree import Leaf, open_tree
-from gradxform.core.types import OptState, Params, Path, Shaped, Tree, Updates
+from gradxform.core.types import Path, Shaped, Tree
 from gradxform.core.value import Child
 from gradxform.core.walk import run_pending
-
-
-class Foreign(GradientTransformation):
-    """Another library's pair `(init, update)`, as it is."""
-
-    pair: tuple[Callable[..., OptState], Callable[..., tuple[Updates, OptState]]]
-
-    @property
-    def name(self) -> str:
-        return "foreign"
-
-    def __repr__(self) -> str:
-        return repr(self.pair)
-
-    def _init(self, params: Params) -> OptState:
-        return self.pair[0](params)
-
-    def _update(
-        self, updates: Updates, state: OptState, params: Params, extra: dict[str, Any]
-    ) -> tuple[Updates, OptState]:
-        update = self.pair[1]
-        kinds = [p.kind for p in inspect.signature(update).parameters.values()]
-        return update(updates, state, params, **(extra if inspect.Parameter.VAR_KEYWORD in kinds else {}))
 
 
 class Opaque(Stage):
@@ -71,6 +47,9 @@ class Opaque(Stage):
         raise TypeError(f"{what} works on transformations made of rules; put it inside {self!r}, not around it")
 
     def init(self, name: str, leaves: list[Leaf], step: Step) -> None:
+        if step.count is None:
+            step.tree[step.prefix + name] = None  # It is asked when it is given its own state.
+            return
         leaves = [leaf for leaf in leaves if not leaf.frozen]
         step.tree[step.prefix + name] = self.inner.init(_only(step.params, leaves, [leaf.p for leaf in leaves]))
 

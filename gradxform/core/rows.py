@@ -12,6 +12,7 @@ import jax.numpy as jnp
 import numpy as np
 
 from gradxform.core import check
+from gradxform.core.plain import got
 from gradxform.core.types import Array, ArrayLike, Dtype, Loss, Params, Tree, Updates
 
 
@@ -135,7 +136,7 @@ def map_rows(f: Callable[..., Array], rows: Rows, *rest: Rows) -> Rows:
     """Apply `f` to the values of sparse rows and leave the indices alone: `values = f(rows.values, ...)`."""
     for x in (rows, *rest):
         if not isinstance(x, Rows):
-            raise TypeError(f"map_rows maps Rows, got {x!r} of type {type(x).__name__}")
+            raise TypeError(f"map_rows maps Rows, {got(x)}")
     return Rows.tree_unflatten(rows.shape, (rows.indices, f(rows.values, *(r.values for r in rest))))
 
 
@@ -150,7 +151,7 @@ def value_and_grad_rows(loss: Loss, has_aux: bool = False) -> Callable[..., tupl
     """
     check.boolean(has_aux=has_aux)
     if not callable(loss):
-        raise TypeError(f"loss must be a function, got {loss!r} of type {type(loss).__name__}")
+        raise TypeError(f"loss must be a function, {got(loss)}")
 
     def looked_up(
         params: Params, table: Tree, indices: Tree, *args: Any, **kwargs: Any

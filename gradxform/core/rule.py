@@ -9,9 +9,12 @@ from collections.abc import Callable
 from typing import Any, ClassVar, final
 
 from gradxform.core import check
+from gradxform.core.bounds import coerce_bound
 from gradxform.core.facts import Facts, Reach
 from gradxform.core.hyper import coerce_fields
+from gradxform.core.keys import kept_key
 from gradxform.core.kinds import refuse_class
+from gradxform.core.mistakes import refuse_fields, refuse_result
 from gradxform.core.rows import Rows
 from gradxform.core.schema import schema
 from gradxform.core.types import (
@@ -37,9 +40,9 @@ class Rule(Value):
     """What happens to one array: `g, s, p, k -> u, s`. Subclass it, with hyperparameters as fields.
 
     Annotate a field `Hyper` (or `Beta` for a decay rate) to let it be a number, a schedule or a tunable; `update` then
-    sees it as a number. Arrays arrive in float32 or wider. Where the update is the gradient times one number, subclass
-    `Factor`; where it follows from the new memory, `Halves`. A class is final, or says that it is not:
-    `class Penalty(Rule, abstract=True)`.
+    sees it as a number. An `OwnKey` is a key to draw with, an `OwnPath` the path, of the leaf at hand. Arrays arrive in
+    float32 or wider. Where the update is the gradient times one number, subclass `Factor`; where it follows from the
+    new memory, `Halves`. A class is final, or says that it is not: `class Penalty(Rule, abstract=True)`.
     """
 
     abstract: ClassVar[bool] = True
@@ -53,9 +56,19 @@ class Rule(Value):
         if self.abstract:
             raise TypeError(f"{type(self).__name__} is abstract: subclass it, and make that")
         coerce_fields(self)
+        refuse_fields(self)
         for f in schema(type(self)):
             if f.kind == "beta" and getattr(self, f.name) is not None:
                 check.fraction(**{f.name: getattr(self, f.name)})
+            elif "bound" in f.marks:
+                object.__setattr__(self, f.name, coerce_bound(f.name, getattr(self, f.name)))
+            elif f.kind == "key":
+                object.__setattr__(self, f.name, kept_key(f.name, getattr(self, f.name)))
+                if self.facts.reach < Reach.ARRAY:
+                    raise TypeError(
+                        f"{type(self).__name__} draws numbers by their places in the array: say facts = "
+                        "Facts(reach=Reach.ARRAY)"
+                    )
             elif f.annotation is bool:
                 check.boolean(**{f.name: getattr(self, f.name)})
         self.check()
@@ -109,8 +122,9 @@ class Rule(Value):
     ) -> tuple[Gradient, Memory]:
         """One step with `g` times each factor, and the memory that is kept of it."""
         update = self.update_rows if isinstance(g, Rows) else self.update
-        u, new = update(scaled(g, factors), s, p, k)
-        return u, keep(new, s)
+        result = update(scaled(g, factors), s, p, k)
+        refuse_result(self, result)
+        return result[0], keep(result[1], s)
 
     def evaluate(self, p: Array, s: Memory, t: Count) -> Array:
         """The parameter to evaluate with after t steps: p itself, unless the rule keeps a better one."""

@@ -12,7 +12,7 @@ import typing
 from collections.abc import Mapping
 from typing import Any, NamedTuple
 
-KINDS = ("hyper", "beta", "child")
+KINDS = ("hyper", "beta", "child", "key")
 """Marks that make a field a branch of the tree."""
 
 
@@ -21,7 +21,7 @@ class Field(NamedTuple):
 
     name: str
     kind: str
-    """`"hyper"`, `"beta"`, `"child"` or `"static"`."""
+    """`"hyper"`, `"beta"`, `"child"`, `"key"` or `"static"`."""
     marks: tuple[str, ...]
     """The words of its `Annotated`, the kind among them; `"optional"` where it may be None."""
     annotation: Any
@@ -110,7 +110,7 @@ def _evaluated(text: str, owner: Any) -> Any:
 def _one_kind(parts: list[tuple[str, ...]]) -> tuple[str, ...]:
     marks = tuple(dict.fromkeys(mark for part in parts for mark in part))
     if len(_kinds(marks)) > 1:
-        raise TypeError("a field is one of Hyper, Beta and Child[...]")
+        raise TypeError("a field is one of Hyper, Beta and Child[...], or an OwnKey")
     return marks
 
 

@@ -16,6 +16,7 @@ from gradxform.core.value import Value, is_hashable
 
 if TYPE_CHECKING:
     from gradxform.core.chain import Chain
+    from gradxform.core.transform import GradientTransformation
 
 
 class Chooses(Protocol):
@@ -72,7 +73,9 @@ class Step(NamedTuple):
     """What one walk through the stages shares: the counter, memory that sees the whole tree, extra arguments."""
 
     count: Count
+    """None at an `init` that is asked for shapes alone."""
     t: Count
+    """None where there is no state to count in."""
     tree: dict[str, Memory]
     hyper: dict[str, Number]
     extra: dict[str, Any]
@@ -91,6 +94,16 @@ class Step(NamedTuple):
     @property
     def whole(self) -> Params:
         return self.updates if self.params is None else self.params
+
+
+class Names(NamedTuple):
+    """Names that are taken: by stages before that keep something, and by all others."""
+
+    kept: tuple[str, ...] = ()
+    others: tuple[str, ...] = ()
+
+
+NO_NAMES = Names()
 
 
 class Stage(Value):
@@ -115,27 +128,45 @@ class Stage(Value):
         return None
 
     @property
+    def keeps(self) -> bool:
+        """Whether something may stand in the state under its name."""
+        return True
+
+    @property
     def wrapped(self) -> Transformation:
         """The transformation of a stage that is not made of rules."""
         return None
 
-    def parts(self) -> list[tuple[str, Chain, tuple[str, ...]]]:
-        """The chains inside: what stands before the names of what they keep, the chain, the names taken before it."""
+    def parts(self) -> list[tuple[str, Chain, Names]]:
+        """The chains inside: what stands before the names of what they keep, the chain, the names taken around it."""
         return []
 
-    def after(self, used: set[str]) -> Stage:
-        """The same stage, the stages inside it named apart from those before it in the chain."""
+    def inside(self) -> Iterator[GradientTransformation]:
+        """All transformations inside it."""
+        for _, part, _ in self.parts():
+            yield from part.inside()
+        if self.wrapped is not None:
+            yield from self.wrapped.inside()
+
+    def after(self, taken: Names) -> Stage:
+        """The same stage, the stages inside it named apart from those around it."""
         return self
 
-    def inner_names(self) -> set[str]:
-        """The names of all stages inside, those inside them included."""
+    def inner_names(self, kept: bool = False) -> set[str]:
+        """The names of all stages inside, those inside them included; or of those that keep something."""
         named = [pair for _, part, taken in self.parts() for pair in part.named(taken)]
-        return {name for name, _ in named}.union(*(stage.inner_names() for _, stage in named))
+        names = {name for name, stage in named if stage.keeps or not kept}
+        return names.union(*(stage.inner_names(kept) for _, stage in named))
 
     @property
     def takes_examples(self) -> bool:
         """Whether gradients arrive with a leading axis of examples, here or in a chain inside."""
         return any(part.per_example for _, part, _ in self.parts())
+
+    @property
+    def remembers_nothing(self) -> bool:
+        """Whether an update needs no state: no memory, no schedule, no tunable."""
+        return False
 
     def holds(self, path: Path, leaf: Shaped) -> bool:
         """Whether it keeps a leaf out of the chain."""
@@ -163,7 +194,7 @@ class Stage(Value):
         for before, part, taken in self.parts():
             yield from ((before + key, rule) for key, rule in part.through(path, leaf, taken))
 
-    def map_parts(self, f: Callable[[Chain, str, tuple[str, ...]], Chain]) -> Stage:
+    def map_parts(self, f: Callable[[Chain, str, Names], Chain]) -> Stage:
         """The same stage with `f(chain, prefix, taken)` in place of each chain inside."""
         return self
 

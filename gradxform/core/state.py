@@ -10,6 +10,9 @@ import jax
 
 from gradxform.core.types import Count, Memory, Number, OptState, Tree
 
+REMEDY = "gx.migrate(state, tx, params) makes one that fits"
+"""What ends the refusal of a state."""
+
 
 class State(NamedTuple):
     """What a transformation remembers.
@@ -22,6 +25,10 @@ class State(NamedTuple):
     leaves: Tree
     tree: dict[str, Memory]
     hyper: dict[str, Number]
+
+
+class EmptyState(NamedTuple):
+    """The state of a pair of functions that remembers nothing."""
 
 
 def is_memory(x: object) -> bool:
@@ -42,13 +49,15 @@ def view(state: OptState, field: str) -> Tree:
     without it holds None. States of wrappers (tuples, dicts around ours) are searched.
     Raises: ValueError if no parameter keeps it, or if it is ambiguous.
     """
-    tree = _pick(find_state(state).leaves, field)
+    tree = statistic(find_state(state), field)
     if not jax.tree.leaves(tree):
         raise ValueError(f"no parameter keeps a statistic {field!r}")
     return tree
 
 
-def _pick(leaves: Tree, field: str) -> Tree:
+def statistic(state: State, field: str) -> Tree:
+    """As `view`, of one state; None everywhere where no parameter keeps it."""
+
     def at(memory: Memory) -> Any:
         if not is_memory(memory):
             return None
@@ -58,7 +67,7 @@ def _pick(leaves: Tree, field: str) -> Tree:
             raise ValueError(f"{field!r} is ambiguous: {', '.join(names)}")
         return values[names[0]] if names else None
 
-    return jax.tree.map(at, leaves, is_leaf=is_memory)
+    return jax.tree.map(at, state.leaves, is_leaf=is_memory)
 
 
 def _fields(memory: Memory) -> Iterator[tuple[str, Any]]:

@@ -3,18 +3,21 @@
 from __future__ import annotations
 
 import functools
+import math
 from collections.abc import Callable, Iterator
-from typing import Any, ClassVar, Self
+from typing import Any, ClassVar, Self, TypeAlias
 
 import jax
 import jax.numpy as jnp
 import numpy as np
 
-from gradxform.core.arithmetic import cast, compute_dtype
+from gradxform.core.admit import admitted_by_path, of_kind
 from gradxform.core.hyper import Slots
-from gradxform.core.rows import Rows, is_row_leaf
-from gradxform.core.types import Gradient, OptState, Param, Params, Shaped, Taken, Transformation, Updates
-from gradxform.core.unjitted import Unjitted, is_traced, kinds_of
+from gradxform.core.plain import got
+from gradxform.core.rows import is_row_leaf
+from gradxform.core.tree import arrays_only, filled, is_inexact, refuse_deleted, without_functions
+from gradxform.core.types import OptState, Params, Shaped, Taken, Transformation, Updates
+from gradxform.core.unjitted import Unjitted, are_arrays, as_arrays, is_traced, kinds_of
 from gradxform.core.value import Value, is_hashable
 from gradxform.core.walk import kept
 
@@ -23,8 +26,10 @@ class GradientTransformation(Value):
     """A pure pair over pytrees, as a value: `init: params -> state` and `update: updates, state -> updates, state`.
 
     `update(updates, state, params=None, **extra)`; the parameters where a stage needs them.
+    `GradientTransformation(init, update)` makes one of two pure functions; update may do without params and extras.
     A value: it prints as one would write it, compares and hashes by content, goes through `jit` as a pytree of its
     numbers, and unpacks as the pair. Un-jitted `update` dispatches compiled code; under a trace it inlines.
+    Raises: TypeError for anything but two functions with these arguments.
     """
 
     needs_params: ClassVar[bool] = False
@@ -35,8 +40,39 @@ class GradientTransformation(Value):
     renews: ClassVar[bool] = False
     """`update` also makes their states anew, for which schedules are read at step 0."""
 
+    scales_loss: ClassVar[bool] = False
+    """Whether the gradients that it takes are those of a scaled loss."""
+    guards: ClassVar[bool] = False
+    """Whether it is asked to keep what is not finite from what stands inside."""
+
+    @property
+    def own_gradients(self) -> bool:
+        """Whether it asks for gradients that nothing around it sees."""
+        return False
+
+    @property
+    def between(self) -> str | None:
+        """What it gives at calls that are no steps, in words; None where every call is one."""
+        return None
+
+    def inside(self) -> Iterator[GradientTransformation]:
+        """Itself, and all transformations inside it."""
+        yield self
+        for name in self.wraps:
+            yield from getattr(self, name).inside()
+
+    together: ClassVar[tuple[str, ...]] = ()
+    """The fields of its own state that mean something together alone."""
+
     holds: ClassVar[bool] = False
     """Whether `_update` takes `ok`, whether the step is taken, and itself keeps the state as it was where it is not."""
+
+    def __new__(cls, *args: Any, **kwargs: Any) -> Self:
+        if cls is not GradientTransformation:
+            return object.__new__(cls)
+        from gradxform.core.foreign import Foreign
+
+        return object.__new__(Foreign)  # type: ignore[return-value]
 
     @property
     def name(self) -> str:
@@ -54,6 +90,10 @@ class GradientTransformation(Value):
     def _evaluate(self, state: OptState, params: Params) -> Params:
         return params
 
+    def inner_params(self, state: Any, params: Params) -> Params:
+        """The parameters that the transformations inside see."""
+        return params
+
     def advance(
         self, updates: Updates, state: OptState, params: Params, extra: dict[str, Any], ok: Taken
     ) -> tuple[Updates, OptState]:
@@ -65,6 +105,21 @@ class GradientTransformation(Value):
             return update(updates, state, params, extra, ok)
         new, after = update(updates, state, params, extra)
         return new, kept(ok, after, state)
+
+    def _admitted(self, state: OptState, params: Params, updates: Updates = None) -> Any:
+        """The state of a wrapper, once it is what `init` would make; the states inside are asked where they are used.
+
+        Raises: ValueError naming what is there and what is wanted.
+        """
+        bare, whole = self.with_fields(**dict.fromkeys(self.wraps, INSIDE)), updates if params is None else params
+        wanted: list[OptState] = []
+        structs = jax.tree.map(_shape, whole, is_leaf=is_row_leaf)
+        jax.eval_shape(lambda: wanted.append(jax.tree.map(_as_struct, bare._init(structs))))
+        of_kind(state, type(wanted[0]), self)
+        pairs = zip(state._fields, state, wanted[0], strict=True)
+        own = {f: (have, want) for f, have, want in pairs if f not in self.wraps}
+        loose = params is None
+        return state._replace(**{f: admitted_by_path(*pair, f"{self.name}/{f}", loose) for f, pair in own.items()})
 
     def _take_out(self, slots: Slots) -> Self:
         """The transformation without the numbers that compiled code takes as data."""
@@ -82,6 +137,27 @@ class GradientTransformation(Value):
 
     def __iter__(self) -> Iterator[Init | Update]:
         return iter(_pair(self))
+
+
+GradientTransformationExtraArgs: TypeAlias = GradientTransformation
+"""Every transformation takes extra arguments, and passes over those that it has no use for."""
+
+
+class Inside(GradientTransformation):
+    """What stands in a wrapper where only its own state is asked for."""
+
+    def _init(self, params: Params) -> OptState:
+        return ()
+
+
+INSIDE = Inside()
+
+
+def _shape(x: Any) -> jax.ShapeDtypeStruct | None:
+    """What is known of a parameter, or of a gradient in its place."""
+    if x is None or getattr(x, "dtype", None) == jax.dtypes.float0:
+        return None
+    return jax.ShapeDtypeStruct(np.shape(x), jnp.result_type(x) if np.isscalar(x) else x.dtype)
 
 
 class Half:
@@ -113,10 +189,13 @@ class Init(Half):
     __name__ = "init"
 
     def __call__(self, params: Params) -> OptState:
-        state = self.tx._init(params)
-        if any(isinstance(x, jax.ShapeDtypeStruct) for x in jax.tree.leaves(params)):
-            return jax.tree.map(_as_struct, state)
-        return state
+        refuse_deleted(parameter=params)
+        params = without_functions(params)
+        if not _has_shapes(params):
+            return self.tx._init(params)
+        if _has_shapes(filled(params, 0.0)):
+            return jax.tree.map(_as_struct, self.tx._init(params))
+        return _of_shapes(self.tx, params)
 
 
 class Update(Half):
@@ -134,10 +213,17 @@ class Update(Half):
     ) -> tuple[Updates, OptState]:
         args = (updates, state, params, extra)
         kinds = kinds_of(args)
-        if is_traced(kinds) or not (self.unjitted or is_hashable(self.tx)):
-            return self.tx._update(*args)
-        self.unjitted = self.unjitted or Unjitted(self.tx)
-        return self.unjitted(args, kinds)
+        if not are_arrays(kinds) and not are_arrays(kinds_of(params)):
+            args = (updates, state, arrays_only(params, updates), extra)
+            kinds = kinds_of(args)
+        try:
+            if is_traced(kinds) or not (self.unjitted or is_hashable(self.tx)):
+                return self.tx._update(*as_arrays(args, kinds))
+            self.unjitted = self.unjitted or Unjitted(self.tx)
+            return self.unjitted(args, kinds)
+        except (RuntimeError, ValueError):
+            refuse_deleted(gradient=updates, state=state, parameter=params, extra=extra)
+            raise
 
 
 @functools.lru_cache(maxsize=1024)
@@ -154,6 +240,24 @@ def _pair(tx: GradientTransformation) -> tuple[Init, Update]:
     return made
 
 
+def _has_shapes(params: Params) -> bool:
+    return any(isinstance(x, jax.ShapeDtypeStruct) for x in jax.tree.leaves(params))
+
+
+def _of_shapes(tx: GradientTransformation, params: Params) -> OptState:
+    """A state of arrays for variables that hold shapes alone, refused where it begins at the parameters' values."""
+    with jax.ensure_compile_time_eval(), jax.debug_nans(False):
+        state, unknown = tx._init(filled(params, 0.0)), tx._init(filled(params, math.nan))
+    known = jax.tree.leaves(state)
+    for (path, x), y in zip(jax.tree_util.tree_leaves_with_path(unknown), known, strict=True):
+        if is_inexact(x) and not jnp.array_equal(x, y, equal_nan=True):
+            raise ValueError(
+                f"the state begins at values of parameters at {jax.tree_util.keystr(path)}, and these are shapes "
+                "alone; call init with the parameters"
+            )
+    return state
+
+
 def _as_struct(x: Shaped) -> jax.ShapeDtypeStruct:
     return x if isinstance(x, jax.ShapeDtypeStruct) else jax.ShapeDtypeStruct(x.shape, x.dtype)
 
@@ -161,28 +265,7 @@ def _as_struct(x: Shaped) -> jax.ShapeDtypeStruct:
 def refuse_stranger(tx: Transformation) -> None:
     """Refuse what is no transformation of this library."""
     if not isinstance(tx, GradientTransformation):
-        raise TypeError(f"tx must be a gradient transformation, got {tx!r} of type {type(tx).__name__}")
-
-
-def apply_updates(params: Params, updates: Updates) -> Params:
-    """Add updates to parameters: `p <- round(p + u)`, summed in float32 or wider, rounded once to p's dtype.
-
-    A leaf whose update is None stays as it is; sparse rows are added row by row.
-    Raises: ValueError if the trees or the shapes differ.
-    """
-
-    def add(u: Gradient, p: Param) -> Param:
-        if u is None or p is None:
-            return p
-        p = p if isinstance(p, jax.Array) else jnp.asarray(p)
-        if np.shape(u) != p.shape:
-            raise ValueError(f"an update has shape {np.shape(u)}, its parameter {p.shape}")
-        if isinstance(u, Rows):
-            return p + u
-        wide = compute_dtype(p.dtype)
-        return cast(jax.lax.add(cast(p, wide), cast(u, wide)), p.dtype)
-
-    return jax.tree.map(add, updates, params, is_leaf=is_row_leaf)
+        raise TypeError(f"tx must be a gradient transformation, {got(tx)}")
 
 
 def eval_params(tx: GradientTransformation, state: OptState, params: Params) -> Params:
@@ -191,24 +274,9 @@ def eval_params(tx: GradientTransformation, state: OptState, params: Params) -> 
     Through chains, groups and wrappers; in the dtypes of `params`. Where several stages keep one, the last wins.
     """
     refuse_stranger(tx)
-    return tx._evaluate(state, params)
-
-
-def make_step(tx: GradientTransformation) -> Callable[..., tuple[Params, OptState]]:
-    """One compiled training step: `params, state = step(params, state, grads, **extra)`.
-
-    `params` and `state` are donated: their memory is reused, so use what the step returns.
-    Raises: TypeError for anything but a transformation.
-    """
-    if not (hasattr(tx, "init") and hasattr(tx, "update")):
-        refuse_stranger(tx)
-    return _step(tx) if is_hashable(tx) else _step.__wrapped__(tx)
-
-
-@functools.lru_cache(maxsize=1024)
-def _step(tx: GradientTransformation) -> Callable[..., tuple[Params, OptState]]:
-    def step(params: Params, state: OptState, grads: Updates, **extra: Any) -> tuple[Params, OptState]:
-        updates, state = tx.update(grads, state, params, **extra)
-        return apply_updates(params, updates), state
-
-    return jax.jit(step, donate_argnums=(0, 1), keep_unused=True)
+    refuse_deleted(parameter=params, state=state)
+    arrays = without_functions(params)
+    better = tx._evaluate(state, arrays)
+    if arrays is params:
+        return better
+    return jax.tree.map(lambda x, p: p if x is None else x, better, params, is_leaf=is_row_leaf)

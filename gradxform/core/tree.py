@@ -2,17 +2,33 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+import contextlib
+import functools
+from collections.abc import Iterable, Sequence
 from typing import Any, NamedTuple
 
 import jax
 import jax.numpy as jnp
 import numpy as np
 
+from gradxform.core.plain import got
 from gradxform.core.rows import Rows, is_row_leaf
-from gradxform.core.types import Gradient, Memory, Param, Params, Path, Shaped, Structure, Tree, Updates
+from gradxform.core.state import REMEDY
+from gradxform.core.types import (
+    Array,
+    Gradient,
+    Memory,
+    Param,
+    Params,
+    Path,
+    Shaped,
+    Structure,
+    Tree,
+    Updates,
+)
 
-GetAttrKey = jax.tree_util.GetAttrKey
+Arrays = jax.Array | jax.ShapeDtypeStruct | np.ndarray | np.generic
+VALUE = jax.tree_util.GetAttrKey("value")
 
 
 class Leaf:
@@ -29,6 +45,11 @@ class Leaf:
         copy = Leaf(self.path, self.raw, self.p, self.memory)
         copy.pending, copy.frozen = self.pending, self.frozen
         return copy
+
+    def asked(self, per_example: bool) -> Leaf:
+        """A leaf of its shape and dtype without memory, for what would be made of it."""
+        x, axes = self.array, int(per_example and self.p is None)
+        return Leaf(self.path, None, x if x is None else jax.ShapeDtypeStruct(x.shape[axes:], x.dtype), {})
 
     @property
     def g(self) -> Gradient:
@@ -52,45 +73,117 @@ class Leaf:
 
 
 def open_tree(tree: Tree) -> tuple[list[Path], list[Any], Structure]:
-    """Paths, leaves and structure; `None` and `Rows` are leaves."""
-    keyed, treedef = jax.tree_util.tree_flatten_with_path(tree, is_leaf=is_row_leaf)
-    keys = [k for k, _ in keyed]
-    return paths_of(keys), [x for _, x in keyed], treedef
+    """Paths, leaves and structure; `None` and `Rows` are leaves.
 
-
-def paths_of(keys: Sequence[tuple[Any, ...]]) -> list[Path]:
-    """Names joined by `/`, one per leaf, the same for every kind of container.
-
-    A container of variables (flax's nnx) ends every path in an attribute `value`; it is left out.
+    A path is names joined by `/`, one per leaf and the same for every kind of container: a box around a leaf (a
+    variable of flax's nnx, linen's `Partitioned`) gives it no name.
     Raises: ValueError if two leaves have one path.
     """
-    if _in_variables(keys):
-        keys = [k[:-1] for k in keys]
-    paths = ["/".join(map(name_of, k)) for k in keys]
-    if len(set(paths)) < len(paths):
-        twice = next(p for i, p in enumerate(paths) if p in paths[:i])
-        raise ValueError(f"two leaves have the path {twice!r}; names must tell the leaves of a tree apart")
-    return paths
-
-
-def _in_variables(keys: Sequence[tuple[Any, ...]]) -> bool:
-    return bool(keys) and all(k and isinstance(k[-1], GetAttrKey) and k[-1].name == "value" for k in keys)
+    return _open(tree)[:3]
 
 
 def memory_structure(tree: Tree) -> Structure:
-    """The structure in which memories stand: that of the parameters, with a plain place for each variable.
+    """The structure in which memories stand: that of the parameters, with a plain place for each box.
 
     nnx would take a memory inside a variable apart at the first update.
     """
+    return _open(tree)[3]
+
+
+def _open(tree: Tree) -> tuple[list[Path], list[Any], Structure, Structure]:
+    """Paths, leaves, structure, and the structure in which memories stand."""
     keyed, structure = jax.tree_util.tree_flatten_with_path(tree, is_leaf=is_row_leaf)
-    if not _in_variables([k for k, _ in keyed]):
-        return structure
-    return jax.tree.structure(tree, is_leaf=lambda x: is_row_leaf(x) or _is_variable(x))
+    leaves, places = [x for _, x in keyed], structure
+    if boxes := _may_be_boxes(keyed):
+        keyed, places = jax.tree_util.tree_flatten_with_path(
+            tree, is_leaf=lambda k, x: is_row_leaf(x) or (k in boxes and _is_box(x)), is_leaf_takes_path=True
+        )
+    paths = ["/".join(map(name_of, k)) for k, _ in keyed]
+    if len(set(paths)) < len(paths):
+        twice = next(p for i, p in enumerate(paths) if p in paths[:i])
+        raise ValueError(f"two leaves have the path {twice!r}; names must tell the leaves of a tree apart")
+    return paths, leaves, structure, places
 
 
-def _is_variable(node: object) -> bool:
+def in_boxes(params: Params, memories: Sequence[Memory]) -> Tree:
+    """The memories of parameters in their places, each array that is shaped like its parameter in the parameter's box.
+
+    So what a client says of a parameter (flax's partition names) is found on its statistics. A box that says nothing
+    is left out.
+    """
+    places = memory_structure(params)
+    pairs = zip(places.flatten_up_to(params), memories, strict=True)
+    return places.unflatten([_in_box(node, memory) for node, memory in pairs])
+
+
+def _in_box(node: Any, memory: Memory) -> Memory:
+    if memory is None or is_row_leaf(node) or isinstance(node, tuple) or jax.tree_util.all_leaves([node]):
+        return memory
+    box: Structure
+    leaves, box = jax.tree.flatten(node)
+    with contextlib.suppress(TypeError, ValueError):
+        if jax.tree.structure(type(node)(0)) == box:
+            return memory
+    return jax.tree.map(lambda x: box.unflatten([x]) if np.shape(x) == np.shape(leaves[0]) else x, memory)
+
+
+def filled(params: Params, value: float) -> Params:
+    """Arrays of one value in the variables that hold shapes alone.
+
+    What sets its variables in place later (`nnx.Optimizer` on an abstract model) must begin with arrays.
+    """
+
+    def fill(node: Any) -> Any:
+        p = jax.tree.leaves(node)[0] if hasattr(node, "set_raw_value") else None
+        if not isinstance(p, jax.ShapeDtypeStruct):
+            return node
+        return jax.tree.map(lambda x: jnp.full_like(x, value if is_inexact(x) else 0), node)
+
+    places = memory_structure(params)
+    return places.unflatten(map(fill, places.flatten_up_to(params)))
+
+
+def unboxed(memory: Memory) -> Memory:
+    """A memory with its arrays out of the boxes that `in_boxes` has put them in."""
+    plain = _without_boxes(jax.tree.structure(memory))
+    return memory if plain is None else plain.unflatten(jax.tree.leaves(memory))
+
+
+def _boxed_as(old: Memory, new: Memory) -> Memory:
+    structure: Structure = jax.tree.structure(old)
+    return new if _without_boxes(structure) is None else structure.unflatten(jax.tree.leaves(new))
+
+
+@functools.lru_cache(maxsize=4096)
+def _without_boxes(structure: Structure) -> Structure | None:
+    """None where there are none; tuples are rules' own."""
+    memory = structure.unflatten(range(structure.num_leaves))
+    boxes = _may_be_boxes(jax.tree_util.tree_flatten_with_path(memory)[0])
+
+    def is_leaf(k: tuple[Any, ...], x: Any) -> bool:
+        return k in boxes and not isinstance(x, tuple) and _is_box(x)
+
+    plain: Structure = jax.tree_util.tree_flatten_with_path(memory, is_leaf=is_leaf, is_leaf_takes_path=True)[1]
+    return None if plain == structure else plain
+
+
+def _may_be_boxes(keyed: Iterable[tuple[tuple[Any, ...], Any]]) -> set[tuple[Any, ...]]:
+    """Where nodes stand from which attributes `value` lead to a leaf."""
+    found = set()
+    for k, _ in keyed:
+        while k and k[-1] == VALUE:
+            k = k[:-1]
+            found.add(k)
+    return found
+
+
+def _is_box(node: object) -> bool:
+    """Whether a node holds one leaf, as its attribute `value`, and nothing else."""
     children = jax.tree_util.tree_flatten_with_path(node, is_leaf=lambda x: x is not node)[0]
-    return len(children) == 1 and _in_variables([children[0][0]]) and len(children[0][0]) == 1
+    if len(children) != 1 or children[0][0] != (VALUE,):
+        return False
+    child = children[0][1]
+    return is_row_leaf(child) or jax.tree_util.all_leaves([child]) or _is_box(child)
 
 
 def name_of(key: object) -> str:
@@ -99,6 +192,23 @@ def name_of(key: object) -> str:
         if hasattr(key, attribute):
             return str(getattr(key, attribute))
     return str(key)
+
+
+def refuse_deleted(**trees: Tree) -> None:
+    """Refuse arrays whose memory was given away; trees: by what their leaves are."""
+    for what, tree in trees.items():
+        for key, x in jax.tree_util.tree_leaves_with_path(tree):
+            if isinstance(x, jax.Array) and not isinstance(x, jax.core.Tracer) and x.is_deleted():
+                raise ValueError(
+                    f"the {what} {'/'.join(map(name_of, key))!r} was donated to an earlier step: use what that step "
+                    "returned, or gx.make_step(tx, donate=False)"
+                )
+
+
+def upwards(path: Path) -> list[Path]:
+    """A path, and those of the nodes that it lies in, from the inside out."""
+    names = path.split("/")
+    return ["/".join(names[:n]) for n in range(len(names), 0, -1)] + [""]
 
 
 class Opened(NamedTuple):
@@ -114,9 +224,12 @@ class Opened(NamedTuple):
         return self.structure.unflatten([leaf.g for leaf in self.leaves])
 
     def close_memories(self) -> Tree:
+        """The memories as they are now; where there was none, as for a parameter that is None, there is none."""
         new = {leaf.path: leaf.memory for leaf in self.leaves}
         places = zip(self.memory_paths, self.memories, strict=True)
-        return self.memory_structure.unflatten([new.get(path, old) for path, old in places])
+        return self.memory_structure.unflatten(
+            [old if old is None else _boxed_as(old, new.get(path, old)) for path, old in places]
+        )
 
 
 def open_together(updates: Updates, params: Params, memories: Tree, per_example: bool = False) -> Opened:
@@ -124,24 +237,29 @@ def open_together(updates: Updates, params: Params, memories: Tree, per_example:
 
     Raises: ValueError naming the first path where gradients and parameters, or gradients and state, differ.
     """
-    paths, gs, structure = open_tree(updates)
+    paths, gs, structure, place = _open(updates)
     ps = [None] * len(gs)
-    p_paths, p_structure = paths, structure
+    p_paths = paths
     if params is not None:
-        p_structure = jax.tree.structure(params, is_leaf=is_row_leaf)
-        if p_structure == structure:
+        if jax.tree.structure(params, is_leaf=is_row_leaf) == structure:
             ps = structure.flatten_up_to(params)
         else:
-            p_paths, values, p_structure = open_tree(params)
+            p_paths, values, _, place = _open(params)
             ps = _by_path(paths, dict(zip(p_paths, values, strict=True)))
-    place_structure, places, kept = _places_of(memories, p_structure, p_paths)
-    by_path = dict(zip(places, kept, strict=True))
+    place_structure, places, kept = _places_of(memories, place, p_paths)
+    by_path = dict(zip(places, map(unboxed, kept), strict=True))
     leaves = []
     for path, g, p in zip(paths, gs, ps, strict=True):
         if path not in by_path:
-            raise ValueError(f"the state knows no leaf {path!r}; it was made for {', '.join(places) or 'no leaves'}")
+            known = ", ".join(places) or "no leaves"
+            raise ValueError(f"the state knows no leaf {path!r}; it was made for {known}; {REMEDY}")
         p = parameter(path, p)
         leaves.append(Leaf(path, _gradient(path, g, p, per_example), p, by_path[path]))
+    wanted = set(p_paths)
+    surplus = [path for path, memory in by_path.items() if path not in wanted and memory is not None]
+    if surplus:
+        what = "gradients" if params is None else "parameters"
+        raise ValueError(f"the state has a memory at {surplus[0]!r}, where the {what} have nothing; {REMEDY}")
     return Opened(leaves, structure, place_structure, places, kept)
 
 
@@ -178,13 +296,41 @@ def _places_of(memories: Tree, structure: Structure, paths: list[Path]) -> tuple
     return treedef, ["/".join(map(name_of, k)) for k, _ in keyed], [x for _, x in keyed]
 
 
+def without_functions(params: Params) -> Params:
+    """The parameters with None for functions, which keep nothing."""
+    if not any(map(callable, jax.tree.leaves(params))):
+        return params
+    return jax.tree.map(lambda p: None if callable(p) else p, params)
+
+
+def arrays_only(params: Params, updates: Updates) -> Params:
+    """The parameters with None for what is no array and has no gradient: functions, numbers of an equinox model."""
+    paths, ps, structure = open_tree(params)
+    gs = dict(zip(*open_tree(updates)[:2], strict=True))
+    kept = [isinstance(p, Arrays) or gs.get(path) is not None for path, p in zip(paths, ps, strict=True)]
+    return structure.unflatten([p if keep else None for keep, p in zip(kept, ps, strict=True)])
+
+
 def parameter(path: Path, p: Param) -> Param:
     """One parameter as JAX holds it: a NumPy array or a number becomes an array of a dtype that JAX has."""
     if p is None or isinstance(p, jax.Array | jax.ShapeDtypeStruct):
         return p
-    if not isinstance(p, np.ndarray | np.generic | int | float | complex):
+    if not isinstance(p, Arrays | int | float | complex):
         raise TypeError(f"the parameter {path!r} must be an array, a number or None, got {type(p).__name__}")
-    return jnp.asarray(p)
+    return as_array(f"the parameter {path!r}", p)
+
+
+def as_array(what: str, x: Any) -> Array:
+    """An array of JAX's. Raises: ValueError for a number that no dtype holds, TypeError for what is no number."""
+    try:
+        array = jnp.asarray(x)
+        if jnp.issubdtype(array.dtype, jnp.number) or array.dtype == bool:
+            return array
+        raise TypeError
+    except OverflowError:
+        raise ValueError(f"{what} is {x}, which is more than its dtype holds") from None
+    except TypeError:
+        raise TypeError(f"{what} must be an array or a number, {got(x)}") from None
 
 
 def is_inexact(x: Shaped) -> bool:
@@ -203,7 +349,7 @@ def _gradient(path: Path, g: Gradient, p: Param, per_example: bool) -> Gradient:
     if not hasattr(g, "dtype"):
         if not isinstance(g, int | float | complex):
             raise TypeError(f"the gradient of {path!r} must be an array, Rows or None, got {type(g).__name__}")
-        g = jnp.asarray(g)
+        g = as_array(f"the gradient of {path!r}", g)
     if g.dtype == jax.dtypes.float0:
         return None
     if p is not None:

@@ -36,6 +36,14 @@ Where: TypeAlias = Any
 """Which parameters: a `Selector`, a regular expression, or a function `(path, leaf) -> bool`."""
 Transformation: TypeAlias = Any
 """A `GradientTransformation`, or any pair of functions `(init, update)`, such as optax's."""
+TransformInitFn: TypeAlias = Callable[[Params], OptState]
+"""`params -> state`."""
+TransformUpdateFn: TypeAlias = Callable[..., tuple[Updates, OptState]]
+"""`updates, state, params=None -> updates, state`."""
+TransformUpdateExtraArgsFn: TypeAlias = TransformUpdateFn
+"""The same with `**extra`, which every transformation takes."""
+MaskOrFn: TypeAlias = Mask
+"""A mask argument: a `Selector`, a tree of booleans, a function from params to one, or None for all."""
 Key: TypeAlias = int | jax.Array
 Loss: TypeAlias = Callable[..., Any]
 

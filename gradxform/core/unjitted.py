@@ -6,6 +6,7 @@ import functools
 from typing import TYPE_CHECKING, Any
 
 import jax
+import jax.numpy as jnp
 import numpy as np
 
 from gradxform.core.hyper import Slot, Slots, giving
@@ -15,7 +16,8 @@ if TYPE_CHECKING:
     from gradxform.core.transform import GradientTransformation
 
 ZERO = np.float32(0)
-ARRAYS = (jax.Array, np.ndarray, np.generic, int, float, complex)
+NUMPYS = (np.ndarray, np.generic)
+ARRAYS = (jax.Array, jax.core.Tracer, *NUMPYS)
 NEEDS_NUMBERS = (
     jax.errors.ConcretizationTypeError,
     jax.errors.TracerArrayConversionError,
@@ -47,14 +49,14 @@ class Unjitted:
 
     def __call__(self, args: tuple[Any, ...], kinds: set[type]) -> tuple[Updates, OptState]:
         compiles = self.program.compiles and not jax.config.jax_disable_jit  # type: ignore[attr-defined]
-        numbers = self._numbers(args[1]) if compiles and all(issubclass(kind, ARRAYS) for kind in kinds) else None
+        numbers = self._numbers(args[1]) if compiles and are_arrays(kinds, int, float, complex) else None
         if numbers is not None:
             try:
                 updates: tuple[Updates, OptState] = self.program.run(numbers, *args)
                 return updates
             except NEEDS_NUMBERS:
                 self.program.compiles = False
-        return self.tx._update(*args)
+        return self.tx._update(*as_arrays(args, kinds))
 
     def _numbers(self, state: OptState) -> list[Number] | None:
         """What has been taken out, at the step of the state; None where the state is not the one it must be."""
@@ -69,6 +71,21 @@ class Unjitted:
 
 def kinds_of(args: Tree) -> set[type]:
     return set(map(type, jax.tree.leaves(args)))
+
+
+def as_arrays(args: tuple[Any, ...], kinds: set[type]) -> tuple[Any, ...]:
+    """Arguments of `update` as compiled code takes them: NumPy's arrays as JAX's, in the dtypes that JAX has.
+
+    A state comes back from a checkpoint like that. Extra arguments, the last, are the user's own.
+    """
+    if not any(issubclass(kind, NUMPYS) for kind in kinds):
+        return args
+    *trees, extra = args
+    return *jax.tree.map(lambda x: jnp.asarray(x) if isinstance(x, NUMPYS) else x, trees), extra
+
+
+def are_arrays(kinds: set[type], *others: type) -> bool:
+    return all(issubclass(kind, (*ARRAYS, *others)) for kind in kinds)
 
 
 def is_traced(kinds: set[type]) -> bool:

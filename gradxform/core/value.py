@@ -13,6 +13,7 @@ from typing import Annotated, Any, ClassVar, NamedTuple, Self, TypeVar, dataclas
 
 import jax
 
+from gradxform.core.plain import plain
 from gradxform.core.schema import names_around, schema
 from gradxform.core.types import Count, Number
 
@@ -96,12 +97,14 @@ class Value:
                 raise TypeError(f"{what} got two values for argument {name!r}")
             if name not in {f.name for f in fields}:
                 takes = ", ".join(f.name for f in fields) or "none"
-                raise TypeError(f"{what} got an unexpected argument {name!r}; it takes {takes}")
+                hint = f"; to make {name} a field, annotate it in the class" if name in vars(type(self)) else ""
+                raise TypeError(f"{what} got an unexpected argument {name!r}; it takes {takes}{hint}")
             values[name] = x
         for f in fields:
             if f.name not in values and f.default is dataclasses.MISSING:
                 raise TypeError(f"{what} needs the argument {f.name!r}")
-            object.__setattr__(self, f.name, values.get(f.name, f.default))
+            x = values.get(f.name, f.default)
+            object.__setattr__(self, f.name, plain(x) if f.kind == "static" else x)
         self.__post_init__()
 
     def __post_init__(self) -> None:
@@ -117,8 +120,8 @@ class Value:
         return hash((type(self), *_contents(self)))
 
     def __repr__(self) -> str:
-        shown = ", ".join(f"{f.name}={getattr(self, f.name)!r}" for f in schema(type(self)) if f.shown)
-        return f"{self.public_name()}({shown})"
+        names = [f.name for f in schema(type(self)) if f.shown and "path" not in f.marks]
+        return f"{self.public_name()}({', '.join(f'{name}={getattr(self, name)!r}' for name in names)})"
 
     @classmethod
     def public_name(cls) -> str:

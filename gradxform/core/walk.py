@@ -13,6 +13,8 @@ import numpy as np
 
 from gradxform.core.arithmetic import compute_dtype, plain_numbers, real_dtype
 from gradxform.core.facts import Reach
+from gradxform.core.keys import drawn
+from gradxform.core.mistakes import refuse_factor, refuse_new_memory, refuse_update, told_of_none
 from gradxform.core.norms import barrier, barrier_each
 from gradxform.core.rows import Rows
 from gradxform.core.rule import Factor, Halves, Rule, new_memory, scaled
@@ -127,23 +129,42 @@ def _walk(
     remembered: list[Memory] = []
     for i, (name, (rule, k, ok)) in enumerate(zip(names, stages, strict=True)):
         s, seen = memory.get(name), p if rule.facts.stored_params else wide
+        if not rule.facts.needs_params:
+            seen = None
         if isinstance(rule, Factor) and not isinstance(g, Rows):
             whole: tuple[Gradient, Param] = (None, None)
             if rule.facts.reach == Reach.ARRAY:
                 again = _recomputed(stages[:i], arrived, remembered, p, dtype)
                 whole = (scaled(g, factors), wide) if again is None else again
-            factors.append(rule.factor(*whole, k))
+            seen = whole[1] if rule.facts.needs_params else None
+            factors.append(_told(name, g, s, seen, k, functools.partial(rule.factor, whole[0], k=k)))
+            refuse_factor(name, factors[-1])
             remembered.append(None)
             continue
         keep = new_memory if ok is None else functools.partial(kept, ok)
-        g, new = rule.advance(g, factors, s, seen, k, keep)
+        advance = functools.partial(rule.advance, g, factors, s, k=k, keep=keep)
+        u, new = _told(name, g, s, seen, k, advance)
+        refuse_update(name, u, g)
+        g = u
         factors = []
-        if g is not None and g.shape != shape:
+        if g.shape != shape:
             raise ValueError(f"{name} turned an update of shape {shape} into one of shape {g.shape}")
+        refuse_new_memory(name, new, s)
         if s is not None:
             memory[name] = like(new, s, name)
         remembered.append(new)
     return scaled(g, factors), memory
+
+
+def _told(name: str, g: Array | Rows, s: Memory, p: Param, k: Scalars, step: Callable[..., Any]) -> Any:
+    """What a step of a rule gives; where it read what it has not, that in a sentence."""
+    try:
+        return step(p=p)
+    except (TypeError, ValueError, AttributeError) as error:
+        told = told_of_none(name, error, s, p, k, lambda: step(p=jnp.ones(g.shape, g.dtype)))
+        if told is None:
+            raise
+        raise TypeError(told) from error
 
 
 def _walk_recomputing(
@@ -168,7 +189,7 @@ def _stages(treedef: Structure, static: tuple[Any, ...], data: list[Any], dtype:
         return x.astype(narrow) if hasattr(x, "dtype") and jnp.issubdtype(x.dtype, jnp.floating) else x
 
     stages: list[Stand] = treedef.unflatten([s if d is None else scalar(d) for s, d in zip(static, data, strict=True)])
-    return stages
+    return [(drawn(rule), k, ok) for rule, k, ok in stages]
 
 
 def _recomputed(

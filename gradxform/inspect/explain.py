@@ -15,7 +15,7 @@ from gradxform.core.chain import Chain
 from gradxform.core.stage import Step
 from gradxform.core.state import find_state
 from gradxform.core.transform import GradientTransformation, refuse_stranger
-from gradxform.core.tree import Leaf, memory_structure, open_tree
+from gradxform.core.tree import Leaf, memory_structure, open_tree, without_functions
 from gradxform.core.types import Memory, Number, OptState, Params, Path, Transformation, Tree
 
 
@@ -64,9 +64,11 @@ def explain(tx: GradientTransformation, params: Params) -> Explanation:
     Raises: what `tx.init(params)` raises.
     """
     refuse_stranger(tx)
-    shapes = jax.tree.map(lambda x: jax.ShapeDtypeStruct(np.shape(x), jnp.result_type(x)), params)
+    params = without_functions(params)
+    paths, ps, _ = open_tree(params)
+    ps = [None if p is None else jax.ShapeDtypeStruct(np.shape(p), jnp.result_type(p)) for p in ps]
+    shapes = memory_structure(params).unflatten(ps)
     state = tx.init(shapes)
-    paths, ps, _ = open_tree(shapes)
     leaves = [Leaf(path, None, p, {}) for path, p in zip(paths, ps, strict=True)]
     inner = _inner(tx)
     routes = _routes(inner, leaves, shapes, "")

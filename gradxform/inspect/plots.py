@@ -52,8 +52,11 @@ def _curves(what: Hyper | GradientTransformation, steps: int) -> dict[str, np.nd
         schedule = coerce("what", what)
         name = schedule.public_name() if isinstance(schedule, Schedule) else "value"
         return {name: _values(jax.vmap(lambda count: evaluate(schedule, count))(counts), steps)}
-    each = jax.vmap(lambda count: hyperparams_at(what, count))(counts)
-    values = {name: _values(each[name], steps) for name in hyperparams_at(what, 0)}
+    scalar = {name for name, x in hyperparams_at(what, 0).items() if not isinstance(x, dict) and np.ndim(x) == 0}
+    each = jax.vmap(lambda count: {name: x for name, x in hyperparams_at(what, count).items() if name in scalar})(
+        counts
+    )
+    values = {name: _values(each[name], steps) for name in hyperparams_at(what, 0) if name in scalar}
     changing = {name: x for name, x in values.items() if np.ptp(x) > 0}
     return changing or values
 

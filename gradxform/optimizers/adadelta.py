@@ -13,9 +13,9 @@ from gradxform.core.facts import Facts
 from gradxform.core.hyper import Beta, Hyper
 from gradxform.core.rule import Halves
 from gradxform.core.types import Array, Mask, Param, Scalars
-from gradxform.params.select import mask_selector
+from gradxform.params.masks import mask_selector
 from gradxform.transforms.decay import AddDecayedWeights
-from gradxform.transforms.scale import scale_by_learning_rate
+from gradxform.transforms.scale import descend
 
 
 class SquaredMeans(NamedTuple):
@@ -68,5 +68,5 @@ def adadelta(
     """
     decay = lift(AddDecayedWeights(weight_decay), mask_selector(weight_decay_mask, "weight_decay_mask"))
     decayed = () if isinstance(weight_decay, int | float) and weight_decay == 0.0 else (decay,)
-    rate = scale_by_learning_rate(1.0 if learning_rate is None else learning_rate)
+    rate = descend(1.0 if learning_rate is None else learning_rate)
     return chain(*decayed, scale_by_adadelta(rho, eps), rate)

@@ -14,7 +14,7 @@ from gradxform.core.facts import Facts
 from gradxform.core.hyper import Hyper
 from gradxform.core.rule import Halves
 from gradxform.core.types import Array, Param, Scalars
-from gradxform.transforms.scale import scale_by_learning_rate
+from gradxform.transforms.scale import descend
 
 
 class SumOfSquares(NamedTuple):
@@ -67,4 +67,4 @@ def adagrad(learning_rate: Hyper, initial_accumulator_value: Hyper = 0.1, eps: H
 
     Source: Duchi et al. 2011, JMLR 12.
     """
-    return chain(scale_by_rss(initial_accumulator_value, eps), scale_by_learning_rate(learning_rate))
+    return chain(scale_by_rss(initial_accumulator_value, eps), descend(learning_rate))

@@ -15,7 +15,7 @@ from gradxform.core.hyper import Beta, Hyper
 from gradxform.core.rule import Halves
 from gradxform.core.types import Array, Dtype, Mask, Param, Scalars
 from gradxform.transforms.decay import add_decayed_weights
-from gradxform.transforms.scale import scale_by_learning_rate
+from gradxform.transforms.scale import descend
 
 
 class Moments(NamedTuple):
@@ -139,7 +139,7 @@ def adam(
     Source: Kingma, Ba 2014, arXiv:1412.6980.
     """
     direction = scale_by_adam(b1, b2, eps, eps_root, mu_dtype, nesterov=nesterov)
-    return chain(direction, scale_by_learning_rate(learning_rate))
+    return chain(direction, descend(learning_rate))
 
 
 def adamw(
@@ -152,7 +152,7 @@ def adamw(
     Source: Loshchilov, Hutter 2017, arXiv:1711.05101, algorithm 2.
     """
     direction = scale_by_adam(b1, b2, eps, eps_root, mu_dtype, nesterov=nesterov)
-    return chain(direction, add_decayed_weights(weight_decay, mask), scale_by_learning_rate(learning_rate))
+    return chain(direction, add_decayed_weights(weight_decay, mask), descend(learning_rate))
 
 
 def nadam(
@@ -186,4 +186,4 @@ def amsgrad(
     Source: Reddi et al. 2018, arXiv:1904.09237.
     """
     direction = scale_by_amsgrad(b1, b2, eps, eps_root, mu_dtype, bias_correction_mu, bias_correction_nu)
-    return chain(direction, scale_by_learning_rate(learning_rate))
+    return chain(direction, descend(learning_rate))

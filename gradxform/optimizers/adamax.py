@@ -13,7 +13,7 @@ from gradxform.core.rule import Halves
 from gradxform.core.types import Array, Mask, Param
 from gradxform.optimizers.adam import Moments
 from gradxform.transforms.decay import add_decayed_weights
-from gradxform.transforms.scale import scale_by_learning_rate
+from gradxform.transforms.scale import descend
 
 
 class ScaleByAdamax(Halves):
@@ -54,7 +54,7 @@ def adamax(learning_rate: Hyper, b1: Beta = 0.9, b2: Beta = 0.999, eps: Hyper = 
 
     Source: Kingma, Ba 2014, arXiv:1412.6980, algorithm 2.
     """
-    return chain(scale_by_adamax(b1, b2, eps), scale_by_learning_rate(learning_rate))
+    return chain(scale_by_adamax(b1, b2, eps), descend(learning_rate))
 
 
 def adamaxw(
@@ -66,4 +66,4 @@ def adamaxw(
     Source: Loshchilov, Hutter 2017, arXiv:1711.05101.
     """
     decay = add_decayed_weights(weight_decay, mask)
-    return chain(scale_by_adamax(b1, b2, eps), decay, scale_by_learning_rate(learning_rate))
+    return chain(scale_by_adamax(b1, b2, eps), decay, descend(learning_rate))

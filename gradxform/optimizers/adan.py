@@ -13,7 +13,7 @@ from gradxform.core.hyper import Beta, Hyper
 from gradxform.core.rule import Halves
 from gradxform.core.types import Array, Mask, Param, Scalars
 from gradxform.transforms.decay import add_decayed_weights
-from gradxform.transforms.scale import scale_by_learning_rate
+from gradxform.transforms.scale import descend
 
 
 class AdanMoments(NamedTuple):
@@ -79,4 +79,4 @@ def adan(
     Source: Xie et al. 2022, arXiv:2208.06677, algorithm 1.
     """
     decay = add_decayed_weights(weight_decay, mask)
-    return chain(scale_by_adan(b1, b2, b3, eps, eps_root), decay, scale_by_learning_rate(learning_rate))
+    return chain(scale_by_adan(b1, b2, b3, eps, eps_root), decay, descend(learning_rate))

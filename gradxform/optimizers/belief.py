@@ -9,7 +9,7 @@ from gradxform.core.chain import Chain, chain, lift
 from gradxform.core.hyper import Beta, Hyper
 from gradxform.core.types import Array, Param, Scalars
 from gradxform.optimizers.adam import AdamLike, Moments
-from gradxform.transforms.scale import scale_by_learning_rate
+from gradxform.transforms.scale import descend
 
 
 class ScaleByBelief(AdamLike):
@@ -50,4 +50,4 @@ def adabelief(
 
     Source: Zhuang et al. 2020, arXiv:2010.07468, algorithm 2.
     """
-    return chain(scale_by_belief(b1, b2, eps, eps_root, nesterov=nesterov), scale_by_learning_rate(learning_rate))
+    return chain(scale_by_belief(b1, b2, eps, eps_root, nesterov=nesterov), descend(learning_rate))

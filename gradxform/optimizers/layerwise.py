@@ -7,10 +7,10 @@ from gradxform.core.chain import Chain, chain, lift
 from gradxform.core.hyper import Beta, Hyper
 from gradxform.core.types import Mask
 from gradxform.optimizers.adam import scale_by_adam
-from gradxform.params.select import mask_selector
+from gradxform.params.masks import mask_selector
 from gradxform.transforms.decay import AddDecayedWeights, add_decayed_weights
 from gradxform.transforms.momentum import trace
-from gradxform.transforms.scale import ScaleByTrustRatio, scale_by_learning_rate, scale_by_trust_ratio
+from gradxform.transforms.scale import ScaleByTrustRatio, descend, scale_by_trust_ratio
 
 
 def lamb(
@@ -22,7 +22,7 @@ def lamb(
     Source: You et al. 2019, arXiv:1904.00962, algorithm 2.
     """
     direction = chain(scale_by_adam(b1, b2, eps, eps_root), add_decayed_weights(weight_decay, mask))
-    return chain(direction, scale_by_trust_ratio(), scale_by_learning_rate(learning_rate))
+    return chain(direction, scale_by_trust_ratio(), descend(learning_rate))
 
 
 def lars(
@@ -38,4 +38,4 @@ def lars(
     ratio = ScaleByTrustRatio(0.0, trust_coefficient, eps)
     direction = chain(decay, lift(ratio, mask_selector(trust_ratio_mask, "trust_ratio_mask")))
     summed = trace(check.given(check.nonnegative, momentum=momentum), nesterov)
-    return chain(direction, scale_by_learning_rate(learning_rate), summed)
+    return chain(direction, descend(learning_rate), summed)

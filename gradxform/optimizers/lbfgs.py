@@ -16,7 +16,7 @@ from gradxform.core.tree import is_trained, open_tree
 from gradxform.core.types import Array, Dtype, Params, Path, Transformation, Updates
 from gradxform.core.walk import kept
 from gradxform.transforms.objective import of_path, refilled, refuse_parts, value_dtype, zeros
-from gradxform.transforms.scale import scale, scale_by_learning_rate
+from gradxform.transforms.scale import descend, scale
 from gradxform.transforms.zoom import scale_by_zoom_linesearch
 
 Arrays = dict[Path, Array]
@@ -59,6 +59,7 @@ class ScaleByLbfgs(GradientTransformation):
     ) -> tuple[Updates, LbfgsState]:
         if params is None:
             raise ValueError("lbfgs needs the parameters: call update(updates, state, params)")
+        state = self._admitted(state, params, updates)
         every_g, ps = of_path(updates), of_path(params)
         refuse_parts(self.name, {**every_g, **ps})
         paths = [path for path, g in every_g.items() if g is not None and is_trained(ps[path])]
@@ -158,6 +159,6 @@ def lbfgs(
     `update` takes `value`, `grad`, `value_fn` for the line search (see there). linesearch: None for fixed steps.
     Source: Liu, Nocedal 1989; Nocedal, Wright 2006, algorithm 7.5.
     """
-    step = scale(-1.0) if learning_rate is None else scale_by_learning_rate(learning_rate)
+    step = scale(-1.0) if learning_rate is None else descend(learning_rate)
     search = chain() if linesearch is None else Chain(stages_of(linesearch, "linesearch"))
     return chain(scale_by_lbfgs(memory_size, scale_init_precond), step, search)

@@ -14,7 +14,7 @@ from gradxform.core.hyper import Beta, Hyper
 from gradxform.core.rule import Halves, Rule
 from gradxform.core.types import Array, Dtype, Mask, Param, Scalars
 from gradxform.transforms.decay import add_decayed_weights
-from gradxform.transforms.scale import scale_by_learning_rate
+from gradxform.transforms.scale import descend
 
 
 class Momentum(NamedTuple):
@@ -89,4 +89,4 @@ def lion(
     Source: Chen et al. 2023, arXiv:2302.06675.
     """
     decay = add_decayed_weights(weight_decay, mask)
-    return chain(scale_by_lion(b1, b2, mu_dtype), decay, scale_by_learning_rate(learning_rate))
+    return chain(scale_by_lion(b1, b2, mu_dtype), decay, descend(learning_rate))

@@ -14,7 +14,7 @@ from gradxform.core.facts import Facts, Reach
 from gradxform.core.hyper import Beta, Decay, Hyper
 from gradxform.core.rule import Halves
 from gradxform.core.types import Array, Dtype, Param
-from gradxform.transforms.scale import scale_by_learning_rate
+from gradxform.transforms.scale import descend
 
 
 class NormMoments(NamedTuple):
@@ -74,4 +74,4 @@ def novograd(
 
     Source: Ginsburg et al. 2019, arXiv:1905.11286, algorithm 1.
     """
-    return chain(scale_by_novograd(b1, b2, eps, eps_root, weight_decay), scale_by_learning_rate(learning_rate))
+    return chain(scale_by_novograd(b1, b2, eps, eps_root, weight_decay), descend(learning_rate))

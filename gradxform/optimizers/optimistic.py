@@ -11,7 +11,7 @@ from gradxform.core.chain import Chain, chain, lift
 from gradxform.core.hyper import Hyper
 from gradxform.core.rule import Rule
 from gradxform.core.types import Array, Param
-from gradxform.transforms.scale import scale_by_learning_rate
+from gradxform.transforms.scale import descend
 
 
 class Previous(NamedTuple):
@@ -54,4 +54,4 @@ def optimistic_gradient_descent(learning_rate: Hyper, alpha: Hyper = 1.0, beta: 
 
     Source: Daskalakis et al. 2018, arXiv:1711.00141, section 2.
     """
-    return chain(scale_by_optimistic_gradient(alpha, beta), scale_by_learning_rate(learning_rate))
+    return chain(scale_by_optimistic_gradient(alpha, beta), descend(learning_rate))

@@ -13,7 +13,7 @@ from gradxform.core.rule import Halves
 from gradxform.core.types import Array, Param, Scalars
 from gradxform.optimizers.adagrad import SumOfSquares, scale_by_rss
 from gradxform.transforms.proximal import proximal_elastic_net, shrink
-from gradxform.transforms.scale import scale_by_learning_rate
+from gradxform.transforms.scale import descend
 
 
 class AdaptiveProximalAdagrad(Halves):
@@ -47,7 +47,7 @@ def proximal_sgd(learning_rate: Hyper, l1: Hyper = 0.0, l2: Hyper = 0.0) -> Chai
     Source: Beck, Teboulle 2009, equation 1.4; Parikh, Boyd 2014, section 4.2.
     """
     learning_rate = check.given(check.nonnegative, learning_rate=learning_rate)
-    return chain(scale_by_learning_rate(learning_rate), proximal_elastic_net(l1, l2, learning_rate))
+    return chain(descend(learning_rate), proximal_elastic_net(l1, l2, learning_rate))
 
 
 def proximal_adagrad(
@@ -67,5 +67,5 @@ def proximal_adagrad(
         return lift(AdaptiveProximalAdagrad(learning_rate, accum, l1, l2))
     learning_rate = check.given(check.nonnegative, learning_rate=learning_rate)
     accum = check.given(check.nonnegative, accum=accum)
-    step = chain(scale_by_rss(accum, eps=0.0), scale_by_learning_rate(learning_rate))
+    step = chain(scale_by_rss(accum, eps=0.0), descend(learning_rate))
     return chain(step, proximal_elastic_net(l1, l2, learning_rate))

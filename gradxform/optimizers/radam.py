@@ -13,7 +13,7 @@ from gradxform.core.facts import Facts
 from gradxform.core.hyper import Beta, Hyper
 from gradxform.core.types import Array, Param, Scalars
 from gradxform.optimizers.adam import AdamLike, Moments
-from gradxform.transforms.scale import scale_by_learning_rate
+from gradxform.transforms.scale import descend
 
 
 class Rectified(AdamLike, abstract=True):
@@ -98,4 +98,4 @@ def radam(
     Source: Liu et al. 2019, arXiv:1908.03265, algorithm 2.
     """
     direction = scale_by_radam(b1, b2, eps, eps_root, threshold, nesterov=nesterov)
-    return chain(direction, scale_by_learning_rate(learning_rate))
+    return chain(direction, descend(learning_rate))

@@ -14,7 +14,7 @@ from gradxform.core.hyper import Beta, Hyper
 from gradxform.core.rule import Halves
 from gradxform.core.types import Array, Param
 from gradxform.transforms.momentum import trace
-from gradxform.transforms.scale import scale_by_learning_rate
+from gradxform.transforms.scale import descend
 
 
 class MeanSquare(NamedTuple):
@@ -118,7 +118,7 @@ def rmsprop(
     """
     check.boolean(centered=centered, nesterov=nesterov)
     direction = (scale_by_stddev if centered else scale_by_rms)(decay, eps, initial_scale, eps_in_sqrt, bias_correction)
-    step = chain(direction, scale_by_learning_rate(learning_rate))
+    step = chain(direction, descend(learning_rate))
     if momentum is None:
         return step
     return chain(step, trace(check.given(check.nonnegative, momentum=momentum), nesterov))

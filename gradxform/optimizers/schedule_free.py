@@ -10,6 +10,8 @@ import jax.numpy as jnp
 from gradxform.core import check
 from gradxform.core.chain import Chain, chain, stages_of
 from gradxform.core.hyper import Beta, Hyper
+from gradxform.core.orders import refuse_renewal
+from gradxform.core.plain import got
 from gradxform.core.state import renewed
 from gradxform.core.transform import GradientTransformation
 from gradxform.core.types import Array, Dtype, OptState, Params, Transformation, Updates
@@ -19,7 +21,7 @@ from gradxform.optimizers.sgd import sgd
 from gradxform.schedules import warmup_constant_schedule
 from gradxform.transforms.average import pull_to_slow_weights
 from gradxform.transforms.decay import add_decayed_weights
-from gradxform.transforms.scale import scale_by_learning_rate
+from gradxform.transforms.scale import descend
 from gradxform.transforms.schedule_free import average_schedule_free
 
 
@@ -48,13 +50,14 @@ class Restarted(GradientTransformation):
     ) -> tuple[Updates, OptState]:
         if params is None:
             raise ValueError("restarted needs the parameters: call update(updates, state, params)")
+        state = self._admitted(state, params, updates)
         new, inner = self.inner.update(updates, state.inner, params, **extra)
         steps = (state.steps + 1) % self.period
         fresh = renewed(self.inner.init(params), inner)
         return new, RestartState(steps, jax.tree.map(lambda a, b: jnp.where(steps == 0, a, b), fresh, inner))
 
     def _evaluate(self, state: RestartState, params: Params) -> Params:
-        return self.inner._evaluate(state.inner, params)
+        return self.inner._evaluate(self._admitted(state, params).inner, params)
 
 
 def lookahead(
@@ -64,13 +67,16 @@ def lookahead(
 
     The parameters are the fast weights, as of any optimizer; the slow ones live in the state, and `eval_params` gives
     them (optax carries both as `LookaheadParams`). reset_state: make the fast optimizer's state anew after each pull.
-    Raises: as `pull_to_slow_weights`; TypeError if fast_optimizer is no transformation.
+    Raises: as `pull_to_slow_weights`; TypeError if fast_optimizer is no transformation; ValueError for a control in it
+    that would count calls between its steps, or count anew.
     Source: Zhang et al. 2019, arXiv:1907.08610, algorithm 1.
     """
     fast = Chain(stages_of(fast_optimizer, "fast_optimizer"))
     check.integer(1, sync_period=sync_period)
     check.boolean(reset_state=reset_state)
     pull = check.given(check.unit, slow_step_size=slow_step_size)
+    if reset_state:
+        refuse_renewal("lookahead", fast)
     return chain(Restarted(fast, int(sync_period)) if reset_state else fast, pull_to_slow_weights(sync_period, pull))
 
 
@@ -115,7 +121,7 @@ def schedule_free_adamw(
     rate = _warmed(learning_rate, warmup_steps)
     decay = check.given(check.fraction, b2=b2)
     direction = scale_by_rms(decay, eps, eps_in_sqrt=False, bias_correction=True)
-    base = chain(direction, add_decayed_weights(weight_decay), scale_by_learning_rate(rate))
+    base = chain(direction, add_decayed_weights(weight_decay), descend(rate))
     return schedule_free(base, rate, b1, weight_lr_power, state_dtype)
 
 
@@ -125,5 +131,5 @@ def _warmed(learning_rate: Hyper, warmup_steps: int | None) -> Hyper:
         return rate
     check.integer(1, warmup_steps=warmup_steps)
     if not isinstance(rate, float):
-        raise TypeError(f"learning_rate must be a number where warmup_steps is given, got {rate!r}")
+        raise TypeError(f"learning_rate must be a number where warmup_steps is given, {got(rate)}")
     return warmup_constant_schedule(0.0, rate, warmup_steps)

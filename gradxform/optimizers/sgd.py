@@ -9,7 +9,7 @@ from gradxform.core.types import AxisName, Dtype, Key
 from gradxform.transforms.momentum import ema, trace
 from gradxform.transforms.noise import add_noise
 from gradxform.transforms.private import differentially_private_aggregate
-from gradxform.transforms.scale import scale_by_learning_rate, scale_by_sign
+from gradxform.transforms.scale import descend, scale_by_sign
 
 
 def sgd(
@@ -21,7 +21,7 @@ def sgd(
     """
     check.boolean(nesterov=nesterov)
     check.floating(accumulator_dtype=accumulator_dtype)
-    step = scale_by_learning_rate(learning_rate)
+    step = descend(learning_rate)
     if momentum is None:
         return step
     return chain(trace(check.given(check.nonnegative, momentum=momentum), nesterov, accumulator_dtype), step)
@@ -33,7 +33,7 @@ def momentum(learning_rate: Hyper, momentum: Hyper = 0.9, nesterov: bool = False
     Source: Polyak 1964; Sutskever et al. 2013, section 2.
     """
     decay = check.given(check.nonnegative, momentum=momentum)
-    return chain(trace(decay, nesterov), scale_by_learning_rate(learning_rate))
+    return chain(trace(decay, nesterov), descend(learning_rate))
 
 
 def sign_sgd(learning_rate: Hyper) -> Chain:
@@ -41,7 +41,7 @@ def sign_sgd(learning_rate: Hyper) -> Chain:
 
     Source: Bernstein et al. 2018, arXiv:1802.04434.
     """
-    return chain(scale_by_sign(), scale_by_learning_rate(learning_rate))
+    return chain(scale_by_sign(), descend(learning_rate))
 
 
 def signum(learning_rate: Hyper, beta: Beta = 0.9, accumulator_dtype: Dtype | None = None) -> Chain:
@@ -50,7 +50,7 @@ def signum(learning_rate: Hyper, beta: Beta = 0.9, accumulator_dtype: Dtype | No
     Source: Bernstein et al. 2018, arXiv:1802.04434, algorithm 3.
     """
     decay = check.given(check.fraction, beta=beta)
-    return chain(ema(decay, False, accumulator_dtype), scale_by_sign(), scale_by_learning_rate(learning_rate))
+    return chain(ema(decay, False, accumulator_dtype), scale_by_sign(), descend(learning_rate))
 
 
 def noisy_sgd(
@@ -60,7 +60,7 @@ def noisy_sgd(
 
     Source: Neelakantan et al. 2015, arXiv:1511.06807.
     """
-    return chain(add_noise(eta, gamma, key, seed=seed), scale_by_learning_rate(learning_rate))
+    return chain(add_noise(eta, gamma, key, seed=seed), descend(learning_rate))
 
 
 def dpsgd(

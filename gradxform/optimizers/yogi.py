@@ -10,7 +10,7 @@ from gradxform.core.chain import Chain, chain, lift
 from gradxform.core.hyper import Beta, Hyper
 from gradxform.core.types import Array, Param, Scalars
 from gradxform.optimizers.adam import AdamLike, Moments
-from gradxform.transforms.scale import scale_by_learning_rate
+from gradxform.transforms.scale import descend
 
 
 class ScaleByYogi(AdamLike):
@@ -56,4 +56,4 @@ def yogi(learning_rate: Hyper, b1: Beta = 0.9, b2: Beta = 0.999, eps: Hyper = 1e
 
     Source: Zaheer et al. 2018, "Adaptive methods for nonconvex optimization", algorithm 2.
     """
-    return chain(scale_by_yogi(b1, b2, eps), scale_by_learning_rate(learning_rate))
+    return chain(scale_by_yogi(b1, b2, eps), descend(learning_rate))

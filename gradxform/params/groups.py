@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import Any
 
 import jax
@@ -11,10 +11,12 @@ from gradxform.core import check
 from gradxform.core.branches import Split
 from gradxform.core.chain import Chain, stages_of
 from gradxform.core.hyper import rebuild, rule_fields
+from gradxform.core.plain import got
 from gradxform.core.tree import Leaf, open_tree
 from gradxform.core.types import Mask, Param, Params, Path, Transformation
-from gradxform.core.value import Value
-from gradxform.params.select import Selector, mask_selector, selector
+from gradxform.core.value import Value, is_hashable
+from gradxform.params.masks import entries_for, mask_selector, nearest
+from gradxform.params.select import Selector, selector
 
 
 class FirstMatch(Value):
@@ -53,39 +55,34 @@ class LabelTree(Value):
         return f"partition({dict(branches)!r}, {dict(self.flags)!r})"
 
     def labels(self, leaves: Sequence[Leaf], tree: Params) -> list[str | None]:
-        labels = [_deepest(self.flags, leaf.path) for leaf in leaves]
-        for leaf, label in zip(leaves, labels, strict=True):
-            if label is None and leaf.array is not None:
-                raise ValueError(f"param_labels has no label for {leaf.path!r}")
-        return labels
+        return entries_for(leaves, self.flags, tree, "param_labels", "label")
 
     def label(self, path: Path, leaf: Param) -> str | None:
-        return _deepest(self.flags, path)
+        return nearest(dict(self.flags), path)
 
 
 class LabelFunction(Value):
     """optax's labels as a function from the tree of parameters to a tree of labels."""
 
     function: Callable[[Any], Any]
+    names: tuple[tuple[Any, str], ...] = ()
+    """Labels, and the names of their groups."""
 
     def shown(self, branches: Mapping[str, Chain]) -> str:
         return f"partition({dict(branches)!r}, {getattr(self.function, '__name__', self.function)!r})"
 
     def labels(self, leaves: Sequence[Leaf], tree: Params) -> list[str | None]:
-        return label_tree(self.function(tree)).labels(leaves, tree)
+        return label_tree(self.function(tree), self.names).labels(leaves, tree)
 
     def label(self, path: Path, leaf: Param) -> str | None:
-        return label_tree(self.function({path: leaf})).label(path, leaf)
+        return label_tree(self.function({path: leaf}), self.names).label(path, leaf)
 
 
-def label_tree(tree: Params) -> LabelTree:
-    paths, labels, _ = open_tree(tree)
-    return LabelTree(tuple((p, str(v)) for p, v in zip(paths, labels, strict=True) if v is not None))
-
-
-def _deepest(flags: tuple[tuple[str, str], ...], path: Path) -> str | None:
-    hits = [(len(p), label) for p, label in flags if p in ("", path) or path.startswith(p + "/")]
-    return max(hits)[1] if hits else None
+def label_tree(tree: Params, names: Iterable[tuple[Any, str]]) -> LabelTree:
+    """Labels by path, as the names of their groups: that of the label that is equal, else what it prints as."""
+    named = dict(names)
+    pairs = [(path, x) for path, x in zip(*open_tree(tree)[:2], strict=True) if x is not None]
+    return LabelTree(tuple((path, named.get(x, str(x)) if is_hashable(x) else str(x)) for path, x in pairs))
 
 
 def partition(transforms: Mapping[Any, Any], param_labels: Any, *, mask_compatible_extra_args: bool = False) -> Chain:
@@ -94,19 +91,21 @@ def partition(transforms: Mapping[Any, Any], param_labels: Any, *, mask_compatib
     transforms: label -> transformation. param_labels: a tree of labels (or a prefix of one), or a function from params
     to one. Tree-wide members of a transformation see its own leaves alone. mask_compatible_extra_args is accepted for
     optax's sake; extra arguments are per step here, never trees to be masked.
-    Raises: ValueError for a parameter without label, or a label without transformation.
+    Raises: ValueError for a parameter without label, a label without transformation, or a tree that has more.
     """
     check.boolean(mask_compatible_extra_args=mask_compatible_extra_args)
     if not isinstance(transforms, Mapping):
-        raise TypeError(f"transforms must map labels to transformations, got {transforms!r}")
-    labels: Any = LabelFunction(param_labels) if _is_function(param_labels) else label_tree(param_labels)
-    branches = {str(name): Chain(stages_of(tx, f"transforms[{name!r}]")) for name, tx in transforms.items()}
+        raise TypeError(f"transforms must map labels to transformations, {got(transforms)}")
+    names = tuple((label, str(label)) for label in transforms)
+    branches = {name: Chain(stages_of(transforms[x], f"transforms[{x!r}]")) for x, name in names}
+    if len(branches) < len(names):
+        raise ValueError(f"the labels of transforms must print differently, got {[*transforms]}")
+    labels: Any = LabelFunction(param_labels, names) if _is_function(param_labels) else label_tree(param_labels, names)
+    split = Split(labels, branches)
     if isinstance(labels, LabelTree):
-        for path, label in labels.flags:
-            if label not in branches:
-                known = f"there are {[*branches]}"
-                raise ValueError(f"param_labels: the label {label!r} of {path!r} has no transformation; {known}")
-    return Chain((Split(labels, branches),))
+        for path, name in labels.flags:
+            split.refuse_unknown(path, name)
+    return Chain((split,))
 
 
 def masked(inner: Transformation, mask: Mask, *, mask_compatible_extra_args: bool = False) -> Chain:
@@ -114,7 +113,7 @@ def masked(inner: Transformation, mask: Mask, *, mask_compatible_extra_args: boo
 
     mask: a selector, a regular expression, a tree of booleans, or a function from params to one. No state is kept
     for the others. mask_compatible_extra_args: as in `partition`.
-    Raises: ValueError if a name in the mask matches nothing.
+    Raises: ValueError if a name in the mask matches nothing, or a tree does not fit the parameters.
     """
     check.boolean(mask_compatible_extra_args=mask_compatible_extra_args)
     where = mask_selector(mask)
@@ -134,16 +133,15 @@ def groups(entries: Sequence[tuple[Any, ...]], default: Transformation | None = 
     Raises: ValueError for an entry that gets no parameter, a parameter that no entry matches (without default), an
     unknown hyperparameter, or a name given twice; TypeError for an entry of another form.
     """
-    if not isinstance(entries, Sequence):
-        raise TypeError(f"groups takes a sequence of entries, got {entries!r} of type {type(entries).__name__}")
+    entries = check.sequence("entries", entries=entries)
     selectors, branches = [], {}
     for entry in entries:
         if not isinstance(entry, tuple) or len(entry) not in (2, 3):
-            raise TypeError(f"groups takes entries (where, member) or (where, member, name), got {entry!r}")
+            raise TypeError(f"groups takes entries (where, member) or (where, member, name), {got(entry)}")
         where, member, *names = entry
         name = names[0] if names else (where if isinstance(where, str) else repr(where))
         if not isinstance(name, str):
-            raise TypeError(f"the name of a group must be a string, got {name!r} of type {type(name).__name__}")
+            raise TypeError(f"the name of a group must be a string, {got(name)}")
         if name in branches or name == "default":
             raise ValueError(f"groups has two groups named {name!r}; give one a third entry as its name")
         if isinstance(member, Mapping):

@@ -6,12 +6,10 @@ import re
 from collections.abc import Callable, Iterable, Sequence
 from typing import Any
 
-import jax
-import jax.numpy as jnp
-
 from gradxform.core import check
-from gradxform.core.tree import Leaf, open_tree
-from gradxform.core.types import Mask, Param, Params, Path, Where
+from gradxform.core.plain import got
+from gradxform.core.tree import Leaf
+from gradxform.core.types import Param, Params, Path, Where
 from gradxform.core.value import Value
 
 
@@ -140,6 +138,29 @@ class Ready(Selector):
         return self.part.matches(path, leaf)
 
 
+class Weights(Selector):
+    """No bias, and nothing of a normalisation."""
+
+    def matches(self, path: Path, leaf: Param) -> bool:
+        if BIAS_OR_NORM.search(path):
+            return False
+        *layers, name = re.split(r"[/.]", path)
+        layer = next((x for x in reversed(layers) if not x.isdigit()), "")
+        if (norm := NORM.search(layer)) and not LINEAR.search(layer, norm.end()):
+            return name not in ("weight", "w", "g", "gain", "mean", "var", "variance")
+        return not (name == "weight" and layers and layers[-1].isdigit() and leaf.ndim < 2)
+
+
+BIAS_OR_NORM = re.compile(
+    r"(^|[/_.])(beta|gamma|bias|scale|offset|(moving|running)_(mean|var|variance)|bias_[a-z]{1,2}(_l\d+)?(_reverse)?)$"
+    r"|(^|[/.])b$"
+)
+"""Paths whose last name says it."""
+NORM = re.compile(r"norm(?!al)|normali[sz]|(^|[^a-z])(ln|bn|gn|rms)([^a-z]|$)", re.IGNORECASE)
+LINEAR = re.compile(r"dense|linear|conv|proj|embed|attn|attention|mlp", re.IGNORECASE)
+"""What layers are called."""
+
+
 class Predicate(Selector):
     function: Callable[[Path, Any], bool]
 
@@ -159,30 +180,6 @@ class Paths(Selector):
         return path in self.chosen
 
 
-class MaskFunction(Selector):
-    """optax's mask: a function from the tree of parameters to a tree of booleans."""
-
-    function: Callable[[Any], Any]
-
-    def __repr__(self) -> str:
-        return getattr(self.function, "__name__", repr(self.function))
-
-    def select(self, leaves: Sequence[Leaf], tree: Params) -> list[bool]:
-        return _from_tree(self.function(tree)).select(leaves, tree)
-
-    def matches(self, path: Path, leaf: Param) -> bool:
-        return _from_tree(self.function({path: leaf})).matches(path, leaf)
-
-
-class MaskTree(Selector):
-    """optax's mask as a tree of booleans, or a prefix of one, kept by path."""
-
-    flags: tuple[tuple[str, bool], ...]
-
-    def matches(self, path: Path, leaf: Param) -> bool:
-        return any(flag for prefix, flag in self.flags if prefix in ("", path) or path.startswith(prefix + "/"))
-
-
 def named(*names: str) -> Selector:
     """Parameters whose last name is one of `names`: `named("beta", "gamma")`.
 
@@ -190,7 +187,7 @@ def named(*names: str) -> Selector:
     """
     for name in names:
         if not isinstance(name, str):
-            raise TypeError(f"named takes names, got {name!r} of type {type(name).__name__}")
+            raise TypeError(f"named takes names, {got(name)}")
     if not names:
         raise ValueError("named needs at least one name")
     return Named(names)
@@ -202,7 +199,7 @@ def matching(pattern: str) -> Selector:
     Raises: ValueError for a malformed pattern, or one that matches no path (the paths are listed).
     """
     if not isinstance(pattern, str):
-        raise TypeError(f"matching takes a regular expression, got {pattern!r} of type {type(pattern).__name__}")
+        raise TypeError(f"matching takes a regular expression, {got(pattern)}")
     try:
         re.compile(pattern)
     except re.error as error:
@@ -216,7 +213,7 @@ def under(prefix: str) -> Selector:
     Raises: ValueError if no path lies there (the paths are listed).
     """
     if not isinstance(prefix, str):
-        raise TypeError(f"under takes a path, got {prefix!r} of type {type(prefix).__name__}")
+        raise TypeError(f"under takes a path, {got(prefix)}")
     return Under(prefix.strip("/"))
 
 
@@ -226,8 +223,11 @@ def ndim_at_least(ndim: int) -> Selector:
     return NdimAtLeast(ndim)
 
 
-weights_only = Ready("weights_only", Not(Matching(r"(^|[/_.])(beta|gamma|bias|scale)$")))
-"""Everything but biases and normalisation, by name: `beta`, `gamma`, `bias`, `scale`, in either vocabulary."""
+weights_only = Ready("weights_only", Weights())
+"""Everything but biases and what belongs to a normalisation, by the names of flax, haiku, equinox, keras and torch:
+`bias`, `b`, `beta`, `gamma`, `scale`, `offset`, moving averages, `bias_n` and its kin; and `weight` where the layer is
+called a norm (`norm1`, `attention_norm`, `LayerNorm_0`, `ln_f`, `bn`, `rms`), or is one of a list and has a vector for
+it. A name that says neither is a weight: leave more out with `&`, as in `weights_only & ~named("final")`."""
 
 mindspore_decayed = Ready("mindspore_decayed", Not(Matching("beta|gamma")))
 """MindSpore's decay filter: every path without the substring `beta` or `gamma`, inside other words too."""
@@ -244,32 +244,7 @@ def selector(where: Where) -> Selector:
         return matching(where)
     if callable(where):
         return Predicate(where)
-    raise TypeError(
-        "expected a selector, a regular expression or a function (path, leaf) -> bool, "
-        f"got {where!r} of type {type(where).__name__}"
-    )
-
-
-def mask_selector(mask: Mask, name: str = "mask") -> Selector | None:
-    """A selector from an optax `mask` argument: a selector or string, a tree of booleans, or params -> such a tree.
-
-    None stands for everything. Raises: TypeError if the tree holds anything but booleans.
-    """
-    if mask is None or isinstance(mask, Selector):
-        return mask
-    is_function = callable(mask) and jax.tree_util.all_leaves([mask])
-    try:
-        return matching(mask) if isinstance(mask, str) else MaskFunction(mask) if is_function else _from_tree(mask)
-    except (TypeError, ValueError) as error:
-        raise type(error)(f"{name}: {error}") from None
-
-
-def _from_tree(mask: Mask) -> MaskTree:
-    paths, flags, _ = open_tree(mask)
-    for path, flag in zip(paths, flags, strict=True):
-        if flag is not None and not (isinstance(flag, bool) or getattr(flag, "dtype", None) == jnp.bool_):
-            raise TypeError(f"a mask holds booleans, got {flag!r} at {path!r}")
-    return MaskTree(tuple((p, bool(f)) for p, f in zip(paths, flags, strict=True) if f is not None))
+    raise TypeError(f"where must be a selector, a regular expression or a function (path, leaf) -> bool, {got(where)}")
 
 
 def paths_selector(paths: Iterable[Path]) -> Selector:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import inspect
 from collections.abc import Iterable, Mapping
 from itertools import accumulate, takewhile
 from itertools import count as counting
@@ -12,6 +13,7 @@ import jax.numpy as jnp
 from gradxform.core import check
 from gradxform.core.arithmetic import power
 from gradxform.core.hyper import Hyper, Schedule
+from gradxform.core.plain import got
 from gradxform.core.types import Array
 from gradxform.schedules.arithmetic import LARGEST, as_steps, between, half_cosine, passed, stacked
 from gradxform.schedules.joined import join_schedules, warmup_cosine_decay_schedule
@@ -91,6 +93,9 @@ class CosineRestartsSchedule(Timed):
         return n, count - jnp.asarray(starts)[n], lengths[n]
 
 
+CYCLE = {*inspect.signature(warmup_cosine_decay_schedule).parameters}
+
+
 def sgdr_schedule(cosine_kwargs: Iterable[Mapping[str, Any]]) -> Schedule:
     """Join several warm-ups with cosine decay, each beginning where the one before has ended.
 
@@ -98,11 +103,14 @@ def sgdr_schedule(cosine_kwargs: Iterable[Mapping[str, Any]]) -> Schedule:
     Raises: TypeError or ValueError if there is no cycle, or `warmup_cosine_decay_schedule` refuses its arguments.
     Source: Loshchilov & Hutter 2017, arXiv 1608.03983, equation 5, with warm-up.
     """
-    cycles = tuple(dict(kwargs) for kwargs in cosine_kwargs)
+    cycles = check.sequence("dicts", cosine_kwargs=cosine_kwargs)
     if not cycles:
         raise ValueError("cosine_kwargs must have at least one cycle, got none")
     for i, kwargs in enumerate(cycles):
-        check.integer(1, **{f"cosine_kwargs[{i}]['decay_steps']": kwargs.get("decay_steps")})
+        if not isinstance(kwargs, Mapping) or not {*kwargs} <= CYCLE:
+            raise TypeError(f"cosine_kwargs[{i}] must be a dict of arguments among {sorted(CYCLE)}, {got(kwargs)}")
+        steps: dict[str, Any] = {f"cosine_kwargs[{i}]['decay_steps']": kwargs.get("decay_steps")}
+        check.integer(1, **steps)
     ends = tuple(accumulate(kwargs["decay_steps"] for kwargs in cycles))
     return join_schedules([warmup_cosine_decay_schedule(**kwargs) for kwargs in cycles], ends[:-1])
 

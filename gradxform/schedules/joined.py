@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Sequence
 
 import jax.numpy as jnp
 
@@ -22,15 +22,15 @@ class JoinSchedules(Timed):
     boundaries: Boundaries
 
     def check(self) -> None:
-        if isinstance(self.schedules, str | Mapping) or not isinstance(self.schedules, Iterable):
-            raise TypeError(f"schedules must be a sequence of schedules, got {self.schedules!r}")
-        parts = tuple(_part(f"schedules[{i}]", s) for i, s in enumerate(self.schedules))
+        given = check.sequence("schedules", schedules=self.schedules)
+        parts = tuple(_part(f"schedules[{i}]", s) for i, s in enumerate(given))
         object.__setattr__(self, "schedules", parts)
-        if len(parts) != len(self.boundaries) + 1:
+        if not 0 < len(parts) <= len(self.boundaries) + 1:
             raise ValueError(
                 f"boundaries must be one fewer than schedules ({len(parts)}), got {len(self.boundaries)}: "
                 f"{self.boundaries!r}"
             )
+        object.__setattr__(self, "boundaries", self.boundaries[: len(parts) - 1])
 
     def at(self, count: Array) -> Array:
         value = jnp.asarray(self.schedules[0](count), dtype=float)
@@ -138,8 +138,9 @@ def join_schedules(schedules: Sequence[Schedule], boundaries: Boundaries) -> Sch
 
     Each schedule counts from the boundary at which it begins; a plain number stands for a constant.
 
-    boundaries: steps that do not decrease, as integers or as fractions of the total declared by `over`
-    Raises: TypeError for a part that is no schedule; ValueError if there is not one boundary fewer than schedules.
+    boundaries: steps that do not decrease, as integers or as fractions of the total declared by `over`; further ones,
+    such as the end of the last schedule, are left out
+    Raises: TypeError for a part that is no schedule; ValueError for a schedule without a boundary to begin at.
     """
     return JoinSchedules(schedules, boundaries)
 

@@ -3,15 +3,15 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterable, Mapping
+from collections.abc import Mapping
 from itertools import pairwise
 from typing import Annotated, Any
 
 import jax
-import numpy as np
 
 from gradxform.core import check
 from gradxform.core.hyper import Hyper, Schedule, coerce, coerce_fields
+from gradxform.core.plain import got, plain
 from gradxform.core.schema import Field, schema
 from gradxform.core.types import Array, ArrayLike
 from gradxform.core.value import Pair
@@ -84,7 +84,7 @@ def over(total_steps: int, schedule: Schedule) -> Schedule:
     """
     check.integer(1, total_steps=total_steps)
     if not isinstance(schedule, Schedule):
-        raise TypeError(f"schedule must be a schedule, got {schedule!r} of type {type(schedule).__name__}")
+        raise TypeError(f"schedule must be a schedule, {got(schedule)}")
     declared: Schedule = _declared(schedule, int(total_steps))
     return declared
 
@@ -133,31 +133,30 @@ def lasting(**named: Steps) -> None:
 def check_number(name: str, x: Hyper) -> None:
     """Refuse what is not one finite number (or a number still being traced)."""
     if not isinstance(x, float | jax.core.Tracer | Pair):
-        raise TypeError(f"{name} must be a number, got {x!r} of type {type(x).__name__}")
+        raise TypeError(f"{name} must be a number, {got(x)}")
     check.finite(**{name: x})
 
 
 def increasing(name: str, boundaries: Boundaries) -> None:
     if any(isinstance(a, int) == isinstance(b, int) and a > b for a, b in pairwise(boundaries)):
-        raise ValueError(f"{name} must not decrease, got {boundaries!r}")
+        raise ValueError(f"{name} must not decrease, {got(boundaries)}")
 
 
 def _steps(name: str, x: Any) -> Steps:
-    if hasattr(x, "__index__") and not isinstance(x, bool):
+    x = plain(x)
+    if isinstance(x, int) and not isinstance(x, bool):
         check.integer(0, **{name: x})
-        return int(x)
-    if not isinstance(x, float | np.floating):
-        raise TypeError(f"{name} must be a number of steps, got {x!r} of type {type(x).__name__}")
-    x = float(x)
+        return x
+    if not isinstance(x, float):
+        raise TypeError(f"{name} must be a number of steps, {got(x)}")
     if not 0.0 <= x < math.inf:
         raise ValueError(f"{name} must be at least 0 and finite, got {x}")
     return int(x) if x == 0.0 or (x > 1.0 and x.is_integer()) else x
 
 
 def _boundaries(name: str, x: Any) -> Boundaries:
-    if isinstance(x, str | Mapping) or not isinstance(x, Iterable):
-        raise TypeError(f"{name} must be a sequence of steps, got {x!r} of type {type(x).__name__}")
-    boundaries = tuple(_steps(f"{name}[{i}]", b) for i, b in enumerate(x))
+    given = check.sequence("steps", **{name: x})
+    boundaries = tuple(_steps(f"{name}[{i}]", b) for i, b in enumerate(given))
     increasing(name, boundaries)
     return boundaries
 
@@ -166,11 +165,12 @@ def _scales(name: str, x: Any) -> Items:
     if x is None:
         return Items()
     if not isinstance(x, Mapping | Items):
-        raise TypeError(f"{name} must map steps to scales, got {x!r} of type {type(x).__name__}")
+        raise TypeError(f"{name} must map steps to scales, {got(x)}")
     items = []
     for n, scale in dict(x).items():
-        if isinstance(scale, bool) or not isinstance(scale, int | float | np.number):
-            raise TypeError(f"{name}[{n!r}] must be a number, got {scale!r} of type {type(scale).__name__}")
+        scale = plain(scale)
+        if isinstance(scale, bool) or not isinstance(scale, int | float):
+            raise TypeError(f"{name}[{n!r}] must be a number, {got(scale)}")
         check.nonnegative(**{f"{name}[{n!r}]": float(scale)})
         items.append((_steps(f"a step in {name}", n), float(scale)))
     return Items(sorted(items))

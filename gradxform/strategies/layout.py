@@ -11,9 +11,11 @@ from jax.sharding import NamedSharding, PartitionSpec
 
 from gradxform.core import check
 from gradxform.core.devices import axis_names
+from gradxform.core.plain import got
 from gradxform.core.state import State
-from gradxform.core.tree import name_of, open_memories, open_tree
+from gradxform.core.tree import name_of, open_memories, open_tree, upwards
 from gradxform.core.types import Array, AxisName, Memory, Mesh, OptState, Params, Path, Shardings
+from gradxform.core.value import Value
 
 Entry = str | tuple[str, ...] | None
 """The axes that split one dimension."""
@@ -137,7 +139,20 @@ def lay_memory(memory: Memory, layout: Layout | None, mesh: Mesh, put: Put) -> M
 
 def specs_by_path(shardings: Shardings, what: str) -> dict[str, PartitionSpec]:
     """Layouts of parameters, or of whole subtrees of them, by path."""
+    if isinstance(shardings, Value):
+        raise TypeError(f"{what} must be a tree of NamedSharding or PartitionSpec, {got(shardings)}")
     return {p: _spec(p, x, what) for p, x in zip(*open_tree(shardings)[:2], strict=True) if x is not None}
+
+
+def refuse_strays(specs: Iterable[Path], params: Params, what: str) -> None:
+    """Refuse layouts of what is no parameter."""
+    paths = open_tree(params)[0]
+    strays = sorted(set(specs).difference([""], *map(upwards, paths)))
+    if strays:
+        raise ValueError(
+            f"{what} has a layout at {', '.join(map(repr, strays))}, where no parameter is; the paths are: "
+            f"{', '.join(paths)}"
+        )
 
 
 def _spec(path: Path, x: object, what: str) -> PartitionSpec:
@@ -145,14 +160,12 @@ def _spec(path: Path, x: object, what: str) -> PartitionSpec:
         return x
     if isinstance(x, NamedSharding):
         return x.spec
-    raise TypeError(f"{what} must hold NamedSharding or PartitionSpec, got {x!r} at {path!r}")
+    raise TypeError(f"{what} must hold NamedSharding or PartitionSpec, {got(x)} at {path!r}")
 
 
 def of_parameter(path: Path, shape: Sequence[int], specs: Mapping[str, PartitionSpec]) -> PartitionSpec:
     """The layout of one parameter: its own, or that of the nearest subtree that has one; the same everywhere else."""
-    names = path.split("/")
-    upwards = ["/".join(names[:n]) for n in range(len(names), 0, -1)] + [""]
-    spec = next((specs[p] for p in upwards if p in specs), PartitionSpec())
+    spec = next((specs[p] for p in upwards(path) if p in specs), PartitionSpec())
     if len(spec) > len(shape):
         raise ValueError(f"{spec} is no layout for the parameter {path!r} of shape {tuple(shape)}")
     return spec
@@ -172,8 +185,8 @@ def sharding(mesh: Mesh, spec: PartitionSpec, x: Array | jax.core.ShapedArray) -
 def check_mesh(mesh: object, axis: AxisName | None) -> None:
     """Refuse what is no mesh, and an axis that it does not have."""
     if not isinstance(mesh, jax.sharding.Mesh | jax.sharding.AbstractMesh):
-        raise TypeError(f"mesh must be a jax.sharding.Mesh, got {mesh!r}")
+        raise TypeError(f"mesh must be a jax.sharding.Mesh, {got(mesh)}")
     if axis is not None:
         check.axis(axis=axis)
         if not axis_names(axis) or any(name not in mesh.shape for name in axis_names(axis)):
-            raise ValueError(f"axis must be of the mesh, which has {', '.join(mesh.axis_names)}; got {axis!r}")
+            raise ValueError(f"axis must be of the mesh, which has {', '.join(mesh.axis_names)}; {got(axis)}")

@@ -10,6 +10,7 @@ import jax.numpy as jnp
 from gradxform.core import check
 from gradxform.core.arithmetic import power, real_dtype
 from gradxform.core.chain import Chain, map_rules
+from gradxform.core.claims import looks_farther
 from gradxform.core.clock import OwnClock
 from gradxform.core.facts import Facts, Reach
 from gradxform.core.hyper import hyper_fields, replace_hyper
@@ -31,6 +32,16 @@ class Lazy(Wrapper):
     def __repr__(self) -> str:
         return f"lazy({self.rule!r})"
 
+    def init(self, p: Array) -> Memory:
+        s = self.rule.init(p)
+        for x in jax.tree.leaves(s):
+            if x.ndim and x.shape[:1] != p.shape[:1]:
+                raise ValueError(
+                    f"lazy needs statistics by rows, and {self.name} has one of shape {x.shape} for a parameter of "
+                    f"shape {p.shape}; leave that stage out: groups([(table, lazy(...))], default=...)"
+                )
+        return s
+
     def advance(
         self, g: Array | Rows, factors: Factors, s: Memory, p: Param, k: Scalars, keep: Keep
     ) -> tuple[Gradient, Memory]:
@@ -39,7 +50,7 @@ class Lazy(Wrapper):
         rows = g.summed()
         at = rows.unique_indices()
         taken = None if p is None else self._wide(take_rows(p, at), rows.dtype)
-        part = jax.tree.map(lambda x: _part(x, g.shape, at), s)
+        part = jax.tree.map(lambda x: take_rows(x, at) if x.ndim else x, s)
         u, new = self.rule.advance(rows.values, factors, part, taken, k, keep)
         live = (at < g.shape[0]).reshape((-1,) + (1,) * (g.ndim - 1))
         s = jax.tree.map(lambda x, new: put_rows(x, at, new) if x.ndim else new, s, new)
@@ -138,7 +149,7 @@ def _lazy_rule(rule: Rule, catch_up: bool) -> Rule:
     if isinstance(rule, OwnClock):
         inner = _lazy_rule(rule.rule, catch_up)
         return Lazy(rule.with_fields(rule=inner.rule if isinstance(inner, Lazy) else inner))
-    if rule.facts.reach > Reach.ROW:
+    if rule.facts.reach > Reach.ROW or looks_farther(rule):
         raise ValueError(
             f"lazy moves rows alone, and {rule.name} looks at more than a row ({rule!r}); leave that stage out for "
             "sparse parameters: groups([(table, lazy(...))], default=...)"
@@ -150,12 +161,3 @@ def _lazy_rule(rule: Rule, catch_up: bool) -> Rule:
         why = f"{', '.join(rates)} must be numbers" if rates else "its memory does not just decay"
         raise ValueError(f"{rule.name} cannot catch up with missed steps ({why}): {rule!r}; use mode='rest'")
     return Lazy(CatchUp(rule))
-
-
-def _part(x: Array, shape: tuple[int, ...], unique_indices: Array) -> Array:
-    """The rows' part of a statistic; a scalar is the same for all rows."""
-    if x.ndim == 0:
-        return x
-    if x.shape[0] != shape[0]:
-        raise ValueError(f"lazy needs statistics by rows, and a parameter of shape {shape} has one of shape {x.shape}")
-    return take_rows(x, unique_indices)

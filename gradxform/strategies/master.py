@@ -7,11 +7,13 @@ from typing import Any, NamedTuple
 import jax
 import jax.numpy as jnp
 
+from gradxform.core.admit import of_kind
 from gradxform.core.arithmetic import compute_dtype, rounded
 from gradxform.core.chain import Chain, stages_of
 from gradxform.core.rows import is_row_leaf
-from gradxform.core.transform import GradientTransformation, apply_updates
-from gradxform.core.tree import is_trained, memory_structure, parameter
+from gradxform.core.step import apply_updates
+from gradxform.core.transform import GradientTransformation
+from gradxform.core.tree import in_boxes, is_trained, memory_structure, parameter, unboxed
 from gradxform.core.types import Gradient, OptState, Param, Params, Structure, Taken, Transformation, Tree, Updates
 from gradxform.core.value import Child
 from gradxform.core.walk import kept
@@ -40,28 +42,35 @@ class MasterWeights(GradientTransformation):
 
     def _init(self, params: Params) -> MasterState:
         ps = jax.tree.leaves(params, is_leaf=is_row_leaf)
-        masters = memory_structure(params).unflatten([_master(p) for p in ps])
+        masters = in_boxes(params, [_master(p) for p in ps])
         return MasterState(self.inner.init(_seen(params, masters)), masters)
+
+    def inner_params(self, state: MasterState, params: Params) -> Params:
+        return _seen(params, state.master)
 
     def _update(
         self, updates: Updates, state: MasterState, params: Params, extra: dict[str, Any], ok: Taken = None
     ) -> tuple[Updates, MasterState]:
         if params is None:
+            of_kind(state, MasterState, self)
             if jax.tree.leaves(state.master):
                 raise ValueError("master_weights needs the parameters: call update(updates, state, params)")
             steps, inner = self.inner.advance(updates, state.inner, None, extra, ok)
             return steps, MasterState(inner, state.master)
+        state = self._admitted(state, params, updates)
         seen = _seen(params, state.master)
         steps, inner = self.inner.advance(updates, state.inner, seen, extra, ok)
         structure: Structure = jax.tree.structure(params, is_leaf=is_row_leaf)
         place = memory_structure(params)
-        old = place.flatten_up_to(state.master)
+        old = place.flatten_up_to(unboxed(state.master))
         moved = structure.flatten_up_to(apply_updates(seen, steps))
         new = [kept(ok, m, o) if _is_kept(o) else {} for o, m in zip(old, moved, strict=True)]
         towards = map(_towards, structure.flatten_up_to(steps), structure.flatten_up_to(params), new)
-        return structure.unflatten(list(towards)), MasterState(inner, place.unflatten(new))
+        master = jax.tree.unflatten(jax.tree.structure(state.master), jax.tree.leaves(new))
+        return structure.unflatten(list(towards)), MasterState(inner, master)
 
     def _evaluate(self, state: MasterState, params: Params) -> Params:
+        state = self._admitted(state, params)
         better = self.inner._evaluate(state.inner, _seen(params, state.master))
         return jax.tree.map(lambda x, p: x if p is None else x.astype(p.dtype), better, params, is_leaf=is_row_leaf)
 
@@ -83,7 +92,8 @@ def _is_kept(master: Param) -> bool:
 def _seen(params: Params, masters: Tree) -> Params:
     """The parameters with their masters in place of them."""
     structure: Structure = jax.tree.structure(params, is_leaf=is_row_leaf)
-    pairs = zip(structure.flatten_up_to(params), memory_structure(params).flatten_up_to(masters), strict=True)
+    places = memory_structure(params).flatten_up_to(unboxed(masters))
+    pairs = zip(structure.flatten_up_to(params), places, strict=True)
     return structure.unflatten([m if _is_kept(m) else p for p, m in pairs])
 
 

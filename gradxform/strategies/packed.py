@@ -13,15 +13,16 @@ import jax.numpy as jnp
 
 from gradxform.core import check
 from gradxform.core.chain import Chain, stages_of
+from gradxform.core.claims import looks_farther
 from gradxform.core.clock import OwnClock
 from gradxform.core.devices import varying_axes
 from gradxform.core.facts import Facts, Reach
-from gradxform.core.lens import Wrapper
+from gradxform.core.lens import layers
 from gradxform.core.rows import Rows
 from gradxform.core.rule import Rule, TreeRule
-from gradxform.core.stage import Stage, Step
+from gradxform.core.stage import NO_NAMES, Names, Stage, Step
 from gradxform.core.state import State
-from gradxform.core.tree import Leaf, is_trained, open_memories
+from gradxform.core.tree import Leaf, in_boxes, is_trained, open_memories
 from gradxform.core.types import Array, ArrayLike, Params, Shaped, Transformation
 from gradxform.core.value import Child
 from gradxform.core.walk import run_pending
@@ -40,7 +41,7 @@ class Packing(Stage):
     chain: Child[Chain]
     max_size: int = 16384
     label: str | None = None
-    taken: tuple[str, ...] = ()
+    taken: Names = NO_NAMES
     name: ClassVar[str] = "packed"
 
     def __repr__(self) -> str:
@@ -51,13 +52,13 @@ class Packing(Stage):
     def facts(self) -> Facts:
         return Facts(reach=self.chain.reach)
 
-    def parts(self) -> list[tuple[str, Chain, tuple[str, ...]]]:
+    def parts(self) -> list[tuple[str, Chain, Names]]:
         return [("", self.chain, self.taken)]
 
-    def after(self, used: set[str]) -> Packing:
-        return self.with_fields(taken=tuple(sorted(used)))
+    def after(self, taken: Names) -> Packing:
+        return self.with_fields(taken=taken)
 
-    def map_parts(self, f: Callable[[Chain, str, tuple[str, ...]], Chain]) -> Packing:
+    def map_parts(self, f: Callable[[Chain, str, Names], Chain]) -> Packing:
         return self.with_fields(chain=f(self.chain, "", self.taken))
 
     def plan(self, name: str, leaves: list[Leaf], step: Step) -> None:
@@ -161,7 +162,8 @@ def unpack(tx: Transformation, state: State, params: Params) -> State:
             for key in step.tree:
                 if key.startswith(f"{name}/"):
                     raise ValueError(f"the state has a buffer {key!r}, and the parameters no leaf to take it")
-    return state._replace(leaves=opened.close_memories(), tree=step.tree)
+    leaves = in_boxes(params, [None if leaf.p is None else leaf.memory for leaf in opened.leaves])
+    return state._replace(leaves=leaves, tree=step.tree)
 
 
 def _traits(key: str, rules: dict[str, Any], leaf: Leaf) -> list[object]:
@@ -176,12 +178,7 @@ def _traits(key: str, rules: dict[str, Any], leaf: Leaf) -> list[object]:
 
 def _codes_far(rule: Rule) -> bool:
     """Whether what is around an elementwise rule looks farther: codes in blocks, rows with dates."""
-    return _layers(rule)[-1].facts.reach == Reach.ELEMENT < rule.facts.reach
-
-
-def _layers(rule: Rule) -> list[Rule]:
-    """A rule, and the rules inside it."""
-    return [rule, *_layers(rule.rule)] if isinstance(rule, Wrapper) else [rule]
+    return layers(rule)[-1].facts.reach == Reach.ELEMENT < rule.facts.reach
 
 
 def _refuse_far(inside: dict[str, dict[str, Any]], leaf: Leaf) -> None:
@@ -192,12 +189,17 @@ def _refuse_far(inside: dict[str, dict[str, Any]], leaf: Leaf) -> None:
                 f"packed cannot join {leaf.path!r} with others: {rule.name} looks at more than one of its "
                 f"elements; leave that stage outside: chain({rule.name}(...), packed(...))"
             )
-        if any(isinstance(layer, OwnClock) and layer.counts for layer in _layers(rule)):
+        if any(isinstance(layer, OwnClock) and layer.counts for layer in layers(rule)):
             raise ValueError(
                 f"packed cannot join {leaf.path!r} with others: own_clock lets it rest alone; keep such leaves out: "
                 "groups([(..., own_clock(...))], default=packed(...))"
             )
-        if isinstance(leaf.g, Rows) and any(isinstance(layer, Lazy) for layer in _layers(rule)):
+        if looks_farther(rule):
+            raise ValueError(
+                f"packed cannot join {leaf.path!r} with others: {rule.name} says that it looks at one element alone, "
+                "and looks at more: say facts = Facts(reach=Reach.ARRAY)"
+            )
+        if isinstance(leaf.g, Rows) and any(isinstance(layer, Lazy) for layer in layers(rule)):
             raise ValueError(
                 f"packed cannot join {leaf.path!r} with others: lazy lets rows of it rest; give packed a max_size "
                 f"below its {leaf.g.size} elements"
@@ -235,7 +237,10 @@ def _keep(step: Step, name: str, buffer: Leaf) -> None:
 
 
 def _cut(x: Array, size: int, start: int, shape: tuple[int, ...]) -> Array:
-    return _part(x, start, shape) if x.shape == (size,) else x
+    """A leaf's part of a statistic, of several along the axes before it; what has nothing of the buffer is for all."""
+    if x.shape[-1:] != (size,):
+        return x
+    return jax.lax.dynamic_slice_in_dim(x, start, math.prod(shape), x.ndim - 1).reshape(*x.shape[:-1], *shape)
 
 
 def _part(buffer: Array, start: ArrayLike, shape: tuple[int, ...]) -> Array:

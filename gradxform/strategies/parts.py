@@ -86,6 +86,8 @@ class ByHand(NamedTuple):
         if x is None or layout.split is None:
             return x
         size = x.shape[layout.split] // ways(self.mesh, self.axis)
+        if isinstance(x, jax.ShapeDtypeStruct):
+            return jax.ShapeDtypeStruct((*x.shape[: layout.split], size, *x.shape[layout.split + 1 :]), x.dtype)
         return jax.lax.dynamic_slice_in_dim(x, jax.lax.axis_index(self.axis) * size, size, layout.split)
 
     def gradient(self, x: Gradient, layout: Layout) -> Gradient:

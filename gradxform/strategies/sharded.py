@@ -8,16 +8,18 @@ from typing import ClassVar
 import jax
 from jax.sharding import PartitionSpec
 
+from gradxform.core import check
 from gradxform.core.chain import Chain, stages_of
+from gradxform.core.claims import looks_farther
 from gradxform.core.devices import axis_names, varying_axes
 from gradxform.core.facts import Facts, Reach
 from gradxform.core.rows import Rows
-from gradxform.core.stage import Stage, Step
+from gradxform.core.stage import NO_NAMES, Names, Stage, Step
 from gradxform.core.tree import Leaf
 from gradxform.core.types import AxisName, Memory, Mesh, Number, Param, Shardings, Transformation
 from gradxform.core.value import Child
 from gradxform.core.walk import run_pending
-from gradxform.strategies.layout import Layout, check_mesh, laid_out, of_parameter, specs_by_path, ways
+from gradxform.strategies.layout import Layout, check_mesh, laid_out, of_parameter, refuse_strays, specs_by_path, ways
 from gradxform.strategies.packed import Packing
 from gradxform.strategies.parts import ByCompiler, ByHand, Way, is_explicit, is_manual, spec_at_hand
 
@@ -31,7 +33,7 @@ class Sharding(Stage):
     told: tuple[tuple[str, PartitionSpec], ...] | None = None
     """The layouts of the parameters by path, where the user gave them."""
     label: str | None = None
-    taken: tuple[str, ...] = ()
+    taken: Names = NO_NAMES
     name: ClassVar[str] = "sharded"
 
     def __repr__(self) -> str:
@@ -42,13 +44,13 @@ class Sharding(Stage):
     def facts(self) -> Facts:
         return Facts(reach=self.chain.reach)
 
-    def parts(self) -> list[tuple[str, Chain, tuple[str, ...]]]:
+    def parts(self) -> list[tuple[str, Chain, Names]]:
         return [("", self.chain, self.taken)]
 
-    def after(self, used: set[str]) -> Sharding:
-        return self.with_fields(taken=tuple(sorted(used)))
+    def after(self, taken: Names) -> Sharding:
+        return self.with_fields(taken=taken)
 
-    def map_parts(self, f: Callable[[Chain, str, tuple[str, ...]], Chain]) -> Sharding:
+    def map_parts(self, f: Callable[[Chain, str, Names], Chain]) -> Sharding:
         return self.with_fields(chain=f(self.chain, "", self.taken))
 
     @property
@@ -57,6 +59,7 @@ class Sharding(Stage):
 
     def init(self, name: str, leaves: list[Leaf], step: Step) -> None:
         there = not any(isinstance(leaf.p, jax.core.Tracer | jax.ShapeDtypeStruct) for leaf in leaves)
+        refuse_strays(dict(self.told or ()), step.params, "param_shardings")
         if self.is_trivial:
             self.chain.init_stages(leaves, step, self.taken)
         elif there and not is_manual(self.axis):
@@ -173,7 +176,7 @@ class Sharding(Stage):
                 f"sharded cannot split {leaf.path!r}, which is split over {self.axis!r} already; give param_shardings"
             )
         inside = [x for x in step.plan.through(leaf.path) if x[0].rsplit("/", 1)[-1] in self.inner_names()]
-        far = next((key for key, rule in inside if rule.facts.reach != Reach.ELEMENT), None)
+        far = next((key for key, rule in inside if rule.facts.reach != Reach.ELEMENT or looks_farther(rule)), None)
         if far is not None:
             raise ValueError(
                 f"sharded cannot split {leaf.path!r} inside shard_map: {far} looks at more than one element; run it "
@@ -204,6 +207,7 @@ def sharded(tx: Transformation, mesh: Mesh, axis: AxisName = "data", *, param_sh
     Raises: TypeError for no mesh or transformation, ValueError for an unknown axis, or a stage that cannot be split.
     Source: Rajbhandari et al. 2020, arXiv:1910.02054, section 5.1.
     """
+    check.axis(axis=axis)
     check_mesh(mesh, axis)
     inner = Chain(stages_of(tx, "tx"))
     _refuse_inside(inner)

@@ -3,17 +3,27 @@
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 
 import jax
 from jax.sharding import NamedSharding, PartitionSpec
 
 from gradxform.core.chain import Chain, stages_of
+from gradxform.core.stage import NO_NAMES, Names
 from gradxform.core.transform import GradientTransformation
-from gradxform.core.tree import open_tree, parameter
+from gradxform.core.tree import open_tree, parameter, without_functions
 from gradxform.core.types import AxisName, Mesh, Params, Path, Shardings, Structure, Transformation
 from gradxform.core.value import Value
-from gradxform.strategies.layout import Layout, check_mesh, laid_out, lay_state, of_parameter, sharding, specs_by_path
+from gradxform.strategies.layout import (
+    Layout,
+    check_mesh,
+    laid_out,
+    lay_state,
+    of_parameter,
+    refuse_strays,
+    sharding,
+    specs_by_path,
+)
 from gradxform.strategies.sharded import Sharding
 
 
@@ -46,7 +56,7 @@ class _Plan:
         return self.everywhere, self.mesh, self.axis
 
 
-def _sharded(tx: object, taken: Sequence[str] = ()) -> Iterator[Sharding]:
+def _sharded(tx: object, taken: Names = NO_NAMES) -> Iterator[Sharding]:
     """Every `sharded` inside a transformation, its stages named as they are in the state."""
     if isinstance(tx, Chain):
         for _, stage in tx.named(taken):
@@ -77,11 +87,13 @@ def state_shardings(
     param_shardings: a tree of `NamedSharding` or specs, or one for a whole subtree; specs need `mesh`.
     axis: split all state over this axis too, along the largest dimension that divides evenly and is not taken; what
     cannot be split stays as it is.
-    Raises: ValueError without a mesh or for an unknown axis, TypeError for another kind of sharding.
+    Raises: ValueError without a mesh, for an unknown axis or for a layout where no parameter is, TypeError for another
+    kind of sharding.
     """
     if param_shardings is None:
         raise TypeError("param_shardings must hold NamedSharding or PartitionSpec, got None")
-    specs = specs_by_path(param_shardings, "param_shardings")
+    specs, params = specs_by_path(param_shardings, "param_shardings"), without_functions(params)
+    refuse_strays(specs, params, "param_shardings")
     outside = [x.mesh for x in jax.tree.leaves(param_shardings) if isinstance(x, NamedSharding)]
     inside = [stage.mesh for stage in _sharded(tx)]
     mesh = next(iter([mesh] if mesh is not None else outside + inside), None)
@@ -90,6 +102,8 @@ def state_shardings(
     check_mesh(mesh, axis)
     if not isinstance(tx, GradientTransformation):
         stages_of(tx, "tx")
+    for path, x in zip(*open_tree(params)[:2], strict=True):
+        parameter(path, x)
     traced, shapes = jax.make_jaxpr(tx[0] if isinstance(tx, tuple) else tx.init, return_shape=True)(params)
     structure: Structure = jax.tree.structure(shapes)
     types = structure.unflatten(traced.out_avals)

@@ -7,11 +7,11 @@ from collections.abc import Mapping
 from gradxform.core import check
 from gradxform.core.chain import Chain, map_rules
 from gradxform.core.codec import Stored
+from gradxform.core.codecs import NAMES, WITH_DRAW, Named
 from gradxform.core.lens import Wrapper
 from gradxform.core.rule import Rule, TreeRule
 from gradxform.core.types import Transformation, Where
 from gradxform.params.select import selector
-from gradxform.strategies.codecs import NAMES, WITH_DRAW, Named
 
 
 def stored_as(
@@ -26,11 +26,12 @@ def stored_as(
     """Keep statistics in fewer bits between steps, and compute each update from them as they are stored.
 
     codec: `"bfloat16"`, `"float16"`, `"int8"`, `"int4"`, `"float8_e4m3"`, `"uint8_sqrt"`, or one for each field:
-    `{"mu": "int8", "nu": "uint8_sqrt"}`. The last four hold a scale for every block of at most 128 elements of the last
-    axis, at least its largest size; second moments are then stored by their roots, in 8 bits or more, and one above 0
-    stays above 0. where: for which parameters, a selector, a regular expression or `(path, leaf) -> bool`.
-    min_size: statistics of fewer elements stay exact, as do complex ones, and vectors where codes are in blocks.
-    stochastic: round up or down by chance, from seed, path and step.
+    `{"mu": "int8", "nu": "uint8_sqrt"}`; of memory inside memory `"field/field"`. The last four hold a scale for every
+    block of at most 128 elements of the last axis, at least its largest size; second moments are then stored by their
+    roots, in 8 bits or more, and one above 0 stays above 0; uint8_sqrt is for these, or for what is named, alone.
+    where: for which parameters, a selector, a regular expression or `(path, leaf) -> bool`. min_size: statistics of
+    fewer elements stay exact, as do complex ones, and vectors where codes are in blocks. Around another `stored_as` it
+    stores what that one has no codec for. stochastic: round up or down by chance, from seed, path and step.
     Reach: row at least for codes in blocks, array if stochastic. State: as without it, in place of a statistic
     `Blocks(codes, scales)` or a narrow array; `view` shows them as they are.
     Raises: ValueError for an unknown codec, TypeError if `tx` is not made of rules.
@@ -47,7 +48,9 @@ def stored_as(
         for name in by_field.values():
             if name not in WITH_DRAW:
                 raise ValueError(f"stochastic rounding is for {', '.join(WITH_DRAW)}, got {name!r}")
-    codecs = tuple((field, Named(name)) for field, name in sorted(by_field.items()))
+    codecs = tuple(
+        (field, Named(name, square=name == "uint8_sqrt" and field != "")) for field, name in sorted(by_field.items())
+    )
     chosen = None if where is None else selector(where)
 
     def store(rule: Rule) -> Rule:

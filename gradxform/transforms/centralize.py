@@ -9,7 +9,7 @@ from gradxform.core.types import Array, Memory, Param, Scalars
 
 
 class Centralize(Rule):
-    facts = Facts(reach=Reach.ROW, station=Station.CLEANSE, keeps_zero=True, cheap=True)
+    facts = Facts(reach=Reach.ROW, station=Station.CLEANSE, keeps_zero=True, cheap=True, homogeneous=True)
 
     def update(self, g: Array, s: Memory, p: Param, k: Scalars) -> tuple[Array, Memory]:
         return (g - g.mean(axis=tuple(range(1, g.ndim)), keepdims=True) if g.ndim > 1 else g), s

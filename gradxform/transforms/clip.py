@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from typing import NamedTuple
 
 import jax.numpy as jnp
@@ -16,12 +17,20 @@ from gradxform.core.rule import Factor, Rule, TreeRule
 from gradxform.core.types import Array, AxisName, Memory, Param, Scalars
 
 
+def shortened(bound: Hyper, size: Array, least: Hyper) -> Array:
+    """The factor, at most 1, that brings a size down to a bound of at least `least`; 1 where the bound is infinite."""
+    factor: Array = jnp.minimum(1.0, quotient(bound, size, least))
+    if isinstance(least, float):
+        return factor if least < math.inf else jnp.ones_like(factor)
+    return jnp.where(jnp.isinf(least), 1.0, factor)
+
+
 class Clip(Rule):
     max_delta: Hyper
     facts = Facts(station=Station.CLEANSE, real_only=True, keeps_zero=True)
 
     def check(self) -> None:
-        check.nonnegative(max_delta=self.max_delta)
+        check.nonnegative_bound(max_delta=self.max_delta)
 
     def update(self, g: Array, s: Memory, p: Param, k: Scalars) -> tuple[Array, Memory]:
         return jnp.minimum(jnp.maximum(g, -self.max_delta), self.max_delta), s
@@ -32,10 +41,10 @@ class ClipByNorm(Factor):
     facts = Facts(reach=Reach.ARRAY, station=Station.CLEANSE)
 
     def check(self) -> None:
-        check.positive(max_norm=self.max_norm)
+        check.positive_bound(max_norm=self.max_norm)
 
     def factor(self, g: Array, p: Param, k: Scalars) -> Array:
-        return jnp.minimum(1.0, quotient(self.max_norm, jnp.sqrt(jnp.sum(abs_sq(g))), self.max_norm))
+        return shortened(self.max_norm, jnp.sqrt(jnp.sum(abs_sq(g))), self.max_norm)
 
 
 class ClipByBlockRms(Factor):
@@ -43,10 +52,10 @@ class ClipByBlockRms(Factor):
     facts = Facts(reach=Reach.ARRAY, station=Station.CLEANSE)
 
     def check(self) -> None:
-        check.positive(threshold=self.threshold)
+        check.positive_bound(threshold=self.threshold)
 
     def factor(self, g: Array, p: Param, k: Scalars) -> Array:
-        return jnp.minimum(1.0, quotient(self.threshold, jnp.sqrt(jnp.mean(abs_sq(g))), self.threshold))
+        return shortened(self.threshold, jnp.sqrt(jnp.mean(abs_sq(g))), self.threshold)
 
 
 class ClipByGlobalNorm(TreeRule, Factor):
@@ -55,7 +64,7 @@ class ClipByGlobalNorm(TreeRule, Factor):
     facts = Facts(reach=Reach.TREE, station=Station.CLEANSE, keeps_zero=True)
 
     def check(self) -> None:
-        check.positive(max_norm=self.max_norm)
+        check.positive_bound(max_norm=self.max_norm)
         if self.axis_name is not None:
             check.axis(axis_name=self.axis_name)
 
@@ -64,7 +73,7 @@ class ClipByGlobalNorm(TreeRule, Factor):
         return self.max_norm
 
     def measure(self, gs: list[Array], s: Memory, t: Array) -> tuple[Scalars, Memory]:
-        return jnp.minimum(1.0, quotient(self.max_norm, norm_of(gs, self.axis_name), self.max_norm)), s
+        return shortened(self.max_norm, norm_of(gs, self.axis_name), self.max_norm), s
 
     def factor(self, g: Array, p: Param, k: Scalars) -> Scalars:
         return k
@@ -77,14 +86,15 @@ class AdaptiveGradClip(Rule):
     facts = Facts(reach=Reach.ARRAY, station=Station.CLEANSE, needs_params=True)
 
     def check(self) -> None:
-        check.positive(clipping=self.clipping, eps=self.eps)
+        check.positive_bound(clipping=self.clipping)
+        check.positive(eps=self.eps)
         for axis in self.axis if isinstance(self.axis, tuple) else (self.axis,):
             if axis is not None and (isinstance(axis, bool) or not isinstance(axis, int)):
                 raise TypeError(f"axis must be an integer, a tuple of them or None, got {self.axis!r}")
 
     def update(self, g: Array, s: Memory, p: Param, k: Scalars) -> tuple[Array, Memory]:
         bound = self.clipping * jnp.maximum(self.unit_norm(p), self.eps)
-        return g * jnp.minimum(1.0, quotient(bound, self.unit_norm(g), self.clipping * self.eps)), s
+        return g * shortened(bound, self.unit_norm(g), self.clipping * self.eps), s
 
     def unit_norm(self, x: Array) -> Array:
         axis = self.axis
@@ -146,7 +156,7 @@ def clip(max_delta: Hyper) -> Chain:
 
     Changes the gradient's direction; `clip_by_norm` and `clip_by_global_norm` keep it.
     Reach: element. State: none.
-    Raises: ValueError if max_delta < 0 or the parameter is complex.
+    Raises: ValueError if max_delta < 0 (infinity clips nothing) or the parameter is complex.
     """
     return lift(Clip(max_delta))
 
@@ -156,7 +166,7 @@ def clip_by_norm(max_norm: Hyper) -> Chain:
 
     Keeps each array's direction, not the whole gradient's.
     Reach: array. State: none.
-    Raises: ValueError if max_norm <= 0.
+    Raises: ValueError if max_norm <= 0 (infinity clips nothing).
     """
     return lift(ClipByNorm(max_norm))
 
@@ -166,7 +176,7 @@ def clip_by_block_rms(threshold: Hyper) -> Chain:
 
     Adafactor's update clipping; unlike a norm, the bound does not depend on the array's size.
     Reach: array. State: none.
-    Raises: ValueError if threshold <= 0.
+    Raises: ValueError if threshold <= 0 (infinity clips nothing).
     Source: Shazeer, Stern 2018, arXiv:1804.04235, section 6.
     """
     return lift(ClipByBlockRms(threshold))

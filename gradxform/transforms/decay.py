@@ -17,7 +17,7 @@ from gradxform.core.lens import Wrapper
 from gradxform.core.rows import Rows
 from gradxform.core.rule import Keep, Rule, dense
 from gradxform.core.types import Array, Mask, Memory, Param, Scalars, Transformation
-from gradxform.params.select import mask_selector
+from gradxform.params.masks import mask_selector
 
 
 class DecaysWeights(Rule, abstract=True):
@@ -92,7 +92,7 @@ def add_decayed_weights(weight_decay: Hyper = 0.0, mask: Mask = None) -> Chain:
     weight_decay: at least 0, or a schedule. mask: which parameters: a selector such as `weights_only` or
     `~named("bias")`, a regular expression, a tree of booleans, or a function from params to one. None: all.
     Reach: element. State: none.
-    Raises: ValueError if weight_decay < 0, if params are missing, or if a name in the mask matches nothing.
+    Raises: ValueError if weight_decay < 0, if params are missing, or if the mask does not fit them.
     Source: Loshchilov, Hutter 2017, arXiv:1711.05101.
     """
     return lift(AddDecayedWeights(weight_decay), mask_selector(mask))

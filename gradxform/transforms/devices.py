@@ -8,7 +8,7 @@ import jax
 
 from gradxform.core import check
 from gradxform.core.chain import Chain, lift
-from gradxform.core.devices import gathered, varying_axes
+from gradxform.core.devices import along, gathered, varying_axes
 from gradxform.core.facts import Facts, Station
 from gradxform.core.rows import Rows
 from gradxform.core.rule import Rule
@@ -17,13 +17,13 @@ from gradxform.core.types import Array, AxisName, Memory, Param, Scalars
 
 class MeanAcross(Rule):
     axis_name: AxisName
-    facts = Facts(station=Station.CLEANSE, keeps_zero=True)
+    facts = Facts(station=Station.CLEANSE, keeps_zero=True, homogeneous=True)
 
     def check(self) -> None:
         check.axis(axis_name=self.axis_name)
 
     def update(self, g: Array, s: Memory, p: Param, k: Scalars) -> tuple[Array, Memory]:
-        kept = varying_axes(jax.lax.axis_index(self.axis_name))
+        kept = varying_axes(along(self.axis_name))
         if not kept <= varying_axes(g):
             raise ValueError(
                 f"mean_across({self.axis_name!r}) got a gradient that is the same on all devices: inside shard_map "

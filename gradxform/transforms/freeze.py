@@ -5,7 +5,7 @@ from __future__ import annotations
 from gradxform.core.chain import Chain
 from gradxform.core.lift import Freeze
 from gradxform.core.types import Mask
-from gradxform.params.select import mask_selector
+from gradxform.params.masks import mask_selector
 
 
 def freeze(mask: Mask = None) -> Chain:
@@ -15,6 +15,6 @@ def freeze(mask: Mask = None) -> Chain:
     the group, while stages before the groups still see its gradients.
     mask: a selector, a regular expression, a tree of booleans (True: frozen) or a function from params to one.
     Reach: element. State: none.
-    Raises: ValueError if a name in the mask matches nothing.
+    Raises: ValueError if a name in the mask matches nothing, or a tree does not fit the parameters.
     """
     return Chain((Freeze(mask_selector(mask)),))

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from typing import Any, NamedTuple
 
 import jax
@@ -53,8 +54,10 @@ class BacktrackingLinesearch(GradientTransformation):
         self, updates: Updates, state: LineSearchState, params: Params, extra: dict[str, Any]
     ) -> tuple[Updates, OptState]:
         on = line(self.name, updates, params, extra)
+        state = self._admitted(state, params, updates)
         longer = jnp.minimum(self.increase_factor * state.learning_rate, self.max_learning_rate)
-        first = jnp.where(state.learning_rate > 0.0, longer, self.max_learning_rate).astype(on.value.dtype)
+        anew = self.max_learning_rate if math.isfinite(self.max_learning_rate) else 1.0
+        first = jnp.where(state.learning_rate > 0.0, longer, anew).astype(on.value.dtype)
 
         def unfit(s: Steps) -> Array:
             return ~(s[3] <= self.atol) & (s[0] <= self.max_backtracking_steps)
@@ -110,21 +113,26 @@ def scale_by_backtracking_linesearch(
 
     Starts from the last η times increase_factor, at most max_learning_rate, and shortens it by decrease_factor; a
     search that meets no finite value takes no step. Place and extras as for `scale_by_zoom_linesearch`.
-    increase_factor: infinity starts from max_learning_rate. store_grad: keep the gradient where the step lands, for
-    `value_and_grad_from_state`; it costs one more evaluation with gradient. verbose: print failures.
+    increase_factor: infinity starts from max_learning_rate; one of the two may be infinite. store_grad: keep the
+    gradient where the step lands, for `value_and_grad_from_state`; it costs one more evaluation with gradient. verbose:
+    print failures.
     State: learning_rate, value, info; grad where stored, shaped like p, float32 or wider.
     Raises: ValueError for arguments out of range; at update if params or one of the extras is missing.
     Source: Nocedal, Wright 2006, algorithm 3.1; Armijo 1966.
     """
     check.integer(1, max_backtracking_steps=max_backtracking_steps)
     check.boolean(store_grad=store_grad, verbose=verbose)
+    most = check.number(check.positive, infinite=True, max_learning_rate=max_learning_rate)
+    increase_factor = check.number(check.positive, infinite=True, increase_factor=increase_factor)
+    if math.isinf(most) and math.isinf(increase_factor):
+        raise ValueError("max_learning_rate must be finite where increase_factor is not, got inf: no step begins")
     return chain(
         BacktrackingLinesearch(
             int(max_backtracking_steps),
             check.number(check.nonnegative, slope_rtol=slope_rtol),
             check.number(check.unit, decrease_factor=decrease_factor),
-            check.number(check.positive, infinite=True, increase_factor=increase_factor),
-            check.number(check.positive, max_learning_rate=max_learning_rate),
+            increase_factor,
+            most,
             check.number(check.nonnegative, atol=atol),
             check.number(check.nonnegative, rtol=rtol),
             store_grad,

@@ -2,24 +2,19 @@
 
 from __future__ import annotations
 
-import dataclasses
-import hashlib
-from collections.abc import Iterable
 from typing import Any, NamedTuple
 
 import jax
 import jax.numpy as jnp
-import numpy as np
 
 from gradxform.core import check
 from gradxform.core.chain import Chain, lift
 from gradxform.core.facts import Facts, Reach, Station
 from gradxform.core.hyper import Hyper
+from gradxform.core.keys import IMPL, SharedKey, kept_key
+from gradxform.core.plain import got
 from gradxform.core.rule import Rule
-from gradxform.core.types import Array, Key, Param, Path
-from gradxform.core.value import Child
-
-IMPL = "threefry2x32"
+from gradxform.core.types import Array, Key, Param
 
 
 class Seed(NamedTuple):
@@ -31,21 +26,12 @@ class Seed(NamedTuple):
 class Noisy(Rule, abstract=True):
     """A rule that draws: its memory is the user's key folded with the leaf's path."""
 
-    key: Child[Key | tuple[int, ...]] = 0
-    path: Child[tuple[Any, ...]] = dataclasses.field(default=(), repr=False)
+    key: SharedKey = 0
     facts = Facts(station=Station.CLEANSE)
     corrects = False
 
-    def for_leaf(self, path: Path, p: Array) -> Rule:
-        words = np.frombuffer(hashlib.blake2b(path.encode(), digest_size=8).digest(), "<u4")
-        return self.with_fields(path=tuple(words))
-
     def init(self, p: Array) -> Seed:
-        words = jnp.asarray(self.key).astype(jnp.uint32)
-        key = jax.random.wrap_key_data(words if words.ndim else jnp.stack([jnp.zeros_like(words), words]), impl=IMPL)
-        for word in self.path:
-            key = jax.random.fold_in(key, word)
-        return Seed(jax.random.key_data(key))
+        return Seed(jax.random.key_data(self.key))
 
 
 def normal(s: Seed, t: Array, like: Array) -> Array:
@@ -54,33 +40,11 @@ def normal(s: Seed, t: Array, like: Array) -> Array:
     return jax.random.normal(key, like.shape, like.dtype)
 
 
-def kept_key(key: Key | None, seed: Key | None = None) -> Any:
-    """A key as it is kept: an integer, two words of 32 bits, or a tracer; never a typed key.
-
-    Raises: ValueError if it is missing or given twice, TypeError for anything but an integer or a threefry key.
-    """
+def one_key(key: Key | None, seed: Key | None = None) -> Any:
+    """Raises: ValueError if it is missing or given twice."""
     if (key is None) == (seed is None):
-        raise ValueError(f"give key, an integer or a JAX key, and only once; got key={key!r}, seed={seed!r}")
-    name = "seed" if key is None else "key"
-    x: Any = seed if key is None else key
-    if isinstance(x, jax.Array) and jnp.issubdtype(x.dtype, jax.dtypes.prng_key):
-        if str(jax.random.key_impl(x)) != IMPL:
-            raise TypeError(f"{name} must be a key of {IMPL}, got one of {jax.random.key_impl(x)}")
-        x = jax.random.key_data(x)
-    if not isinstance(x, jax.Array | np.ndarray):
-        check.integer(**{name: x})
-        n = int(x)
-        return n if n < 2**31 else _signed([n >> 32, n])
-    if not jnp.issubdtype(x.dtype, jnp.integer) or x.shape not in ((), (2,)):
-        raise TypeError(f"{name} must be an integer or one JAX key, got {x!r}")
-    if isinstance(x, jax.core.Tracer):
-        return x
-    return _signed(x) if x.ndim else kept_key(int(x))
-
-
-def _signed(words: Iterable[Any]) -> tuple[int, ...]:
-    """Words of 32 bits as the numbers that int32 holds, as every way through JAX takes them."""
-    return tuple((int(word) + 2**31) % 2**32 - 2**31 for word in words)
+        raise ValueError(f"give key or seed, an integer or a JAX key, and only one; {got((key, seed))}")
+    return kept_key("seed", seed) if key is None else kept_key("key", key)
 
 
 class AddNoise(Noisy):
@@ -109,4 +73,4 @@ def add_noise(eta: Hyper, gamma: Hyper, key: Key | None = None, *, seed: Key | N
     Raises: ValueError if eta or gamma is negative, or without a key; TypeError if the key is none.
     Source: Neelakantan et al. 2015, arXiv:1511.06807, equation 1 (gamma = 0.55; eta 0.01, 0.3 or 1).
     """
-    return lift(AddNoise(kept_key(key, seed), eta=eta, gamma=gamma))
+    return lift(AddNoise(one_key(key, seed), eta=eta, gamma=gamma))

@@ -11,6 +11,7 @@ import jax.numpy as jnp
 
 from gradxform.core.arithmetic import compute_dtype, real_dtype
 from gradxform.core.devices import varying_axes
+from gradxform.core.plain import got
 from gradxform.core.rows import Rows, is_row_leaf
 from gradxform.core.tree import is_trained, open_tree
 from gradxform.core.types import Array, Dtype, Loss, OptState, Param, Params, Path, Updates
@@ -100,7 +101,7 @@ def objective_of(name: str, paths: list[Path], whole: Params, extra: dict[str, A
 def arguments(name: str, value_fn: Loss, extra: dict[str, Any]) -> dict[str, Any]:
     """What `value_fn` takes beside the parameters, from the extra arguments by name."""
     if not callable(value_fn):
-        raise TypeError(f"{name}: value_fn must be a function, got {value_fn!r}")
+        raise TypeError(f"{name}: value_fn must be a function, {got(value_fn)}")
     taken: dict[str, Any] = {}
     for p in list(inspect.signature(value_fn).parameters.values())[1:]:
         if p.kind == p.VAR_KEYWORD:
@@ -169,9 +170,9 @@ def value_and_grad_from_state(value_fn: Loss, *, has_aux: bool = False) -> Calla
     Raises: ValueError if the state holds no gradient of one line search; TypeError if value_fn is no function.
     """
     if not callable(value_fn):
-        raise TypeError(f"value_fn must be a function, got {value_fn!r} of type {type(value_fn).__name__}")
+        raise TypeError(f"value_fn must be a function, {got(value_fn)}")
     if not isinstance(has_aux, bool):
-        raise TypeError(f"has_aux must be True or False, got {has_aux!r} of type {type(has_aux).__name__}")
+        raise TypeError(f"has_aux must be True or False, {got(has_aux)}")
 
     def from_state(params: Params, *args: Any, state: OptState, **kwargs: Any) -> tuple[Any, Updates]:
         search = _searched(state)

@@ -7,16 +7,20 @@ from typing import Any
 
 import jax
 import jax.numpy as jnp
+import numpy as np
 
 from gradxform.core import check
 from gradxform.core.arithmetic import cast, compute_dtype, real_dtype
 from gradxform.core.chain import Chain, lift
+from gradxform.core.devices import along
 from gradxform.core.facts import Facts, Reach, Station
 from gradxform.core.hyper import Hyper, coerce
 from gradxform.core.norms import global_norm
+from gradxform.core.plain import got
 from gradxform.core.rule import TreeRule
+from gradxform.core.tree import refuse_deleted
 from gradxform.core.types import Array, ArrayLike, AxisName, Key, Memory, Param, Scalars, Updates
-from gradxform.transforms.noise import Noisy, Seed, kept_key, normal
+from gradxform.transforms.noise import Noisy, Seed, normal, one_key
 
 
 def clip_factors(gs: list[Array], bound: Scalars) -> Array:
@@ -64,6 +68,7 @@ class DifferentiallyPrivateAggregate(Noisy, TreeRule):
         factors, deviation, t = k
         total, n = clipped_sum(factors, g), len(g)
         if self.axis_name is not None:
+            along(self.axis_name)
             total, n = jax.lax.psum((total, n), self.axis_name)
         return (total + deviation * normal(s, t, total)) / n, s
 
@@ -74,9 +79,13 @@ def _flat(tree: Updates) -> tuple[list[Any], Any]:
 
 def _examples(leaves: Sequence[ArrayLike]) -> None:
     """Refuse arrays that do not all hold the same number of examples."""
+    for x in leaves:
+        if not isinstance(x, jax.Array | np.ndarray) or not jnp.issubdtype(x.dtype, jnp.inexact):
+            raise TypeError(f"grads must be arrays of floating point, one example after another, {got(x)}")
+    refuse_deleted(grads=leaves)
     shapes = [jnp.shape(x) for x in leaves]
     if len({shape[:1] for shape in shapes}) > 1 or () in shapes:
-        raise ValueError(f"every gradient needs a leading axis of the same number of examples, got shapes {shapes}")
+        raise ValueError(f"grads need a leading axis of the same number of examples, got shapes {shapes}")
 
 
 def _bound(**named: Hyper) -> Hyper:
@@ -84,7 +93,7 @@ def _bound(**named: Hyper) -> Hyper:
     ((name, x),) = named.items()
     x = coerce(name, x)
     if not isinstance(x, float | jax.core.Tracer):
-        raise TypeError(f"{name} must be one number, got {named[name]!r}")
+        raise TypeError(f"{name} must be one number, {got(named[name])}")
     if isinstance(x, float) and not x >= 0:
         raise ValueError(f"{name} must be at least 0, got {x}")
     return x
@@ -149,5 +158,4 @@ def differentially_private_aggregate(
     Raises: ValueError if l2_norm_clip <= 0, noise_multiplier < 0, without a key, or if it is not the first stage.
     Source: Abadi et al. 2016, arXiv:1607.00133, algorithm 1.
     """
-    kept = kept_key(key, seed)
-    return lift(DifferentiallyPrivateAggregate(kept, (), l2_norm_clip, noise_multiplier, axis_name))
+    return lift(DifferentiallyPrivateAggregate(one_key(key, seed), l2_norm_clip, noise_multiplier, axis_name))

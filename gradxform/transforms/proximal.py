@@ -10,11 +10,12 @@ import jax.numpy as jnp
 
 from gradxform.core import check
 from gradxform.core.arithmetic import compute_dtype, rounded
+from gradxform.core.bounds import Bound, ByPath, as_numbers, at_leaf, by_element, ordered
 from gradxform.core.chain import Chain, lift
 from gradxform.core.facts import Facts, Reach, Station
 from gradxform.core.hyper import Hyper
 from gradxform.core.rule import Rule
-from gradxform.core.types import Array, Dtype, Memory, Param, Scalars
+from gradxform.core.types import Array, Dtype, Memory, Param, Path, Scalars, Where
 
 
 def shrink(v: Array, threshold: Scalars) -> Array:
@@ -52,17 +53,30 @@ class ProximalGroupL1(Rule):
 
 
 class ProximalBox(Rule):
-    lower: Hyper
-    upper: Hyper
-    facts = Facts(station=Station.LAND, needs_params=True, real_only=True, stored_params=True)
+    lower: Bound
+    upper: Bound
+
+    @property
+    def facts(self) -> Facts:
+        reach = Reach.ARRAY if by_element(self.lower) or by_element(self.upper) else Reach.ELEMENT
+        return Facts(reach, Station.LAND, needs_params=True, real_only=True, stored_params=True)
 
     def check(self) -> None:
-        check.ordered(lower=self.lower, upper=self.upper)
+        ordered(lower=self.lower, upper=self.upper)
+
+    def for_leaf(self, path: Path, p: Array) -> Rule:
+        lower, upper = at_leaf("lower", self.lower, path, p), at_leaf("upper", self.upper, path, p)
+        return self if lower is self.lower and upper is self.upper else self.with_fields(lower=lower, upper=upper)
+
+    @property
+    def selectors(self) -> tuple[Where, ...]:
+        return tuple(x for x in (self.lower, self.upper) if isinstance(x, ByPath))
 
     def update(self, g: Array, s: Memory, p: Param, k: Scalars) -> tuple[Array, Memory]:
         stored, wide = p.dtype, compute_dtype(p.dtype)
         p = p.astype(wide)
-        lower, upper = (_inside(jnp.asarray(b, wide), stored, way) for b, way in ((self.lower, 1), (self.upper, -1)))
+        bounds = ((as_numbers(self.lower), 1), (as_numbers(self.upper), -1))
+        lower, upper = (_inside(jnp.asarray(b, wide), stored, way) for b, way in bounds)
         u = jnp.clip(p + g, lower, upper) - p
         for _ in range(2):
             landed = rounded(p + u, stored)
@@ -123,13 +137,15 @@ def proximal_group_l1(l1: Hyper, learning_rate: Hyper = 1.0) -> Chain:
     return lift(ProximalGroupL1(l1, learning_rate))
 
 
-def proximal_box(lower: Hyper, upper: Hyper) -> Chain:
+def proximal_box(lower: Bound, upper: Bound) -> Chain:
     """Keep parameters in a box: `u = min(max(p + u, lower), upper) - p`.
 
     Where rounding of p + u to p's dtype would leave the box, the step is shortened until it does not; a box narrower
     than the rounding of u is met to that rounding.
-    Reach: element. State: none.
-    Raises: ValueError if lower > upper, a bound is NaN, params are missing, or the parameter is complex.
+    lower, upper: a number, a schedule or `tunable(...)`; an array that broadcasts to the parameter (at most 100,000
+    elements); or a tree of numbers and arrays like the parameters. No list: `jnp.array(x)`.
+    Reach: element, array if a bound is one. State: none.
+    Raises: ValueError if lower > upper, a bound is NaN or of another shape, params are missing, or complex.
     Source: Parikh, Boyd 2014, section 6.2.4.
     """
     return lift(ProximalBox(lower, upper))

@@ -22,7 +22,7 @@ class Rounding(Rule, abstract=True):
     """Steers where a step lands in bfloat16; leaves of other dtypes are left to `apply_updates`."""
 
     mode: ClassVar[str] = ""
-    facts = Facts(station=Station.LAND, needs_params=True, real_only=True, stored_params=True)
+    facts = Facts(station=Station.LAND, needs_params=True, real_only=True, stored_params=True, rests=True)
 
     def __repr__(self) -> str:
         seed = getattr(self, "seed", 0)
@@ -33,7 +33,7 @@ class Rounding(Rule, abstract=True):
 
 
 class AsItIs(Rule):
-    facts = Facts(station=Station.LAND)
+    facts = Facts(station=Station.LAND, rests=True)
 
     def update(self, g: Array, s: Memory, p: Param, k: Scalars) -> tuple[Array, Memory]:
         return g, s

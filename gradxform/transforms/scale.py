@@ -46,7 +46,7 @@ class ScaleByLearningRate(Factor):
 
 class Unscale(Factor):
     loss_scale: Rate
-    facts = Facts(station=Station.CLEANSE, keeps_zero=True)
+    facts = Facts(station=Station.CLEANSE, keeps_zero=True, unscales=True)
 
     def check(self) -> None:
         check.positive(loss_scale=self.loss_scale)
@@ -82,7 +82,7 @@ class ScaleByTrustRatio(Factor):
 
 
 class Identity(Rule):
-    facts = Facts(station=Station.DIRECT, keeps_zero=True)
+    facts = Facts(station=Station.DIRECT, keeps_zero=True, homogeneous=True)
 
     def update(self, g: Array, s: Memory, p: Param, k: Scalars) -> tuple[Array, Memory]:
         return g, s
@@ -114,16 +114,22 @@ def scale_by_schedule(step_size_fn: Hyper) -> Chain:
     return lift(ScaleBySchedule(check.given(check.finite, step_size_fn=step_size_fn)))
 
 
-def scale_by_learning_rate(learning_rate: Hyper, *, flip_sign: bool = True) -> Chain:
+def scale_by_learning_rate(learning_rate: Hyper | None = None, *, flip_sign: bool = True) -> Chain:
     """Turn a direction into a step: `u = -learning_rate · g`.
 
-    The one place in a chain where the sign changes.
+    The one place in a chain where the sign changes. None is optax's: no scaling at all, `u = g`, uphill.
     learning_rate: at least 0; a number, a 0-d array, a 1-d table or iterable (the i-th value at the i-th update, the
     last one from then on), a schedule `count -> value` (0 at the first update), or `tunable(...)`.
     Reach: element. State: none.
     Raises: ValueError if learning_rate < 0.
     """
-    return lift(ScaleByLearningRate(learning_rate, flip_sign))
+    check.boolean(flip_sign=flip_sign)
+    return identity() if learning_rate is None else lift(ScaleByLearningRate(learning_rate, flip_sign))
+
+
+def descend(learning_rate: Hyper) -> Chain:
+    """`scale_by_learning_rate` of an optimizer: there must be a rate, without one it would climb."""
+    return lift(ScaleByLearningRate(learning_rate))
 
 
 def unscale(loss_scale: Hyper) -> Chain:

@@ -80,6 +80,7 @@ class ZoomLinesearch(GradientTransformation):
         self, updates: Updates, state: LineSearchState, params: Params, extra: dict[str, Any]
     ) -> tuple[Updates, OptState]:
         on = line(self.name, updates, params, extra)
+        state = self._admitted(state, params, updates)
         guess = jnp.ones_like(state.learning_rate) if self.initial_guess_strategy == "one" else state.learning_rate
         s = jax.lax.while_loop(lambda s: ~(s.done | s.failed), lambda s: self._step(on, guess, s), _start(on))
         retreat = s.failed & ((s.safe.step > 0.0) | jnp.isinf(s.decrease_error))
@@ -202,7 +203,9 @@ def scale_by_zoom_linesearch(
     return chain(
         ZoomLinesearch(
             int(max_linesearch_steps),
-            None if max_learning_rate is None else check.number(check.positive, max_learning_rate=max_learning_rate),
+            None
+            if max_learning_rate is None
+            else check.number(check.positive, infinite=True, max_learning_rate=max_learning_rate),
             check.number(check.nonnegative, tol=tol),
             check.number(check.positive, increase_factor=increase_factor),
             check.number(check.nonnegative, slope_rtol=slope_rtol),

@@ -132,3 +132,48 @@ def test_who_rounds_to_the_dtype_of_the_parameter(add: Any, dtype: Any) -> None:
     updates, _ = tx.update(jax.tree.map(jnp.ones_like, params), tx.init(params), params)
     assert {x.dtype for x in jax.tree.leaves(updates)} == {jnp.dtype(jnp.float32)}
     assert {x.dtype for x in jax.tree.leaves(add(params, updates))} == {jnp.dtype(dtype)}
+
+
+UNFILTERED = {
+    "adamw": lambda: gx.adamw(0.1, weight_decay=0.1, mask=gx.weights_only),
+    "clipped momentum": lambda: gx.chain(gx.clip_by_global_norm(0.5), gx.freeze("layers/0/bias"), gx.momentum(0.1)),
+    "groups": lambda: gx.groups([("layers/1", gx.sgd(0.1))], default=gx.lamb(0.01)),
+    "averaged": lambda: gx.chain(gx.sgd(0.1), gx.ema_of_params(0.5)),
+    "guarded": lambda: gx.guard(gx.accumulate(gx.momentum(0.1), 2)),
+    "measured": lambda: gx.measure(gx.sgd(0.1), param_norm=True, update_ratio="per_leaf"),
+    "masters": lambda: gx.master_weights(gx.momentum(0.1)),
+    "with optax": lambda: gx.chain(gx.trace(0.5), optax.adam(0.1)),
+    "masked": lambda: gx.masked(gx.sgd(0.1), lambda tree: jax.tree.map(lambda x: jnp.ndim(x) > 1, tree)),
+}
+
+
+@pytest.mark.parametrize("jit", [eqx.filter_jit, lambda f: f], ids=["jitted", "unjitted"])
+@pytest.mark.parametrize("dtype", [jnp.float32, jnp.bfloat16], ids=str)
+@pytest.mark.parametrize("name", UNFILTERED)
+def test_the_whole_model_serves_as_its_arrays_do(name: str, dtype: Any, jit: Any) -> None:
+    """`update` and `gx.apply_updates` with the unfiltered model: bit for bit as with the filtered one."""
+    tx = UNFILTERED[name]()
+
+    def step(net: Any, state: Any, whole: bool) -> Any:
+        grads = eqx.filter_grad(loss)(net)
+        params = net if whole else eqx.filter(net, eqx.is_inexact_array)
+        updates, state = tx.update(grads, state, params)
+        return (gx.apply_updates(net, updates) if whole else eqx.combine(gx.apply_updates(params, updates), net)), state
+
+    ends = []
+    for whole in (True, False):
+        net = Net(dtype)
+        state = tx.init(eqx.filter(net, eqx.is_inexact_array))
+        for _ in range(3):
+            net, state = jit(step)(net, state, whole)
+        assert net.layers[0].weight.dtype == dtype
+        assert (net.activation, int(net.rounds), net.gain) == (jnp.tanh, 2, 1.5)
+        ends.append((eqx.filter(net, eqx.is_array), state))
+    chex.assert_trees_all_equal(*ends)
+
+
+def test_functions_keep_no_memory() -> None:
+    state = gx.adam(0.1).init(Net())
+    assert state.leaves.activation is None
+    assert state.leaves.rounds == {}
+    assert state.leaves.layers[0].weight["adam"].mu.shape == (4, 3)

@@ -85,7 +85,7 @@ def test_a_norm_whose_square_overflows_counts_as_overflow():
 
 def test_the_scaled_loss_from_any_state():
     scaled = gx.dynamic_loss_scale(gx.sgd(0.1), init=2.0**20)
-    chained = gx.chain(gx.clip(1.0), gx.accumulate(scaled, 2))
+    chained = gx.chain(gx.centralize(), gx.lookahead(scaled, 2, 0.5))
     for state in (scaled.init(P), chained.init(P), {"opt": (scaled.init(P), 3)}):
         loss = jax.jit(gx.scale_loss)(state, jnp.asarray(3.0, jnp.float16))
         assert loss.dtype == jnp.float32

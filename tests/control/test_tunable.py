@@ -314,7 +314,7 @@ def test_a_state_with_an_axis_in_front_keeps_it():
 
 
 def test_a_restart_keeps_what_was_set():
-    lookahead = gx.lookahead(gx.guard(gx.sgd(gx.tunable(0.5), momentum=0.9)), 2, 0.5, reset_state=True)
+    lookahead = gx.lookahead(gx.master_weights(gx.sgd(gx.tunable(0.5), momentum=0.9)), 2, 0.5, reset_state=True)
     _, state = steps(lookahead, 5, set_at=1, learning_rate=0.25)
     assert float(gx.hyperparams(lookahead, state)["learning_rate"]) == 0.25
     sam = gx.sam(gx.sgd(0.1), gx.sgd(gx.tunable(0.5)))

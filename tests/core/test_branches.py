@@ -8,6 +8,7 @@ import pytest
 
 import gradxform as gx
 from gradxform.core.branches import Split
+from gradxform.core.stage import Names
 from gradxform.params.groups import LabelTree
 
 P = {"a": jnp.array([3.0, 4.0]), "b": jnp.array([12.0])}
@@ -28,7 +29,7 @@ def test_each_branch_sees_its_own_leaves_alone():
 def test_names_stand_apart_from_those_before():
     stage = split(gx.trace(0.9), gx.trace(0.5))
     assert stage.inner_names() == {"trace"}
-    assert stage.after({"trace"}).inner_names() == {"trace_2"}
+    assert stage.after(Names(("trace",))).inner_names() == {"trace_2"}
     assert [name for name, _ in stage.through("groups", "b", P["b"])] == ["second/trace"]
 
 

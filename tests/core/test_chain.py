@@ -163,8 +163,9 @@ def test_rules_of_a_leaf():
 
 def test_none_leaves_that_leaf_untouched_through_every_kind_of_stage():
     tx = gx.chain(
-        gx.clip_by_global_norm(1.0), gx.centralize(), gx.own_clock(gx.scale_by_adam()), gx.add_decayed_weights(0.1),
-        gx.trace(0.9), gx.scale_by_trust_ratio(), gx.scale_by_learning_rate(0.1), gx.proximal_l1(0.1),
+        gx.clip_by_global_norm(1.0), gx.centralize(), gx.own_clock(gx.scale_by_adam()),
+        gx.add_decayed_weights(0.1), gx.trace(0.9),
+        gx.scale_by_trust_ratio(), gx.scale_by_learning_rate(0.1), gx.proximal_l1(0.1),
     )  # fmt: skip
     _, state = first(tx)
     updates, after = tx.update({"a": None, "b": G["b"]}, state, P)

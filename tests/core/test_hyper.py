@@ -1,11 +1,14 @@
 from __future__ import annotations
 
+import itertools
+
 import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
 
 import gradxform as gx
+from gradxform.core import hyper
 from gradxform.core.hyper import FromFunction, Table, coerce
 from tests.trajectories import as_written, double
 
@@ -44,8 +47,7 @@ def test_a_float32_scalar_is_exact_as_that_float32():
 TABLES = {
     "list": lambda: [0.4, 0.2, 0.1],
     "tuple": lambda: (0.4, 0.2, 0.1),
-    "numpy": lambda: np.array([0.4, 0.2, 0.1]),
-    "jax": lambda: jnp.array([0.4, 0.2, 0.1]),
+    "list of an array": lambda: list(jnp.array([0.4, 0.2, 0.1])),
     "generator": lambda: (x for x in (0.4, 0.2, 0.1)),
     "iterator of arrays": lambda: iter([jnp.array(0.4), np.float64(0.2), 0.1]),
     "dict values": lambda: {"a": 0.4, "b": 0.2, "c": 0.1}.values(),
@@ -60,7 +62,7 @@ def test_tables_give_the_ith_value_at_the_ith_update(make):
 
 
 def test_tables_compare_by_value():
-    assert gx.sgd([0.1, 0.2]) == gx.sgd(np.array([0.1, 0.2])) == gx.sgd(x for x in (0.1, 0.2))
+    assert gx.sgd([0.1, 0.2]) == gx.sgd([*np.array([0.1, 0.2])]) == gx.sgd(x for x in (0.1, 0.2))
     assert hash(gx.sgd([0.1, 0.2])) == hash(gx.sgd((0.1, 0.2)))
     assert gx.sgd([0.1, 0.2]) != gx.sgd([0.1, 0.3])
 
@@ -149,16 +151,32 @@ def test_schedules_are_evaluated_once_a_step():
         (1j, TypeError, "got 1j of type complex"),
         ({"a": 1.0}, TypeError, "of type dict"),
         ([], ValueError, "at least one value, got an empty list"),
-        (np.ones((2, 2)), ValueError, r"shape \(\) or \(n,\), got an array of shape \(2, 2\)"),
-        (jnp.zeros((0,)), ValueError, "at least one value"),
+        (np.ones((2, 2)), ValueError, r"one number, got an array of shape \(2, 2\); list\(x\) makes it a table"),
+        (jnp.array([0.1, 0.2, 0.3]), ValueError, r"learning_rate must be one number, .* shape \(3,\); list\(x\)"),
+        (np.array([0.1]), ValueError, r"shape \(1,\); list\(x\)"),
+        (jnp.zeros((0,)), ValueError, r"shape \(0,\)"),
+        ([jnp.array([0.1, 0.2])], ValueError, r"shape \(2,\)"),
+        ([[0.1, 0.2]], TypeError, "learning_rate must hold numbers only"),
+        (jnp.float16, TypeError, r"got <class 'jax.numpy.float16'>"),
+        (jnp.dtype("float16"), TypeError, r"got dtype\('float16'\)"),
+        ({0.1, 0.2}, TypeError, "of type set"),
+        (frozenset([0.1]), TypeError, "of type frozenset"),
+        (bytearray(b"ab"), TypeError, "of type bytearray"),
+        (gx.sgd(0.1), TypeError, "learning_rate must hold numbers only"),
+        (np.array(None), TypeError, "dtype=object"),
+        (np.array(["0.1"], dtype=object), ValueError, r"shape \(1,\)"),
+        (10**400, ValueError, r"number that float32 holds, at most 3.403e\+38, got one of the size 1e400"),
+        (-(10**4000), ValueError, "got one of the size 1e4000"),
+        (1e39, ValueError, r"float32 holds, .* got 1e\+39"),
+        ([0.1, np.float64(1e39)], ValueError, r"got 1e\+39"),
         ([0.1, "a"], TypeError, "must be a number"),
         ([0.1, lambda count: 0.1], TypeError, "must hold numbers only"),
         (np.array(1j), TypeError, r"got array\(0.\+1.j\) of type ndarray"),
-        (np.array([True]), TypeError, "learning_rate"),
+        (np.array(True), TypeError, "learning_rate"),
         (-0.1, ValueError, "learning_rate must be at least 0 and finite, got -0.1"),
         (float("nan"), ValueError, "got nan"),
         ([0.1, -0.2], ValueError, "got -0.2"),
-        (jnp.array([0.1, np.inf]), ValueError, "got inf"),
+        ([0.1, np.inf], ValueError, "got inf"),
         (object(), TypeError, "of type object"),
     ],
     ids=as_written,
@@ -195,3 +213,56 @@ def test_a_tracer_as_rate():
     np.testing.assert_allclose(slope, -2.0, rtol=1e-6)
     slope = jax.grad(lambda b: gx.ema(b, debias=False).update(g, gx.ema(b, debias=False).init(g))[0].sum())(0.25)
     np.testing.assert_allclose(slope, -2.0, rtol=1e-6)
+
+
+@pytest.mark.parametrize("shape", [(3,), (1,), (2, 2)])
+def test_an_array_as_rate_is_refused_under_a_trace_too(shape):
+    with pytest.raises(ValueError, match=r"learning_rate must be one number, got an array of shape .*; list\(x\)"):
+        jax.jit(lambda rate: gx.sgd(rate).init(G))(jnp.ones(shape))
+
+
+SCHEDULED = [
+    (
+        lambda count: jnp.ones(2),
+        ValueError,
+        r"learning_rate, from the schedule <lambda>, must be one number, .* \(2,\)",
+    ),
+    (lambda count: np.array([0.1]), ValueError, r"got an array of shape \(1,\)"),
+    (
+        lambda count: "0.1",
+        TypeError,
+        "learning_rate, from the schedule <lambda>, must be a number, got '0.1' of type str",
+    ),
+    (lambda count: {0: 0.1}.get(7), TypeError, "got None of type NoneType"),
+    (lambda count: True, TypeError, "got True of type bool"),
+    (lambda count: [0.1], TypeError, r"got \[0.1\] of type list"),
+    (lambda count: jnp.array(1j), TypeError, "a real number, got one of dtype complex64"),
+    (lambda count: gx.constant_schedule(0.1), TypeError, "of type ConstantSchedule"),
+    (lambda count: 1e39, ValueError, r"float32 holds, .* got 1e\+39"),
+    (lambda count: 10**400, ValueError, "got one of the size 1e400"),
+    (gx.adam, TypeError, "learning_rate, from the schedule adam, must be a number, got chain"),
+]
+
+
+@pytest.mark.parametrize(("schedule", "error", "words"), SCHEDULED)
+def test_a_schedule_that_gives_no_number_is_refused_by_name(schedule, error, words):
+    tx = gx.sgd(schedule)
+    state = gx.sgd(0.1).init(G)
+    for run in (lambda: tx.init(G), lambda: tx.update(G, state), lambda: jax.jit(tx.update)(G, state)):
+        with pytest.raises(error, match=words):
+            run()
+    with pytest.raises(error, match=words):
+        gx.sgd(gx.tunable(schedule)).update(G, gx.sgd(gx.tunable(0.1)).init(G))
+
+
+def test_a_table_without_end_comes_to_one(monkeypatch):
+    monkeypatch.setattr(hyper, "LONGEST", 5)
+    with pytest.raises(ValueError, match="learning_rate must have at most 5 values"):
+        gx.sgd(itertools.repeat(0.1))
+
+
+def test_a_number_too_large_for_float32_fits_double():
+    with pytest.raises(ValueError, match=r"learning_rate must be a number that float32 holds, .* got 1e\+39"):
+        gx.with_hyperparams(gx.sgd(gx.tunable(0.1)).init(G), learning_rate=1e39)
+    with double():
+        assert rates(gx.scale(1e39), 1, jnp.ones(1)) == [1e39]

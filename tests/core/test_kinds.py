@@ -109,3 +109,9 @@ def test_a_wrapper_has_every_fact_of_the_rule_inside() -> None:
     assert around.facts == facts
     assert around.name == "mine"
     assert all(getattr(facts, f) != getattr(gx.Facts(), f) for f in ("reach", "cheap", "monotone", "per_example"))
+
+
+@pytest.mark.parametrize(("maker", "instead"), [("__init__", "annotate its fields"), ("__post_init__", "write check")])
+def test_all_rules_are_made_in_one_way(maker: str, instead: str) -> None:
+    with refused(f"Mine has {maker}, and all rules are made in one way: {instead} instead"):
+        type("Mine", (gx.Rule,), {"update": same, maker: lambda self: None})

@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 
 import gradxform as gx
-from gradxform.core.lens import Lens
+from gradxform.core.lens import Lens, layers
 from gradxform.core.rule import new_memory
 from gradxform.core.walk import kept
 
@@ -112,3 +112,9 @@ def test_guards_hold_every_kind_of_memory_bit_for_bit() -> None:
         plain = jax.jit(tx.update)(grads, one.inner, params)
         after, two = update(grads, held, params)
         jax.tree.map(np.testing.assert_array_equal, (after, two.inner), plain)
+
+
+def test_the_layers_of_a_rule_begin_with_the_outermost() -> None:
+    rule = Whole(Whole(Adds()))
+    assert layers(rule) == [rule, Whole(Adds()), Adds()]
+    assert layers(Adds()) == [Adds()]

@@ -199,7 +199,7 @@ def _values() -> Iterator[type]:
 
 def test_every_class_of_the_package_can_be_read():
     counted = [f.kind for cls in _values() if cls is not Value for f in schema(cls)]
-    assert set(counted) == {"hyper", "beta", "child", "static"}
+    assert set(counted) == {"hyper", "beta", "child", "key", "static"}
 
 
 def test_a_pair_is_a_beta_that_is_data():

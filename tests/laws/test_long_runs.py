@@ -100,13 +100,6 @@ def test_adagrad_sums_squares() -> None:
     np.testing.assert_allclose(gx.view(state, "sum_of_squares"), 0.1 + N * exact(START) ** 2, rtol=1e-6)
 
 
-def test_a_window_of_a_million_micro_batches() -> None:
-    _, state, u = run(gx.accumulate(gx.sgd(1.0), N), lambda t: START, weight=0.1, value=3.3)
-    np.testing.assert_allclose(state.weight, N * float(np.float32(0.1)), rtol=1e-6)
-    np.testing.assert_allclose(state.value / state.weight, 3.3, rtol=1e-6)
-    np.testing.assert_allclose(u, -exact(START), rtol=1e-6)
-
-
 def test_guards_mean_and_variance() -> None:
     """Of norms 1 and 1.4 in turn: mean 1.2, and of the variance what is left of the first steps."""
     tx = gx.guard(gx.sgd(0.0), spike=6.0, decay=0.99999)

@@ -13,9 +13,9 @@ import numpy as np
 import pytest
 
 import gradxform as gx
-from gradxform.compat.common.checkpoints import innermost
 from gradxform.core.chain import Chain
 from gradxform.core.hyper import Schedule, Tunable, evaluate, hyper_fields, replace_hyper
+from gradxform.core.lens import layers
 from gradxform.core.rule import TreeRule
 from gradxform.transforms.noise import Noisy
 from gradxform.transforms.round import RoundRandomly
@@ -80,7 +80,7 @@ def test_it_goes_on_where_it_stopped_with_a_clock_of_its_own(entry: Entry) -> No
         np.testing.assert_allclose(a, b, rtol=1e-6, atol=1e-7)
 
 
-RULES = {(type(rule), rule.corrects): rule for e in ENTRIES for _, r in e.rules if (rule := innermost(r)).remembers}
+RULES = {(type(rule), rule.corrects): rule for e in ENTRIES for _, r in e.rules if (rule := layers(r)[-1]).remembers}
 
 
 @pytest.mark.parametrize("rule", [r for r in RULES.values() if not isinstance(r, TreeRule)], ids=repr)

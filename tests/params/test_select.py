@@ -3,12 +3,15 @@ from __future__ import annotations
 import dataclasses
 from typing import NamedTuple
 
+import equinox as eqx
+import flax.linen as linen
 import jax
 import jax.numpy as jnp
 import pytest
+from flax import nnx
 
 import gradxform as gx
-from gradxform.core.tree import Leaf
+from gradxform.core.tree import Leaf, open_tree
 from gradxform.params.select import paths_selector, selector
 from tests.trajectories import as_written
 
@@ -94,6 +97,94 @@ def test_named_is_the_whole_last_name():
 )
 def test_weights_only_knows_both_vocabularies(path, decayed):
     assert gx.weights_only.matches(path, jnp.zeros(1)) is decayed
+
+
+KERNEL, VECTOR = jnp.zeros((2, 2)), jnp.zeros(2)
+UNDECAYED = {
+    "haiku": {"linear/b", "mlp/~/linear_0/b", "layer_norm/scale", "layer_norm/offset", "batch_norm/offset"},
+    "keras": {"dense/bias", "layer_normalization_1/gamma", "layer_normalization_1/beta", "rms_normalization/scale",
+              "batch_normalization/moving_mean", "batch_normalization/moving_variance", "normalization/mean"},
+    "torch": {"layer1.0.bn1.weight", "layer1.0.bn1.bias", "layer1.0.bn1.running_mean", "layer1.0.downsample.1.weight",
+              "encoder.layers.0.self_attn.in_proj_bias", "encoder.layers.0.norm1.weight", "lstm.bias_ih_l0_reverse"},
+    "by hand": {"layer_norm1/weight", "attention_norm/weight", "post_attention_layernorm/weight", "ln_f/weight",
+                "blocks/0/ln_1/weight", "norms/0/weight", "final_rms/w", "gn/weight", "RMSNorm_0/weight"},
+}  # fmt: skip
+DECAYED = {
+    "haiku": {"linear/w", "mlp/~/linear_0/w", "embed/embeddings", "conv2_d/w", "lstm/linear/w"},
+    "keras": {"dense/kernel", "embedding/embeddings", "lstm/lstm_cell/recurrent_kernel",
+              "separable_conv2d/depthwise_kernel", "multi_head_attention/query/kernel"},
+    "torch": {"layer1.0.conv1.weight", "encoder.layers.0.self_attn.in_proj_weight", "fc.weight", "lstm.weight_ih_l0",
+              "layer1.0.downsample.0.weight"},
+    "by hand": {"norm_proj/weight", "norm/linear/weight", "norm1/kernel", "normal/weight", "attn/weight", "lora_b",
+                "log_normal/weight", "unb", "rmsprop/weight", "biases_of/weight"},
+}  # fmt: skip
+"""The names that these libraries give to their parameters, written down by hand."""
+
+
+@pytest.mark.parametrize("library", UNDECAYED)
+def test_weights_only_knows_the_names_of(library):
+    for path in UNDECAYED[library]:
+        assert not gx.weights_only.matches(path, VECTOR), path
+    for path in DECAYED[library]:
+        assert gx.weights_only.matches(path, KERNEL), path
+
+
+def weights_of(params):
+    leaves = zip(*open_tree(params)[:2], strict=True)
+    return {path for path, x in leaves if x is not None and gx.weights_only.matches(path, x)}
+
+
+class LinenNet(linen.Module):
+    @linen.compact
+    def __call__(self, x):
+        x = linen.BatchNorm(use_running_average=False)(linen.Conv(4, (3, 3))(x))
+        x = linen.GroupNorm(2)(linen.RMSNorm()(linen.LayerNorm()(x))).reshape(1, 16, 4)
+        x = linen.RNN(linen.GRUCell(4))(linen.MultiHeadDotProductAttention(2, normalize_qk=True)(x))
+        return linen.Embed(5, 4)(jnp.zeros(3, int)), linen.Dense(3)(x)
+
+
+def test_weights_only_on_flaxs_own_parameters():
+    params = LinenNet().init(jax.random.key(0), jnp.ones((1, 4, 4, 3)))
+    leaves = zip(*open_tree(params)[:2], strict=True)
+    assert weights_of(params) == {path for path, _ in leaves if path.endswith(("kernel", "embedding"))}
+
+
+class NnxNet(nnx.Module):
+    def __init__(self):
+        rngs = nnx.Rngs(0)
+        self.body = nnx.Sequential(nnx.Linear(2, 4, rngs=rngs), nnx.LayerNorm(4, rngs=rngs), jnp.tanh)
+        self.norm, self.attention = nnx.BatchNorm(4, rngs=rngs), nnx.MultiHeadAttention(2, 4, rngs=rngs, decode=False)
+        self.embed, self.cell = nnx.Embed(3, 4, rngs=rngs), nnx.GRUCell(4, 4, rngs=rngs)
+
+
+def test_weights_only_on_nnxs_own_parameters():
+    params = nnx.state(NnxNet(), nnx.Param)
+    leaves = zip(*open_tree(params)[:2], strict=True)
+    assert weights_of(params) == {path for path, _ in leaves if path.endswith(("kernel", "embedding"))}
+
+
+class EqxNet(eqx.Module):
+    body: eqx.nn.Sequential
+    layer_norm1: eqx.nn.LayerNorm
+    attention: eqx.nn.MultiheadAttention
+    bn: eqx.nn.GroupNorm
+    cell: eqx.nn.GRUCell
+    norms: list
+
+    def __init__(self):
+        keys = iter(jax.random.split(jax.random.key(0), 5))
+        conv, embed = eqx.nn.Conv1d(2, 3, 3, key=next(keys)), eqx.nn.Embedding(5, 3, key=next(keys))
+        layers = [eqx.nn.Linear(2, 3, key=next(keys)), eqx.nn.LayerNorm(3), eqx.nn.Lambda(jnp.tanh), conv, embed]
+        self.body, self.layer_norm1, self.bn = eqx.nn.Sequential(layers), eqx.nn.LayerNorm(3), eqx.nn.GroupNorm(1, 3)
+        self.attention = eqx.nn.MultiheadAttention(2, 4, use_query_bias=True, key=next(keys))
+        self.cell, self.norms = eqx.nn.GRUCell(2, 3, key=next(keys)), [eqx.nn.RMSNorm((2, 3)), eqx.nn.LayerNorm(3)]
+
+
+def test_weights_only_on_equinoxs_own_parameters():
+    projections = {f"attention/{name}_proj/weight" for name in ("query", "key", "value", "output")}
+    body = {f"body/layers/{i}/weight" for i in (0, 3, 4)}
+    cell = {"cell/weight_ih", "cell/weight_hh"}
+    assert weights_of(eqx.filter(EqxNet(), eqx.is_array)) == projections | body | cell
 
 
 @pytest.mark.parametrize(

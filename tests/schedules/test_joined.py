@@ -12,7 +12,6 @@ import pytest
 
 from gradxform.core.hyper import Schedule
 from gradxform.schedules import (
-    constant_schedule,
     cosine_decay_schedule,
     join_schedules,
     linear_schedule,
@@ -54,7 +53,12 @@ CLOSED_FORMS = [
 
 
 BAD = [
-    (lambda: join_schedules([constant_schedule(1.0)], [5]), ValueError, "boundaries must be one fewer than schedules"),
+    (
+        lambda: join_schedules([0.1, 0.2, 0.3], [5]),
+        ValueError,
+        r"boundaries must be one fewer than schedules \(3\), got 1",
+    ),
+    (lambda: join_schedules([], []), ValueError, r"boundaries must be one fewer than schedules \(0\), got 0"),
     (lambda: join_schedules(["a"], []), TypeError, r"schedules\[0\] must be a number"),
     (lambda: join_schedules(3, []), TypeError, "schedules must be a sequence of schedules, got 3"),
     (lambda: warmup_constant_schedule(0.0, 1.0, -1), ValueError, "warmup_steps must be at least 0, got -1"),
@@ -117,3 +121,12 @@ def test_ends_are_exact() -> None:
 def test_bad_arguments_are_refused_by_name(make: Callable[[], Any], error: type, message: str) -> None:
     with pytest.raises(error, match=message):
         make()
+
+
+@pytest.mark.parametrize("surplus", [(8,), (8, 12)])
+def test_a_boundary_after_the_last_schedule_is_left_out_as_in_optax(surplus: tuple[int, ...]):
+    parts, theirs = [0.3, linear_schedule(0.0, 1.0, 4)], [lambda count: 0.3, optax.linear_schedule(0.0, 1.0, 4)]
+    made = join_schedules(parts, [3, *surplus])
+    assert made == join_schedules(parts, [3])
+    for count in (0, 2, 3, 5, 9, 20):
+        np.testing.assert_allclose(made(count), optax.join_schedules(theirs, [3, *surplus])(count), rtol=1e-6)

@@ -194,7 +194,6 @@ def test_stages_without_corrections_stay_as_they_are() -> None:
         gx.groups([(lambda path, leaf: path == "a", gx.adam(0.1))], default=gx.sgd(0.1)),
         gx.chain(gx.trace(0.9), gx.groups([(gx.ndim_at_least(1), gx.adam(0.1))], default=gx.sgd(0.1))),
     ],
-    ids=repr,
 )
 def test_elsewhere_a_leaf_that_rests_is_refused_while_tracing(tx: Any, params: Any) -> None:
     s, g = tx.init(P), {"a": None, "b": ONE}

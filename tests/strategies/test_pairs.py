@@ -206,7 +206,7 @@ INNER = gx.groups([(gx.named("w"), gx.sgd(0.1))], default=gx.adamw(gx.tunable(0.
 
 
 def controlled(tx: Any) -> Any:
-    return gx.guard(gx.accumulate(gx.dynamic_loss_scale(tx, init=2.0), every=2))
+    return gx.static_loss_scale(gx.guard(gx.accumulate(tx, every=2)), 2.0)
 
 
 @functools.cache
@@ -246,5 +246,7 @@ def test_controls_around_it(name: str, kind: AxisType) -> None:
     if name in ("master_weights", "round_updates", "sharded"):
         assert_trained_as(steered(composed((name,), controlled(INNER), kind), kind, 2)[0], wanted)
     else:
-        with pytest.raises(TypeError, match=r"works on transformations made of rules; put it inside guard\("):
+        with pytest.raises(
+            TypeError, match=r"works on transformations made of rules; put it inside static_loss_scale\("
+        ):
             composed((name,), controlled(INNER)).init(numbers(0))

@@ -273,6 +273,12 @@ def test_bad_arguments() -> None:
         gx.state_shardings(gx.adam(0.1), params, {"embed": 3}, mesh)
     with pytest.raises(ValueError, match=r"is no layout for the parameter 'dense/bias' of shape \(128,\)"):
         gx.state_shardings(gx.adam(0.1), params, P(None, "data"), mesh)
+    stray = {"embed": P(), "dense": {"kernal": P(None, "data")}}
+    words = "param_shardings has a layout at 'dense/kernal', where no parameter is; the paths are: dense/bias"
+    with pytest.raises(ValueError, match=words):
+        gx.state_shardings(gx.adam(0.1), params, stray, mesh)
+    with pytest.raises(ValueError, match=words):
+        gx.sharded(gx.adam(0.1), mesh, param_shardings=stray).init(params)
     with pytest.raises(TypeError, match="tx must be a gradient transformation"):
         gx.state_shardings(3, params, P(), mesh)
 

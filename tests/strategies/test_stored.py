@@ -11,7 +11,7 @@ import gradxform as gx
 from benchmarks.shapes import gpt2_small
 from gradxform.core.blocks import Blocks, blocks_of
 from gradxform.core.codec import Seeded
-from gradxform.strategies.codecs import LINEAR, Named
+from gradxform.core.codecs import LINEAR, Named
 
 SHAPE = (24, 300)
 RNG = np.random.default_rng(0)

@@ -6,9 +6,12 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import Any, ClassVar, NamedTuple, TypeAlias, TypeGuard
 
 import jax
+import numpy as np
 
+from gradxform.core import check
 from gradxform.core.branches import Split
 from gradxform.core.chain import Chain
+from gradxform.core.plain import got
 from gradxform.core.tree import Leaf, open_tree
 from gradxform.core.types import Params
 from gradxform.params.groups import FirstMatch
@@ -59,6 +62,17 @@ class Disjoint(FirstMatch):
         return super().labels(leaves, tree)
 
 
+FLAGS = {"maximize", "amsgrad", "nesterov", "centered", "decoupled_weight_decay"}
+FLAGS |= {"lazy_mode", "use_nesterov", "always_adapt"}
+
+
+def flags(**named: object) -> None:
+    """True, False, 0 or 1. The frameworks take the truth of anything, and `"no"` for a yes."""
+    for name, x in named.items():
+        if not isinstance(x, bool | np.bool_) and (not isinstance(x, int) or x not in (0, 1)):
+            raise TypeError(f"{name} must be True or False, {got(x)}")
+
+
 def grouped(
     groups: Groups | None,
     options: Mapping[str, Any],
@@ -70,11 +84,14 @@ def grouped(
 
     Raises: TypeError for what is no list of dicts, ValueError for a parameter in two groups, and as `refusals` say.
     """
+    flags(**{name: x for name, x in options.items() if name in FLAGS})
     if groups is None:
         return make(**options)
     entries = read(groups, refusals)
     labels = tuple((f"group{i}", where_of(entry["params"])) for i, entry in enumerate(entries))
     refuse_repeated([where for _, where in labels])
+    for entry in entries:
+        flags(**{name: x for name, x in entry.items() if name in FLAGS & options.keys()})
     branches = {
         name: make(**{key: entry.get(key, x) for key, x in options.items()})
         for (name, _), entry in zip(labels, entries, strict=True)
@@ -84,14 +101,12 @@ def grouped(
 
 def read(groups: object, refusals: Refusals) -> list[Mapping[str, Any]]:
     """The dicts of the list, each with `params`."""
-    if isinstance(groups, str | Mapping) or hasattr(groups, "shape") or not isinstance(groups, Iterable):
-        raise TypeError(f"groups must be a list of dicts, got {groups!r} of type {type(groups).__name__}")
-    entries = list(groups)
+    entries = [*check.sequence("dicts", groups=groups)]
     if not entries:
-        raise refusals.empty(f"groups must hold at least one dict, got {entries!r}")
+        raise refusals.empty(f"groups must hold at least one dict, {got(entries)}")
     for entry in entries:
         if not isinstance(entry, Mapping):
-            raise refusals.element(f"groups must hold dicts, got {entry!r} of type {type(entry).__name__}")
+            raise refusals.element(f"groups must hold dicts, {got(entry)}")
         if "params" not in entry:
             raise refusals.nameless(f"params: a group must say which parameters it has, got {dict(entry)!r}")
     return entries
@@ -125,7 +140,7 @@ def paths_in(name: str, x: Members) -> list[str]:
             where = f" at {path!r}" if path else ""
             raise TypeError(
                 f"{name} must be paths, a regular expression, a function (path, leaf) -> bool, or a subtree of "
-                f"parameters nested from its root; got {leaf!r} of type {type(leaf).__name__}{where}"
+                f"parameters nested from its root; {got(leaf)}{where}"
             )
     return paths
 

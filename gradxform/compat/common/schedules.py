@@ -14,6 +14,7 @@ from jax import lax
 from gradxform.core import check
 from gradxform.core.arithmetic import power
 from gradxform.core.hyper import Beta, FromFunction, Hyper, Schedule
+from gradxform.core.plain import got
 from gradxform.schedules.arithmetic import SHAPES, between, half_cosine, raised, shares
 from gradxform.schedules.piecewise import Interpolated
 from gradxform.schedules.timed import Composed, Steps, Timed
@@ -36,7 +37,7 @@ class PythonFunction(FromFunction):
 
 def python_function(name: str, x: object) -> PythonFunction:
     if not callable(x):
-        raise TypeError(f"{name} must be a function, got {x!r} of type {type(x).__name__}")
+        raise TypeError(f"{name} must be a function, {got(x)}")
     return x if isinstance(x, PythonFunction) else PythonFunction(x)
 
 

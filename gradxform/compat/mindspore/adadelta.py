@@ -29,7 +29,7 @@ def adadelta(
     """
     nonnegative_floats(rho=rho, epsilon=epsilon)
     check.fraction(rho=rho)
-    check.positive(epsilon=epsilon)
+    check.positive(epsilon=in_float32(epsilon))
 
     def body(rate: Hyper) -> Chain:
         direction = scale_by_adadelta(in_float32(rho), in_float32(epsilon))

@@ -17,11 +17,15 @@ from numpy.typing import NDArray
 from gradxform.compat.common.float32 import Float32Schedule, in_float32
 from gradxform.core import check
 from gradxform.core.hyper import Hyper, Schedule, Tunable
+from gradxform.core.plain import got
 
 LearningRate: TypeAlias = float | jax.Array | NDArray[Any] | Iterable[float] | Schedule | Tunable
 """A number, an array of 0 or 1 axes, an iterable of numbers (the last one stays), a schedule, or a tunable."""
 WeightDecay: TypeAlias = float | Schedule | Tunable
 """A number, no array; a schedule, or a tunable."""
+
+
+LARGEST = float(np.finfo(np.float32).max)
 
 
 class Rates(Float32Schedule):
@@ -64,9 +68,13 @@ def read_learning_rate(x: object) -> Hyper:
     if isinstance(x, int | float):
         check.nonnegative(learning_rate=float(x))
         return in_float32(float(x))
-    if isinstance(x, str | bytes | Mapping):
+    if isinstance(x, str | bytes | Mapping | set):
         raise ValueError(f"learning_rate must be a number, a vector or a schedule, got {x!r}, which holds no numbers")
     if isinstance(x, jax.Array | np.ndarray):
+        if (isinstance(x, jax.Array) and x.is_deleted()) or not jnp.issubdtype(x.dtype, jnp.number):
+            raise TypeError(f"learning_rate must be an array of numbers, {got(x)}")
+        if jnp.iscomplexobj(x):
+            raise TypeError(f"learning_rate must be real, {got(x)}")
         if x.ndim > 1:
             raise ValueError(f"learning_rate must be an array of 0 or 1 axes, got {x.ndim} (shape {x.shape})")
         values = tuple(np.asarray(x, np.float32).reshape(-1).tolist())
@@ -76,14 +84,14 @@ def read_learning_rate(x: object) -> Hyper:
     if isinstance(x, Iterable):
         entries = list(x)
         try:
-            return Rates(tuple(float(np.float32(v)) for v in entries))
-        except (TypeError, ValueError) as error:
+            return Rates(tuple(float(np.float32(float(v))) for v in entries))
+        except (TypeError, ValueError, ArithmeticError) as error:
             raise ValueError(f"learning_rate must hold numbers, got {entries!r}: {error}") from None
     if isinstance(x, Schedule):
         return in_float32(x)
     raise TypeError(
         "learning_rate must be an int, a float, an array, an iterable of numbers or a schedule (to write one, subclass "
-        f"LearningRateSchedule), got {x!r} of type {type(x).__name__}"
+        f"LearningRateSchedule), {got(x)}"
     )
 
 
@@ -96,7 +104,7 @@ def read_weight_decay(x: object) -> Hyper:
         check.nonnegative(weight_decay=float(x))
         return float(x)
     if not isinstance(x, Schedule | Tunable | jax.core.Tracer):
-        raise TypeError(f"weight_decay must be an int, a float or a schedule, got {x!r} of type {type(x).__name__}")
+        raise TypeError(f"weight_decay must be an int, a float or a schedule, {got(x)}")
     return x
 
 
@@ -105,6 +113,8 @@ def read_loss_scale(x: float) -> float:
     x = float(x) if isinstance(x, int) else x
     floats(loss_scale=x)
     check.positive(loss_scale=x)
+    if x * LARGEST < 1.0:
+        raise ValueError(f"loss_scale must be a number by which float32 can divide, got {x}")
     return float(x)
 
 
@@ -112,7 +122,9 @@ def floats(**named: float) -> None:
     """Refuse everything but floats: ints and bools too, as the framework does for most hyperparameters."""
     for name, x in named.items():
         if not isinstance(x, float):
-            raise TypeError(f"{name} must be a float, got {x!r} of type {type(x).__name__}")
+            raise TypeError(f"{name} must be a float, {got(x)}")
+        if LARGEST < abs(x) < math.inf:
+            raise ValueError(f"{name} must be a number that float32 holds, got {x}")
 
 
 def nonnegative_floats(**named: float) -> None:

@@ -14,7 +14,8 @@ from gradxform.compat.mindspore.groups import listed, said
 from gradxform.core import check
 from gradxform.core.chain import Chain, lift
 from gradxform.core.facts import Facts
-from gradxform.core.hyper import Hyper
+from gradxform.core.hyper import Hyper, Tunable
+from gradxform.core.plain import got
 from gradxform.core.rule import Rule
 from gradxform.core.types import Array, Param, Scalars
 from gradxform.strategies.lazy import lazy
@@ -69,12 +70,15 @@ def ftrl(
     """
     nonnegative_floats(initial_accum=initial_accum, l1=l1, l2=l2)
     floats(lr_power=lr_power)
+    check.finite(lr_power=lr_power)
     if not lr_power <= 0.0:
         raise ValueError(f"lr_power must be at most 0, got {lr_power}")
     check.boolean(use_locking=use_locking)
     groups = listed(groups)
     if is_dynamic(read_learning_rate(learning_rate)) or said(groups, "lr"):
-        raise ValueError(f"learning_rate of ftrl must be one number for all groups, got {learning_rate!r}")
+        raise ValueError(f"learning_rate of ftrl must be one number for all groups, {got(learning_rate)}")
+    if isinstance(learning_rate, Tunable):
+        raise TypeError(f"learning_rate of ftrl must be one number, {got(learning_rate)}")
     check.positive(learning_rate=float(learning_rate))
 
     def body(rate: Hyper) -> Chain:

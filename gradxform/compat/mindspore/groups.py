@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import Any, NamedTuple
 
 from gradxform.compat.common.groups import Disjoint, Groups, Listed, Members, paths_in, where_of
@@ -11,6 +11,7 @@ from gradxform.core import check
 from gradxform.core.branches import Split
 from gradxform.core.chain import Chain
 from gradxform.core.hyper import Hyper
+from gradxform.core.plain import got
 from gradxform.core.stage import Step
 from gradxform.core.tree import Leaf
 from gradxform.core.types import Params, Path
@@ -90,14 +91,12 @@ def read_groups(
     vectors of different lengths; TypeError for a wrong kind; KeyError for an unknown key or none of `params`;
     RuntimeError for a parameter listed twice.
     """
-    if isinstance(groups, str | Mapping) or not isinstance(groups, Iterable):
-        raise TypeError(f"groups must be a list of dicts, got {groups!r} of type {type(groups).__name__}")
-    entries = list(groups)
+    entries = [*check.sequence("dicts", groups=groups)]
     if not entries:
-        raise ValueError(f"groups must not be empty, got {entries!r}")
+        raise ValueError(f"groups must not be empty, {got(entries)}")
     for entry in entries:
         if not isinstance(entry, Mapping):
-            raise TypeError(f"groups must hold dicts, got {entry!r} of type {type(entry).__name__}")
+            raise TypeError(f"groups must hold dicts, {got(entry)}")
         _check_keys(entry)
     orders = [paths_in("order_params", entry["order_params"]) for entry in entries if "order_params" in entry]
     order = [path for paths in orders for path in paths]
@@ -134,7 +133,7 @@ def check_order(order: Sequence[Path], paths: Sequence[Path]) -> None:
 def _check_keys(entry: Mapping[str, Any]) -> None:
     for key in entry:
         if key not in KEYS:
-            raise KeyError(f"a key of a group must be one of {', '.join(KEYS)}, got {key!r}")
+            raise KeyError(f"a key of a group must be one of {', '.join(KEYS)}, {got(key)}")
     if "order_params" in entry:
         if len(entry) > 1:
             raise ValueError(f"order_params must stand alone in its dict, got {list(entry)!r}")
@@ -147,7 +146,7 @@ def _where(params: Members) -> Selector:
         raise ValueError("params of a group must not be None")
     where = where_of(params)
     if isinstance(where, Listed) and not where.chosen:
-        raise ValueError(f"params of a group must not be empty, got {params!r}")
+        raise ValueError(f"params of a group must not be empty, {got(params)}")
     return where
 
 

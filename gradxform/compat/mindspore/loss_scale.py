@@ -2,6 +2,10 @@
 
 from __future__ import annotations
 
+from functools import partial
+from typing import Any
+
+from gradxform.compat.mindspore.checks import floats
 from gradxform.control.loss_scale import LossScale, dynamic_loss_scale, static_loss_scale
 from gradxform.core import check
 from gradxform.core.types import Transformation
@@ -15,6 +19,7 @@ def fixed_loss_scale_update_cell(tx: Transformation, loss_scale_value: float) ->
     Raises: ValueError unless loss_scale_value is positive.
     Source: mindspore 2.10, nn/wrap/loss_scale.py.
     """
+    _check_scale(0.0, loss_scale_value=loss_scale_value)
     return static_loss_scale(tx, loss_scale_value)
 
 
@@ -29,6 +34,8 @@ def dynamic_loss_scale_update_cell(
     Source: mindspore 2.10, nn/wrap/loss_scale.py.
     """
     check.integer(1, scale_window=scale_window)
+    _check_scale(1.0, loss_scale_value=loss_scale_value)
+    _check_factor(scale_factor)
     return dynamic_loss_scale(tx, loss_scale_value, scale_factor, scale_window, 1.0)
 
 
@@ -39,4 +46,18 @@ def dynamic_loss_scaler(tx: Transformation, scale_value: float, scale_factor: in
     Raises: ValueError unless scale_value and scale_factor are positive; TypeError unless scale_window is an integer.
     Source: mindspore 2.10, amp.py.
     """
-    return dynamic_loss_scale_update_cell(tx, scale_value, scale_factor, scale_window)
+    check.integer(1, scale_window=scale_window)
+    _check_scale(1.0, scale_value=scale_value)
+    _check_factor(scale_factor)
+    return dynamic_loss_scale(tx, scale_value, scale_factor, scale_window, 1.0)
+
+
+def _check_scale(least: float, **named: Any) -> None:
+    check.number(check.positive, **named)
+    check.number(partial(check.at_least, least), **named)
+    floats(**{name: float(x) for name, x in named.items()})
+
+
+def _check_factor(scale_factor: float) -> None:
+    if not check.number(check.positive, scale_factor=scale_factor) > 1.0:
+        raise ValueError(f"scale_factor must be greater than 1, got {scale_factor}")

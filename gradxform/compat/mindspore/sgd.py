@@ -11,6 +11,7 @@ from gradxform.compat.mindspore.rules import LandInFloat32, MomentumKernel, Wide
 from gradxform.core import check
 from gradxform.core.chain import Chain, chain, lift
 from gradxform.core.hyper import Hyper, Schedule, Tunable
+from gradxform.core.plain import got
 from gradxform.transforms.momentum import Trace, trace
 from gradxform.transforms.scale import scale_by_learning_rate
 
@@ -66,7 +67,7 @@ def sgd(
     groups = listed(groups)
     for decay in (weight_decay, *said(groups, "weight_decay")):
         if isinstance(decay, Schedule):
-            raise TypeError(f"weight_decay of sgd must be a number, got {decay!r} of type {type(decay).__name__}")
+            raise TypeError(f"weight_decay of sgd must be a number, {got(decay)}")
     if nesterov and (mu == 0.0 or tau != 0.0):
         raise ValueError(f"nesterov needs momentum > 0 and no dampening, got {momentum=} and {dampening=}")
 

@@ -10,15 +10,17 @@ import jax.numpy as jnp
 import numpy as np
 from numpy.typing import NDArray
 
-from gradxform.compat.common.checkpoints import Names, innermost, opened, read, shaped, spellings
+from gradxform.compat.common.checkpoints import Names, check_names, memories, read, shaped, spellings
 from gradxform.compat.common.moments import EpsilonHatAdam
 from gradxform.compat.mindspore.assembly import kernel
 from gradxform.compat.mindspore.rules import EpsilonHatAmsgrad
+from gradxform.core import check
 from gradxform.core.chain import Chain, lift
+from gradxform.core.lens import layers
 from gradxform.core.rule import Rule
 from gradxform.core.stage import Step
 from gradxform.core.state import State, find_state
-from gradxform.core.transform import GradientTransformation
+from gradxform.core.transform import GradientTransformation, refuse_stranger
 from gradxform.core.tree import Leaf
 from gradxform.core.types import Array, Memory, OptState, Params
 from gradxform.optimizers.adagrad import scale_by_rss
@@ -51,17 +53,22 @@ def load_state(
     Raises: ValueError naming an entry that is missing or has another shape; TypeError if checkpoint is no mapping.
     """
     checkpoint = read(checkpoint)
+    check_names(names)
+    if tx is not None:
+        refuse_stranger(tx)
     if "global_step" not in checkpoint:
         raise ValueError(f"checkpoint has no 'global_step', the number of steps done; it has {sorted(checkpoint)}")
-    state = find_state((tx or _guess(checkpoint)).init(params))
-    tree = opened(state, params)
+    state = find_state((_guess(checkpoint) if tx is None else tx).init(params))
+    tree = memories(state, params)
     for leaf in tree.leaves:
         for stage, field, entry in _entries(leaf.memory):
             old = getattr(leaf.memory[stage], field)
             new = _decoded(entry, _value(checkpoint, entry, leaf, names), old)
             memory = leaf.memory[stage]._replace(**{field: jax.device_put(new, old.sharding)})
             leaf.memory = {**leaf.memory, stage: memory}
-    count = jnp.asarray(np.asarray(checkpoint["global_step"]).reshape(()), state.count.dtype)
+    steps = np.asarray(checkpoint["global_step"])
+    check.integer(global_step=steps.reshape(()) if steps.size == 1 else steps)
+    count = jnp.asarray(steps.reshape(()), state.count.dtype)
     return state._replace(count=count, leaves=tree.close_memories())
 
 
@@ -74,10 +81,13 @@ def save_state(
     leaves them out.
     Raises: ValueError if the state is not of an optimizer of this module.
     """
+    check_names(names)
+    if tx is not None:
+        refuse_stranger(tx)
     ours = find_state(state)
     spelled = {path: name for name, path in (names or {}).items()}
     saved: dict[str, NDArray[Any]] = {}
-    for leaf in opened(ours, params).leaves:
+    for leaf in memories(ours, params).leaves:
         for stage, field, entry in _entries(leaf.memory):
             name = spelled.get(leaf.path, leaf.path)
             saved[f"{entry}.{name}"] = _encoded(entry, np.asarray(getattr(leaf.memory[stage], field)), leaf)
@@ -135,4 +145,4 @@ def _rules(tx: GradientTransformation | None) -> Iterator[Rule]:
     """The rules of a chain, those of groups included, without what is wrapped around them."""
     for _, stage, _ in tx.each(Step(None, None, {}, {}, {}, None)) if isinstance(tx, Chain) else ():
         if stage.only_rule is not None:
-            yield innermost(stage.only_rule)
+            yield layers(stage.only_rule)[-1]

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 import jax
 import jax.numpy as jnp
 
+from gradxform.core.plain import got
 from gradxform.core.transform import GradientTransformation
 from gradxform.core.tree import open_tree
 from gradxform.core.types import OptState, Params, Updates
@@ -30,7 +31,7 @@ def to_optax(tx: GradientTransformation) -> optax.GradientTransformationExtraArg
     import optax
 
     if not isinstance(tx, GradientTransformation):
-        raise TypeError(f"to_optax takes a gradxform transformation, got {tx!r} of type {type(tx).__name__}")
+        raise TypeError(f"to_optax takes a gradxform transformation, {got(tx)}")
     update = _filled(tx) if is_hashable(tx) else _filled.__wrapped__(tx)
     return optax.GradientTransformationExtraArgs(tx.init, update)
 

@@ -28,7 +28,7 @@ def adagrad(
     """`paddle.optimizer.Adagrad`: `a <- a + g²`, `w <- w - learning_rate·g / (√a + epsilon)`.
 
     Reach: as `sgd`. State: sum_of_squares (a), shaped like p.
-    Raises: AssertionError for None, and as `momentum`.
+    Raises: ValueError for None, and as `momentum`.
     Source: paddle 3.3.1, optimizer/adagrad.py.
     """
     not_none(learning_rate=learning_rate, epsilon=epsilon)

@@ -9,7 +9,7 @@ import jax
 import numpy as np
 
 from gradxform.compat.common.float32 import in_float32
-from gradxform.compat.common.groups import Groups, Members
+from gradxform.compat.common.groups import Groups, Members, flags
 from gradxform.compat.common.moments import EpsilonHatRadam, WarmedNadam
 from gradxform.compat.common.unchecked import unchecked
 from gradxform.compat.paddle.assembly import assembled
@@ -21,6 +21,7 @@ from gradxform.compat.paddle.checks import (
     WeightDecay,
     at_least_zero,
     fractions,
+    function_or_none,
     not_none,
     number,
 )
@@ -28,8 +29,10 @@ from gradxform.compat.paddle.rules import ByParameter, InItsDtype, Parameter, Po
 from gradxform.core.arithmetic import is_zero
 from gradxform.core.chain import Chain, chain, lift
 from gradxform.core.clock import OwnClock
-from gradxform.core.hyper import Hyper
+from gradxform.core.hyper import Hyper, coerce
+from gradxform.core.plain import got
 from gradxform.core.rule import Rule
+from gradxform.core.tree import refuse_deleted
 from gradxform.core.types import ArrayLike
 from gradxform.params.select import Selector
 from gradxform.strategies.lazy import lazy
@@ -56,7 +59,7 @@ def adam(
     lazy_mode: rows that a sparse gradient does not name rest (`gx.lazy`). amsgrad: for v the running maximum of v,
     taken before the correction. Each parameter counts its own steps, those at which it had a gradient.
     Reach: element; array or tree with a clip by norm. State: mu, nu (nu_max), as p; b1_power, b2_power, scalars.
-    Raises: AssertionError for None, ValueError for a beta outside [0, 1) or epsilon < 0, and as `momentum`.
+    Raises: ValueError for None, a beta outside [0, 1) or epsilon < 0, and as `momentum`.
     Source: paddle 3.3.1, optimizer/adam.py.
     """
     _check(learning_rate, beta1, beta2, epsilon)
@@ -95,7 +98,8 @@ def adamw(
     _check(learning_rate, beta1, beta2, epsilon)
     _coefficient(weight_decay)
     if lr_ratio is not None:
-        raise NotImplementedError(f"lr_ratio is not there on the CPU, got {lr_ratio!r}")
+        raise NotImplementedError(f"lr_ratio is not there on the CPU, {got(lr_ratio)}")
+    function_or_none(apply_decay_param_fun=apply_decay_param_fun)
     where = None if apply_decay_param_fun is None else ByParameter(apply_decay_param_fun, by_name=True)
 
     def body(
@@ -217,7 +221,7 @@ def lamb(
     exclude_from_weight_decay_fn: a function of a parameter (its `name` is the path): whether it does not decay. Where
     nothing decays the ratio of norms is 1, unless always_adapt; it is 1 where a norm is 0.
     Reach: array. State: as `adam`.
-    Raises: AssertionError for None, TypeError and so on as `momentum`.
+    Raises: ValueError for None, TypeError and so on as `momentum`.
     Source: paddle 3.3.1, optimizer/lamb.py; You et al. 2019, arXiv:1904.00962.
     """
     not_none(learning_rate=learning_rate, beta1=beta1, beta2=beta2, epsilon=epsilon)
@@ -230,6 +234,7 @@ def lamb(
         always_adapt: bool,
         **numbers: NumberLike,
     ) -> Chain:
+        function_or_none(exclude_from_weight_decay_fn=exclude_from_weight_decay_fn)
         decay, excluded = in_float32(number("lamb_weight_decay", lamb_weight_decay)), exclude_from_weight_decay_fn
         where = None if excluded is None else ~ByParameter(excluded)
         adapted = lift(ScaleByTrustRatio(), None if always_adapt else where)
@@ -255,6 +260,7 @@ def _moments(rule: Rule, beta1: NumberLike, beta2: NumberLike, epsilon: NumberLi
 
 def _direction(beta1: NumberLike, beta2: NumberLike, epsilon: NumberLike, lazy_mode: bool, amsgrad: bool) -> Chain:
     numbers = {"b1": number("beta1", beta1), "b2": number("beta2", beta2), "eps": number("epsilon", epsilon)}
+    flags(amsgrad=amsgrad)
     direction = lift(InItsDtype(unchecked(PoweredAdam(amsgrad=bool(amsgrad)), **numbers)))
     return lazy(direction) if lazy_mode else direction
 
@@ -265,8 +271,9 @@ def _decayed(coefficient: Hyper, where: Selector | None) -> Chain:
 
 def _coefficient(x: object) -> Hyper:
     """AdamW's decay: a number, an array of one element, a schedule; neither a regularizer nor None."""
+    refuse_deleted(weight_decay=x)
     if isinstance(x, jax.Array | np.ndarray) and not isinstance(x, jax.core.Tracer) and x.size == 1:
-        return float(x.reshape(()))
+        return coerce("weight_decay", x.reshape(()))
     if x is None or isinstance(x, np.float32):
-        raise TypeError(f"weight_decay must be a number, got {x!r} of type {type(x).__name__}")
+        raise TypeError(f"weight_decay must be a number, {got(x)}")
     return number("weight_decay", x)

@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import SupportsFloat
 
 from gradxform.core import check
+from gradxform.core.plain import got
 from gradxform.core.value import Value
 
 
@@ -23,16 +24,16 @@ class GradientClip(Attribute):
 class ClipGradByValue(GradientClip):
     """Clip every element to [min, max]; min is -max if it is not given.
 
-    Raises: AssertionError if max is not positive and min not given, as paddle asserts; ValueError if max < min.
+    Raises: ValueError if max is not positive and min not given, where paddle asserts, or if max < min.
     """
 
     max: float
     min: float | None = None
 
     def __post_init__(self) -> None:
-        if self.min is None and not self.max > 0:
-            raise AssertionError(f"max must be positive where min is not given, got {self.max!r}")
         high = _number("max", self.max)
+        if self.min is None and not high > 0:
+            raise ValueError(f"max must be positive where min is not given, got {self.max!r}")
         low = -high if self.min is None else _number("min", self.min)
         if high < low:
             raise ValueError(f"max must be at least min, got max={high}, min={low}")
@@ -67,6 +68,9 @@ class ClipGradByGlobalNorm(GradientClip):
     auto_skip_clip: bool = False
 
     def __post_init__(self) -> None:
+        if not isinstance(self.group_name, str):
+            raise TypeError(f"group_name must be a name, {got(self.group_name)}")
+        check.boolean(auto_skip_clip=self.auto_skip_clip)
         object.__setattr__(self, "clip_norm", _number("clip_norm", self.clip_norm))
 
 
@@ -77,18 +81,18 @@ class Regularizer(Attribute):
 
     def __post_init__(self) -> None:
         if self.coeff is None:
-            raise AssertionError("coeff must be a number, got None")
+            raise ValueError("coeff must be a number, got None")
         object.__setattr__(self, "coeff", _number("coeff", self.coeff))
 
 
 class L1Decay(Regularizer):
-    """Add `coeff · sign(w)` to the gradient, behind the clip. Raises: AssertionError if coeff is None."""
+    """Add `coeff · sign(w)` to the gradient, behind the clip. Raises: ValueError if coeff is None."""
 
     coeff: float = 0.0
 
 
 class L2Decay(Regularizer):
-    """Add `coeff · w` to the gradient, behind the clip. Raises: AssertionError if coeff is None."""
+    """Add `coeff · w` to the gradient, behind the clip. Raises: ValueError if coeff is None."""
 
     coeff: float = 0.0
 
@@ -115,12 +119,16 @@ class ParamAttr(Attribute):
 
 def _check_regularizer(x: object) -> None:
     if not isinstance(x, Regularizer | None):
-        raise TypeError(f"regularizer must be L1Decay, L2Decay or None, got {x!r} of type {type(x).__name__}")
+        raise TypeError(f"regularizer must be L1Decay, L2Decay or None, {got(x)}")
 
 
 def _number(name: str, x: SupportsFloat) -> float:
     """What `float` makes of it, with the argument's name in the error."""
+    if isinstance(x, str):
+        raise ValueError(f"{name} must be a number, {got(x)}")
     try:
         return float(x)
-    except (TypeError, ValueError) as error:
-        raise type(error)(f"{name} must be a number, got {x!r} of type {type(x).__name__}") from None
+    except TypeError:
+        raise TypeError(f"{name} must be a number, {got(x)}") from None
+    except (ValueError, ArithmeticError, RuntimeError):
+        raise ValueError(f"{name} must be a number, {got(x)}") from None

@@ -1,4 +1,4 @@
-"""What paddle's optimizers accept: the same exception for the same bad argument."""
+"""What paddle's optimizers accept; where it fails by an assertion, an index or an attribute, with words."""
 
 from __future__ import annotations
 
@@ -11,9 +11,10 @@ import numpy as np
 from gradxform.compat.common.groups import Listed, Members, Refusals, is_function, where_of
 from gradxform.compat.paddle.attributes import GradientClip, L2Decay, ParamAttr, Regularizer
 from gradxform.core.hyper import FromFunction, Hyper, Schedule, Tunable, coerce
+from gradxform.core.plain import got
 from gradxform.params.select import Selector, selector
 
-REFUSALS = Refusals(empty=IndexError, element=AttributeError, nameless=AssertionError)
+REFUSALS = Refusals(empty=ValueError, element=TypeError, nameless=ValueError)
 
 LearningRate: TypeAlias = float | Schedule | Callable[[Any], Any] | Tunable
 """A float of any sign, no int; a schedule or function of the count; or a tunable."""
@@ -37,7 +38,7 @@ def read_learning_rate(x: object) -> Hyper:
         return float(x) if isinstance(x, float) else x
     if is_function(x):
         return FromFunction(x)
-    raise TypeError(f"learning_rate must be a float or a schedule, got {x!r} of type {type(x).__name__}")
+    raise TypeError(f"learning_rate must be a float or a schedule, {got(x)}")
 
 
 def read_weight_decay(x: object) -> Regularizer | None:
@@ -49,15 +50,12 @@ def read_weight_decay(x: object) -> Regularizer | None:
         return x
     if isinstance(x, int | float):
         return L2Decay(float(x))
-    raise TypeError(f"weight_decay must be a float, an int, L1Decay or L2Decay, got {x!r} of type {type(x).__name__}")
+    raise TypeError(f"weight_decay must be a float, an int, L1Decay or L2Decay, {got(x)}")
 
 
 def read_clip(x: object) -> GradientClip | None:
     if not isinstance(x, GradientClip | None):
-        raise TypeError(
-            "grad_clip must be ClipGradByValue, ClipGradByNorm or ClipGradByGlobalNorm, "
-            f"got {x!r} of type {type(x).__name__}"
-        )
+        raise TypeError(f"grad_clip must be ClipGradByValue, ClipGradByNorm or ClipGradByGlobalNorm, {got(x)}")
     return x
 
 
@@ -72,7 +70,7 @@ def number(name: str, x: object) -> Hyper:
         return float(x)
     if isinstance(x, int | float | np.integer | np.floating | Schedule | Tunable | jax.core.Tracer):
         return coerce(name, x)
-    raise TypeError(f"{name} must be a number or a schedule, got {x!r} of type {type(x).__name__}")
+    raise TypeError(f"{name} must be a number or a schedule, {got(x)}")
 
 
 def at_least_zero(**named: object) -> None:
@@ -83,11 +81,17 @@ def fractions(**named: object) -> None:
     _within(lambda x: 0.0 <= x < 1.0, "in [0, 1)", named)
 
 
+def function_or_none(**named: object) -> None:
+    for name, x in named.items():
+        if x is not None and not is_function(x):
+            raise TypeError(f"{name} must be a function or None, {got(x)}")
+
+
 def not_none(**named: object) -> None:
-    """Refuse None, as paddle asserts."""
+    """Refuse None, where paddle asserts."""
     for name, x in named.items():
         if x is None:
-            raise AssertionError(f"{name} must be set, got None")
+            raise ValueError(f"{name} must be set, got None")
 
 
 def _within(holds: Callable[[float], bool], words: str, named: Mapping[str, object]) -> None:
@@ -106,14 +110,16 @@ def read_attributes(x: object) -> tuple[tuple[Selector, ParamAttr], ...]:
     if x is None:
         return ()
     if not isinstance(x, Mapping):
-        raise TypeError(f"param_attr must map parameters to ParamAttr, got {x!r} of type {type(x).__name__}")
+        raise TypeError(f"param_attr must map parameters to ParamAttr, {got(x)}")
     for where, attribute in x.items():
         if not isinstance(attribute, ParamAttr):
-            kind = type(attribute).__name__
-            raise TypeError(f"param_attr must hold ParamAttr, got {attribute!r} of type {kind} for {where!r}")
+            raise TypeError(f"param_attr must hold ParamAttr, {got(attribute)} for {where!r}")
     return tuple((Listed(k) if isinstance(k, tuple) else selector(k), attribute) for k, attribute in x.items())
 
 
 def read_frozen(x: Members | None) -> Selector | None:
     """What `params` of a group may be, and a set of paths as well."""
-    return None if x is None else where_of(sorted(x) if isinstance(x, set | frozenset) else x)
+    try:
+        return None if x is None else where_of(sorted(x) if isinstance(x, set | frozenset) else x)
+    except (TypeError, ValueError) as error:
+        raise type(error)(f"frozen: {error}") from None

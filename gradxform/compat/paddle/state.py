@@ -11,14 +11,16 @@ import jax.numpy as jnp
 import numpy as np
 from numpy.typing import NDArray
 
-from gradxform.compat.common.checkpoints import Names, innermost, opened, read, shaped, spellings
+from gradxform.compat.common.checkpoints import Names, check_names, memories, read, shaped, spellings
+from gradxform.core import check
 from gradxform.core.chain import Chain
 from gradxform.core.facts import Station
 from gradxform.core.hyper import Schedule
+from gradxform.core.lens import layers
 from gradxform.core.rule import Rule
 from gradxform.core.stage import Step
 from gradxform.core.state import State, find_state
-from gradxform.core.transform import GradientTransformation
+from gradxform.core.transform import GradientTransformation, refuse_stranger
 from gradxform.core.tree import Leaf
 from gradxform.core.types import Array, OptState, Params, Path
 from gradxform.transforms.momentum import trace
@@ -54,11 +56,13 @@ def load_state(
     Raises: ValueError naming an entry that is missing or has another shape; TypeError if checkpoint is no mapping.
     """
     checkpoint = read(checkpoint)
+    check_names(names)
     if tx is None and not any("_velocity_" in str(key) for key in checkpoint):
         raise ValueError(f"checkpoint must hold <name>_velocity_0, or give tx, the optimizer; it has {[*checkpoint]}")
     tx = trace(0.9) if tx is None else tx
+    refuse_stranger(tx)
     state = find_state(tx.init(params))
-    tree = opened(state, params)
+    tree = memories(state, params)
     for leaf in tree.leaves:
         for stage, memory in leaf.memory.items():
             new = {f: _decoded(checkpoint, e, leaf, names, getattr(memory, f)) for e, f in _entries(leaf, stage)}
@@ -66,7 +70,9 @@ def load_state(
                 new["count"] = jnp.asarray(_steps(checkpoint, bases, leaf, names), memory.count.dtype)
             placed = {field: jax.device_put(x, getattr(memory, field).sharding) for field, x in new.items()}
             leaf.memory = {**leaf.memory, stage: memory._replace(**placed)}
-    last = checkpoint.get("LR_Scheduler", {}).get("last_epoch", 0)
+    scheduler = checkpoint.get("LR_Scheduler", {})
+    last = scheduler.get("last_epoch", 0) if isinstance(scheduler, Mapping) else scheduler
+    check.integer(**{"LR_Scheduler['last_epoch']": last})
     return state._replace(count=jnp.asarray(last, state.count.dtype), leaves=tree.close_memories())
 
 
@@ -79,10 +85,13 @@ def save_state(
     the counters of `nadam` and `radam`; None leaves both out.
     Raises: ValueError if the state is not of an optimizer of this module.
     """
+    check_names(names)
+    if tx is not None:
+        refuse_stranger(tx)
     ours = find_state(state)
     spelled = {path: name for name, path in (names or {}).items()}
     saved: dict[str, Any] = {}
-    for leaf in opened(ours, params).leaves:
+    for leaf in memories(ours, params).leaves:
         entries: dict[str, NDArray[Any]] = {}
         for stage, memory in leaf.memory.items():
             entries |= {e: _encoded(e, np.asarray(getattr(memory, f)), leaf) for e, f in _entries(leaf, stage)}
@@ -147,7 +156,7 @@ def _bases(tx: GradientTransformation | None, leaf: Leaf, stage: str) -> dict[st
 def _rules_of(tx: GradientTransformation | None, path: Path, leaf: Any) -> Iterator[Rule]:
     """The rules that a parameter goes through, those of its group included, without what is wrapped around them."""
     through = tx.through(path, leaf) if isinstance(tx, Chain) else ()
-    return (innermost(rule) for _, rule in through if isinstance(rule, Rule))
+    return (layers(rule)[-1] for _, rule in through if isinstance(rule, Rule))
 
 
 def _counted(bases: Mapping[str, float], leaf: Leaf, n: int) -> dict[str, NDArray[Any]]:

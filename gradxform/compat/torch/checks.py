@@ -10,6 +10,7 @@ import numpy as np
 
 from gradxform.compat.common.groups import Refusals
 from gradxform.core.hyper import Hyper, Schedule, Tunable, coerce
+from gradxform.core.plain import got
 from gradxform.core.types import ArrayLike
 
 REFUSALS = Refusals(empty=ValueError, element=TypeError, nameless=KeyError)
@@ -26,6 +27,8 @@ def number(name: str, x: object) -> Hyper:
     """
     if isinstance(x, jax.core.Tracer | Schedule | Tunable):
         return x
+    if isinstance(x, jax.Array) and x.is_deleted():
+        return coerce(name, x)
     if isinstance(x, jax.Array | np.ndarray):
         if x.size != 1:
             raise ValueError(f"{name} must have one element, got an array of shape {x.shape}")
@@ -33,7 +36,7 @@ def number(name: str, x: object) -> Hyper:
     if isinstance(x, bool):
         return float(x)
     if isinstance(x, Iterable) and not callable(x):
-        raise TypeError(f"{name} must be a number or a schedule, got {x!r} of type {type(x).__name__}")
+        raise TypeError(f"{name} must be a number or a schedule, {got(x)}")
     return coerce(name, x)
 
 
@@ -53,7 +56,7 @@ def positive(**named: object) -> None:
 def pair(name: str, x: object) -> tuple[Hyper, Hyper]:
     """Two numbers under one name. Raises: TypeError for what has no two entries."""
     if isinstance(x, str) or not isinstance(x, Sequence) or len(x) != 2:
-        raise TypeError(f"{name} must be a pair of numbers, got {x!r} of type {type(x).__name__}")
+        raise TypeError(f"{name} must be a pair of numbers, {got(x)}")
     return number(f"{name}[0]", x[0]), number(f"{name}[1]", x[1])
 
 

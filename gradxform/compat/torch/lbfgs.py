@@ -9,9 +9,12 @@ from typing import Any, NamedTuple, TypeAlias
 import jax
 import jax.numpy as jnp
 
-from gradxform.compat.torch.checks import NumberLike, nonnegative, number
+from gradxform.compat.common.groups import read
+from gradxform.compat.torch.checks import REFUSALS, NumberLike, nonnegative, number
 from gradxform.compat.torch.wolfe import strong_wolfe
+from gradxform.core import check
 from gradxform.core.arithmetic import compute_dtype
+from gradxform.core.plain import got
 from gradxform.core.transform import GradientTransformation
 from gradxform.core.tree import is_trained, open_tree
 from gradxform.core.types import Array, Params, Path, Updates
@@ -80,6 +83,7 @@ class TorchLbfgs(GradientTransformation):
     ) -> tuple[Updates, LbfgsState]:
         if params is None or extra.get("value_fn") is None:
             raise TypeError("lbfgs evaluates the closure itself: call update(updates, state, params, value_fn=...)")
+        state = self._admitted(state, params, updates)
         ps, dtype = of_path(params), state.d.dtype
         paths = [path for path, p in ps.items() if is_trained(p)]
         if any(jnp.iscomplexobj(ps[path]) for path in paths):
@@ -191,14 +195,19 @@ def lbfgs(
     TypeError at update without value_fn.
     Source: torch 2.13, optim/lbfgs.py.
     """
-    if groups is not None and len(groups) != 1:
-        raise ValueError(f"lbfgs takes no parameter groups, got {len(groups)}")
+    entries = [{"params": ()}] if groups is None else read(groups, REFUSALS)
+    if len(entries) != 1 or len(entries[0]) > 1:
+        raise ValueError(f"lbfgs takes no parameter groups, and one without options; {got(entries)}")
     nonnegative(lr=lr)
     rate = number("lr", lr)
     if not isinstance(rate, float):
-        raise TypeError(f"lr must be a number, got {lr!r}")
-    if line_search_fn not in (None, "strong_wolfe"):
-        raise RuntimeError(f"line_search_fn must be None or 'strong_wolfe', got {line_search_fn!r}")
+        raise TypeError(f"lr must be a number, {got(lr)}")
+    if not isinstance(line_search_fn, str | None) or line_search_fn not in (None, "strong_wolfe"):
+        raise RuntimeError(f"line_search_fn must be None or 'strong_wolfe', {got(line_search_fn)}")
+    check.integer(max_iter=max_iter, history_size=history_size)
     most = max_iter * 5 // 4 if max_eval is None else max_eval
-    tolerances = float(tolerance_grad), float(tolerance_change)
-    return TorchLbfgs(rate, int(max_iter), int(most), *tolerances, int(history_size), line_search_fn)
+    check.integer(max_eval=most)
+    grad, change = number("tolerance_grad", tolerance_grad), number("tolerance_change", tolerance_change)
+    if not isinstance(grad, float) or not isinstance(change, float):
+        raise TypeError(f"tolerance_grad and tolerance_change must be numbers, got {grad!r} and {change!r}")
+    return TorchLbfgs(rate, int(max_iter), int(most), grad, change, int(history_size), line_search_fn)

@@ -11,6 +11,7 @@ from gradxform.compat.torch.rules import TorchRprop
 from gradxform.compat.torch.stages import assembled
 from gradxform.core.chain import Chain, chain, lift
 from gradxform.core.clock import OwnClock
+from gradxform.core.plain import got
 from gradxform.optimizers.rprop import ScaleByRprop
 from gradxform.transforms.scale import Scale
 
@@ -32,7 +33,7 @@ def rprop(
     nonnegative(lr=lr)
     minus, plus = map(seen, pair("etas", etas))
     if minus is not None and plus is not None and not 0.0 < minus < 1.0 < plus:
-        raise ValueError(f"etas must be one below 1 and one above it, got {etas!r}")
+        raise ValueError(f"etas must be one below 1 and one above it, {got(etas)}")
     options = {"lr": lr, "etas": etas, "step_sizes": step_sizes, "maximize": maximize}
     return grouped(groups, options, _rprop, REFUSALS)
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from gradxform.compat.common.groups import Groups, grouped
+from gradxform.compat.common.groups import Groups, flags, grouped
 from gradxform.compat.common.unchecked import unchecked
 from gradxform.compat.torch.checks import REFUSALS, NumberLike, nonnegative, number, seen
 from gradxform.compat.torch.stages import decayed, stepped, turned
@@ -33,6 +33,7 @@ def sgd(
     """
     nonnegative(lr=lr, momentum=momentum, weight_decay=weight_decay)
     number("dampening", dampening)
+    flags(nesterov=nesterov)
     mu, tau = (seen(number(name, x)) for name, x in (("momentum", momentum), ("dampening", dampening)))
     if nesterov and (mu == 0.0 or tau not in (0.0, None)):
         raise ValueError(f"nesterov needs momentum > 0 and no dampening, got {momentum=} and {dampening=}")

@@ -10,7 +10,7 @@ import jax.numpy as jnp
 import numpy as np
 from numpy.typing import NDArray
 
-from gradxform.compat.common.checkpoints import opened, shaped
+from gradxform.compat.common.checkpoints import memories, shaped
 from gradxform.compat.common.groups import Groups, grouped
 from gradxform.compat.torch.adadelta import adadelta
 from gradxform.compat.torch.adagrad import adagrad
@@ -19,9 +19,11 @@ from gradxform.compat.torch.asgd import asgd
 from gradxform.compat.torch.checks import REFUSALS
 from gradxform.compat.torch.rmsprop import rmsprop
 from gradxform.compat.torch.rprop import rprop
+from gradxform.core import check
 from gradxform.core.chain import Chain, chain
+from gradxform.core.plain import got
 from gradxform.core.state import State, find_state
-from gradxform.core.transform import GradientTransformation
+from gradxform.core.transform import GradientTransformation, refuse_stranger
 from gradxform.core.tree import Leaf, open_tree
 from gradxform.core.types import Array, Memory, OptState, Params, Path
 from gradxform.transforms.momentum import trace
@@ -66,12 +68,18 @@ def load_state(
     `compat.torch` has not; TypeError if optimizer_state_dict is no state dict.
     """
     entries, groups = _parts(optimizer_state_dict)
+    if tx is not None:
+        refuse_stranger(tx)
+    if step is not None:
+        check.integer(step=step)
     where = _where(names, params, None if groups is None else [i for group in groups for i in group["params"]])
     state = find_state((_rebuilt(groups, where) if tx is None else tx).init(params))
     keys = {path: key for key, path in where.items()}
-    tree, latest = opened(state, params), 0
+    tree, latest = memories(state, params), 0
+    if names is None and (strange := [key for key in entries if key not in where]):
+        raise ValueError(f"params has {len(where)} parameters, and optimizer_state_dict an entry {strange[0]!r} beyond")
     for leaf in tree.leaves:
-        for stage in leaf.memory or {}:
+        for stage in leaf.memory:
             if leaf.path not in keys:
                 raise ValueError(f"names has no index for the parameter {leaf.path!r}, which keeps {stage!r}")
             memory = _loaded(entries.get(keys[leaf.path]) or {}, leaf, stage, keys[leaf.path])
@@ -91,8 +99,8 @@ def save_state(state: OptState, params: Params, names: Names = None) -> dict[str
     """
     keys = {path: key for key, path in _where(names, params, None).items()}
     saved: dict[Any, dict[str, Any]] = {}
-    for leaf in opened(find_state(state), params).leaves:
-        for stage, memory in (leaf.memory or {}).items():
+    for leaf in memories(state, params).leaves:
+        for stage, memory in leaf.memory.items():
             fields = ENTRIES.get(stage, {})
             if not fields or not set(fields.values()) <= set(memory._fields):
                 raise ValueError(
@@ -113,15 +121,15 @@ def _parts(x: object) -> tuple[Mapping[Any, Any], Sequence[Mapping[str, Any]] | 
         raise TypeError(f"optimizer_state_dict must be a dict with 'state' in it, got {type(x).__name__}")
     groups = x.get("param_groups")
     if groups is not None and not all(isinstance(group, Mapping) and "params" in group for group in groups):
-        raise ValueError(f"param_groups must be dicts with 'params' in each, got {groups!r}")
+        raise ValueError(f"param_groups must be dicts with 'params' in each, {got(groups)}")
     return x["state"], groups
 
 
 def _where(names: Names, params: Params, known: Sequence[Any] | None) -> dict[Any, Path]:
     """From torch's index to the path."""
     paths = [path for path, p in zip(*open_tree(params)[:2], strict=True) if p is not None]
-    if isinstance(names, str):
-        raise TypeError(f"names must map indices to paths, or list paths, got {names!r}")
+    if names is not None and (isinstance(names, str) or not isinstance(names, Mapping | Sequence)):
+        raise TypeError(f"names must map indices to paths, or list paths, {got(names)}")
     if names is None and known is not None and len(known) != len(paths):
         raise ValueError(f"param_groups have {len(known)} parameters, params {len(paths)}: {paths}; give names")
     if names is None:
@@ -196,7 +204,7 @@ OPTIMIZERS: list[tuple[set[str], Callable[..., Chain]]] = [
 def _rebuilt(groups: Sequence[Mapping[str, Any]] | None, where: Mapping[Any, Path]) -> Chain:
     """An optimizer that keeps what torch's kept for the same groups."""
     if not groups:
-        raise ValueError(f"optimizer_state_dict must have param_groups, or give tx, the optimizer; got {groups!r}")
+        raise ValueError(f"optimizer_state_dict must have param_groups, or give tx, the optimizer; {got(groups)}")
     options = {key for key in groups[0] if key != "params"}
     make = next((make for told, make in OPTIMIZERS if told <= options), None)
     if make is None:

@@ -15,7 +15,7 @@ from gradxform.core.chain import Chain
 from gradxform.core.tree import open_tree
 
 PARAMS = {"fc": {"w": jnp.ones((2, 3)), "b": jnp.ones(3)}, "g": jnp.ones(2)}
-REFUSALS = Refusals(empty=IndexError, element=AttributeError, nameless=KeyError)
+REFUSALS = Refusals(empty=ValueError, element=TypeError, nameless=KeyError)
 
 
 def made(**options: Any) -> Any:
@@ -57,8 +57,8 @@ def test_ways_to_choose(params: Any) -> None:
 REFUSED: list[tuple[str, Any, type[Exception], str]] = [
     ("a dict", {"params": ["g"]}, TypeError, "groups must be a list of dicts"),
     ("an array", jnp.ones(2), TypeError, "groups must be a list of dicts"),
-    ("nothing in it", [], IndexError, "at least one dict"),
-    ("a number in it", [1.0], AttributeError, r"groups must hold dicts, got 1\.0"),
+    ("nothing in it", [], ValueError, "at least one dict"),
+    ("a number in it", [1.0], TypeError, r"groups must hold dicts, got 1\.0"),
     ("no params", [{"lr": 0.1}], KeyError, "which parameters"),
     ("a set", [{"params": {"g", "fc/w"}}], TypeError, "must have an order, got a set"),
     ("numbers", [{"params": [1.0]}], TypeError, r"params must be paths.*got 1\.0"),

@@ -29,5 +29,5 @@ def test_adagrad() -> None:
 
 
 def test_the_rate_has_no_default() -> None:
-    with pytest.raises(AssertionError, match="learning_rate must be set, got None"):
+    with pytest.raises(ValueError, match="learning_rate must be set, got None"):
         paddle.adagrad(None)

@@ -115,7 +115,7 @@ def test_lazy_mode_lets_rows_rest() -> None:
     [
         ({"apply_decay_param_fun": None, "lr_ratio": lambda p: 0.5}, NotImplementedError, "lr_ratio"),
         ({"weight_decay": np.float32(0.1)}, TypeError, "weight_decay must be a number, got .*float32"),
-        ({"beta2": None}, AssertionError, "beta2 must be set"),
+        ({"beta2": None}, ValueError, "beta2 must be set"),
     ],
     ids=["lr_ratio", "weight_decay", "beta2"],
 )

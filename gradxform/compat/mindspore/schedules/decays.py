@@ -9,6 +9,7 @@ import jax
 from gradxform.compat.common.schedules import FrameworkSchedule, PolynomialCycles
 from gradxform.core import check
 from gradxform.core.hyper import Beta, Hyper, Schedule
+from gradxform.core.plain import got
 from gradxform.core.schema import schema
 from gradxform.core.value import Pair
 from gradxform.schedules import (
@@ -44,7 +45,7 @@ class LearningRateSchedule(FrameworkSchedule):
 def check_float(**named: object) -> None:
     for name, x in named.items():
         if not isinstance(x, float | jax.core.Tracer | Pair):
-            raise TypeError(f"{name} must be a float, got {x!r} of type {type(x).__name__}")
+            raise TypeError(f"{name} must be a float, {got(x)}")
 
 
 class ExponentialDecayLR(LearningRateSchedule):

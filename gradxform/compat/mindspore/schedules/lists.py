@@ -24,6 +24,7 @@ from gradxform.compat.mindspore.schedules.decays import (
 )
 from gradxform.core import check
 from gradxform.core.hyper import Schedule
+from gradxform.core.plain import got
 
 
 def piecewise_constant_lr(milestone: Sequence[int], learning_rates: Sequence[float]) -> list[float]:
@@ -34,13 +35,13 @@ def piecewise_constant_lr(milestone: Sequence[int], learning_rates: Sequence[flo
     """
     for name, x in (("milestone", milestone), ("learning_rates", learning_rates)):
         if not isinstance(x, list | tuple):
-            raise TypeError(f"{name} must be a list or a tuple, got {x!r} of type {type(x).__name__}")
+            raise TypeError(f"{name} must be a list or a tuple, {got(x)}")
     if len(milestone) != len(learning_rates):
         raise ValueError(f"learning_rates must be as many as milestone ({len(milestone)}), got {len(learning_rates)}")
     check.integer(1, **{f"milestone[{i}]": m for i, m in enumerate(milestone)})
     check_float(**{f"learning_rates[{i}]": rate for i, rate in enumerate(learning_rates)})
     if any(a > b for a, b in pairwise(milestone)):
-        raise ValueError(f"milestone must not decrease, got {milestone!r}")
+        raise ValueError(f"milestone must not decrease, {got(milestone)}")
     lengths = [b - a for a, b in pairwise((0, *milestone))]
     return [rate for rate, length in zip(learning_rates, lengths, strict=True) for _ in range(length)]
 

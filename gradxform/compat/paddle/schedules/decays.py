@@ -9,6 +9,7 @@ from typing import Any, ClassVar
 from gradxform.compat.common.schedules import FrameworkSchedule, PolynomialCycles, RunningProduct, python_function
 from gradxform.core import check
 from gradxform.core.hyper import Beta, Hyper, Schedule, coerce
+from gradxform.core.plain import got
 from gradxform.core.value import Child
 from gradxform.schedules import (
     exponential_decay,
@@ -81,6 +82,8 @@ class PiecewiseDecay(LRScheduler):
 
     def check(self) -> None:
         boundaries = steps_of("boundaries", self.boundaries)
+        if not isinstance(self.values, tuple | list):
+            raise TypeError(f"values must be a list or tuple of numbers, {got(self.values)}")
         values = tuple(coerce(f"values[{i}]", v) for i, v in enumerate(self.values))
         if not boundaries:
             raise ValueError("boundaries must not be empty, got none")
@@ -98,7 +101,7 @@ class PiecewiseDecay(LRScheduler):
 
 def steps_of(name: str, x: object) -> tuple[int, ...]:
     if not isinstance(x, tuple | list):
-        raise TypeError(f"{name} must be a list or tuple of integers, got {x!r} of type {type(x).__name__}")
+        raise TypeError(f"{name} must be a list or tuple of integers, {got(x)}")
     check.integer(0, **{f"{name}[{i}]": step for i, step in enumerate(x)})
     return tuple(map(int, x))
 
@@ -199,7 +202,7 @@ class MultiStepDecay(LRScheduler):
     def check(self) -> None:
         milestones = steps_of("milestones", self.milestones)
         if any(a >= b for a, b in pairwise(milestones)):
-            raise ValueError(f"milestones must increase, got {milestones!r}")
+            raise ValueError(f"milestones must increase, {got(milestones)}")
         check.fraction(gamma=self.gamma)
         object.__setattr__(self, "milestones", milestones)
 

@@ -31,6 +31,7 @@ class LinearWarmup(LRScheduler):
         after = coerce("learning_rate", self.learning_rate)
         if not isinstance(after, Schedule):
             check_number("learning_rate", after)
+        check.finite(learning_rate=after)
         object.__setattr__(self, "learning_rate", after)
         check.integer(1, warmup_steps=self.warmup_steps)
         check.nonnegative(start_lr=self.start_lr)

@@ -10,7 +10,9 @@ import jax.numpy as jnp
 
 from gradxform.compat.torch.schedules.cycles import CosineAnnealingLR
 from gradxform.compat.torch.schedules.decays import MultiplicativeLR, TorchSchedule, step_list
+from gradxform.core import check
 from gradxform.core.hyper import Schedule
+from gradxform.core.plain import got
 from gradxform.core.value import Child
 from gradxform.schedules import join_schedules
 
@@ -36,9 +38,9 @@ class SequentialLR(TorchSchedule):
             if isinstance(scheduler, SequentialLR | ChainedScheduler) or (
                 i > 0 and isinstance(scheduler, MultiplicativeLR)
             ):
-                raise ValueError(f"schedulers[{i}] must have a closed form in a sequence, got {scheduler!r}")
+                raise ValueError(f"schedulers[{i}] must have a closed form in a sequence, {got(scheduler)}")
             if scheduler.momentum is not None:
-                raise ValueError(f"schedulers[{i}] must have cycle_momentum=False in a sequence, got {scheduler!r}")
+                raise ValueError(f"schedulers[{i}] must have cycle_momentum=False in a sequence, {got(scheduler)}")
         object.__setattr__(self, "schedulers", schedulers)
         object.__setattr__(self, "milestones", milestones)
 
@@ -47,12 +49,10 @@ class SequentialLR(TorchSchedule):
 
 
 def _schedulers(x: Iterable[Any]) -> tuple[TorchSchedule, ...]:
-    schedulers = tuple(x)
+    schedulers = check.sequence("schedulers", schedulers=x)
     for i, scheduler in enumerate(schedulers):
         if not isinstance(scheduler, TorchSchedule):
-            raise TypeError(
-                f"schedulers[{i}] must be a scheduler, got {scheduler!r} of type {type(scheduler).__name__}"
-            )
+            raise TypeError(f"schedulers[{i}] must be a scheduler, {got(scheduler)}")
     if not schedulers:
         raise ValueError("schedulers must hold at least one scheduler, got none")
     return schedulers
@@ -75,10 +75,10 @@ class ChainedScheduler(TorchSchedule):
             waves += isinstance(scheduler, CosineAnnealingLR)
             wave = isinstance(scheduler, CosineAnnealingLR) and waves == 1 and scheduler.eta_min == 0.0
             if not (scheduler.chains or wave):
-                raise ValueError(f"schedulers[{i}] must only multiply the rate in a chain, got {scheduler!r}")
+                raise ValueError(f"schedulers[{i}] must only multiply the rate in a chain, {got(scheduler)}")
             lr, first = scheduler.lr, schedulers[0].lr
             if lr is not first and lr != first:
-                raise ValueError(f"schedulers[{i}] must have the rate of the first one, {first!r}, got {lr!r}")
+                raise ValueError(f"schedulers[{i}] must have the rate of the first one, {first!r}, {got(lr)}")
         object.__setattr__(self, "schedulers", schedulers)
 
     def at(self, count: Any) -> Any:

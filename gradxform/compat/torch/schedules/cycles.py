@@ -16,6 +16,7 @@ from gradxform.compat.common.schedules import (
 from gradxform.compat.torch.schedules.decays import TorchSchedule
 from gradxform.core import check
 from gradxform.core.hyper import Beta, Hyper, Schedule, coerce
+from gradxform.core.plain import got
 from gradxform.schedules import cosine_restarts_schedule
 from gradxform.schedules.timed import check_number
 
@@ -135,17 +136,15 @@ class OneCycleLR(TorchSchedule):
     three_phase: bool = False
 
     def check(self) -> None:
-        if self.total_steps is not None:
-            _whole(total_steps=self.total_steps)
-        elif self.epochs is None or self.steps_per_epoch is None:
+        given = {"total_steps": self.total_steps, "epochs": self.epochs, "steps_per_epoch": self.steps_per_epoch}
+        _whole(**{name: x for name, x in given.items() if x is not None})
+        if self.total_steps is None and (self.epochs is None or self.steps_per_epoch is None):
             raise ValueError(
                 "total_steps, or both epochs and steps_per_epoch, must be given, "
                 f"got {self.total_steps}, {self.epochs} and {self.steps_per_epoch}"
             )
-        else:
-            _whole(epochs=self.epochs, steps_per_epoch=self.steps_per_epoch)
         if not isinstance(self.pct_start, float) or not 0.0 <= self.pct_start <= 1.0:
-            raise ValueError(f"pct_start must be a float in [0, 1], got {self.pct_start!r}")
+            raise ValueError(f"pct_start must be a float in [0, 1], {got(self.pct_start)}")
         check_one_cycle(self._steps(), self.pct_start, "pct_start")
         check.choice("cos", "linear", anneal_strategy=self.anneal_strategy)
         check.boolean(cycle_momentum=self.cycle_momentum, three_phase=self.three_phase)
@@ -174,4 +173,4 @@ def _whole(**named: object) -> None:
     """Refuse what is no positive integer with a ValueError, where `check.integer` has a TypeError for other kinds."""
     for name, x in named.items():
         if not isinstance(x, int) or isinstance(x, bool) or x <= 0:
-            raise ValueError(f"{name} must be a positive integer, got {x!r}")
+            raise ValueError(f"{name} must be a positive integer, {got(x)}")

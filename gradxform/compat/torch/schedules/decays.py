@@ -63,9 +63,7 @@ class MultiStepLR(TorchSchedule):
 
 
 def step_list(x: object) -> tuple[int, ...]:
-    if isinstance(x, str) or not isinstance(x, Iterable):
-        raise TypeError(f"milestones must be a sequence of integers, got {x!r} of type {type(x).__name__}")
-    milestones = tuple(x)
+    milestones = check.sequence("integers", milestones=x)
     check.integer(0, **{f"milestones[{i}]": m for i, m in enumerate(milestones)})
     return tuple(map(int, milestones))
 

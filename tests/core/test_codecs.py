@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 
 from gradxform.core.blocks import blocks_of
-from gradxform.strategies.codecs import LINEAR, ROOTED
+from gradxform.core.codecs import LINEAR, ROOTED
 
 
 def by_blocks(x: np.ndarray) -> list[np.ndarray]:

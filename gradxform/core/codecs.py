@@ -82,9 +82,6 @@ class Scaled:
         y = self.widened(x.codes, wide) * spread(x.scales.astype(wide), x.codes.shape)
         return y * y if self.root else y
 
-    def shape(self, x: Blocks) -> tuple[int, ...]:
-        return tuple(x.codes.shape)
-
     def largest_in_blocks(self, x: Blocks, wide: Dtype) -> Array:
         """The largest size in each block, from the codes."""
         y = self.largest_code(in_blocks(x.codes), wide) * x.scales.astype(wide)
@@ -148,25 +145,30 @@ WITH_DRAW = ("bfloat16", "int8", "int4", "uint8_sqrt")
 
 
 class Named:
-    """A codec as users name it; second moments are stored by their roots (bfloat16 needs none), in 8 bits at least."""
+    """A codec as users name it; second moments are stored by their roots (bfloat16 needs none), in 8 bits at least.
 
-    def __init__(self, name: str) -> None:
-        self.name = name
-        self.reach, self.least_ndim = self.of("").reach, self.of("").least_ndim
+    square: whether the fields it is for are squares, whatever their names: the user named them.
+    """
+
+    def __init__(self, name: str, square: bool = False) -> None:
+        self.name, self.square = name, square
+        codec = LINEAR.get(name, ROOTED["uint8_sqrt"])
+        self.reach, self.least_ndim = codec.reach, codec.least_ndim
 
     def __eq__(self, other: object) -> bool:
-        return isinstance(other, Named) and self.name == other.name
+        return isinstance(other, Named) and (self.name, self.square) == (other.name, other.square)
 
     def __hash__(self) -> int:
-        return hash((Named, self.name))
+        return hash((Named, self.name, self.square))
 
     def __repr__(self) -> str:
         return repr(self.name)
 
-    def of(self, field: str) -> Codec:
-        if field in SQUARES or self.name == "uint8_sqrt":
+    def of(self, field: str) -> Codec | None:
+        """None for roots of what may be negative."""
+        if field in SQUARES or self.square:
             return ROOTED.get(self.name, ROOTED["uint8_sqrt"])
-        return LINEAR[self.name]
+        return LINEAR.get(self.name)
 
 
 def is_real(x: Array | Blocks) -> bool:

@@ -1,0 +1,113 @@
+"""What a rule does wrong when it is made and while it is traced: each in a sentence, with what to write instead."""
+
+from __future__ import annotations
+
+import contextlib
+import types
+import typing
+from collections.abc import Callable
+from typing import TYPE_CHECKING, Any
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+
+from gradxform.core.hyper import Schedule, Tunable
+from gradxform.core.schema import schema
+from gradxform.core.types import Memory, Param, Scalars, Structure
+from gradxform.core.value import is_hashable
+
+if TYPE_CHECKING:
+    from gradxform.core.rule import Rule
+
+
+def refuse_fields(rule: Rule) -> None:
+    """Raises: TypeError for a value that a field cannot hold: a schedule in place of a number, a list."""
+    for f in schema(type(rule)):
+        x, what = getattr(rule, f.name), f"{type(rule).__name__} has {f.name!r}"
+        if f.kind != "static" or isinstance(x, jax.core.Tracer):
+            continue
+        told = {*(typing.get_args(f.annotation) or (f.annotation,))} - {types.NoneType}
+        if isinstance(x, Schedule | Tunable) or (told <= {int, float} and (callable(x) or isinstance(x, list | tuple))):
+            raise TypeError(f"{what}, which is no hyperparameter and takes no {x!r}: annotate it {f.name}: Hyper")
+        if not is_hashable(x):
+            raise TypeError(
+                f"{what}, which must be hashable, got {x!r} of type {type(x).__name__}: write a tuple, or annotate it "
+                f"{f.name}: Child[Any] if it is made of arrays"
+            )
+
+
+def refuse_result(rule: Rule, result: object) -> None:
+    """Raises: TypeError where `update` does not return two things, an array first."""
+    if not isinstance(result, tuple) or hasattr(result, "_fields") or len(result) != 2:
+        raise TypeError(
+            f"update of {type(rule).__name__} must return the update and the memory, `return u, s`; got {_kind(result)}"
+        )
+
+
+def refuse_factor(name: str, by: Any) -> None:
+    """Raises: TypeError for a factor that is not one number."""
+    if isinstance(by, str) or by is None or np.ndim(by) > 0:
+        raise TypeError(f"factor of {name} must return one number, got {_kind(by)}; an array is for update of a Rule")
+
+
+def refuse_update(name: str, u: Any, g: Any) -> None:
+    """Raises: TypeError where a rule made of a gradient what is none."""
+    if not hasattr(u, "dtype") or not jnp.issubdtype(u.dtype, jnp.inexact):
+        raise TypeError(f"{name} must return an update in floating point, got {_kind(u)}: u = u.astype(g.dtype)")
+    if jnp.issubdtype(u.dtype, jnp.complexfloating) and not jnp.issubdtype(g.dtype, jnp.complexfloating):
+        raise TypeError(f"{name} made a complex update ({u.dtype}) of a real gradient: take its .real")
+
+
+def refuse_memory(name: str, s: Memory) -> None:
+    """Raises: TypeError where `init` made no NamedTuple."""
+    if s is not None and not (isinstance(s, tuple) and hasattr(s, "_fields")):
+        raise TypeError(
+            f"init of {name} must return a NamedTuple of arrays, or None for nothing, got {_kind(s)}: "
+            "class Memory(NamedTuple): mean: jax.Array"
+        )
+
+
+def refuse_new_memory(name: str, new: Memory, old: Memory) -> None:
+    """Raises: TypeError where a rule keeps other memory than `init` made."""
+    if old is None and new is not None:
+        raise TypeError(f"{name} returns {_kind(new)} as its memory, and its init makes none: write init(self, p)")
+    there: Structure = jax.tree.structure(old)
+    if jax.tree.structure(new) != there:
+        raise TypeError(f"{name} must return memory as its init makes it, {_shape(old)}, got {_shape(new)}")
+    for n, o in zip(jax.tree.leaves(new), jax.tree.leaves(old), strict=True):
+        if jnp.iscomplexobj(n) and not jnp.iscomplexobj(o):
+            raise TypeError(f"{name} returns complex memory where its init makes {o.dtype}: make it complex there")
+
+
+def refuse_scalars(name: str, k: Scalars) -> None:
+    """Raises: TypeError for scalars that are none."""
+    for x in jax.tree.leaves(k):
+        if isinstance(x, str) or np.ndim(x) > 0:
+            raise TypeError(
+                f"scalars of {name} must be numbers, the same for every array, got {_kind(x)}: what belongs to one "
+                "array is found in update"
+            )
+
+
+def told_of_none(name: str, error: Exception, s: Memory, p: Param, k: Scalars, works: Callable[[], Any]) -> str | None:
+    """What to say where a rule read what is None for it, if it did; works: the same step with a parameter."""
+    if "None" not in str(error):
+        return None
+    if p is None:
+        with contextlib.suppress(Exception):
+            works()
+            return f"{name} reads p without saying so: facts = Facts(needs_params=True)"
+    missing = ["s, and has no init"] * (s is None) + ["k, and has no scalars"] * (k is None)
+    return f"{name} reads {' or '.join(missing)}: {error}" if missing else None
+
+
+def _kind(x: object) -> str:
+    """What something is, in a few words."""
+    if hasattr(x, "dtype") and hasattr(x, "shape"):
+        return f"an array of shape {x.shape} and dtype {x.dtype}"
+    return f"{x!r} of type {type(x).__name__}" if isinstance(x, str | int | float) else f"a {type(x).__name__}"
+
+
+def _shape(s: Memory) -> str:
+    return f"{type(s).__name__}({', '.join(s._fields)})" if hasattr(s, "_fields") else _kind(s)

@@ -1,0 +1,74 @@
+"""Plain numbers: what NumPy, JAX and others have for one, as Python's."""
+
+from __future__ import annotations
+
+import math
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+
+from gradxform.core.types import Number
+
+
+def plain(x: Any) -> Any:
+    """A number of NumPy's or JAX's, and each in a tuple, as Python's: of equal ones nobody can tell which was given."""
+    if type(x) is tuple:
+        return tuple(map(plain, x))
+    if not isinstance(x, np.generic | np.ndarray | jax.Array) or isinstance(x, jax.core.Tracer) or x.ndim:
+        return x
+    if isinstance(x, jax.Array) and x.is_deleted():
+        return x
+    return x.item() if is_real(x.dtype) else x
+
+
+def got(x: object) -> str:
+    """A refused value in a message, also where it can't print itself (an array whose memory was donated)."""
+    try:
+        shown = repr(x)
+    except Exception:
+        shown = "what is no more"
+    return f"got {shown} of type {type(x).__name__}"
+
+
+def is_real(dtype: Any) -> bool:
+    return bool(jnp.issubdtype(dtype, jnp.floating) or jnp.issubdtype(dtype, jnp.integer))
+
+
+def is_array(x: object) -> bool:
+    """Whether something is an array, a number of NumPy's, or what NumPy makes one of: JAX's, torch's, pandas's."""
+    return hasattr(x, "__array__") and not isinstance(x, type)
+
+
+def wrong_kind(name: str, x: object) -> TypeError:
+    return TypeError(f"{name} must be a number, a schedule, a list of numbers or tunable(...), {got(x)}")
+
+
+def number_in(name: str, x: Any) -> Number:
+    """The number in an array without axes: a float, or the tracer itself."""
+    if len(x.shape):
+        raise ValueError(
+            f"{name} must be one number, got an array of shape {tuple(x.shape)}; "
+            "list(x) makes it a table: the i-th value at the i-th update"
+        )
+    try:
+        number = x if isinstance(x, jax.core.Tracer) else np.asarray(x)
+    except (RuntimeError, TypeError) as error:
+        raise TypeError(f"{name} must be a number, {got(x)}: {error}") from None
+    if not is_real(number.dtype):
+        raise wrong_kind(name, x)
+    return number if isinstance(number, jax.core.Tracer) else fitting(name, number[()])
+
+
+def fitting(name: str, x: Any) -> float:
+    """A plain number as a float. Raises: ValueError for a finite one that JAX's float makes infinite."""
+    most = jnp.finfo(jnp.result_type(float))
+    try:
+        number = float(x)
+    except OverflowError:
+        number = math.inf
+    if abs(number) > float(most.max) and x not in (math.inf, -math.inf):
+        shown = f"one of the size 1e{int(math.log10(abs(x)))}" if isinstance(x, int) else x
+        raise ValueError(f"{name} must be a number that {most.dtype} holds, at most {most.max:.4g}, got {shown}")
+    return number

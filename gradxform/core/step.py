@@ -1,0 +1,104 @@
+"""One training step, compiled: update and apply, in the memory of what they replace."""
+
+from __future__ import annotations
+
+import functools
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+
+from gradxform.core import check
+from gradxform.core.arithmetic import cast, compute_dtype
+from gradxform.core.plain import got
+from gradxform.core.rows import Rows, is_row_leaf
+from gradxform.core.rule import Rule
+from gradxform.core.transform import GradientTransformation, refuse_stranger
+from gradxform.core.tree import name_of, refuse_deleted
+from gradxform.core.types import Gradient, OptState, Param, Params, Transformation, Tree, Updates
+from gradxform.core.value import is_hashable
+
+
+def make_step(tx: Transformation, *, donate: bool = True) -> CompiledStep:
+    """One compiled training step: `params, state = step(params, state, grads, **extra)`.
+
+    `params` and `state` are donated: their memory is reused, so use what the step returns.
+    donate: False leaves them as they are, to start several runs from one tree, for their memory once more.
+    Raises: TypeError for anything but a transformation; a step ValueError for an array that was donated before.
+    """
+    if isinstance(tx, Rule | type) or not (hasattr(tx, "init") and hasattr(tx, "update")):
+        refuse_stranger(tx)
+    check.boolean(donate=donate)
+    return _step(tx, donate) if is_hashable(tx) else CompiledStep(tx, donate)
+
+
+class CompiledStep:
+    """What `make_step` makes: a jitted function (`lower` and the rest are there) that names arrays that are gone."""
+
+    def __init__(self, tx: GradientTransformation, donate: bool) -> None:
+        def step(params: Params, state: OptState, grads: Updates, **extra: Any) -> tuple[Params, OptState]:
+            updates, state = tx.update(grads, state, params, **extra)
+            return apply_updates(params, updates), state
+
+        self.jitted = jax.jit(step, donate_argnums=(0, 1) if donate else (), keep_unused=True)
+
+    def __call__(self, params: Params, state: OptState, grads: Updates, **extra: Any) -> tuple[Params, OptState]:
+        try:
+            new: tuple[Params, OptState] = self.jitted(params, state, grads, **extra)
+        except (RuntimeError, ValueError):
+            refuse_deleted(parameter=params, state=state, gradient=grads, extra=extra)
+            _refuse_shared((params, state), gradient=grads, extra=extra)
+            raise
+        return new
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(object.__getattribute__(self, "jitted"), name)
+
+
+_step = functools.lru_cache(maxsize=1024)(CompiledStep)
+
+
+def _refuse_shared(donated: Tree, **trees: Tree) -> None:
+    """Refuse what is donated and read in one call."""
+    given = {id(x) for x in jax.tree.leaves(donated)}
+    for what, tree in trees.items():
+        for key, x in jax.tree_util.tree_leaves_with_path(tree):
+            if id(x) in given:
+                raise ValueError(
+                    f"the {what} {'/'.join(map(name_of, key))!r} is itself a parameter or in the state, whose memory "
+                    "the step reuses: copy it, or gx.make_step(tx, donate=False)"
+                )
+
+
+def apply_updates(params: Params, updates: Updates) -> Params:
+    """Add updates to parameters: `p <- round(p + u)`, summed in float32 or wider, rounded once to p's dtype.
+
+    A leaf whose update is None stays as it is; sparse rows are added row by row, a plain number to every element.
+    Raises: ValueError if the trees or the shapes differ, TypeError for an update that is no array and no number.
+    """
+
+    def add(u: Gradient, p: Param) -> Param:
+        if u is None or p is None:
+            return p
+        p = p if isinstance(p, jax.Array) else jnp.asarray(p)
+        if not hasattr(u, "dtype") or isinstance(u, np.generic):
+            u = jnp.full(p.shape, _plain_update(u), compute_dtype(p.dtype))
+        if np.shape(u) != p.shape:
+            raise ValueError(f"an update has shape {np.shape(u)}, its parameter {p.shape}")
+        if isinstance(u, Rows):
+            return p + u
+        wide = compute_dtype(p.dtype)
+        return cast(jax.lax.add(cast(p, wide), cast(u, wide)), p.dtype)
+
+    try:
+        return jax.tree.map(add, updates, params, is_leaf=is_row_leaf)
+    except (RuntimeError, ValueError):
+        refuse_deleted(parameter=params, update=updates)
+        raise
+
+
+def _plain_update(u: Any) -> Any:
+    if isinstance(u, bool) or not isinstance(u, int | float | np.number):
+        raise TypeError(f"an update must be an array, a number or None, {got(u)}")
+    return u
