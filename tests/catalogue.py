@@ -223,7 +223,7 @@ CATALOGUE: dict[str, Callable[[], Tx]] = {
     "lazy catching up": lambda: gx.lazy(gx.adam(0.01), mode="catch_up"),
     "packed": lambda: gx.packed(gx.adamw(0.01, mask=kernel)),
     "own_clock": lambda: gx.own_clock(gx.lookahead(gx.adamw(0.01, weight_decay=0.1), 2, 0.5)),
-    "own_clock some": lambda: gx.own_clock(gx.adam(0.01, mu_dtype=jnp.bfloat16), gx.ndim_at_least(2)),
+    "own_clock some": lambda: gx.own_clock(gx.adamw(0.01), gx.ndim_at_least(2)),
     "offloaded": lambda: gx.offloaded(gx.momentum(0.1), fields="trace"),
     "sharded": lambda: gx.sharded(gx.adamw(0.01), jax.make_mesh((1,), ("data",), devices=jax.devices()[:1])),
     "ema_of_params": lambda: gx.chain(gx.sgd(0.1), gx.ema_of_params(0.9)),
