@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from typing import Any
 
 import jax.numpy as jnp
@@ -60,6 +60,8 @@ class Chain(GradientTransformation):
         paths, ps, _ = open_tree(params)
         leaves = [Leaf(path, None, parameter(path, p), {}) for path, p in zip(paths, ps, strict=True)]
         step = self.planned(leaves, Step(jnp.zeros((), jnp.int32), None, {}, {}, {}, params))
+        for leaf in leaves:
+            _refuse_turns(f"{leaf.path!r} meets", [rule for _, rule in step.plan.through(leaf.path)])
         self.init_stages(leaves, step)
         memories = memory_structure(params).unflatten([None if leaf.p is None else leaf.memory for leaf in leaves])
         return State(step.count, memories, step.tree, step.hyper)
@@ -194,6 +196,28 @@ class Times(Factor):
         return self.by
 
 
+def _refuse_turns(whose: str, met: Sequence[Any]) -> None:
+    """Refuse a way on which the sign is turned twice: it would lead uphill."""
+    turning = [x for x in met if _turns(x)]
+    if len(turning) > 1:
+        raise ValueError(
+            f"{whose} two stages that turn the sign, and would go uphill: {turning[0]!r} and {turning[1]!r}; if the "
+            "second is a factor alone: scale_by_learning_rate(..., flip_sign=False), or scale(...)"
+        )
+
+
+def _turns(x: Any) -> bool:
+    """Whether a rule, a stage or a transformation turns the sign, of all leaves that it gets."""
+    if isinstance(x, Rule):
+        return x.facts.turns
+    if isinstance(x, Lifted):
+        return x.where is None and x.facts.turns
+    if isinstance(x, Chain):
+        return any(map(_turns, x.stages))
+    inner = x.wrapped if isinstance(x, Stage) else getattr(x, "inner", None)
+    return inner is not None and _turns(inner)
+
+
 def _refuse_foreign(state: OptState) -> None:
     if not isinstance(state, State):
         raise TypeError(f"state must be what init returns, a State, got {type(state).__name__}")
@@ -203,6 +227,9 @@ def lift(rule: Rule, where: Chooses | None = None) -> Chain:
     """Make a rule a transformation of trees, for the leaves that a selector chooses (all without one)."""
     if not isinstance(rule, Rule):
         raise TypeError(f"lift takes a Rule, got {rule!r} of type {type(rule).__name__}")
+    if where is not None and not (hasattr(where, "select") and hasattr(where, "matches")):
+        kind = type(where).__name__
+        raise TypeError(f"where must be a selector, such as gx.matching('kernel'), got {where!r} of type {kind}")
     return Chain((Lifted(rule, where),))
 
 
@@ -211,11 +238,13 @@ def chain(*transforms: Transformation) -> Chain:
 
     Neighbouring stages become one walk over the leaves; chains inside chains flatten; `chain()` is the identity.
     Members may be any pair `(init, update)`, optax's too. The state is one `State` (see there).
-    Raises: TypeError for a member that is no such pair.
+    Raises: TypeError for a member that is no such pair; ValueError if two members turn the sign.
     """
-    return Chain(
+    made = Chain(
         tuple(stage for i, tx in enumerate(transforms) for stage in stages_of(tx, f"argument {i + 1} of chain"))
     )
+    _refuse_turns("the chain has", made.stages)
+    return made
 
 
 def named_chain(*transforms: tuple[str, Transformation]) -> Chain:

@@ -10,7 +10,7 @@ import jax.numpy as jnp
 import numpy as np
 from numpy.typing import NDArray
 
-from gradxform.compat.common.checkpoints import Names, innermost, opened, read, shaped, spellings
+from gradxform.compat.common.checkpoints import Names, innermost, opened, read, shaped, spellings, steps_done
 from gradxform.compat.common.moments import EpsilonHatAdam
 from gradxform.compat.mindspore.assembly import kernel
 from gradxform.compat.mindspore.rules import EpsilonHatAmsgrad
@@ -61,7 +61,7 @@ def load_state(
             new = _decoded(entry, _value(checkpoint, entry, leaf, names), old)
             memory = leaf.memory[stage]._replace(**{field: jax.device_put(new, old.sharding)})
             leaf.memory = {**leaf.memory, stage: memory}
-    count = jnp.asarray(np.asarray(checkpoint["global_step"]).reshape(()), state.count.dtype)
+    count = jnp.asarray(steps_done("checkpoint['global_step']", checkpoint["global_step"]), state.count.dtype)
     return state._replace(count=count, leaves=tree.close_memories())
 
 

@@ -11,7 +11,7 @@ import jax.numpy as jnp
 import numpy as np
 from numpy.typing import NDArray
 
-from gradxform.compat.common.checkpoints import Names, innermost, opened, read, shaped, spellings
+from gradxform.compat.common.checkpoints import Names, innermost, opened, read, shaped, spellings, steps_done
 from gradxform.core.chain import Chain
 from gradxform.core.facts import Station
 from gradxform.core.hyper import Schedule
@@ -67,7 +67,8 @@ def load_state(
             placed = {field: jax.device_put(x, getattr(memory, field).sharding) for field, x in new.items()}
             leaf.memory = {**leaf.memory, stage: memory._replace(**placed)}
     last = checkpoint.get("LR_Scheduler", {}).get("last_epoch", 0)
-    return state._replace(count=jnp.asarray(last, state.count.dtype), leaves=tree.close_memories())
+    count = jnp.asarray(steps_done("last_epoch of LR_Scheduler", last), state.count.dtype)
+    return state._replace(count=count, leaves=tree.close_memories())
 
 
 def save_state(

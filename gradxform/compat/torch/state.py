@@ -10,7 +10,7 @@ import jax.numpy as jnp
 import numpy as np
 from numpy.typing import NDArray
 
-from gradxform.compat.common.checkpoints import opened, shaped
+from gradxform.compat.common.checkpoints import opened, shaped, steps_done
 from gradxform.compat.common.groups import Groups, grouped
 from gradxform.compat.torch.adadelta import adadelta
 from gradxform.compat.torch.adagrad import adagrad
@@ -77,7 +77,7 @@ def load_state(
             memory = _loaded(entries.get(keys[leaf.path]) or {}, leaf, stage, keys[leaf.path])
             latest = max(latest, int(memory.count) if "count" in memory._fields else 0)
             leaf.memory = {**leaf.memory, stage: memory}
-    count = jnp.asarray(latest if step is None else step, state.count.dtype)
+    count = jnp.asarray(latest if step is None else steps_done("step", step), state.count.dtype)
     return state._replace(count=count, leaves=tree.close_memories())
 
 
@@ -149,6 +149,8 @@ def _loaded(entries: Mapping[str, Any], leaf: Leaf, stage: str, key: Any) -> Mem
             raise ValueError(f"state[{key!r}] has no {entry!r} for the parameter {leaf.path!r}, only {sorted(entries)}")
         value = shaped(f"{entry} of {key}", as_array(entries[entry]), leaf, [(), (1,)] if entry in SCALARS else None)
         old = getattr(memory, field)
+        if entry == "step":
+            steps_done(f"state[{key!r}]['step']", value)
         if np.iscomplexobj(value) and not jnp.iscomplexobj(old):
             raise ValueError(f"state[{key!r}] has a complex {entry!r} for {leaf.path!r}, where a square is real here")
         new[field] = jax.device_put(jnp.asarray(value.reshape(old.shape), old.dtype), old.sharding)
