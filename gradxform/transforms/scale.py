@@ -122,7 +122,7 @@ def scale_by_learning_rate(learning_rate: Hyper | None = None, *, flip_sign: boo
 
     The one place in a chain where the sign changes: a further factor says `flip_sign=False`. None is optax's: no
     scaling at all, `u = g`, uphill.
-    learning_rate: at least 0; a number, a 0-d array, a 1-d table or iterable (the i-th value at the i-th update, the
+    learning_rate: at least 0; a number, a 0-d array, a list or iterable (the i-th value at the i-th update, the
     last one from then on), a schedule `count -> value` (0 at the first update), or `tunable(...)`.
     Reach: element. State: none.
     Raises: ValueError if learning_rate < 0, or if a leaf meets two stages that turn the sign.

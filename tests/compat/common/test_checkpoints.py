@@ -69,7 +69,7 @@ def test_the_number_of_steps_is_one(load: Any) -> None:
             load(n)
         assert type(raised.value) is (TypeError if n == 10**400 else ValueError)
     for n in ("7", lambda: 7, object(), np.asarray([7, 8])):
-        with pytest.raises((TypeError, ValueError), match="step|last_epoch"):
+        with pytest.raises((TypeError, ValueError), match=r"step|last_epoch"):
             load(n)
 
 
