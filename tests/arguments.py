@@ -125,7 +125,7 @@ ARGUMENTS = {
     "l2": rate,
     "l2_norm_clip": positive,
     "learning_rate": rate,
-    "loss_scale": positive,
+    "loss_scale": positive._replace(out=(*positive.out, 1e-50)),
     "lower": lower,
     "m_mul": positive_number,
     "mask": mask,

@@ -91,7 +91,7 @@ def static_loss_scale(tx: Transformation, scale: float, *, axis_name: AxisName |
     State: the inner one, scale (float32), good and skipped (int32), all scalars.
     Raises: TypeError unless scale is a number, ValueError unless it is positive.
     """
-    scale = check.number(check.positive, scale=scale)
+    scale = check.number(check.divisor, scale=scale)
     check.ordered(scale=scale, largest=LARGEST)
     return LossScale(_unscaled("static_loss_scale", tx), scale, axis_name=axis_or_none(axis_name))
 
@@ -115,7 +115,7 @@ def dynamic_loss_scale(
     Raises: TypeError and ValueError for arguments that are no such numbers.
     Source: Micikevicius et al. 2018, arXiv 1710.03740, section 3.2; as in MindSpore and flax.
     """
-    init, least = check.number(check.positive, init=init), check.number(check.positive, min=min)
+    init, least = check.number(check.divisor, init=init), check.number(check.divisor, min=min)
     check.ordered(min=least, init=init)
     check.ordered(init=init, largest=LARGEST)
     factor = check.number(check.positive, factor=factor)

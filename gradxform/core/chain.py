@@ -14,7 +14,7 @@ from gradxform.core.facts import Facts, Reach, Station
 from gradxform.core.hyper import Hyper, Slots, Tunable, hyper_fields
 from gradxform.core.lift import Lifted
 from gradxform.core.opaque import Opaque
-from gradxform.core.orders import refuse_order
+from gradxform.core.orders import refuse_order, refuse_turns
 from gradxform.core.plain import got
 from gradxform.core.rule import Factor, Rule
 from gradxform.core.stage import NO_NAMES, Chooses, Names, Plan, Stage, Step
@@ -71,6 +71,8 @@ class Chain(GradientTransformation):
         paths, ps, _ = open_tree(params)
         leaves = [Leaf(path, None, parameter(path, p), {}) for path, p in zip(paths, ps, strict=True)]
         step = self.planned(leaves, Step(jnp.zeros((), jnp.int32), None, {}, {}, {}, params))
+        for leaf in leaves:
+            refuse_turns(f"{leaf.path!r} meets", [rule for _, rule in step.plan.through(leaf.path)])
         self.init_stages(leaves, step)
         memories = in_boxes(params, [None if leaf.p is None else leaf.memory for leaf in leaves])
         return State(step.count, memories, step.tree, step.hyper)
@@ -253,11 +255,13 @@ def chain(*transforms: Transformation) -> Chain:
 
     Neighbouring stages become one walk over the leaves; chains inside chains flatten; `chain()` is the identity.
     Members may be any pair `(init, update)`, optax's too. The state is one `State` (see there).
-    Raises: TypeError for a member that is no such pair.
+    Raises: TypeError for a member that is no such pair; ValueError if two members turn the sign.
     """
-    return Chain(
+    made = Chain(
         tuple(stage for i, tx in enumerate(transforms) for stage in stages_of(tx, f"argument {i + 1} of chain"))
     )
+    refuse_turns("the chain has", made.stages)
+    return made
 
 
 def named_chain(*transforms: tuple[str, Transformation]) -> Chain:

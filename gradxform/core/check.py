@@ -37,6 +37,13 @@ def positive(**named: Hyper) -> None:
     _all(named, lambda x: 0.0 < x < math.inf, "positive and finite")
 
 
+def divisor(**named: Hyper) -> None:
+    """Positive, and not so small that float32 has no number for what is divided by it."""
+    positive(**named)
+    least = float(jnp.finfo(jnp.float32).tiny)
+    _all(named, lambda x: x >= least, f"at least {least:.3g}, the smallest number that float32 divides by")
+
+
 def nonnegative(**named: Hyper) -> None:
     _all(named, lambda x: 0.0 <= x < math.inf, "at least 0 and finite")
 

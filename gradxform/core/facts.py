@@ -45,6 +45,8 @@ class Facts(Value):
     """The rates by whose n-th power n updates with a zero gradient are one; None where the memory does otherwise."""
     monotone: bool = False
     """What `remember` gives for the largest sizes of gradient and memory in a block bounds what it gives inside it."""
+    turns: bool = False
+    """It turns the sign, from a direction into a step: once on the way of a leaf."""
     stored_params: bool = False
     """`update` wants `p` in the dtype that it is stored in (the rule asks where the step will land)."""
     homogeneous: bool = False

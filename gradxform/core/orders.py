@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from gradxform.core.facts import Reach, Station
 from gradxform.core.hyper import Hyper, Tunable, hyper_fields
-from gradxform.core.rule import Factor, TreeRule
+from gradxform.core.rule import Factor, Rule, TreeRule
 
 if TYPE_CHECKING:
     from gradxform.core.stage import Stage
@@ -86,6 +86,28 @@ def refuse_order(stages: Sequence[Stage]) -> None:
                     f"{found} stands behind {x.name} and would run on {x.between} too: "
                     f"{x.name} goes outside, around both: {x.name}(...)"
                 )
+
+
+def refuse_turns(whose: str, met: Sequence[Any]) -> None:
+    """Refuse a way on which the sign is turned twice: it would lead uphill."""
+    turning = [x for x in met if _turns(x)]
+    if len(turning) > 1:
+        raise ValueError(
+            f"{whose} two stages that turn the sign, and would go uphill: {turning[0]!r} and {turning[1]!r}; if the "
+            "second is a factor alone: scale_by_learning_rate(..., flip_sign=False), or scale(...)"
+        )
+
+
+def _turns(x: Any) -> bool:
+    """Whether a rule, a stage or a transformation turns the sign, of all leaves that it gets."""
+    if isinstance(x, Rule):
+        return x.facts.turns
+    if hasattr(x, "stages"):
+        return any(map(_turns, x.stages))
+    if (rule := getattr(x, "only_rule", None)) is not None:
+        return getattr(x, "where", None) is None and _turns(rule)
+    inner = getattr(x, "wrapped", None) or getattr(x, "inner", None)
+    return inner is not None and _turns(inner)
 
 
 def _refuse_before_scale(stage: Stage, before: Sequence[Stage]) -> None:

@@ -13,7 +13,7 @@ from gradxform.core.value import Child
 from gradxform.schedules.arithmetic import SHAPES, as_steps, elapsed
 from gradxform.schedules.decays import exponential_decay
 from gradxform.schedules.piecewise import Interpolated
-from gradxform.schedules.timed import Boundaries, Composed, Steps, Timed, check_number, lasting
+from gradxform.schedules.timed import Boundaries, Composed, Steps, Timed, check_number, in_turn, lasting
 from gradxform.schedules.transitions import ConstantSchedule, cosine_decay_schedule, linear_schedule
 
 
@@ -99,6 +99,7 @@ class WarmupExponentialDecaySchedule(Composed):
     def check(self) -> None:
         check.positive(decay_rate=self.decay_rate)
         check.boolean(staircase=self.staircase)
+        in_turn(warmup_steps=self.warmup_steps, transition_begin=self.transition_begin)
 
     def schedule(self) -> Schedule:
         warm = linear_schedule(self.init_value, self.peak_value, self.warmup_steps)
@@ -125,6 +126,7 @@ class WarmupStableDecaySchedule(Composed):
     def check(self) -> None:
         lasting(decay_steps=self.decay_steps)
         check.choice(*SHAPES, decay_type=self.decay_type)
+        in_turn(warmup_steps=self.warmup_steps, stable_steps=self.stable_steps, decay_steps=self.decay_steps)
 
     def schedule(self) -> Schedule:
         warm = linear_schedule(self.init_value, self.peak_value, self.warmup_steps)

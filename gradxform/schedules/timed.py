@@ -130,6 +130,14 @@ def lasting(**named: Steps) -> None:
             raise ValueError(f"{name} must be at least 1, got {steps}")
 
 
+def in_turn(**named: Steps) -> None:
+    """Refuse fractions of one total that follow one another and are more than all of it: the last would never end."""
+    total = sum(steps for steps in named.values() if is_fraction(steps))
+    if total > 1.0 + 1e-9:
+        given = ", ".join(f"{name}={steps}" for name, steps in named.items() if is_fraction(steps))
+        raise ValueError(f"{' + '.join(named)} must be at most 1 in fractions of the total, got {total:g}: {given}")
+
+
 def check_number(name: str, x: Hyper) -> None:
     """Refuse what is not one finite number (or a number still being traced)."""
     if not isinstance(x, float | jax.core.Tracer | Pair):

@@ -8,7 +8,7 @@ from gradxform.core import check
 from gradxform.core.hyper import Hyper, Schedule
 from gradxform.core.types import Array
 from gradxform.schedules.arithmetic import between, elapsed, half_cosine, raised, shares
-from gradxform.schedules.timed import Steps, Timed, lasting
+from gradxform.schedules.timed import Steps, Timed, in_turn, lasting
 
 
 class ConstantSchedule(Timed):
@@ -27,6 +27,7 @@ class PolynomialSchedule(Timed):
 
     def check(self) -> None:
         check.nonnegative(power=self.power)
+        in_turn(transition_begin=self.transition_begin, transition_steps=self.transition_steps)
 
     def at(self, count: Array) -> Array:
         left, _ = shares(elapsed(count, self.transition_begin), self.transition_steps)
@@ -38,6 +39,9 @@ class LinearSchedule(Timed):
     end_value: Hyper
     transition_steps: Steps
     transition_begin: Steps = 0
+
+    def check(self) -> None:
+        in_turn(transition_begin=self.transition_begin, transition_steps=self.transition_steps)
 
     def at(self, count: Array) -> Array:
         weights = shares(elapsed(count, self.transition_begin), self.transition_steps)

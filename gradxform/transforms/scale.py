@@ -35,7 +35,10 @@ class ScaleBySchedule(StepSize):
 class ScaleByLearningRate(Factor):
     learning_rate: Rate
     flip_sign: bool = True
-    facts = Facts(station=Station.STEP, keeps_zero=True)
+
+    @property
+    def facts(self) -> Facts:
+        return Facts(station=Station.STEP, keeps_zero=True, turns=self.flip_sign)
 
     def check(self) -> None:
         check.nonnegative(learning_rate=self.learning_rate)
@@ -49,7 +52,7 @@ class Unscale(Factor):
     facts = Facts(station=Station.CLEANSE, keeps_zero=True, unscales=True)
 
     def check(self) -> None:
-        check.positive(loss_scale=self.loss_scale)
+        check.divisor(loss_scale=self.loss_scale)
 
     def scalars(self, t: Array) -> Scalars:
         return jnp.asarray(1.0, float) / self.loss_scale
@@ -117,11 +120,12 @@ def scale_by_schedule(step_size_fn: Hyper) -> Chain:
 def scale_by_learning_rate(learning_rate: Hyper | None = None, *, flip_sign: bool = True) -> Chain:
     """Turn a direction into a step: `u = -learning_rate · g`.
 
-    The one place in a chain where the sign changes. None is optax's: no scaling at all, `u = g`, uphill.
-    learning_rate: at least 0; a number, a 0-d array, a 1-d table or iterable (the i-th value at the i-th update, the
+    The one place in a chain where the sign changes: a further factor says `flip_sign=False`. None is optax's: no
+    scaling at all, `u = g`, uphill.
+    learning_rate: at least 0; a number, a 0-d array, a list or iterable (the i-th value at the i-th update, the
     last one from then on), a schedule `count -> value` (0 at the first update), or `tunable(...)`.
     Reach: element. State: none.
-    Raises: ValueError if learning_rate < 0.
+    Raises: ValueError if learning_rate < 0, or if a leaf meets two stages that turn the sign.
     """
     check.boolean(flip_sign=flip_sign)
     return identity() if learning_rate is None else lift(ScaleByLearningRate(learning_rate, flip_sign))

@@ -15,6 +15,8 @@ from gradxform.schedules import (
     cosine_decay_schedule,
     join_schedules,
     linear_schedule,
+    over,
+    polynomial_schedule,
     warmup_constant_schedule,
     warmup_cosine_decay_schedule,
     warmup_exponential_decay_schedule,
@@ -61,6 +63,22 @@ BAD = [
     (lambda: join_schedules([], []), ValueError, r"boundaries must be one fewer than schedules \(0\), got 0"),
     (lambda: join_schedules(["a"], []), TypeError, r"schedules\[0\] must be a number"),
     (lambda: join_schedules(3, []), TypeError, "schedules must be a sequence of schedules, got 3"),
+    (
+        lambda: over(100, warmup_stable_decay_schedule(0, 1, 0.8, 0.4, 0.4)),
+        ValueError,
+        r"warmup_steps \+ stable_steps \+ decay_steps must be at most 1 in fractions .* got 1.6: warmup_steps=0.8",
+    ),
+    (
+        lambda: warmup_exponential_decay_schedule(0.0, 1.0, 0.5, 10, 0.9, 0.6),
+        ValueError,
+        r"warmup_steps \+ transition_begin must be at most 1 in fractions of the total, got 1.1",
+    ),
+    (
+        lambda: linear_schedule(1.0, 0.0, 0.6, 0.5),
+        ValueError,
+        r"transition_begin \+ transition_steps must be at most 1",
+    ),
+    (lambda: polynomial_schedule(1.0, 0.0, 2.0, 0.6, 0.5), ValueError, r"transition_begin \+ transition_steps must be"),
     (lambda: warmup_constant_schedule(0.0, 1.0, -1), ValueError, "warmup_steps must be at least 0, got -1"),
     (
         lambda: warmup_cosine_decay_schedule(0.0, 1.0, 10, 10),
@@ -130,3 +148,8 @@ def test_a_boundary_after_the_last_schedule_is_left_out_as_in_optax(surplus: tup
     assert made == join_schedules(parts, [3])
     for count in (0, 2, 3, 5, 9, 20):
         np.testing.assert_allclose(made(count), optax.join_schedules(theirs, [3, *surplus])(count), rtol=1e-6)
+
+
+def test_fractions_that_fill_the_total_are_no_more_than_it():
+    whole = warmup_stable_decay_schedule(0.0, 1.0, 0.1, 0.7, 0.2)
+    np.testing.assert_allclose([over(10, whole)(i) for i in (0, 1, 8, 9, 10)], [0, 1, 1, 0.5, 0], atol=1e-7)

@@ -53,9 +53,23 @@ def shaped(key: str, value: ArrayLike, leaf: Leaf, shapes: Sequence[tuple[int, .
     """An entry of a checkpoint. Raises: ValueError if it has not the parameter's shape (or one of `shapes`)."""
     array = np.asarray(value)
     if not jnp.issubdtype(array.dtype, jnp.number) and array.dtype != bool:
-        raise TypeError(f"checkpoint must hold arrays of numbers, got {array.dtype} under {key!r}")
+        raise TypeError(f"checkpoint has {key!r} with {value!r} of type {type(value).__name__}, which are no numbers")
     if array.shape not in (shapes or [leaf.array.shape]):
         raise ValueError(
             f"checkpoint has {key!r} of shape {array.shape}, the parameter {leaf.path!r} has {leaf.array.shape}"
         )
     return array
+
+
+def steps_done(name: str, value: object) -> int:
+    """A number of steps as frameworks save it: an integer or a float, alone or in an array of one element.
+
+    Raises: TypeError for what is no number, ValueError for one that is no count, or that int32 does not hold.
+    """
+    array = np.asarray(value)
+    if array.dtype.kind not in "iuf" or array.size != 1:
+        raise TypeError(f"{name} must be a number of steps, got {value!r} of type {type(value).__name__}")
+    n = float(array.reshape(()))
+    if not (0.0 <= n <= np.iinfo(np.int32).max and n.is_integer()):
+        raise ValueError(f"{name} must be a whole number of steps, at least 0, that int32 holds, got {n:g}")
+    return int(n)

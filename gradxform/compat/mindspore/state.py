@@ -10,11 +10,10 @@ import jax.numpy as jnp
 import numpy as np
 from numpy.typing import NDArray
 
-from gradxform.compat.common.checkpoints import Names, check_names, memories, read, shaped, spellings
+from gradxform.compat.common.checkpoints import Names, check_names, memories, read, shaped, spellings, steps_done
 from gradxform.compat.common.moments import EpsilonHatAdam
 from gradxform.compat.mindspore.assembly import kernel
 from gradxform.compat.mindspore.rules import EpsilonHatAmsgrad
-from gradxform.core import check
 from gradxform.core.chain import Chain, lift
 from gradxform.core.lens import layers
 from gradxform.core.rule import Rule
@@ -66,9 +65,7 @@ def load_state(
             new = _decoded(entry, _value(checkpoint, entry, leaf, names), old)
             memory = leaf.memory[stage]._replace(**{field: jax.device_put(new, old.sharding)})
             leaf.memory = {**leaf.memory, stage: memory}
-    steps = np.asarray(checkpoint["global_step"])
-    check.integer(global_step=steps.reshape(()) if steps.size == 1 else steps)
-    count = jnp.asarray(steps.reshape(()), state.count.dtype)
+    count = jnp.asarray(steps_done("checkpoint['global_step']", checkpoint["global_step"]), state.count.dtype)
     return state._replace(count=count, leaves=tree.close_memories())
 
 

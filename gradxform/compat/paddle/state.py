@@ -11,8 +11,7 @@ import jax.numpy as jnp
 import numpy as np
 from numpy.typing import NDArray
 
-from gradxform.compat.common.checkpoints import Names, check_names, memories, read, shaped, spellings
-from gradxform.core import check
+from gradxform.compat.common.checkpoints import Names, check_names, memories, read, shaped, spellings, steps_done
 from gradxform.core.chain import Chain
 from gradxform.core.facts import Station
 from gradxform.core.hyper import Schedule
@@ -72,8 +71,8 @@ def load_state(
             leaf.memory = {**leaf.memory, stage: memory._replace(**placed)}
     scheduler = checkpoint.get("LR_Scheduler", {})
     last = scheduler.get("last_epoch", 0) if isinstance(scheduler, Mapping) else scheduler
-    check.integer(**{"LR_Scheduler['last_epoch']": last})
-    return state._replace(count=jnp.asarray(last, state.count.dtype), leaves=tree.close_memories())
+    count = jnp.asarray(steps_done("last_epoch of LR_Scheduler", last), state.count.dtype)
+    return state._replace(count=count, leaves=tree.close_memories())
 
 
 def save_state(

@@ -10,7 +10,7 @@ import jax.numpy as jnp
 import numpy as np
 from numpy.typing import NDArray
 
-from gradxform.compat.common.checkpoints import memories, shaped
+from gradxform.compat.common.checkpoints import memories, shaped, steps_done
 from gradxform.compat.common.groups import Groups, grouped
 from gradxform.compat.torch.adadelta import adadelta
 from gradxform.compat.torch.adagrad import adagrad
@@ -19,7 +19,6 @@ from gradxform.compat.torch.asgd import asgd
 from gradxform.compat.torch.checks import REFUSALS
 from gradxform.compat.torch.rmsprop import rmsprop
 from gradxform.compat.torch.rprop import rprop
-from gradxform.core import check
 from gradxform.core.chain import Chain, chain
 from gradxform.core.plain import got
 from gradxform.core.state import State, find_state
@@ -70,8 +69,6 @@ def load_state(
     entries, groups = _parts(optimizer_state_dict)
     if tx is not None:
         refuse_stranger(tx)
-    if step is not None:
-        check.integer(step=step)
     where = _where(names, params, None if groups is None else [i for group in groups for i in group["params"]])
     state = find_state((_rebuilt(groups, where) if tx is None else tx).init(params))
     keys = {path: key for key, path in where.items()}
@@ -85,7 +82,7 @@ def load_state(
             memory = _loaded(entries.get(keys[leaf.path]) or {}, leaf, stage, keys[leaf.path])
             latest = max(latest, int(memory.count) if "count" in memory._fields else 0)
             leaf.memory = {**leaf.memory, stage: memory}
-    count = jnp.asarray(latest if step is None else step, state.count.dtype)
+    count = jnp.asarray(latest if step is None else steps_done("step", step), state.count.dtype)
     return state._replace(count=count, leaves=tree.close_memories())
 
 
@@ -157,6 +154,8 @@ def _loaded(entries: Mapping[str, Any], leaf: Leaf, stage: str, key: Any) -> Mem
             raise ValueError(f"state[{key!r}] has no {entry!r} for the parameter {leaf.path!r}, only {sorted(entries)}")
         value = shaped(f"{entry} of {key}", as_array(entries[entry]), leaf, [(), (1,)] if entry in SCALARS else None)
         old = getattr(memory, field)
+        if entry == "step":
+            steps_done(f"state[{key!r}]['step']", value)
         if np.iscomplexobj(value) and not jnp.iscomplexobj(old):
             raise ValueError(f"state[{key!r}] has a complex {entry!r} for {leaf.path!r}, where a square is real here")
         new[field] = jax.device_put(jnp.asarray(value.reshape(old.shape), old.dtype), old.sharding)
