@@ -103,7 +103,7 @@ def _form(here: str, rule: str, x: Any) -> jax.ShapeDtypeStruct:
         x = jnp.asarray(x)
     if not hasattr(x, "dtype") or jnp.issubdtype(x.dtype, jax.dtypes.extended):
         raise TypeError(f"the example of {here} must be made of arrays of numbers or ShapeDtypeStructs, got {x!r}")
-    dtype = jax.dtypes.canonicalize_dtype(x.dtype)
+    dtype = jnp.result_type(x.dtype)
     if rule != "all":
         counted = jnp.float32 if rule == "mean" else dtype if dtype.itemsize >= 4 else jnp.int32
         dtype = jnp.dtype(compute_dtype(dtype) if jnp.issubdtype(dtype, jnp.inexact) else counted)
