@@ -40,6 +40,8 @@ class Kept(NamedTuple):
 
     def read(self, name: str, x: Tree) -> Tree:
         """An argument in the form that was stated."""
+        if x is None:
+            raise ValueError(f"accumulate needs {name!r}: call update(updates, state, params, {name}=...)")
         leaves, structure = jax.tree.flatten(x)
         leaves = [jnp.asarray(leaf) for leaf in leaves]
         given = [jax.ShapeDtypeStruct(leaf.shape, leaf.dtype) for leaf in leaves]
@@ -97,15 +99,14 @@ def _kept(name: str, rule: Any, every: Any) -> Kept:
 
 
 def _form(here: str, rule: str, x: Any) -> jax.ShapeDtypeStruct:
-    if not hasattr(x, "dtype"):
-        if isinstance(x, str) or not isinstance(x, int | float | complex):
-            raise TypeError(f"the example of {here} must be made of arrays or ShapeDtypeStructs, got {x!r}")
+    if isinstance(x, bool | int | float | complex):
         x = jnp.asarray(x)
-    dtype = jax.dtypes.canonicalize_dtype(x.dtype)
-    if rule == "mean" and not jnp.issubdtype(dtype, jnp.inexact):
-        dtype = jnp.dtype(jnp.float32)
-    elif rule != "all" and jnp.issubdtype(dtype, jnp.inexact):
-        dtype = compute_dtype(dtype)
+    if not hasattr(x, "dtype") or jnp.issubdtype(x.dtype, jax.dtypes.extended):
+        raise TypeError(f"the example of {here} must be made of arrays of numbers or ShapeDtypeStructs, got {x!r}")
+    dtype = jnp.result_type(x.dtype)
+    if rule != "all":
+        counted = jnp.float32 if rule == "mean" else dtype if dtype.itemsize >= 4 else jnp.int32
+        dtype = jnp.dtype(compute_dtype(dtype) if jnp.issubdtype(dtype, jnp.inexact) else counted)
     return jax.ShapeDtypeStruct(np.shape(x), dtype)
 
 

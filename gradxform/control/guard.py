@@ -156,7 +156,8 @@ def guard(
     max_consecutive: after so many bad steps in a row, `then`: `"skip"` on, `"accept_finite"` ones (spikes) or
     `"accept"` all, or `"zero"` what is not finite and take the step. axis_name: device axes to decide over.
     State: the inner one; skipped, nonfinite, spikes, consecutive (int32), last_skipped; mean, var, seen of each figure.
-    Raises: ValueError if max_consecutive stands without `then`, or the reverse; for arguments out of range.
+    Raises: ValueError if max_consecutive stands without `then`, or the reverse; for arguments out of range; for a loss
+    scale inside, which goes outside.
     Source: for spikes as OLMo-core's SkipStepOptimizer, with moving statistics instead of windowed ones.
     """
     check.choice("skip", "zero", nonfinite=nonfinite)

@@ -112,7 +112,7 @@ def dynamic_loss_scale(
     `scale <- scale·factor`. Finite means that the global norm of the unscaled gradients is: above 1.8e19 its square
     overflows float32, and the step counts as an overflow. axis_name: device axes over which to decide together.
     State: the inner one, scale (float32), good and skipped (int32), all scalars.
-    Raises: TypeError and ValueError for arguments that are no such numbers.
+    Raises: TypeError and ValueError for arguments that are no such numbers; ValueError for another loss scale inside.
     Source: Micikevicius et al. 2018, arXiv 1710.03740, section 3.2; as in MindSpore and flax.
     """
     init, least = check.number(check.divisor, init=init), check.number(check.divisor, min=min)

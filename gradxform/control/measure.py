@@ -139,7 +139,8 @@ def measure(
     steps so far in which `clip_by_global_norm`, the chain's first stage, clipped. Under `jit` a norm that clipping also
     needs is computed once. axis_name: as in `clip_by_global_norm`.
     State: the inner one, and a scalar per figure, float32 or wider.
-    Raises: ValueError for an unknown update_ratio, clip_fraction without clipping first, or if params are missing.
+    Raises: ValueError for an unknown update_ratio, clip_fraction without clipping first, grad_norm around a loss scale,
+    or if params are missing.
     """
     check.boolean(grad_norm=grad_norm, update_norm=update_norm, param_norm=param_norm, clip_fraction=clip_fraction)
     check.choice(None, "global", "per_leaf", update_ratio=update_ratio)

@@ -168,7 +168,8 @@ def sam(
     the whole round, with gradients from the extra argument `grad_fn(params, i)`, averaged over batch_axis_name.
     adaptive: ASAM: gradients and steps of adv_optimizer in units of |p|, `ε = ρ·|p|²g / ‖|p|g‖`.
     State: both inner ones; in the transparent mode cache, the parameters of the last outer step.
-    Raises: ValueError if sync_period < 1; at update if params, or in opaque mode grad_fn, are missing.
+    Raises: ValueError if sync_period < 1, for a loss scale or guard inside that goes outside; at update if
+    params, or in opaque mode grad_fn, are missing.
     Source: Foret et al. 2020, arXiv:2010.01412, algorithm 1; Kwon et al. 2021, arXiv:2102.11600, equation 4.
     """
     inner, adversary = (

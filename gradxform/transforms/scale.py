@@ -142,7 +142,7 @@ def unscale(loss_scale: Hyper) -> Chain:
     First in the chain; weight decay that stands before it meets the scaled gradient (MindSpore multiplies that decay
     by the loss scale), decay behind it the true one. Overflow is not looked for.
     Reach: element. State: none.
-    Raises: ValueError if loss_scale <= 0.
+    Raises: ValueError if loss_scale <= 0; in a chain for what would take scaled gradients for the loss's before it.
     """
     return lift(Unscale(loss_scale))
 

@@ -81,6 +81,14 @@ def test_integers_are_summed_as_integers():
     assert int(state.value["x"]) == 2**24 + 1
 
 
+@pytest.mark.parametrize("example", [True, jnp.int8(0)])
+def test_small_integers_are_summed_in_more_bits(example):
+    tx = gx.accumulate(READS, 3, extras={"x": ("sum", example)})
+    _, state = window(tx, [jnp.asarray(x, jnp.asarray(example).dtype) for x in (100, 100, 1)])
+    assert jax.typeof(state.value["x"]) == jax.typeof(tx.init(P).value["x"])
+    assert int(state.value["x"]) == (3 if example is True else 201)
+
+
 def test_trees_and_arrays():
     """Each leaf by itself, in the form of the example; the state of a line search sees the whole batch."""
     seen = []
@@ -107,7 +115,7 @@ def test_trees_and_arrays():
         np.testing.assert_array_equal(got["key"], [7, 3])
         with pytest.raises(ValueError, match=r"extras\['batch'\] is stated as .*, got .*3"):
             tx.update(G, state, P, batch={"a": jnp.ones(3), "n": 1})
-        with pytest.raises(ValueError, match=r"extras\['batch'\] is stated as"):
+        with pytest.raises(ValueError, match=r"accumulate needs 'batch': call .*batch=\.\.\."):
             tx.update(G, state, P)
     with pytest.raises(ValueError, match=r"extras\['batch'\] is stated as .*int32.* got .*float32"):
         tx.update(G, state, P, batch={"a": jnp.ones(2), "n": 1.5})
@@ -179,6 +187,11 @@ def test_a_line_search_over_a_window():
         ({"x": ("mean", P, P)}, TypeError, r"extras\['x'\] must be a rule"),
         ({"x": "all"}, ValueError, r"extras\['x'\] = 'all' needs an example"),
         ({"x": ("all", "text")}, TypeError, r"the example of extras\['x'\] .*'text'"),
+        (
+            {"x": ("all", jax.random.key(0))},
+            TypeError,
+            r"the example of extras\['x'\] must be made of arrays of numbers",
+        ),
         ({"weight": "mean"}, ValueError, r"extras\['weight'\] cannot be stated"),
         ({3: "mean"}, TypeError, "the name 3"),
         ("x", TypeError, "extras must map .*got 'x'"),
