@@ -90,7 +90,8 @@ class Migration:
         if isinstance(tx, Chain):
             return self._filled_chain(tx, fresh, params, adversary)
         if not tx.wraps:
-            if isinstance(inner := getattr(tx, "inner", None), GradientTransformation) and isinstance(fresh, State):
+            inner = getattr(tx, "inner", None)
+            if isinstance(inner, GradientTransformation) and isinstance(fresh, type(inner.init(params))):
                 return self.filled(inner, fresh, params, adversary)
             return self._whole([(self.old, ("old",))], fresh, tx.name)
         around = self._filled_wrapper(tx, fresh, adversary)
@@ -178,6 +179,8 @@ class Migration:
 
     def _left(self) -> Iterator[str]:
         """What nothing has taken."""
+        if ("old",) in self.book.used:
+            return
         yield from (type(node).__name__ for node, _ in self.wrappers)
         for x in self.found:
             for path, memory in (*x.memories.items(), *x.buffers.items()):
