@@ -222,9 +222,11 @@ def migrate(
     none of ours, or for a name that is nowhere in it; TypeError unless tx is a transformation.
     """
     refuse_stranger(tx)
-    given = {"names": dict(names or {}), "stages": dict(stages or {})}
+    for what, given in (("names", names), ("stages", stages)):
+        if given is not None and not isinstance(given, Mapping):
+            raise TypeError(f"{what} must map old names to new ones, got {given!r} of type {type(given).__name__}")
     find_state(state)
-    migration = Migration(state, Renaming(**given))
+    migration = Migration(state, Renaming(names or {}, stages or {}))
     migration.refuse_unknown()
     new = migration.filled(tx, tx.init(params), params)
     return new, migration.finished()

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from typing import Any, NamedTuple
 
-import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
@@ -58,9 +57,7 @@ def test_a_buffer_whose_leaves_cannot_be_told_is_left() -> None:
 def test_a_buffer_is_joined_from_what_its_leaves_had() -> None:
     ls = leaves(2, 1)
     at = filling(ls, found({"p0": {"mean": Mean(jnp.array([1.0, 2.0]))}, "p1": {"mean": Mean(jnp.array([3.0]))}}))
-    assert jax.tree.map(lambda x: x.tolist(), at.buffer(ls, {"mean": Mean(jnp.zeros(3))})) == {
-        "mean": ([1.0, 2.0, 3.0],)
-    }
+    assert at.buffer(ls, {"mean": Mean(jnp.zeros(3))})["mean"].mu.tolist() == [1.0, 2.0, 3.0]
 
 
 def test_a_counter_that_is_new_beside_kept_memory_says_how_old_that_is() -> None:
