@@ -82,8 +82,8 @@ class Filling:
             self.book.tell("dropped", f"{leaf.path}: {name}/{f}")
         corrects = getattr(self.rules[leaf.path, name], "corrects", False)
         missing = any(f not in kept and f not in other and f not in counters for f in news)
-        own = any(_is_counter(olds[f]) and _differ(olds[f], count) for f in gone)
-        if corrects and (own or (missing and _differ(count, self.begun))):
+        own = any(_is_counter(x) and not x.ndim and _differ(x, count) for x in (olds[f] for f in gone))
+        if corrects and (own or (missing and (not _is_known(count) or _differ(count, 0)))):
             self.book.uncorrected.setdefault(name, []).append(leaf.path)
         if x is not None:
             self.sources.append((corrects, count))
@@ -143,10 +143,13 @@ def _full(like: Shaped, count: Count) -> Any:
     return like if isinstance(like, jax.ShapeDtypeStruct) else jnp.full(like.shape, count, like.dtype)
 
 
+def _is_known(*counts: Any) -> bool:
+    return not any(isinstance(x, jax.ShapeDtypeStruct | jax.core.Tracer) for x in counts)
+
+
 def _differ(a: Any, b: Any) -> bool:
-    """Whether counts are not known to be the same."""
-    known = not any(isinstance(x, jax.ShapeDtypeStruct | jax.core.Tracer) for x in (a, b))
-    return not (known and np.array_equal(a, b))
+    """Whether two counts are known not to be the same."""
+    return _is_known(a, b) and bool(np.any(np.asarray(a) != np.asarray(b)))
 
 
 def _cut(memory: Memory, pack: list[Leaf]) -> Iterator[tuple[Leaf, Memory]]:

@@ -90,7 +90,8 @@ class Migration:
         if isinstance(tx, Chain):
             return self._filled_chain(tx, fresh, params, adversary)
         if not tx.wraps:
-            if isinstance(inner := getattr(tx, "inner", None), GradientTransformation) and isinstance(fresh, State):
+            inner = getattr(tx, "inner", None)
+            if isinstance(inner, GradientTransformation) and isinstance(fresh, type(inner.init(params))):
                 return self.filled(inner, fresh, params, adversary)
             return self._whole([(self.old, ("old",))], fresh, tx.name)
         around = self._filled_wrapper(tx, fresh, adversary)
@@ -178,6 +179,8 @@ class Migration:
 
     def _left(self) -> Iterator[str]:
         """What nothing has taken."""
+        if ("old",) in self.book.used:
+            return
         yield from (type(node).__name__ for node, _ in self.wrappers)
         for x in self.found:
             for path, memory in (*x.memories.items(), *x.buffers.items()):
@@ -219,9 +222,11 @@ def migrate(
     none of ours, or for a name that is nowhere in it; TypeError unless tx is a transformation.
     """
     refuse_stranger(tx)
-    given = {"names": dict(names or {}), "stages": dict(stages or {})}
+    for what, given in (("names", names), ("stages", stages)):
+        if given is not None and not isinstance(given, Mapping):
+            raise TypeError(f"{what} must map old names to new ones, got {given!r} of type {type(given).__name__}")
     find_state(state)
-    migration = Migration(state, Renaming(**given))
+    migration = Migration(state, Renaming(names or {}, stages or {}))
     migration.refuse_unknown()
     new = migration.filled(tx, tx.init(params), params)
     return new, migration.finished()

@@ -16,7 +16,7 @@ from gradxform.core.hyper import Hyper, Tunable, coerce, hyper_fields, is_beta, 
 from gradxform.core.plain import fitting, got
 from gradxform.core.rule import Rule
 from gradxform.core.stage import Step
-from gradxform.core.state import State, find_state, find_states, unused
+from gradxform.core.state import REMEDY, State, find_state, find_states, unused
 from gradxform.core.transform import refuse_stranger
 from gradxform.core.types import Array, Count, Number, OptState, Transformation, Tree
 from gradxform.core.value import Pair
@@ -44,6 +44,13 @@ def hyperparams(tx: Transformation, state: OptState) -> dict[str, Number]:
     Raises: ValueError if the state holds none of ours.
     """
     refuse_stranger(tx)
+    for step, key, _, rule, field in _fields(tx, state):
+        if isinstance(hyper_fields(rule)[field], Tunable) and key not in step.hyper:
+            raise ValueError(f"the state holds no tunable {key!r}, and {tx!r} has one; {REMEDY}")
+    return _hyperparams(tx, state)
+
+
+def _hyperparams(tx: Transformation, state: OptState) -> dict[str, Number]:
     values: dict[str, Number] = {}
     owner: dict[str, Any] = {}
     for step, key, name, rule, field in _fields(tx, state):
@@ -58,7 +65,8 @@ def hyperparams(tx: Transformation, state: OptState) -> dict[str, Number]:
 
 def hyperparams_at(tx: Transformation, count: Count) -> dict[str, Number]:
     """`hyperparams` after so many updates, as the transformation is written: what is tunable has its initial value."""
-    return hyperparams(tx, State(count, {}, {}, {}))
+    refuse_stranger(tx)
+    return _hyperparams(tx, State(count, {}, {}, {}))
 
 
 def _fields(tx: Transformation, state: OptState, prefix: str = "") -> Iterator[tuple[Step, str, str, Rule, str]]:

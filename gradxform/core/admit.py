@@ -106,8 +106,8 @@ def _cast(x: Any, want: Shaped, loose: bool) -> Param:
     if x.dtype == want.dtype:
         return x
     have, wanted = x.dtype.name, want.dtype.name
-    if COUNTERS.get(have) == wanted:
-        return x.astype(want.dtype)
+    if COUNTERS.get(have, have) == COUNTERS.get(wanted, wanted):
+        return x if wanted in COUNTERS else x.astype(want.dtype)
     return x if loose and WIDTHS.get(have, have) == WIDTHS.get(wanted, wanted) else None
 
 

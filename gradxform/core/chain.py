@@ -122,7 +122,8 @@ class Chain(GradientTransformation):
         Raises: ValueError naming the stage and the leaf, what is there and what is wanted.
         """
         loose, asked = step.params is None, step._replace(count=None, tree={}, hyper={})
-        wanted = [leaf.asked(self.per_example) for leaf in leaves]
+        examples = self.per_example
+        wanted = [leaf.asked(examples) for leaf in leaves]
         self.init_stages(wanted, asked)
         for leaf, want in zip(leaves, wanted, strict=True):
             if want.p is not None:

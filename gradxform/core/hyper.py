@@ -120,7 +120,7 @@ class Slot(NamedTuple):
         """The state of its chain; None where there is none."""
         for name in self.place:
             state = state.get(name) if isinstance(state, dict) else getattr(state, name, None)
-        if not isinstance(state, State) or np.shape(state.count) != ():
+        if not isinstance(state, State) or state.count is None or np.shape(state.count) != ():
             return None
         if isinstance(self.x, Tunable) and isinstance(state.hyper.get(self.key), Pair) != self.beta:
             return None

@@ -193,7 +193,7 @@ def open_together(updates: Updates, params: Params, memories: Tree, per_example:
         p = parameter(path, p)
         leaves.append(Leaf(path, _gradient(path, g, p, per_example), p, by_path[path]))
     wanted = set(p_paths)
-    surplus = [path for path, memory in by_path.items() if path not in wanted and memory is not None]
+    surplus = [path for path, memory in by_path.items() if path not in wanted and jax.tree.leaves(memory)]
     if surplus:
         what = "gradients" if params is None else "parameters"
         raise ValueError(f"the state has a memory at {surplus[0]!r}, where the {what} have nothing; {REMEDY}")

@@ -12,6 +12,7 @@ import jax
 import jax.numpy as jnp
 
 from gradxform.core import check
+from gradxform.core.admit import of_kind
 from gradxform.core.chain import Chain, stages_of
 from gradxform.core.claims import looks_farther
 from gradxform.core.clock import OwnClock
@@ -152,10 +153,10 @@ def unpack(tx: Transformation, state: State, params: Params) -> State:
     """
     if not isinstance(tx, Chain):
         raise TypeError(f"unpack takes a chain with packed(...) in it, got {tx!r}")
-    if not isinstance(state, State):
-        raise TypeError(f"state must be what init returns, a State, got {type(state).__name__}")
+    of_kind(state, State, tx)
     opened = open_memories(state.leaves, params)
-    step = tx.planned(opened.leaves, Step(state.count, None, dict(state.tree), state.hyper, {}, params))
+    step = tx.planned(opened.leaves, Step(state.count, None, state.tree, state.hyper, {}, params))
+    step = tx.admitted(opened.leaves, step)
     for name, stage in tx.named():
         if isinstance(stage, Packing):
             stage.unpack(name, opened.leaves, step)
