@@ -11,6 +11,7 @@ from gradxform.control.hold import axis_or_none, both, inner_of, map_gradients, 
 from gradxform.core import check
 from gradxform.core.arithmetic import next_count
 from gradxform.core.devices import mean_over
+from gradxform.core.sizes import squarable
 from gradxform.core.transform import GradientTransformation
 from gradxform.core.types import Array, ArrayLike, AxisName, Dtype, OptState, Params, Taken, Transformation, Updates
 from gradxform.core.value import Child
@@ -117,7 +118,8 @@ class Guard(GradientTransformation):
         seen = next_count(old.seen)
         share = jnp.maximum(1.0 - self.decay, 1.0 / seen)
         off = x.astype(jnp.float32) - old.mean
-        new = Running(old.mean + share * off, (1 - share) * (old.var + share * off * off), seen)
+        near = squarable(off)
+        new = Running(old.mean + share * off, (1 - share) * (old.var + share * near * near), seen)
         return Running(*(jnp.where(taken & jnp.isfinite(x), a, b) for a, b in zip(new, old, strict=True)))
 
 

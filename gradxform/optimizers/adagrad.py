@@ -12,6 +12,7 @@ from gradxform.core.chain import Chain, chain, lift
 from gradxform.core.facts import Facts
 from gradxform.core.hyper import Hyper
 from gradxform.core.rule import Halves
+from gradxform.core.sizes import saturated, squarable
 from gradxform.core.types import Array, Param, Scalars
 from gradxform.transforms.scale import scale_by_learning_rate
 
@@ -34,7 +35,7 @@ class SumsSquares(Halves, abstract=True):
         return SumOfSquares(jnp.full_like(p.real, self.initial_accumulator_value))
 
     def remember(self, g: Array, s: SumOfSquares, p: Param, k: Scalars) -> SumOfSquares:
-        return SumOfSquares(s.sum_of_squares + abs_sq(g))
+        return SumOfSquares(saturated(s.sum_of_squares + abs_sq(squarable(g))))
 
 
 class ScaleByRss(SumsSquares):

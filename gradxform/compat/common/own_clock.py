@@ -7,6 +7,7 @@ from typing import Any, NamedTuple
 import jax
 import jax.numpy as jnp
 
+from gradxform.compat.common.overflows import Overflows
 from gradxform.core.arithmetic import next_count, real_dtype
 from gradxform.core.chain import Chain, lift
 from gradxform.core.lens import Lens
@@ -119,4 +120,4 @@ def _narrow(x: Scalars, dtype: Dtype) -> Scalars:
 
 def own_clock(rule: Rule) -> Chain:
     """The rule as a stage, each parameter with its own count of steps."""
-    return lift(OwnClock(rule))
+    return lift(Overflows(OwnClock(rule)))

@@ -25,7 +25,7 @@ from gradxform.compat.paddle.checks import (
     not_none,
     number,
 )
-from gradxform.compat.paddle.rules import ByParameter, InItsDtype, Parameter, PoweredAdam, PoweredAdamax
+from gradxform.compat.paddle.rules import ByParameter, InItsDtype, Parameter, PoweredAdam, PoweredAdamax, TrustRatio
 from gradxform.core.arithmetic import is_zero
 from gradxform.core.chain import Chain, chain, lift
 from gradxform.core.hyper import Hyper
@@ -34,7 +34,6 @@ from gradxform.core.types import ArrayLike
 from gradxform.params.select import Selector
 from gradxform.strategies.lazy import lazy
 from gradxform.transforms.decay import AddDecayedWeights
-from gradxform.transforms.scale import ScaleByTrustRatio
 
 
 def adam(
@@ -232,7 +231,7 @@ def lamb(
     ) -> Chain:
         decay, excluded = in_float32(number("lamb_weight_decay", lamb_weight_decay)), exclude_from_weight_decay_fn
         where = None if excluded is None else ~ByParameter(excluded)
-        adapted = lift(ScaleByTrustRatio(), None if always_adapt else where)
+        adapted = lift(TrustRatio(), None if always_adapt else where)
         if is_zero(decay) and not always_adapt:
             adapted = chain()
         return chain(lift(_moments(PoweredAdam(), **numbers)), _decayed(decay, where), adapted, scaled)

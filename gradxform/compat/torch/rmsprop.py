@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 from gradxform.compat.common.groups import Groups, grouped
+from gradxform.compat.common.overflows import Overflows
 from gradxform.compat.common.own_clock import own_clock
 from gradxform.compat.common.unchecked import unchecked
 from gradxform.compat.torch.checks import REFUSALS, NumberLike, nonnegative, number
@@ -42,5 +43,5 @@ def _rmsprop(alpha: NumberLike, eps: NumberLike, momentum: NumberLike, centered:
     divide = (ScaleByStddev if centered else ScaleByRms)(eps_in_sqrt=False)
     mu = number("momentum", momentum)
     direction = own_clock(unchecked(divide, decay=number("alpha", alpha), eps=number("eps", eps)))
-    summed = chain() if is_zero(mu) else lift(unchecked(Trace(0.0), decay=mu))
+    summed = chain() if is_zero(mu) else lift(Overflows(unchecked(Trace(0.0), decay=mu)))
     return assembled("rmsprop", chain(direction, summed), **rest)
