@@ -49,7 +49,8 @@ class AdamLike(Halves, abstract=True):
 
     def ahead(self, g: Array, mu: Array, c1: Array, c1_next: Array) -> Array:
         """Nesterov's mean, `b1·mu / c1_next + (1-b1)·g / c1`: its g is not bounded, and its divisor is at least 1."""
-        return self.b1 * (mu / c1_next) + g / jnp.maximum(c1 / (1 - self.b1), 1.0)
+        mean: Array = self.b1 * (mu / c1_next) + g / jnp.maximum(c1 / (1 - self.b1), 1.0)
+        return mean
 
 
 class ScaleByAdam(AdamLike):
