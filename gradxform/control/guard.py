@@ -12,6 +12,7 @@ from gradxform.core import check
 from gradxform.core.arithmetic import next_count
 from gradxform.core.devices import mean_over
 from gradxform.core.dither import APART, plus, turn
+from gradxform.core.sizes import squarable
 from gradxform.core.transform import GradientTransformation
 from gradxform.core.types import Array, ArrayLike, AxisName, Dtype, OptState, Params, Taken, Transformation, Updates
 from gradxform.core.value import Child
@@ -120,8 +121,9 @@ class Guard(GradientTransformation):
         seen = next_count(old.seen)
         share = jnp.maximum(1.0 - self.decay, 1.0 / seen)
         off = x.astype(jnp.float32) - old.mean
-        mean, var = plus(old.mean, share * off, turn(seen)), (1 - share) * (old.var + share * off * off)
-        var = plus(old.var, share * ((1 - share) * off * off - old.var), turn(seen, APART), var)
+        near = squarable(off)
+        mean, var = plus(old.mean, share * off, turn(seen)), (1 - share) * (old.var + share * near * near)
+        var = plus(old.var, share * ((1 - share) * near * near - old.var), turn(seen, APART), var)
         new = Running(mean, var, seen)
         return Running(*(jnp.where(taken & jnp.isfinite(x), a, b) for a, b in zip(new, old, strict=True)))
 

@@ -18,6 +18,7 @@ from gradxform.core.hyper import replace_hyper
 from gradxform.core.orders import refuse_loss_scale
 from gradxform.core.plain import got
 from gradxform.core.rule import TreeRule
+from gradxform.core.sizes import saturated
 from gradxform.core.stage import Step
 from gradxform.core.state import State, unused
 from gradxform.core.transform import GradientTransformation
@@ -71,7 +72,7 @@ class Measure(GradientTransformation):
             clipped = clipped + (now - clipped) / inner.count
         figures = self._figures(updates, new, params, clipped)
         old = admitted_by_name(state.metrics, figures, " of measure", loose=True)
-        metrics = {k: figures[k].astype(x.dtype) for k, x in old.items()}
+        metrics = {k: saturated(figures[k].astype(x.dtype)) for k, x in old.items()}
         return new, MeasureState(inner, kept(ok, metrics, dict(old)))
 
     def _evaluate(self, state: MeasureState, params: Params) -> Params:
@@ -137,7 +138,7 @@ def measure(
     grad_norm, update_norm, param_norm: global L2 norms, of the gradients as they arrive, of the updates, of the
     parameters before the step. update_ratio: `"global"` or `"per_leaf"`, ‖u‖ / ‖p‖. clip_fraction: share of the
     steps so far in which `clip_by_global_norm`, the chain's first stage, clipped. Under `jit` a norm that clipping also
-    needs is computed once. axis_name: as in `clip_by_global_norm`.
+    needs is computed once; what overflows is kept as half the largest number. axis_name: as in `clip_by_global_norm`.
     State: the inner one, and a scalar per figure, float32 or wider.
     Raises: ValueError for an unknown update_ratio, clip_fraction without clipping first, grad_norm around a loss scale,
     or if params are missing.

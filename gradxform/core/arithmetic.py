@@ -74,6 +74,18 @@ def _of_size(f: Callable[[Array], Array], size: Array, eps: Hyper) -> Array:
     return jnp.where(nothing, 0, f(jnp.where(nothing, 1, size)))  # two selections: no derivative of f at 0 either
 
 
+@jax.custom_jvp
+def root(x: Array) -> Array:
+    """√x; its derivative at 0 counts as 0: of a norm the one that is smallest, of √(mean of g²) what g = 0 needs."""
+    return jnp.sqrt(x)
+
+
+@root.defjvp
+def _root_jvp(at: tuple[Array], by: tuple[Array]) -> tuple[Array, Array]:
+    y = root(at[0])
+    return y, jnp.where(y == 0, 0, by[0] / jnp.where(y == 0, 1, 2 * y))
+
+
 def abs_sq(x: Array) -> Array:
     """|x|², real for complex x."""
     return (x * x.conj()).real if jnp.iscomplexobj(x) else x * x

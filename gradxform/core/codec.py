@@ -15,6 +15,7 @@ from gradxform.core.facts import Facts, Reach
 from gradxform.core.lens import Lens
 from gradxform.core.rows import Rows
 from gradxform.core.rule import Halves, Keep, Rule, dense, scaled
+from gradxform.core.sizes import storable
 from gradxform.core.stage import Chooses
 from gradxform.core.tree import name_of
 from gradxform.core.types import Array, Count, Dtype, Factors, Gradient, Memory, Param, Path, Scalars, Shaped, Structure
@@ -93,7 +94,7 @@ class Cast:
         """bound: at least the largest size in each block. draw: seed and step, to round by chance."""
         if jnp.iscomplexobj(x) and not jnp.issubdtype(self.dtype, jnp.complexfloating):
             raise ValueError(f"a statistic of dtype {x.dtype} would lose its imaginary part in {self.dtype}")
-        return x.astype(self.dtype)
+        return storable(x, self.dtype).astype(self.dtype)
 
     def decode(self, x: Array, wide: Dtype) -> Array:
         return x.astype(jnp.promote_types(self.dtype, wide))

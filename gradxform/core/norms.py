@@ -11,7 +11,7 @@ import jax
 import jax.numpy as jnp
 
 from gradxform.core import check
-from gradxform.core.arithmetic import abs_sq, cast, compute_dtype
+from gradxform.core.arithmetic import abs_sq, cast, compute_dtype, root
 from gradxform.core.devices import axes_to_sum, axis_names, varying_axes
 from gradxform.core.rows import Rows, is_row_leaf
 from gradxform.core.tree import as_array, refuse_deleted
@@ -42,8 +42,8 @@ def global_norm(updates: Updates, *, axis_name: AxisName | None = None) -> Array
 def norm_of(arrays: Sequence[Array | Rows], axis_name: AxisName | None) -> Array:
     """`global_norm` of arrays that are kept apart."""
     if axis_name is None:
-        return jnp.sqrt(sum_of_squares(arrays))
-    return jnp.sqrt(_summed_across(arrays, axis_names(axis_name)))
+        return root(sum_of_squares(arrays))
+    return root(_summed_across(arrays, axis_names(axis_name)))
 
 
 def barrier(tree: Tree) -> Tree:

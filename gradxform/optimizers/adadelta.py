@@ -7,15 +7,19 @@ from typing import NamedTuple
 import jax.numpy as jnp
 
 from gradxform.core import check
-from gradxform.core.arithmetic import abs_sq, quotient
+from gradxform.core.arithmetic import abs_sq, quotient, root
 from gradxform.core.chain import Chain, chain, lift
 from gradxform.core.facts import Facts
 from gradxform.core.hyper import Beta, Hyper
 from gradxform.core.rule import Halves
+from gradxform.core.sizes import squarable
 from gradxform.core.types import Array, Mask, Param, Scalars
 from gradxform.params.masks import mask_selector
 from gradxform.transforms.decay import AddDecayedWeights
 from gradxform.transforms.scale import descend
+
+ROOM = 2**24
+"""So many times smaller than the largest square are the squares summed: eps over their mean is a normal number."""
 
 
 class SquaredMeans(NamedTuple):
@@ -37,6 +41,7 @@ class ScaleByAdadelta(Halves):
         return SquaredMeans(e_g=jnp.zeros_like(p.real), e_x=jnp.zeros_like(p.real))
 
     def remember(self, g: Array, s: SquaredMeans, p: Param, k: Scalars) -> SquaredMeans:
+        g = squarable(g, ROOM)
         e_g = self.rho * s.e_g + (1 - self.rho) * abs_sq(g)
         size = (s.e_x + self.eps) * quotient(abs_sq(g), e_g + self.eps, self.eps)
         return SquaredMeans(e_g, self.rho * s.e_x + (1 - self.rho) * size)
@@ -44,7 +49,7 @@ class ScaleByAdadelta(Halves):
     def emit(self, g: Array, s: SquaredMeans, p: Param, k: Scalars) -> Array:
         """From the new means alone: nothing cancels, and the old x needs no copy."""
         below = self.rho * (s.e_g + self.eps) + (1 - self.rho) * abs_sq(g)
-        return g * jnp.sqrt(quotient(s.e_x + self.rho * self.eps, below, self.rho * self.eps))
+        return g * root(quotient(s.e_x + self.rho * self.eps, below, self.rho * self.eps))
 
 
 def scale_by_adadelta(rho: Beta = 0.9, eps: Hyper = 1e-6) -> Chain:

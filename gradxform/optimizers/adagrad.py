@@ -13,6 +13,7 @@ from gradxform.core.dither import plus, turn
 from gradxform.core.facts import Facts
 from gradxform.core.hyper import Hyper
 from gradxform.core.rule import Halves
+from gradxform.core.sizes import saturated, squarable
 from gradxform.core.types import Array, Param, Scalars
 from gradxform.transforms.scale import descend
 
@@ -35,7 +36,7 @@ class SumsSquares(Halves, abstract=True):
         return SumOfSquares(jnp.full_like(p.real, self.initial_accumulator_value))
 
     def remember(self, g: Array, s: SumOfSquares, p: Param, k: Scalars) -> SumOfSquares:
-        return SumOfSquares(s.sum_of_squares + abs_sq(g))
+        return SumOfSquares(saturated(s.sum_of_squares + abs_sq(squarable(g))))
 
 
 class ScaleByRss(SumsSquares):

@@ -7,12 +7,13 @@ from typing import NamedTuple
 import jax.numpy as jnp
 
 from gradxform.core import check
-from gradxform.core.arithmetic import abs_sq, debias, quotient
+from gradxform.core.arithmetic import abs_sq, debias, quotient, root
 from gradxform.core.chain import Chain, chain, lift
 from gradxform.core.codec import stored_in
 from gradxform.core.facts import Facts
 from gradxform.core.hyper import Beta, Hyper
 from gradxform.core.rule import Halves
+from gradxform.core.sizes import squarable
 from gradxform.core.types import Array, Dtype, Mask, Param, Scalars
 from gradxform.transforms.decay import add_decayed_weights
 from gradxform.transforms.scale import descend
@@ -43,7 +44,13 @@ class AdamLike(Halves, abstract=True):
         return debias(self.b1, t), debias(self.b2, t), debias(self.b1, t + 1)
 
     def remember(self, g: Array, s: Moments, p: Param, k: Scalars) -> Moments:
+        g = squarable(g)
         return Moments(self.b1 * s.mu + (1 - self.b1) * g, self.b2 * s.nu + (1 - self.b2) * abs_sq(g))
+
+    def ahead(self, g: Array, mu: Array, c1: Array, c1_next: Array) -> Array:
+        """Nesterov's mean, `b1·mu / c1_next + (1-b1)·g / c1`: its g is not bounded, and its divisor is at least 1."""
+        mean: Array = self.b1 * (mu / c1_next) + g / jnp.maximum(c1 / (1 - self.b1), 1.0)
+        return mean
 
 
 class ScaleByAdam(AdamLike):
@@ -52,8 +59,8 @@ class ScaleByAdam(AdamLike):
 
     def emit(self, g: Array, s: Moments, p: Param, k: Scalars) -> Array:
         c1, c2, c1_next = k
-        m_hat = self.b1 * (s.mu / c1_next) + (1 - self.b1) * (g / c1) if self.nesterov else s.mu / c1
-        return quotient(m_hat, jnp.sqrt(s.nu / c2 + self.eps_root) + self.eps, self.eps)
+        m_hat = self.ahead(g, s.mu, c1, c1_next) if self.nesterov else s.mu / c1
+        return quotient(m_hat, root(s.nu / c2 + self.eps_root) + self.eps, self.eps)
 
 
 class MaxMoments(NamedTuple):
@@ -88,13 +95,13 @@ class ScaleByAmsgrad(Halves):
         return c1, debias(self.b2, t) if self.bias_correction_nu else 1.0
 
     def remember(self, g: Array, s: MaxMoments, p: Param, k: Scalars) -> MaxMoments:
-        _, c2 = k
+        g, (_, c2) = squarable(g), k
         nu = self.b2 * s.nu + (1 - self.b2) * abs_sq(g)
         return MaxMoments(self.b1 * s.mu + (1 - self.b1) * g, nu, jnp.maximum(s.nu_max, nu / c2))
 
     def emit(self, g: Array, s: MaxMoments, p: Param, k: Scalars) -> Array:
         c1, _ = k
-        return quotient(s.mu / c1, jnp.sqrt(s.nu_max + self.eps_root) + self.eps, self.eps)
+        return quotient(s.mu / c1, root(s.nu_max + self.eps_root) + self.eps, self.eps)
 
 
 def scale_by_adam(

@@ -10,6 +10,7 @@ from gradxform.core.chain import Chain, chain, lift
 from gradxform.core.facts import Facts
 from gradxform.core.hyper import Beta, Hyper
 from gradxform.core.rule import Halves
+from gradxform.core.sizes import addable
 from gradxform.core.types import Array, Mask, Param
 from gradxform.optimizers.adam import Moments
 from gradxform.transforms.decay import add_decayed_weights
@@ -32,6 +33,7 @@ class ScaleByAdamax(Halves):
         return debias(self.b1, t)
 
     def remember(self, g: Array, s: Moments, p: Param, k: Array) -> Moments:
+        g = addable(g)
         return Moments(self.b1 * s.mu + (1 - self.b1) * g, jnp.maximum(self.b2 * s.nu, jnp.abs(g) + self.eps))
 
     def emit(self, g: Array, s: Moments, p: Param, k: Array) -> Array:

@@ -7,10 +7,11 @@ from typing import NamedTuple
 import jax.numpy as jnp
 
 from gradxform.core import check
-from gradxform.core.arithmetic import abs_sq, debias, quotient
+from gradxform.core.arithmetic import abs_sq, debias, quotient, root
 from gradxform.core.chain import Chain, chain, lift
 from gradxform.core.hyper import Beta, Hyper
 from gradxform.core.rule import Halves
+from gradxform.core.sizes import squarable
 from gradxform.core.types import Array, Mask, Param, Scalars
 from gradxform.transforms.decay import add_decayed_weights
 from gradxform.transforms.scale import descend
@@ -42,19 +43,19 @@ class ScaleByAdan(Halves):
         return debias(self.b1, t), debias(self.b2, t), debias(self.b3, t), t == 1
 
     def remember(self, g: Array, s: AdanMoments, p: Param, k: Scalars) -> AdanMoments:
-        *_, first = k
+        g, (*_, first) = squarable(g), k
         change = jnp.where(first, 0, g - s.g)
         return AdanMoments(
             m=self.b1 * s.m + (1 - self.b1) * g,
             v=self.b2 * s.v + (1 - self.b2) * change,
-            n=self.b3 * s.n + (1 - self.b3) * abs_sq(g + self.b2 * change),
+            n=self.b3 * s.n + (1 - self.b3) * abs_sq(squarable(g + self.b2 * change)),
             g=g,
         )
 
     def emit(self, g: Array, s: AdanMoments, p: Param, k: Scalars) -> Array:
         c1, c2, c3, _ = k
         direction = s.m / c1 + self.b2 * (s.v / c2)
-        return quotient(direction, jnp.sqrt(s.n / c3 + self.eps_root) + self.eps, self.eps)
+        return quotient(direction, root(s.n / c3 + self.eps_root) + self.eps, self.eps)
 
 
 def scale_by_adan(b1: Beta = 0.98, b2: Beta = 0.92, b3: Beta = 0.99, eps: Hyper = 1e-8, eps_root: Hyper = 0.0) -> Chain:

@@ -2,11 +2,10 @@
 
 from __future__ import annotations
 
-import jax.numpy as jnp
-
-from gradxform.core.arithmetic import abs_sq, quotient
+from gradxform.core.arithmetic import abs_sq, quotient, root
 from gradxform.core.chain import Chain, chain, lift
 from gradxform.core.hyper import Beta, Hyper
+from gradxform.core.sizes import squarable
 from gradxform.core.types import Array, Param, Scalars
 from gradxform.optimizers.adam import AdamLike, Moments
 from gradxform.transforms.scale import descend
@@ -18,14 +17,15 @@ class ScaleByBelief(AdamLike):
     nesterov: bool = False
 
     def remember(self, g: Array, s: Moments, p: Param, k: Scalars) -> Moments:
+        g = squarable(g)
         mu = self.b1 * s.mu + (1 - self.b1) * g
         # A last sum of two arrays: adding eps_root last, the compiler would add again from a copy of the old memory.
-        return Moments(mu, self.b2 * s.nu + ((1 - self.b2) * abs_sq(g - mu) + self.eps_root))
+        return Moments(mu, self.b2 * s.nu + ((1 - self.b2) * abs_sq(squarable(g - mu)) + self.eps_root))
 
     def emit(self, g: Array, s: Moments, p: Param, k: Scalars) -> Array:
         c1, c2, c1_next = k
-        m_hat = self.b1 * (s.mu / c1_next) + (1 - self.b1) * (g / c1) if self.nesterov else s.mu / c1
-        return quotient(m_hat, jnp.sqrt(s.nu / c2) + self.eps, self.eps)
+        m_hat = self.ahead(g, s.mu, c1, c1_next) if self.nesterov else s.mu / c1
+        return quotient(m_hat, root(s.nu / c2) + self.eps, self.eps)
 
 
 def scale_by_belief(

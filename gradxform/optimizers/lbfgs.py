@@ -94,7 +94,7 @@ class ScaleByLbfgs(GradientTransformation):
         old_p, old_g = of_path(state.params), of_path(state.updates)
         s, y = {k: ps[k] - old_p[k] for k in ps}, {k: gs[k] - old_g[k] for k in gs}
         ys, yy = _dot(y, s, dtype), _dot(y, y, dtype)
-        curved = (state.count > 0) & (ys > 0.0) & jnp.isfinite(ys) & jnp.isfinite(1.0 / ys)
+        curved = (state.count > 0) & (ys > 0.0) & jnp.isfinite(ys) & jnp.isfinite(yy) & jnp.isfinite(1.0 / ys)
         curved = curved if ok is None else curved & ok
         slot = state.pairs % self.memory_size
         memories = of_path(state.diff_params_memory), of_path(state.diff_updates_memory)
@@ -106,7 +106,8 @@ class ScaleByLbfgs(GradientTransformation):
         weights = weights.at[slot].set(jnp.where(curved, 1.0 / jnp.where(curved, ys, 1.0), weights[slot]))
         size = state.scale
         if self.scale_init_precond:
-            size = jnp.where(state.count == 0, jnp.minimum(1.0, 1.0 / jnp.sqrt(_dot(gs, gs, dtype))), size)
+            begins = (state.count == 0) | (size == 0)  # 0 from a gradient whose square overflowed
+            size = jnp.where(begins, jnp.minimum(1.0, 1.0 / jnp.sqrt(_dot(gs, gs, dtype))), size)
             size = jnp.where(curved, ys / jnp.where(curved, yy, 1.0), size).astype(dtype)
         copies = {k: jnp.array(g, copy=True) for k, g in gs.items()}
         params = kept(ok, refilled(state.params, ps), state.params)

@@ -12,6 +12,7 @@ from gradxform.core.codec import stored_in
 from gradxform.core.facts import Facts
 from gradxform.core.hyper import Beta, Hyper
 from gradxform.core.rule import Halves, Rule
+from gradxform.core.sizes import addable
 from gradxform.core.types import Array, Dtype, Mask, Param, Scalars
 from gradxform.transforms.decay import add_decayed_weights
 from gradxform.transforms.scale import descend
@@ -39,7 +40,7 @@ class Signed(Rule, abstract=True):
         return Momentum(mu=jnp.zeros_like(p))
 
     def remember(self, g: Array, s: Momentum, p: Param, k: Scalars) -> Momentum:
-        return Momentum(self.b2 * s.mu + (1 - self.b2) * g)
+        return Momentum(self.b2 * s.mu + (1 - self.b2) * addable(g))
 
     def bounded(self, x: Array) -> Array:
         if self.mode == "smooth":
@@ -51,14 +52,14 @@ class ScaleByLion(Signed, Halves):
     """Where nothing cancels, u follows from the new m, and the old one needs no copy: x·b2 = b1·m + (b2-b1)·g."""
 
     def emit(self, g: Array, s: Momentum, p: Param, k: Scalars) -> Array:
-        return self.bounded((self.b1 * s.mu + (self.b2 - self.b1) * g) / self.b2)
+        return self.bounded((self.b1 * s.mu + (self.b2 - self.b1) * addable(g)) / self.b2)
 
 
 class ScaleByLionFromOld(Signed):
     """Lion for other rates: from the old m."""
 
     def update(self, g: Array, s: Momentum, p: Param, k: Scalars) -> tuple[Array, Momentum]:
-        return self.bounded(self.b1 * s.mu + (1 - self.b1) * g), self.remember(g, s, p, k)
+        return self.bounded(self.b1 * s.mu + (1 - self.b1) * addable(g)), self.remember(g, s, p, k)
 
 
 def scale_by_lion(

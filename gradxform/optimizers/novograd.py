@@ -7,12 +7,13 @@ from typing import NamedTuple
 import jax.numpy as jnp
 
 from gradxform.core import check
-from gradxform.core.arithmetic import abs_sq, quotient
+from gradxform.core.arithmetic import abs_sq, quotient, root
 from gradxform.core.chain import Chain, chain, lift
 from gradxform.core.codec import stored_in
 from gradxform.core.facts import Facts, Reach
 from gradxform.core.hyper import Beta, Decay, Hyper
 from gradxform.core.rule import Halves
+from gradxform.core.sizes import rootable, squarable
 from gradxform.core.types import Array, Dtype, Param
 from gradxform.transforms.scale import descend
 
@@ -42,9 +43,9 @@ class ScaleByNovograd(Halves):
         return t == 1
 
     def remember(self, g: Array, s: NormMoments, p: Param, k: Array) -> NormMoments:
-        square = jnp.sum(abs_sq(g))
+        square = rootable(jnp.sum(abs_sq(g)))
         nu = jnp.where(k, square, self.b2 * s.nu + (1 - self.b2) * square)
-        unit = quotient(g, jnp.sqrt(nu + self.eps_root) + self.eps, self.eps)
+        unit = quotient(squarable(g, g.size), root(nu + self.eps_root) + self.eps, self.eps)
         return NormMoments(self.b1 * s.mu + unit + self.weight_decay * p, nu)
 
     def emit(self, g: Array, s: NormMoments, p: Param, k: Array) -> Array:

@@ -10,6 +10,7 @@ from gradxform.core import check
 from gradxform.core.chain import Chain, chain, lift
 from gradxform.core.hyper import Hyper
 from gradxform.core.rule import Rule
+from gradxform.core.sizes import addable
 from gradxform.core.types import Array, Param
 from gradxform.transforms.scale import descend
 
@@ -34,6 +35,7 @@ class ScaleByOptimisticGradient(Rule):
         return t == 1
 
     def update(self, g: Array, s: Previous, p: Param, k: Array) -> tuple[Array, Previous]:
+        g = addable(g)
         change = jnp.where(k, 0, g - s.previous_gradient)
         return self.alpha * g + self.beta * change, Previous(g)
 

@@ -5,11 +5,12 @@ from __future__ import annotations
 import jax.numpy as jnp
 
 from gradxform.core import check
-from gradxform.core.arithmetic import abs_sq
+from gradxform.core.arithmetic import abs_sq, root
 from gradxform.core.chain import Chain, chain, lift
 from gradxform.core.facts import Facts
 from gradxform.core.hyper import Hyper
 from gradxform.core.rule import Halves
+from gradxform.core.sizes import saturated, squarable
 from gradxform.core.types import Array, Param, Scalars
 from gradxform.optimizers.adagrad import SumOfSquares, scale_by_rss
 from gradxform.transforms.proximal import proximal_elastic_net, shrink
@@ -31,11 +32,11 @@ class AdaptiveProximalAdagrad(Halves):
         return SumOfSquares(jnp.full_like(p, self.accum))
 
     def remember(self, g: Array, s: SumOfSquares, p: Param, k: Scalars) -> SumOfSquares:
-        return SumOfSquares(s.sum_of_squares + abs_sq(g))
+        return SumOfSquares(saturated(s.sum_of_squares + abs_sq(squarable(g))))
 
     def emit(self, g: Array, s: SumOfSquares, p: Array, k: Scalars) -> Array:
         total = s.sum_of_squares
-        rate = jnp.where(total > 0, self.learning_rate / jnp.sqrt(total), 0.0)
+        rate = jnp.where(total > 0, self.learning_rate / root(total), 0.0)
         landed: Array = shrink(p - rate * g, rate * self.l1) / (1 + rate * self.l2)
         return landed - p
 

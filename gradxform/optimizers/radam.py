@@ -7,7 +7,7 @@ import abc
 import jax.numpy as jnp
 
 from gradxform.core import check
-from gradxform.core.arithmetic import debias, log, quotient
+from gradxform.core.arithmetic import debias, log, quotient, root
 from gradxform.core.chain import Chain, chain, lift
 from gradxform.core.facts import Facts
 from gradxform.core.hyper import Beta, Hyper
@@ -34,7 +34,7 @@ class Rectified(AdamLike, abstract=True):
 
     def emit(self, g: Array, s: Moments, p: Param, k: Scalars) -> Array:
         c1, c2, c1_next, rect, trusted = k
-        m_hat = self.b1 * (s.mu / c1_next) + (1 - self.b1) * (g / c1) if self.nesterov else s.mu / c1
+        m_hat = self.ahead(g, s.mu, c1, c1_next) if self.nesterov else s.mu / c1
         return jnp.where(trusted, rect * m_hat * self.inverse_root(s.nu, c2), m_hat)
 
     @abc.abstractmethod
@@ -44,7 +44,7 @@ class Rectified(AdamLike, abstract=True):
 
 class ScaleByRadam(Rectified):
     def inverse_root(self, nu: Array, c2: Array) -> Array:
-        return quotient(1, jnp.sqrt(nu / c2 + self.eps_root) + self.eps, self.eps)
+        return quotient(1, root(nu / c2 + self.eps_root) + self.eps, self.eps)
 
 
 def lengths(b2: Beta, t: Array) -> tuple[Scalars, Scalars]:

@@ -7,11 +7,12 @@ from typing import NamedTuple
 import jax.numpy as jnp
 
 from gradxform.core import check
-from gradxform.core.arithmetic import abs_sq, debias, inverse_root, quotient
+from gradxform.core.arithmetic import abs_sq, debias, inverse_root, quotient, root
 from gradxform.core.chain import Chain, chain, lift
 from gradxform.core.facts import Facts
 from gradxform.core.hyper import Beta, Hyper
 from gradxform.core.rule import Halves
+from gradxform.core.sizes import squarable
 from gradxform.core.types import Array, Param
 from gradxform.transforms.momentum import trace
 from gradxform.transforms.scale import descend
@@ -44,7 +45,7 @@ class MeanSquares(Halves, abstract=True):
     def inverse_root(self, nu: Array) -> Array:
         if self.eps_in_sqrt:
             return inverse_root(nu + self.eps, self.eps)
-        return quotient(1.0, jnp.sqrt(nu) + self.eps, self.eps)
+        return quotient(1.0, root(nu) + self.eps, self.eps)
 
 
 class ScaleByRms(MeanSquares):
@@ -52,7 +53,7 @@ class ScaleByRms(MeanSquares):
         return MeanSquare(nu=jnp.full_like(p.real, self.initial_scale))
 
     def remember(self, g: Array, s: MeanSquare, p: Param, k: Array | float) -> MeanSquare:
-        return MeanSquare(self.decay * s.nu + (1 - self.decay) * abs_sq(g))
+        return MeanSquare(self.decay * s.nu + (1 - self.decay) * abs_sq(squarable(g)))
 
     def emit(self, g: Array, s: MeanSquare, p: Param, k: Array | float) -> Array:
         return g * self.inverse_root(s.nu / k)
@@ -70,12 +71,13 @@ class ScaleByStddev(MeanSquares):
         return MeanAndSquare(mu=jnp.zeros_like(p), nu=jnp.full_like(p.real, self.initial_scale))
 
     def remember(self, g: Array, s: MeanAndSquare, p: Param, k: Array | float) -> MeanAndSquare:
+        g = squarable(g)
         nu = self.decay * s.nu + (1 - self.decay) * abs_sq(g)
         return MeanAndSquare(self.decay * s.mu + (1 - self.decay) * g, nu)
 
     def emit(self, g: Array, s: MeanAndSquare, p: Param, k: Array | float) -> Array:
         variance = jnp.maximum(s.nu / k - abs_sq(s.mu / k), 0.0)
-        return g * self.inverse_root(variance)
+        return squarable(g) * self.inverse_root(variance)
 
 
 def scale_by_rms(

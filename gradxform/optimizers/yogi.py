@@ -5,9 +5,10 @@ from __future__ import annotations
 import jax.numpy as jnp
 
 from gradxform.core import check
-from gradxform.core.arithmetic import abs_sq, debias, quotient
+from gradxform.core.arithmetic import abs_sq, debias, quotient, root
 from gradxform.core.chain import Chain, chain, lift
 from gradxform.core.hyper import Beta, Hyper
+from gradxform.core.sizes import saturated, squarable
 from gradxform.core.types import Array, Param, Scalars
 from gradxform.optimizers.adam import AdamLike, Moments
 from gradxform.transforms.scale import descend
@@ -28,13 +29,14 @@ class ScaleByYogi(AdamLike):
         return debias(self.b1, t), debias(self.b2, t)
 
     def remember(self, g: Array, s: Moments, p: Param, k: Scalars) -> Moments:
+        g = squarable(g)
         square = abs_sq(g)
         mu = self.b1 * s.mu + (1 - self.b1) * g
-        return Moments(mu, s.nu - (1 - self.b2) * jnp.sign(s.nu - square) * square)
+        return Moments(mu, saturated(s.nu - (1 - self.b2) * jnp.sign(s.nu - square) * square))
 
     def emit(self, g: Array, s: Moments, p: Param, k: Scalars) -> Array:
         c1, c2 = k
-        return quotient(s.mu / c1, jnp.sqrt(s.nu / c2 + self.eps_root) + self.eps, self.eps)
+        return quotient(s.mu / c1, root(s.nu / c2 + self.eps_root) + self.eps, self.eps)
 
 
 def scale_by_yogi(

@@ -5,6 +5,7 @@ from __future__ import annotations
 from gradxform.core.chain import Chain, lift
 from gradxform.core.facts import Facts, Reach, Station
 from gradxform.core.rule import Rule
+from gradxform.core.sizes import tame
 from gradxform.core.types import Array, Memory, Param, Scalars
 
 
@@ -12,7 +13,9 @@ class Centralize(Rule):
     facts = Facts(reach=Reach.ROW, station=Station.CLEANSE, keeps_zero=True, cheap=True, homogeneous=True)
 
     def update(self, g: Array, s: Memory, p: Param, k: Scalars) -> tuple[Array, Memory]:
-        return (g - g.mean(axis=tuple(range(1, g.ndim)), keepdims=True) if g.ndim > 1 else g), s
+        if g.ndim < 2:
+            return g, s
+        return g - tame(g.mean(axis=tuple(range(1, g.ndim)), keepdims=True)), s
 
 
 def centralize() -> Chain:

@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-import math
 from typing import NamedTuple
 
 import jax.numpy as jnp
 
 from gradxform.core import check
-from gradxform.core.arithmetic import abs_sq, compute_dtype, next_count, quotient, real_dtype
+from gradxform.core.arithmetic import abs_sq, compute_dtype, next_count, real_dtype, root
 from gradxform.core.chain import Chain, lift
 from gradxform.core.facts import Facts, Reach, Station
 from gradxform.core.hyper import Hyper
@@ -17,12 +16,10 @@ from gradxform.core.rule import Factor, Rule, TreeRule
 from gradxform.core.types import Array, AxisName, Memory, Param, Scalars
 
 
-def shortened(bound: Hyper, size: Array, least: Hyper) -> Array:
-    """The factor, at most 1, that brings a size down to a bound of at least `least`; 1 where the bound is infinite."""
-    factor: Array = jnp.minimum(1.0, quotient(bound, size, least))
-    if isinstance(least, float):
-        return factor if least < math.inf else jnp.ones_like(factor)
-    return jnp.where(jnp.isinf(least), 1.0, factor)
+def clip_factor(bound: Hyper, norm: Array) -> Array:
+    """`min(1, bound / norm)`: 1 for a norm of 0, 0 for one that overflows, with derivatives that are finite."""
+    inside = norm <= bound
+    return jnp.where(inside, 1.0, bound / jnp.where(inside, 1.0, norm))
 
 
 class Clip(Rule):
@@ -44,7 +41,7 @@ class ClipByNorm(Factor):
         check.positive_bound(max_norm=self.max_norm)
 
     def factor(self, g: Array, p: Param, k: Scalars) -> Array:
-        return shortened(self.max_norm, jnp.sqrt(jnp.sum(abs_sq(g))), self.max_norm)
+        return clip_factor(self.max_norm, root(jnp.sum(abs_sq(g))))
 
 
 class ClipByBlockRms(Factor):
@@ -55,7 +52,7 @@ class ClipByBlockRms(Factor):
         check.positive_bound(threshold=self.threshold)
 
     def factor(self, g: Array, p: Param, k: Scalars) -> Array:
-        return shortened(self.threshold, jnp.sqrt(jnp.mean(abs_sq(g))), self.threshold)
+        return clip_factor(self.threshold, root(jnp.mean(abs_sq(g))))
 
 
 class ClipByGlobalNorm(TreeRule, Factor):
@@ -73,7 +70,7 @@ class ClipByGlobalNorm(TreeRule, Factor):
         return self.max_norm
 
     def measure(self, gs: list[Array], s: Memory, t: Array) -> tuple[Scalars, Memory]:
-        return shortened(self.max_norm, norm_of(gs, self.axis_name), self.max_norm), s
+        return clip_factor(self.max_norm, norm_of(gs, self.axis_name)), s
 
     def factor(self, g: Array, p: Param, k: Scalars) -> Scalars:
         return k
@@ -93,14 +90,14 @@ class AdaptiveGradClip(Rule):
                 raise TypeError(f"axis must be an integer, a tuple of them or None, got {self.axis!r}")
 
     def update(self, g: Array, s: Memory, p: Param, k: Scalars) -> tuple[Array, Memory]:
-        bound = self.clipping * jnp.maximum(self.unit_norm(p), self.eps)
-        return g * shortened(bound, self.unit_norm(g), self.clipping * self.eps), s
+        bound = self.clipping * jnp.maximum(jnp.minimum(self.unit_norm(p), jnp.finfo(p.dtype).max), self.eps)
+        return g * clip_factor(bound, self.unit_norm(g)), s
 
     def unit_norm(self, x: Array) -> Array:
         axis = self.axis
         if axis is None and x.size > max(x.shape, default=1):
             axis = 0 if x.ndim == 3 else tuple(range(x.ndim - 1))
-        return jnp.sqrt(jnp.sum(abs_sq(x), axis=axis, keepdims=True))
+        return root(jnp.sum(abs_sq(x), axis=axis, keepdims=True))
 
 
 class Norms(NamedTuple):
@@ -137,8 +134,8 @@ class ClipByPercentile(TreeRule, Factor):
         below = jnp.floor(place).astype(int)
         ordered = jnp.sort(jnp.where(jnp.arange(self.window) < kept, norms, jnp.inf))
         low, high = ordered[below], ordered[jnp.minimum(below + 1, jnp.maximum(kept - 1, 0))]
-        bound = low + (place - below) * (high - low)
-        return jnp.minimum(1.0, bound / jnp.where(norm > 0, norm, 1.0)), Norms(norms, seen)
+        bound = jnp.where(kept > 0, low + (place - below) * (high - low), 0.0)
+        return clip_factor(bound, norm), Norms(norms, seen)
 
     def factor(self, g: Array, p: Param, k: Scalars) -> Scalars:
         return k

@@ -14,6 +14,7 @@ from gradxform.core.dither import plus, turn
 from gradxform.core.facts import Facts
 from gradxform.core.hyper import Beta, Hyper
 from gradxform.core.rule import Halves
+from gradxform.core.sizes import addable
 from gradxform.core.types import Array, Dtype, Memory, Param, Scalars
 
 
@@ -47,13 +48,14 @@ class Trace(Halves):
         return TraceMemory(b) if self.first == "zero" else FilledTraceMemory(b, seen=jnp.zeros((), bool))
 
     def remember(self, g: Array, s: Memory, p: Param, k: Scalars) -> Memory:
+        g = addable(g)
         fresh = (1 - self.dampening) * g
         if isinstance(s, FilledTraceMemory):
             fresh, s = jnp.where(s.seen, fresh, g), s._replace(seen=jnp.ones((), bool))
         return s._replace(trace=self.decay * s.trace + fresh)
 
     def emit(self, g: Array, s: Memory, p: Param, k: Scalars) -> Array:
-        u: Array = g + self.decay * s.trace if self.nesterov else s.trace
+        u: Array = addable(g) + self.decay * s.trace if self.nesterov else s.trace
         return u
 
 
@@ -83,6 +85,7 @@ class Ema(Halves):
         return debias(self.decay, t) if self.debias else 1.0, turn(t)
 
     def remember(self, g: Array, s: EmaMemory, p: Param, k: Scalars) -> EmaMemory:
+        g = addable(g)
         near = self.decay * s.ema + (1 - self.decay) * g
         return EmaMemory(plus(s.ema, (1 - self.decay) * (g - s.ema), k[1], near))
 

@@ -5,12 +5,13 @@ from __future__ import annotations
 import jax.numpy as jnp
 
 from gradxform.core import check
-from gradxform.core.arithmetic import abs_sq, quotient
+from gradxform.core.arithmetic import abs_sq, quotient, root
 from gradxform.core.chain import Chain, lift
 from gradxform.core.facts import Facts, Reach, Station
 from gradxform.core.hyper import Hyper
 from gradxform.core.norms import norm_of
 from gradxform.core.rule import Rule, TreeRule
+from gradxform.core.sizes import addable, rootable, tame
 from gradxform.core.types import Array, AxisName, Memory, Param, Scalars
 
 
@@ -43,12 +44,12 @@ class ParamBlock(Rule, abstract=True):
 
 class ScaleByParamBlockNorm(ParamBlock):
     def update(self, g: Array, s: Memory, p: Param, k: Scalars) -> tuple[Array, Memory]:
-        return g * jnp.maximum(jnp.sqrt(jnp.sum(abs_sq(p))), self.min_scale), s
+        return addable(g) * jnp.maximum(root(rootable(jnp.sum(abs_sq(p)))), self.min_scale), s
 
 
 class ScaleByParamBlockRms(ParamBlock):
     def update(self, g: Array, s: Memory, p: Param, k: Scalars) -> tuple[Array, Memory]:
-        return g * jnp.maximum(jnp.sqrt(jnp.mean(abs_sq(p))), self.min_scale), s
+        return addable(g) * jnp.maximum(root(rootable(jnp.mean(abs_sq(p)))), self.min_scale), s
 
 
 class OrthogonalizeGradient(Rule):
@@ -59,7 +60,7 @@ class OrthogonalizeGradient(Rule):
             return g, s
         square = jnp.sum(abs_sq(p))
         along = jnp.sum((p.conj() * g).real) / jnp.where(square > 0, square, 1)
-        return g - along * p, s
+        return g - tame(along) * p, s
 
 
 def normalize_by_update_norm(

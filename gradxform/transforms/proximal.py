@@ -9,7 +9,7 @@ from __future__ import annotations
 import jax.numpy as jnp
 
 from gradxform.core import check
-from gradxform.core.arithmetic import compute_dtype, rounded
+from gradxform.core.arithmetic import compute_dtype, root, rounded
 from gradxform.core.bounds import Bound, ByPath, as_numbers, at_leaf, by_element, ordered
 from gradxform.core.chain import Chain, lift
 from gradxform.core.facts import Facts, Reach, Station
@@ -47,9 +47,10 @@ class ProximalGroupL1(Rule):
 
     def update(self, g: Array, s: Memory, p: Param, k: Scalars) -> tuple[Array, Memory]:
         v = p + g
-        norm = jnp.sqrt(jnp.sum(jnp.square(jnp.abs(v)), axis=tuple(range(1, v.ndim)), keepdims=True))
+        norm = root(jnp.sum(jnp.square(jnp.abs(v)), axis=tuple(range(1, v.ndim)), keepdims=True))
         kept = jnp.maximum(norm - self.learning_rate * self.l1, 0.0)
-        return v * jnp.where(norm > 0, kept / jnp.where(norm > 0, norm, 1.0), 0.0) - p, s
+        share = jnp.where(norm > 0, kept / jnp.where(norm > 0, norm, 1.0), 0.0)
+        return v * jnp.where(jnp.isinf(norm), 1.0, share) - p, s
 
 
 class ProximalBox(Rule):

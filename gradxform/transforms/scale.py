@@ -5,11 +5,12 @@ from __future__ import annotations
 import jax.numpy as jnp
 
 from gradxform.core import check
-from gradxform.core.arithmetic import abs_sq
+from gradxform.core.arithmetic import abs_sq, quotient, root
 from gradxform.core.chain import Chain, lift
 from gradxform.core.facts import Facts, Reach, Station
 from gradxform.core.hyper import Hyper, Rate
 from gradxform.core.rule import Factor, Rule
+from gradxform.core.sizes import rootable
 from gradxform.core.types import Array, Memory, Param, Scalars
 
 
@@ -78,9 +79,9 @@ class ScaleByTrustRatio(Factor):
         check.nonnegative(min_norm=self.min_norm, trust_coefficient=self.trust_coefficient, eps=self.eps)
 
     def factor(self, g: Array, p: Param, k: Scalars) -> Array:
-        p_norm = jnp.maximum(jnp.sqrt(jnp.sum(abs_sq(p))), self.min_norm)
-        g_norm = jnp.maximum(jnp.sqrt(jnp.sum(abs_sq(g))), self.min_norm)
-        ratio = self.trust_coefficient * p_norm / (g_norm + self.eps)
+        p_norm = jnp.maximum(root(rootable(jnp.sum(abs_sq(p)))), self.min_norm)
+        g_norm = jnp.maximum(jnp.minimum(root(jnp.sum(abs_sq(g))), jnp.finfo(g.dtype).max), self.min_norm)
+        ratio = quotient(self.trust_coefficient * p_norm, g_norm + self.eps, self.eps)
         return jnp.where((p_norm == 0.0) | (g_norm == 0.0), 1.0, ratio)
 
 

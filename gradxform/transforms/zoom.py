@@ -81,7 +81,8 @@ class ZoomLinesearch(GradientTransformation):
     ) -> tuple[Updates, OptState]:
         on = line(self.name, updates, params, extra)
         state = self._admitted(state, params, updates)
-        guess = jnp.ones_like(state.learning_rate) if self.initial_guess_strategy == "one" else state.learning_rate
+        anew = (state.learning_rate == 0.0) | (self.initial_guess_strategy == "one")
+        guess = jnp.where(anew, jnp.ones_like(state.learning_rate), state.learning_rate)
         s = jax.lax.while_loop(lambda s: ~(s.done | s.failed), lambda s: self._step(on, guess, s), _start(on))
         retreat = s.failed & ((s.safe.step > 0.0) | jnp.isinf(s.decrease_error))
         at, grads = _pick(retreat, (s.safe, s.safe_grads), (s.at, s.grads))

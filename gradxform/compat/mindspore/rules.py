@@ -13,6 +13,7 @@ from gradxform.core.facts import Facts, Station
 from gradxform.core.lens import Wrapper
 from gradxform.core.rows import Rows
 from gradxform.core.rule import Keep, Rule, dense
+from gradxform.core.sizes import overflowing
 from gradxform.core.types import Array, Memory, Param, Scalars
 from gradxform.core.value import Child
 from gradxform.optimizers.adam import MaxMoments
@@ -123,7 +124,8 @@ class Kernel(Wrapper):
     ) -> tuple[Any, Memory]:
         if self.sparse is not None and isinstance(g, Rows):
             raise self.sparse(f"{self.optimizer} with these options takes dense gradients, got {type(g).__name__}")
-        return self.rule.advance(g, factors, s, p, k, keep)
+        with overflowing():
+            return self.rule.advance(g, factors, s, p, k, keep)
 
 
 class Centralized(Selector):

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from gradxform.compat.common.float32 import in_float32
 from gradxform.compat.common.groups import Groups, Members
+from gradxform.compat.common.overflows import Overflows
 from gradxform.compat.common.unchecked import unchecked
 from gradxform.compat.paddle.assembly import assembled
 from gradxform.compat.paddle.attributes import GradientClip
@@ -34,7 +35,7 @@ def adadelta(
 
     def body(scaled: Chain, epsilon: NumberLike, rho: NumberLike) -> Chain:
         numbers = {"eps": in_float32(number("epsilon", epsilon)), "rho": in_float32(number("rho", rho))}
-        return chain(lift(unchecked(ScaleByAdadelta(), **numbers)), scaled)
+        return chain(lift(Overflows(unchecked(ScaleByAdadelta(), **numbers))), scaled)
 
     shared = (learning_rate, weight_decay, grad_clip, groups, param_attr, frozen)
     return assembled(body, *shared, epsilon=epsilon, rho=rho)

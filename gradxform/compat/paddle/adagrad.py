@@ -7,6 +7,7 @@ from typing import Any
 from gradxform.compat.common.float32 import in_float32
 from gradxform.compat.common.groups import Groups, Members
 from gradxform.compat.common.moments import EpsilonBesideRss
+from gradxform.compat.common.overflows import Overflows
 from gradxform.compat.common.unchecked import unchecked
 from gradxform.compat.paddle.assembly import assembled
 from gradxform.compat.paddle.attributes import GradientClip
@@ -37,7 +38,7 @@ def adagrad(
     def body(scaled: Chain, epsilon: NumberLike, initial_accumulator_value: NumberLike) -> Chain:
         start = number("initial_accumulator_value", initial_accumulator_value)
         eps = in_float32(number("epsilon", epsilon))
-        return chain(lift(unchecked(EpsilonBesideRss(), initial_accumulator_value=start, eps=eps)), scaled)
+        return chain(lift(Overflows(unchecked(EpsilonBesideRss(), initial_accumulator_value=start, eps=eps))), scaled)
 
     options: dict[str, Any] = {"epsilon": epsilon, "initial_accumulator_value": initial_accumulator_value}
     return assembled(body, learning_rate, weight_decay, grad_clip, groups, param_attr, frozen, **options)

@@ -11,6 +11,7 @@ import numpy as np
 from gradxform.compat.common.float32 import in_float32
 from gradxform.compat.common.groups import Groups, Members, flags
 from gradxform.compat.common.moments import EpsilonHatRadam, WarmedNadam
+from gradxform.compat.common.overflows import clocked
 from gradxform.compat.common.unchecked import unchecked
 from gradxform.compat.paddle.assembly import assembled
 from gradxform.compat.paddle.attributes import GradientClip
@@ -25,10 +26,9 @@ from gradxform.compat.paddle.checks import (
     not_none,
     number,
 )
-from gradxform.compat.paddle.rules import ByParameter, InItsDtype, Parameter, PoweredAdam, PoweredAdamax
+from gradxform.compat.paddle.rules import ByParameter, InItsDtype, Parameter, PoweredAdam, PoweredAdamax, TrustRatio
 from gradxform.core.arithmetic import is_zero
 from gradxform.core.chain import Chain, chain, lift
-from gradxform.core.clock import OwnClock
 from gradxform.core.hyper import Hyper, coerce
 from gradxform.core.plain import got
 from gradxform.core.rule import Rule
@@ -37,7 +37,6 @@ from gradxform.core.types import ArrayLike
 from gradxform.params.select import Selector
 from gradxform.strategies.lazy import lazy
 from gradxform.transforms.decay import AddDecayedWeights
-from gradxform.transforms.scale import ScaleByTrustRatio
 
 
 def adam(
@@ -196,7 +195,7 @@ def radam(
     _check(learning_rate, beta1, beta2, epsilon)
 
     def body(scaled: Chain, **numbers: NumberLike) -> Chain:
-        return chain(lift(OwnClock(_moments(EpsilonHatRadam(), **numbers))), scaled)
+        return chain(clocked(_moments(EpsilonHatRadam(), **numbers)), scaled)
 
     options: dict[str, Any] = {"beta1": beta1, "beta2": beta2, "epsilon": epsilon}
     return assembled(body, learning_rate, weight_decay, grad_clip, groups, param_attr, frozen, **options)
@@ -237,7 +236,7 @@ def lamb(
         function_or_none(exclude_from_weight_decay_fn=exclude_from_weight_decay_fn)
         decay, excluded = in_float32(number("lamb_weight_decay", lamb_weight_decay)), exclude_from_weight_decay_fn
         where = None if excluded is None else ~ByParameter(excluded)
-        adapted = lift(ScaleByTrustRatio(), None if always_adapt else where)
+        adapted = lift(TrustRatio(), None if always_adapt else where)
         if is_zero(decay) and not always_adapt:
             adapted = chain()
         return chain(lift(_moments(PoweredAdam(), **numbers)), _decayed(decay, where), adapted, scaled)

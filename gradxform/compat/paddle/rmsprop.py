@@ -6,6 +6,7 @@ from typing import Any
 
 from gradxform.compat.common.float32 import in_float32
 from gradxform.compat.common.groups import Groups, Members
+from gradxform.compat.common.overflows import Overflows
 from gradxform.compat.common.unchecked import unchecked
 from gradxform.compat.paddle.assembly import assembled
 from gradxform.compat.paddle.attributes import GradientClip
@@ -40,8 +41,8 @@ def rmsprop(
     def body(scaled: Chain, rho: NumberLike, epsilon: NumberLike, momentum: NumberLike, centered: bool) -> Chain:
         divide = (ScaleByStddev if centered else ScaleByRms)()
         numbers = {"decay": in_float32(number("rho", rho)), "eps": in_float32(number("epsilon", epsilon))}
-        summed = lift(unchecked(Trace(0.0), decay=in_float32(number("momentum", momentum))))
-        return chain(lift(unchecked(divide, **numbers)), scaled, named_chain(("rmsprop_moment", summed)))
+        summed = lift(Overflows(unchecked(Trace(0.0), decay=in_float32(number("momentum", momentum)))))
+        return chain(lift(Overflows(unchecked(divide, **numbers))), scaled, named_chain(("rmsprop_moment", summed)))
 
     options: dict[str, Any] = {"rho": rho, "epsilon": epsilon, "momentum": momentum, "centered": centered}
     shared = (learning_rate, weight_decay, grad_clip, groups, param_attr, frozen)

@@ -16,6 +16,7 @@ from gradxform.core.lens import Wrapper
 from gradxform.core.rule import Factor, Rule
 from gradxform.core.types import Array, Dtype, Memory, Param, Path, Scalars
 from gradxform.params.select import Selector
+from gradxform.transforms.scale import ScaleByTrustRatio
 
 
 class ClipBetween(Rule):
@@ -27,6 +28,17 @@ class ClipBetween(Rule):
 
     def update(self, g: Array, s: Memory, p: Param, k: Scalars) -> tuple[Any, Memory]:
         return jnp.minimum(jnp.maximum(g, self.low), self.high), s
+
+
+class TrustRatio(Factor):
+    """‖p‖ / ‖g‖, 1 where either is 0; both may overflow."""
+
+    name = "trust_ratio"
+    facts = ScaleByTrustRatio.facts
+
+    def factor(self, g: Array, p: Param, k: Scalars) -> Array:
+        p_norm, g_norm = (jnp.sqrt(jnp.sum(abs_sq(x))) for x in (p, g))
+        return jnp.where((p_norm == 0.0) | (g_norm == 0.0), 1.0, p_norm / g_norm)
 
 
 class ClipByNormInFloat32(Factor):

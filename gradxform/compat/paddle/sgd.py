@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from gradxform.compat.common.float32 import in_float32
 from gradxform.compat.common.groups import Groups, Members
+from gradxform.compat.common.overflows import Overflows
 from gradxform.compat.common.unchecked import unchecked
 from gradxform.compat.paddle.assembly import assembled
 from gradxform.compat.paddle.attributes import GradientClip
@@ -39,7 +40,7 @@ def momentum(
 
     def body(scaled: Chain, momentum: NumberLike, use_nesterov: bool) -> Chain:
         mu = in_float32(number("momentum", momentum))
-        return chain(lift(unchecked(Trace(0.0, bool(use_nesterov)), decay=mu)), scaled)
+        return chain(lift(Overflows(unchecked(Trace(0.0, bool(use_nesterov)), decay=mu))), scaled)
 
     return assembled(
         body,

@@ -4,11 +4,11 @@ from __future__ import annotations
 
 from gradxform.compat.common.groups import Groups, grouped
 from gradxform.compat.common.moments import EpsilonBesideRss
+from gradxform.compat.common.overflows import clocked
 from gradxform.compat.common.unchecked import unchecked
 from gradxform.compat.torch.checks import REFUSALS, NumberLike, nonnegative, number
 from gradxform.compat.torch.stages import decayed, stepped, turned
-from gradxform.core.chain import Chain, chain, lift
-from gradxform.core.clock import OwnClock
+from gradxform.core.chain import Chain, chain
 
 
 def adagrad(
@@ -44,4 +44,4 @@ def _adagrad(
     numbers = {"eps": number("eps", eps), "rate_decay": number("lr_decay", lr_decay)}
     start = number("initial_accumulator_value", initial_accumulator_value)
     rule = unchecked(EpsilonBesideRss(), initial_accumulator_value=start, **numbers)
-    return chain(turned(maximize), decayed(weight_decay), lift(OwnClock(rule)), stepped(lr))
+    return chain(turned(maximize), decayed(weight_decay), clocked(rule), stepped(lr))

@@ -8,12 +8,12 @@ from typing import Any
 from gradxform.compat.common.gradients import TakesRows
 from gradxform.compat.common.groups import Groups, grouped
 from gradxform.compat.common.moments import EpsilonHatAdam, EpsilonHatRadam
+from gradxform.compat.common.overflows import clocked
 from gradxform.compat.common.unchecked import unchecked
 from gradxform.compat.torch.checks import REFUSALS, NumberLike, fractions, nonnegative, number, pair, positive
 from gradxform.compat.torch.rules import LateCorrectedAmsgrad, TorchNadam
 from gradxform.compat.torch.stages import assembled, stepped, turned
 from gradxform.core.chain import Chain, chain, lift
-from gradxform.core.clock import OwnClock
 from gradxform.core.rule import Rule
 from gradxform.optimizers.adam import ScaleByAdam
 from gradxform.optimizers.adamax import ScaleByAdamax
@@ -53,7 +53,7 @@ def _adam(
     betas: Sequence[NumberLike], eps: NumberLike, amsgrad: bool, decoupled_weight_decay: bool, **rest: Any
 ) -> Chain:
     rule = _moments(LateCorrectedAmsgrad() if amsgrad else ScaleByAdam(), betas, eps)
-    return assembled("adam", lift(OwnClock(rule)), decoupled=decoupled_weight_decay, **rest)
+    return assembled("adam", clocked(rule), decoupled=decoupled_weight_decay, **rest)
 
 
 def _moments(rule: Rule, betas: Sequence[NumberLike], eps: NumberLike) -> Rule:
@@ -101,7 +101,7 @@ def adamax(
 
 
 def _adamax(betas: Sequence[NumberLike], eps: NumberLike, **rest: Any) -> Chain:
-    return assembled("adamax", lift(OwnClock(_moments(ScaleByAdamax(), betas, eps))), **rest)
+    return assembled("adamax", clocked(_moments(ScaleByAdamax(), betas, eps)), **rest)
 
 
 def nadam(
@@ -163,7 +163,7 @@ def radam(
 
 def _radam(betas: Sequence[NumberLike], eps: NumberLike, decoupled_weight_decay: bool, **rest: Any) -> Chain:
     rule = _moments(EpsilonHatRadam(), betas, eps)
-    return assembled("radam", lift(OwnClock(rule)), decoupled=decoupled_weight_decay, **rest)
+    return assembled("radam", clocked(rule), decoupled=decoupled_weight_decay, **rest)
 
 
 def sparse_adam(
@@ -188,5 +188,5 @@ def sparse_adam(
 
 
 def _sparse_adam(lr: NumberLike, betas: Sequence[NumberLike], eps: NumberLike, maximize: bool) -> Chain:
-    direction = lazy(lift(OwnClock(_moments(EpsilonHatAdam(), betas, eps))))
+    direction = lazy(clocked(_moments(EpsilonHatAdam(), betas, eps)))
     return chain(lift(TakesRows("sparse_adam")), turned(maximize), direction, stepped(lr))

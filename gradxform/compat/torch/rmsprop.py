@@ -5,12 +5,12 @@ from __future__ import annotations
 from typing import Any
 
 from gradxform.compat.common.groups import Groups, grouped
+from gradxform.compat.common.overflows import Overflows, clocked
 from gradxform.compat.common.unchecked import unchecked
 from gradxform.compat.torch.checks import REFUSALS, NumberLike, nonnegative, number
 from gradxform.compat.torch.stages import assembled
 from gradxform.core.arithmetic import is_zero
 from gradxform.core.chain import Chain, chain, lift
-from gradxform.core.clock import OwnClock
 from gradxform.optimizers.rmsprop import ScaleByRms, ScaleByStddev
 from gradxform.transforms.momentum import Trace
 
@@ -41,6 +41,6 @@ def rmsprop(
 def _rmsprop(alpha: NumberLike, eps: NumberLike, momentum: NumberLike, centered: bool, **rest: Any) -> Chain:
     divide = (ScaleByStddev if centered else ScaleByRms)(eps_in_sqrt=False)
     mu = number("momentum", momentum)
-    direction = lift(OwnClock(unchecked(divide, decay=number("alpha", alpha), eps=number("eps", eps))))
-    summed = chain() if is_zero(mu) else lift(unchecked(Trace(0.0), decay=mu))
+    direction = clocked(unchecked(divide, decay=number("alpha", alpha), eps=number("eps", eps)))
+    summed = chain() if is_zero(mu) else lift(Overflows(unchecked(Trace(0.0), decay=mu)))
     return assembled("rmsprop", chain(direction, summed), **rest)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from gradxform.compat.common.groups import Groups, flags, grouped
+from gradxform.compat.common.overflows import Overflows
 from gradxform.compat.common.unchecked import unchecked
 from gradxform.compat.torch.checks import REFUSALS, NumberLike, nonnegative, number, seen
 from gradxform.compat.torch.stages import decayed, stepped, turned
@@ -57,5 +58,5 @@ def _sgd(
     maximize: bool,
 ) -> Chain:
     mu, tau = number("momentum", momentum), number("dampening", dampening)
-    summed = lift(unchecked(Trace(0.0, bool(nesterov), first="gradient"), decay=mu, dampening=tau))
+    summed = lift(Overflows(unchecked(Trace(0.0, bool(nesterov), first="gradient"), decay=mu, dampening=tau)))
     return chain(turned(maximize), decayed(weight_decay), chain() if is_zero(mu) else summed, stepped(lr))
