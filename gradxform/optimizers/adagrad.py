@@ -46,7 +46,7 @@ class ScaleByRss(SumsSquares):
         return turn(t)
 
     def remember(self, g: Array, s: SumOfSquares, p: Param, k: Scalars) -> SumOfSquares:
-        return SumOfSquares(plus(s.sum_of_squares, abs_sq(g), k))
+        return SumOfSquares(saturated(plus(s.sum_of_squares, abs_sq(squarable(g)), k)))
 
     def emit(self, g: Array, s: SumOfSquares, p: Param, k: Scalars) -> Array:
         return g * inverse_root(s.sum_of_squares + self.eps, self.eps)

@@ -2,13 +2,11 @@
 
 from __future__ import annotations
 
-import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
 
 import gradxform as gx
-from gradxform.core.freeze import Freeze
 from gradxform.core.lift import Lifted
 from gradxform.core.stage import Step
 from gradxform.transforms.scale import ScaleByLearningRate, ScaleByTrustRatio
@@ -80,10 +78,3 @@ def test_a_frozen_leaf_gets_zeros_and_no_stage_sees_it(dtype) -> None:
     assert updates["a"].dtype == jnp.float32
     np.testing.assert_array_equal(updates["a"], [0.0, 0.0])
     np.testing.assert_allclose(updates["b"], 0.5)
-
-
-def test_freezing_everything() -> None:
-    assert repr(Freeze()) == "freeze()"
-    assert Freeze().holds("a", P["a"])
-    tx = gx.chain(gx.freeze(), gx.adam(0.1))
-    jax.tree.map(lambda u: np.testing.assert_array_equal(u, 0.0), tx.update(G, tx.init(P))[0])

@@ -1,9 +1,5 @@
 from __future__ import annotations
 
-import copy
-import functools
-import pickle
-
 import jax
 import jax.numpy as jnp
 import numpy as np
@@ -125,107 +121,6 @@ def test_eval_params_of_a_tree_with_none(tx):
     found = gx.eval_params(tx, state, p)
     assert jax.tree.structure(found) == jax.tree.structure(p)
     np.testing.assert_array_equal(found["ints"], [0, 1])
-
-
-def mean_init(params):
-    return {"mean": jax.tree.map(jnp.zeros_like, params)}
-
-
-def mean_update(updates, state, params=None):
-    mean = jax.tree.map(lambda m, u: 0.5 * (m + u), state["mean"], updates)
-    return mean, {"mean": mean}
-
-
-@pytest.mark.parametrize("wrap", [lambda f: f, jax.jit])
-@pytest.mark.parametrize(
-    "tx",
-    [
-        gx.GradientTransformation(mean_init, mean_update),
-        gx.GradientTransformation(init=mean_init, update=mean_update),
-        gx.GradientTransformationExtraArgs(mean_init, lambda u, s, p=None, **extra: mean_update(u, s)),
-        gx.GradientTransformation(mean_init, lambda u, s: mean_update(u, s)),
-        gx.GradientTransformation(mean_init, lambda u, s, p: mean_update(u, s)),
-        gx.GradientTransformation(mean_init, lambda *args: mean_update(*args)),
-        gx.GradientTransformation(mean_init, functools.partial(mean_update, params=None)),
-        gx.GradientTransformation(jax.jit(mean_init), jax.jit(mean_update)),
-        gx.GradientTransformation(*gx.chain((mean_init, mean_update))),
-        gx.GradientTransformation(*optax.GradientTransformation(mean_init, mean_update)),
-    ],
-)
-def test_two_functions_make_one(tx, wrap):
-    """Means of 0 and g, then of that and g: g / 2 and 3 g / 4."""
-    assert isinstance(tx, gx.GradientTransformation)
-    init, update = tx
-    updates, state = wrap(update)(G, init(P), P)
-    np.testing.assert_array_equal(updates["a"], 0.5 * G["a"])
-    updates, _ = wrap(update)(G, state)
-    np.testing.assert_array_equal(updates["b"], 0.75 * G["b"])
-
-
-def test_one_of_two_functions_is_a_value_and_composes():
-    tx = gx.GradientTransformation(mean_init, mean_update)
-    assert (
-        tx
-        == gx.GradientTransformation(mean_init, mean_update)
-        != gx.GradientTransformation(mean_init, gx.sgd(0.1).update)
-    )
-    assert hash(tx) == hash(gx.GradientTransformation(mean_init, mean_update))
-    assert tx.update is gx.GradientTransformation(mean_init, mean_update).update
-    assert copy.copy(tx) == pickle.loads(pickle.dumps(tx)) == jax.tree.map(lambda x: x, tx) == tx
-    for outer in (
-        gx.chain(tx, gx.scale(-1.0)),
-        optax.chain(tx, optax.scale(-1.0)),
-        gx.chain(gx.masked(tx, True), gx.scale(-1.0)),
-    ):
-        updates, _ = outer.update(G, outer.init(P), P)
-        np.testing.assert_array_equal(updates["a"], -0.5 * G["a"])
-    for outer in (gx.accumulate(tx, 1), gx.guard(tx), gx.named_chain(("mean", tx))):
-        p, _ = gx.make_step(outer)(jax.tree.map(jnp.copy, P), outer.init(P), G)
-        np.testing.assert_array_equal(p["a"], P["a"] + 0.5 * G["a"])
-
-
-def test_extras_reach_the_functions_that_name_them():
-    def named(updates, state, params=None, *, value):
-        return jax.tree.map(lambda u: value * u, updates), state
-
-    def all_of_them(updates, state, params=None, **extra):
-        return jax.tree.map(lambda u: extra["value"] * u, updates), state
-
-    for update in (named, all_of_them):
-        tx = gx.GradientTransformation(lambda params: gx.EmptyState(), update)
-        updates, state = tx.update(G, tx.init(P), P, value=3.0, other=1.0)
-        np.testing.assert_array_equal(updates["a"], 3.0 * G["a"])
-        assert state == gx.EmptyState()
-
-
-@pytest.mark.parametrize(
-    ("init", "update", "words"),
-    [
-        (mean_update, mean_init, r"init must be a function init\(params\), got <function mean_update"),
-        (mean_init, mean_init, r"update must be a function update\(updates, state, params=None\), .*\(params\)"),
-        (mean_init, lambda a, b, c, d: (a, b), r"update must be .* with the arguments \(a, b, c, d\)"),
-        (gx.adam(0.1), mean_update, "init must be a function .* got chain"),
-        (None, mean_update, "init must be a function .* got None of type NoneType"),
-        (mean_init, 3, "update must be a function .* got 3 of type int"),
-    ],
-)
-def test_other_arguments_are_refused(init, update, words):
-    for make in (gx.GradientTransformation, lambda *pair: gx.GradientTransformation(init=pair[0], update=pair[1])):
-        with pytest.raises(TypeError, match=words):
-            make(init, update)
-
-
-def test_other_numbers_of_arguments_are_refused():
-    for args in ((), (mean_init,), (mean_init, mean_update, mean_update)):
-        with pytest.raises(TypeError, match=r"positional argument"):
-            gx.GradientTransformation(*args)
-
-
-@pytest.mark.parametrize("out", [3, None, (1,), (1, 2, 3), {"a": 1, "b": 2}])
-def test_what_update_returns_is_a_pair(out):
-    tx = gx.GradientTransformation(lambda params: (), lambda updates, state: out)
-    with pytest.raises(TypeError, match=r"update must return a pair \(updates, state\), got"):
-        tx.update(G, tx.init(P), P)
 
 
 def gone(tree):
