@@ -55,7 +55,7 @@ def test_a_parameter_that_begins_later_begins_with_the_first_correction() -> Non
     assert {name: int(count) for name, count in gx.view(state, "count").items()} == {"early": 5, "late": 2}
 
 
-REMEMBERING = {type(rule): rule for e in ENTRIES for _, rule in e.rules if rule.remembers}
+REMEMBERING = {type(rule): rule for e in ENTRIES for _, rule in e.rules if rule.corrects}
 
 
 @pytest.mark.parametrize(
