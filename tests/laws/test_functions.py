@@ -25,7 +25,8 @@ def program(entry: Entry, at_init: Any, params: Any, g: Any, state: Any) -> str:
     def once(g: Any, state: Any) -> Any:
         return jax.tree.leaves((entry.tx.init(at_init), entry.update(g, state, params)))
 
-    return str(jax.make_jaxpr(once)(g, state))
+    jax.eval_shape(once, g, state)  # What is asked of a rule once, and leaves dead code in a trace, is asked here.
+    return str(jax.make_jaxpr(lambda *args: once(*args))(g, state))
 
 
 @entries()
