@@ -34,7 +34,9 @@ def decayed(x, gs, rate, kind, lam, peak=1.0, mu=None, cautious=False):
 def test_each_kind_is_its_formula(kind, rate, mu):
     changes = kind == "corrected" and np.ndim(rate)
     lam = 0.01 if kind == "independent" else 0.3
-    tx = gx.with_weight_decay(gx.sgd(rate, mu), lam, kind, max_learning_rate=0.05 if changes else None)
+    tx = gx.with_weight_decay(
+        gx.sgd([*rate] if np.ndim(rate) else rate, mu), lam, kind, max_learning_rate=0.05 if changes else None
+    )
     follows(tx, decayed, rate, kind, lam, 0.05 if changes else 0.03, mu)
 
 
