@@ -90,7 +90,7 @@ def refuse_scalars(name: str, k: Scalars) -> None:
             )
 
 
-def told_of_none(name: str, error: Exception, s: Memory, p: Param, k: Scalars, works: Callable[[], Any]) -> str | None:
+def told_of_none(rule: Rule, name: str, error: Exception, p: Param, k: Scalars, works: Callable[[], Any]) -> str | None:
     """What to say where a rule read what is None for it, if it did; works: the same step with a parameter."""
     if "None" not in str(error):
         return None
@@ -98,7 +98,7 @@ def told_of_none(name: str, error: Exception, s: Memory, p: Param, k: Scalars, w
         with contextlib.suppress(Exception):
             works()
             return f"{name} reads p without saying so: facts = Facts(needs_params=True)"
-    missing = ["s, and has no init"] * (s is None) + ["k, and has no scalars"] * (k is None)
+    missing = ["s, and has no init"] * (not rule.remembers) + ["k, and has no scalars"] * (k is None)
     return f"{name} reads {' or '.join(missing)}: {error}" if missing else None
 
 

@@ -137,13 +137,13 @@ def _walk(
                 again = _recomputed(stages[:i], arrived, remembered, p, dtype)
                 whole = (scaled(g, factors), wide) if again is None else again
             seen = whole[1] if rule.facts.needs_params else None
-            factors.append(_told(name, g, s, seen, k, functools.partial(rule.factor, whole[0], k=k)))
+            factors.append(_told(rule, name, g, seen, k, functools.partial(rule.factor, whole[0], k=k)))
             refuse_factor(name, factors[-1])
             remembered.append(None)
             continue
         keep = new_memory if ok is None else functools.partial(kept, ok)
         advance = functools.partial(rule.advance, g, factors, s, k=k, keep=keep)
-        u, new = _told(name, g, s, seen, k, advance)
+        u, new = _told(rule, name, g, seen, k, advance)
         refuse_update(name, u, g)
         g = u
         factors = []
@@ -156,12 +156,12 @@ def _walk(
     return scaled(g, factors), memory
 
 
-def _told(name: str, g: Array | Rows, s: Memory, p: Param, k: Scalars, step: Callable[..., Any]) -> Any:
+def _told(rule: Rule, name: str, g: Array | Rows, p: Param, k: Scalars, step: Callable[..., Any]) -> Any:
     """What a step of a rule gives; where it read what it has not, that in a sentence."""
     try:
         return step(p=p)
     except (TypeError, ValueError, AttributeError) as error:
-        told = told_of_none(name, error, s, p, k, lambda: step(p=jnp.ones(g.shape, g.dtype)))
+        told = told_of_none(rule, name, error, p, k, lambda: step(p=jnp.ones(g.shape, g.dtype)))
         if told is None:
             raise
         raise TypeError(told) from error

@@ -37,8 +37,8 @@ class Lazy(Wrapper):
         for x in jax.tree.leaves(s):
             if x.ndim and x.shape[:1] != p.shape[:1]:
                 raise ValueError(
-                    f"lazy needs statistics by rows, and {self.name} has one of shape {x.shape} for a parameter of "
-                    f"shape {p.shape}; leave that stage out: groups([(table, lazy(...))], default=...)"
+                    f"lazy needs statistics by rows, and for a parameter of shape {p.shape} {self.name} has one of "
+                    f"shape {x.shape}; leave that stage out: groups([(table, lazy(...))], default=...)"
                 )
         return s
 
