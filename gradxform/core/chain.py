@@ -30,7 +30,7 @@ from gradxform.core.types import (
     Transformation,
     Updates,
 )
-from gradxform.core.value import Child, got
+from gradxform.core.value import Child, got, shown
 from gradxform.core.walk import kept, run_pending
 
 
@@ -259,5 +259,5 @@ def map_rules(tx: Transformation, f: Callable[[Rule], Rule], what: str) -> Chain
     Raises: TypeError naming `what` where the transformation is not made of rules.
     """
     if not isinstance(tx, Chain):
-        raise TypeError(f"{what} works on transformations made of rules; put it inside {tx!r}, not around it")
+        raise TypeError(f"{what} works on transformations made of rules; put it inside {shown(tx)}, not around it")
     return tx.map_rules(f, what)

@@ -13,7 +13,7 @@ from gradxform.core.chain import Chain, stages_of
 from gradxform.core.hyper import rebuild, rule_fields
 from gradxform.core.tree import Leaf, open_tree
 from gradxform.core.types import Mask, Param, Params, Path, Transformation
-from gradxform.core.value import Value, got, is_hashable
+from gradxform.core.value import Value, got, is_hashable, shown
 from gradxform.params.masks import entries_for, mask_selector, nearest
 from gradxform.params.select import Selector, selector
 
@@ -81,7 +81,7 @@ def label_tree(tree: Params, names: Iterable[tuple[Any, str]]) -> LabelTree:
     """Labels by path, as the names of their groups: that of the label that is equal, else what it prints as."""
     named = dict(names)
     pairs = [(path, x) for path, x in zip(*open_tree(tree)[:2], strict=True) if x is not None]
-    return LabelTree(tuple((path, named.get(x, str(x)) if is_hashable(x) else str(x)) for path, x in pairs))
+    return LabelTree(tuple((path, named.get(x, str(x)) if is_hashable(x) else shown(x)) for path, x in pairs))
 
 
 def partition(transforms: Mapping[Any, Any], param_labels: Any, *, mask_compatible_extra_args: bool = False) -> Chain:

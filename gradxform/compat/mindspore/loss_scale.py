@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from functools import partial
+from typing import Any
 
 from gradxform.compat.mindspore.checks import floats
 from gradxform.control.loss_scale import LossScale, dynamic_loss_scale, static_loss_scale
@@ -51,10 +51,10 @@ def dynamic_loss_scaler(tx: Transformation, scale_value: float, scale_factor: in
     return dynamic_loss_scale(tx, scale_value, scale_factor, scale_window, 1.0)
 
 
-def _check_scale(least: float, **named: float) -> None:
-    check.number(check.positive, **named)
-    check.number(partial(check.at_least, least), **named)
-    floats(**{name: float(x) for name, x in named.items()})
+def _check_scale(least: float, **named: Any) -> None:
+    number = check.number(check.positive, **named)
+    check.at_least(least, **dict.fromkeys(named, number))
+    floats(**dict.fromkeys(named, number))
 
 
 def _check_factor(scale_factor: float) -> None:
