@@ -318,7 +318,7 @@ OVERRIDES: dict[str, dict[str, Kind]] = {
     "apply_if_finite": {"inner": transformation, "max_consecutive_errors": count._replace(out=(-1,))},
     "per_example_global_norm_clip": {"grads": Kind({}, ()), "l2_norm_clip": norm_clip},
     "per_example_layer_norm_clip": {"grads": Kind({}, ()), "global_l2_norm_clip": norm_clip},
-    "global_norm": {"updates": Kind({}, ()), "axis_name": axis._replace(valid=None)},
+    "global_norm": {"updates": Kind({"a": jnp.ones(1)}, ()), "axis_name": axis._replace(valid=None)},
     "make_step": {"tx": transformation},
     "tree_get": {
         "tree": Kind({"count": 3}, ()),
@@ -357,6 +357,7 @@ BESIDE: dict[tuple[str, str], dict[str, Any]] = {
         for argument in ("l2_norm_clip", "noise_multiplier", "axis_name")
     },
     ("add_corrected_decay", "learning_rate"): {"max_learning_rate": 1.0},
+    ("adadelta", "weight_decay_mask"): {"weight_decay": 0.1},
     ("guard", "max_consecutive"): {"then": "skip"},
     ("guard", "then"): {"max_consecutive": 1},
 }

@@ -15,7 +15,7 @@ from gradxform.core.hyper import Hyper, Slots, Tunable, hyper_fields
 from gradxform.core.lift import Lifted
 from gradxform.core.opaque import Opaque
 from gradxform.core.orders import refuse_order, refuse_turns
-from gradxform.core.plain import got
+from gradxform.core.plain import got, shown
 from gradxform.core.rule import Factor, Rule
 from gradxform.core.stage import NO_NAMES, Chooses, Names, Plan, Stage, Step
 from gradxform.core.state import State, unused
@@ -304,5 +304,5 @@ def map_rules(tx: Transformation, f: Callable[[Rule], Rule], what: str) -> Chain
     Raises: TypeError naming `what` where the transformation is not made of rules.
     """
     if not isinstance(tx, Chain):
-        raise TypeError(f"{what} works on transformations made of rules; put it inside {tx!r}, not around it")
+        raise TypeError(f"{what} works on transformations made of rules; put it inside {shown(tx)}, not around it")
     return tx.map_rules(f, what)

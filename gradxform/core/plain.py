@@ -23,13 +23,17 @@ def plain(x: Any) -> Any:
     return x.item() if is_real(x.dtype) else x
 
 
-def got(x: object) -> str:
-    """A refused value in a message, also where it can't print itself (an array whose memory was donated)."""
+def shown(x: object) -> str:
+    """A value in a message, also where it can't print itself (an array whose memory was donated)."""
     try:
-        shown = repr(x)
+        return repr(x)
     except Exception:
-        shown = "what is no more"
-    return f"got {shown} of type {type(x).__name__}"
+        return "what is no more"
+
+
+def got(x: object) -> str:
+    """The end of a refusal."""
+    return f"got {shown(x)} of type {type(x).__name__}"
 
 
 def is_real(dtype: Any) -> bool:

@@ -10,6 +10,7 @@ from gradxform.core.branches import Split
 from gradxform.core.chain import Chain
 from gradxform.core.facts import Facts, Reach, Station
 from gradxform.core.lens import Wrapper
+from gradxform.core.plain import shown
 from gradxform.core.rows import Rows
 from gradxform.core.rule import Keep, dense
 from gradxform.core.stage import Stage
@@ -45,7 +46,7 @@ def cautious(tx: Transformation) -> Chain:
     Source: Liang et al. 2024, arXiv:2411.16085, algorithm 1, with the authors' bound of the mean.
     """
     if not isinstance(tx, Chain):
-        raise TypeError(f"cautious works on transformations made of rules; put it inside {tx!r}, not around it")
+        raise TypeError(f"cautious works on transformations made of rules; put it inside {shown(tx)}, not around it")
     new = _in_chain(tx)
     if new == tx:
         raise ValueError(f"cautious needs a stage that remembers gradients, and {tx!r} has none")

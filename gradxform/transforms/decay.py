@@ -14,6 +14,7 @@ from gradxform.core.chain import Chain, lift, map_rules
 from gradxform.core.facts import Facts, Reach, Station
 from gradxform.core.hyper import Decay, Hyper, Rate, hyper_fields
 from gradxform.core.lens import Wrapper
+from gradxform.core.plain import shown
 from gradxform.core.rows import Rows
 from gradxform.core.rule import Keep, Rule, dense
 from gradxform.core.types import Array, Mask, Memory, Param, Scalars, Transformation
@@ -195,7 +196,7 @@ def with_weight_decay(
 def _rate_stage(tx: Transformation) -> tuple[tuple[Any, ...], int]:
     """The stages of a chain, and the place of its one learning rate."""
     if not isinstance(tx, Chain):
-        raise TypeError(f"with_weight_decay works on a chain of stages; put it inside {tx!r}, not around it")
+        raise TypeError(f"with_weight_decay works on a chain of stages; put it inside {shown(tx)}, not around it")
     decays = [stage for stage in tx.stages if stage.only_rule and "weight_decay" in hyper_fields(stage.only_rule)]
     decays = [stage for stage in decays if stage.facts.station == Station.DECAY]
     if decays:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from functools import partial
 from typing import Any
 
 from gradxform.compat.mindspore.checks import floats
@@ -53,9 +52,9 @@ def dynamic_loss_scaler(tx: Transformation, scale_value: float, scale_factor: in
 
 
 def _check_scale(least: float, **named: Any) -> None:
-    check.number(check.positive, **named)
-    check.number(partial(check.at_least, least), **named)
-    floats(**{name: float(x) for name, x in named.items()})
+    number = check.number(check.positive, **named)
+    check.at_least(least, **dict.fromkeys(named, number))
+    floats(**dict.fromkeys(named, number))
 
 
 def _check_factor(scale_factor: float) -> None:

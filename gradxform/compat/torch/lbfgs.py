@@ -196,8 +196,10 @@ def lbfgs(
     Source: torch 2.13, optim/lbfgs.py.
     """
     entries = [{"params": ()}] if groups is None else read(groups, REFUSALS)
-    if len(entries) != 1 or len(entries[0]) > 1:
-        raise ValueError(f"lbfgs takes no parameter groups, and one without options; {got(entries)}")
+    if len(entries) != 1:
+        raise ValueError(f"lbfgs takes no parameter groups, got {len(entries)}")
+    if len(entries[0]) > 1:
+        raise ValueError(f"lbfgs takes no options in groups, but as its arguments; got {sorted(entries[0])}")
     nonnegative(lr=lr)
     rate = number("lr", lr)
     if not isinstance(rate, float):

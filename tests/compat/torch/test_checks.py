@@ -54,7 +54,7 @@ ACCEPTED: list[tuple[str, dict[str, Any], float]] = [
     ("sgd", {"momentum": 1.5}, 0.9),
     ("sgd", {"momentum": 0.9, "dampening": -0.1}, 0.9),
     ("sgd", {"momentum": 0.9, "dampening": 1.5}, 0.9),
-    ("sgd", {"momentum": 0.9, "nesterov": "yes"}, 0.81),
+    ("sgd", {"momentum": 0.9, "nesterov": 1}, 0.81),
     ("adam", {"betas": (0, 0.999)}, 0.9),
     ("adam", {"eps": 0}, 0.9),
     ("adam", {"amsgrad": 1}, 0.9),
