@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import contextlib
 import functools
 import re
+from collections.abc import Iterator
 from typing import Any, NamedTuple
 
 import flax.core
@@ -26,6 +28,15 @@ ADAM = gx.adam(0.1)
 class Pair(NamedTuple):
     x: Any
     y: Any
+
+
+@contextlib.contextmanager
+def double(enabled: bool = True) -> Iterator[None]:
+    jax.config.update("jax_enable_x64", enabled)
+    try:
+        yield
+    finally:
+        jax.config.update("jax_enable_x64", False)
 
 
 def struct(shape: tuple[int, ...] = (), dtype: Any = jnp.float32) -> jax.ShapeDtypeStruct:
@@ -177,7 +188,7 @@ def test_a_restored_state_is_cast_and_goes_on() -> None:
     wide = jax.tree.map(lambda x: np.asarray(x, np.int64 if x.dtype == jnp.int32 else None), state)
     expected, new = tx.update(G, state, P)
     for enabled in (False, True):
-        with jax.enable_x64(enabled):
+        with double(enabled):
             for update in (tx.update, jax.jit(tx.update)):
                 updates, after = update(G, wide, P)
                 assert [x.dtype for x in jax.tree.leaves(after)] == [x.dtype for x in jax.tree.leaves(new)]
@@ -208,7 +219,7 @@ def test_parts_of_a_batch_of_states_are_held_against_one() -> None:
 
 
 def test_without_parameters_wider_memory_is_not_another() -> None:
-    with jax.enable_x64(True):
+    with double():
         p = {"w": jnp.ones(3, jnp.float64)}
         tx = gx.accumulate(gx.chain(gx.clip_by_percentile(40.0, 4), gx.momentum(0.1)), 2)
         state = tx.init(p)
