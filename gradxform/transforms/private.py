@@ -34,9 +34,10 @@ def clip_factors(gs: list[Array], bound: Scalars) -> Array:
     largest = jnp.stack([jnp.max(x, tuple(range(1, x.ndim)), initial=0).astype(dtype) for x in sizes]).max(axis=0)
     finite = jnp.isfinite(largest)
     tiny = jnp.finfo(dtype).tiny
-    unit = jnp.clip(largest, tiny, 1 / tiny)
+    some = largest > 0
+    unit = jnp.where(some, jnp.clip(largest, tiny, 1 / tiny), 1)
     norm = jax.vmap(lambda unit, *xs: global_norm([x / unit for x in xs]))(unit, *sizes)
-    factor = jnp.where(largest > 0, jnp.minimum(1, bound / unit / norm), 1)
+    factor = jnp.where(some, jnp.minimum(1, bound / unit / jnp.where(some, norm, 1)), 1)
     return jnp.where(finite, factor, 0)
 
 
