@@ -8,11 +8,11 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
-from gradxform.strategies.codecs import NAMES, WITH_DRAW
 from jax.sharding import AxisType, PartitionSpec
 
 import gradxform as gx
 from gradxform.core.blocks import Blocks
+from gradxform.core.codecs import NAMES, WITH_DRAW
 from tests.strategies.meshes import at_hand, line
 
 
