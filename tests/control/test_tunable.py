@@ -290,7 +290,9 @@ def test_a_name_that_comes_twice_hides_nothing():
 
 
 def test_a_rate_that_two_stages_share_is_shown_once():
-    tx = gx.chain(gx.guard(gx.schedule_free_sgd(gx.tunable(0.1))), gx.guard(gx.schedule_free_sgd(0.2)))
+    tx = gx.chain(
+        gx.guard(gx.schedule_free_sgd(gx.tunable(0.1))), gx.guard(gx.scale_by_learning_rate(0.2, flip_sign=False))
+    )
     found = gx.hyperparams(tx, tx.init(P))
     assert [name for name in found if "rate" in name] == ["learning_rate", "learning_rate_2"]
     assert (found["learning_rate"], found["learning_rate_2"]) == (np.float32(0.1), 0.2)
