@@ -41,6 +41,8 @@ class Codecs(Protocol):
 
     reach: Reach
     least_ndim: int
+    plain: bool
+    """Whether what it makes is the number itself, rounded: another codec may take it."""
 
     def of(self, field: str) -> Codec | None: ...
 
@@ -63,6 +65,7 @@ class Cast:
 
     reach = Reach.ELEMENT
     least_ndim = 0
+    plain = True
 
     def __init__(self, dtype: Dtype) -> None:
         self.dtype = jnp.dtype(dtype)
@@ -213,10 +216,11 @@ class Stored(Lens):
 
     @property
     def claimed(self) -> set[str]:
-        """The fields that it, or what is stored inside, has codecs for; "" stands for all. An optimizer's own dtype for
-        a statistic keeps none of them from a codec."""
+        """The fields that it, or what is stored inside, has codecs for; "" stands for all."""
         inner = self.rule.claimed if isinstance(self.rule, Stored) else set()
-        return inner if self.exact or self.before else inner.union(field for field, _ in self.codecs)
+        if self.exact:
+            return inner
+        return inner.union(field for field, codec in self.codecs if not codec.plain or self.seed is not None)
 
     def _chosen(self, s: Memory) -> list[tuple[str, Codec]]:
         """The statistics that codecs are for, each with its codec: none that is stored inside already."""

@@ -151,7 +151,7 @@ class Named:
     """
 
     def __init__(self, name: str, square: bool = False) -> None:
-        self.name, self.square = name, square
+        self.name, self.square, self.plain = name, square, name == "bfloat16"
         codec = LINEAR.get(name, ROOTED["uint8_sqrt"])
         self.reach, self.least_ndim = codec.reach, codec.least_ndim
 

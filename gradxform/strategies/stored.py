@@ -31,7 +31,7 @@ def stored_as(
     roots, in 8 bits or more, and one above 0 stays above 0; uint8_sqrt is for these, or for what is named, alone.
     where: for which parameters, a selector, a regular expression or `(path, leaf) -> bool`. min_size: statistics of
     fewer elements stay exact, as do complex ones, and vectors where codes are in blocks. Around another `stored_as` it
-    stores what that one has no codec for. stochastic: round up or down by chance, from seed, path and step.
+    stores what that one has no codec for, or has in bfloat16. stochastic: round by chance, from seed, path and step.
     Reach: row at least for codes in blocks, array if stochastic. State: as without it, in place of a statistic
     `Blocks(codes, scales)` or a narrow array; `view` shows them as they are.
     Raises: ValueError for an unknown codec, TypeError if `tx` is not made of rules.
