@@ -26,12 +26,12 @@ def overflowing() -> Iterator[None]:
 
 
 def within(x: Array, limit: float) -> Array:
-    """x, where an element that is larger counts as the limit; what is not finite stays as it is."""
+    """x, where an element that is larger counts as the limit; what is not finite is NaN."""
     if _OVERFLOWS.get():
         return x
     if jnp.iscomplexobj(x):
         return jax.lax.complex(within(x.real, limit), within(x.imag, limit))
-    return jnp.where(jnp.isfinite(x), jnp.minimum(jnp.maximum(x, -limit), limit), x)
+    return jnp.minimum(jnp.maximum(x, -limit), limit) + 0 * x  # 0 · inf is NaN
 
 
 def squarable(x: Array, n: int = 1) -> Array:

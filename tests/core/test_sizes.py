@@ -14,9 +14,10 @@ LARGEST = float(jnp.finfo(jnp.float32).max)
 @pytest.mark.parametrize(
     "f", [squarable, addable, lambda x: storable(x, jnp.bfloat16)], ids=["squares", "sums", "cast"]
 )
-def test_ordinary_numbers_and_what_is_not_finite_pass(f):
-    x = jnp.asarray([0.0, -0.0, 2e-38, -3.0, 1e15, -1e18, np.inf, -np.inf, np.nan], jnp.float32)
+def test_ordinary_numbers_pass_and_what_is_not_finite_shows(f):
+    x = jnp.asarray([0.0, -0.0, 2e-38, -3.0, 1e15, -1e18], jnp.float32)
     np.testing.assert_array_equal(np.asarray(f(x)).view(np.int32), np.asarray(x).view(np.int32))
+    assert np.isnan(f(jnp.asarray([np.inf, -np.inf, np.nan]))).all()
 
 
 def test_large_numbers_count_as_the_limit():
