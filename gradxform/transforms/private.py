@@ -80,7 +80,8 @@ def _flat(tree: Updates) -> tuple[list[Any], Any]:
 def _examples(leaves: Sequence[ArrayLike]) -> None:
     """Refuse arrays that do not all hold the same number of examples."""
     for x in leaves:
-        if not isinstance(x, jax.Array | np.ndarray) or not jnp.issubdtype(x.dtype, jnp.inexact):
+        right = isinstance(x, jax.Array | np.ndarray) and jnp.issubdtype(x.dtype, jnp.inexact)
+        if not right and not isinstance(x, int | float | complex):
             raise TypeError(f"grads must be arrays of floating point, one example after another, {got(x)}")
     refuse_deleted(grads=leaves)
     shapes = [jnp.shape(x) for x in leaves]
