@@ -15,7 +15,7 @@ from gradxform.core.arithmetic import compute_dtype, next_count
 from gradxform.core.devices import mean_over, varying_of
 from gradxform.core.hyper import Hyper, Schedule, Tunable, coerce, evaluate
 from gradxform.core.transform import GradientTransformation
-from gradxform.core.tree import Leaf, as_array, in_boxes, is_trained, open_together, open_tree, parameter
+from gradxform.core.tree import Leaf, in_boxes, is_trained, open_together, open_tree, parameter
 from gradxform.core.types import (
     Array,
     ArrayLike,
@@ -29,7 +29,7 @@ from gradxform.core.types import (
     Tree,
     Updates,
 )
-from gradxform.core.value import Child, got
+from gradxform.core.value import Child, as_array, got
 from gradxform.core.walk import kept
 
 

@@ -13,9 +13,10 @@ import jax.numpy as jnp
 from gradxform.core import check
 from gradxform.core.arithmetic import abs_sq, cast, compute_dtype
 from gradxform.core.devices import axes_to_sum, axis_names, varying_axes
+from gradxform.core.donated import refuse_deleted
 from gradxform.core.rows import Rows, is_row_leaf
-from gradxform.core.tree import as_array, refuse_deleted
 from gradxform.core.types import Array, ArrayLike, AxisName, Tree, Updates
+from gradxform.core.value import as_array
 
 TINY, SMALL = 2048, 16384
 """Leaves of one type with at most so many elements are reduced together: fewer kernels to compile. Tiny ones are copied

@@ -8,9 +8,10 @@ from typing import Any
 import jax
 
 from gradxform.core import check
+from gradxform.core.donated import refuse_deleted
 from gradxform.core.rule import Rule
 from gradxform.core.transform import GradientTransformation, apply_updates, refuse_stranger
-from gradxform.core.tree import name_of, refuse_deleted
+from gradxform.core.tree import name_of
 from gradxform.core.types import OptState, Params, Transformation, Tree, Updates
 from gradxform.core.value import is_hashable
 

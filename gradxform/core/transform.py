@@ -13,9 +13,10 @@ import jax.numpy as jnp
 import numpy as np
 
 from gradxform.core.arithmetic import cast, compute_dtype
+from gradxform.core.donated import refuse_deleted
 from gradxform.core.hyper import Slots
 from gradxform.core.rows import Rows, is_row_leaf
-from gradxform.core.tree import filled, is_inexact, refuse_deleted
+from gradxform.core.tree import filled, is_inexact
 from gradxform.core.types import Gradient, OptState, Param, Params, Shaped, Taken, Transformation, Updates
 from gradxform.core.unjitted import Unjitted, as_arrays, is_traced, kinds_of
 from gradxform.core.value import Value, got, is_hashable

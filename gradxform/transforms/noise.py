@@ -13,10 +13,10 @@ import numpy as np
 
 from gradxform.core import check
 from gradxform.core.chain import Chain, lift
+from gradxform.core.donated import refuse_deleted
 from gradxform.core.facts import Facts, Reach, Station
 from gradxform.core.hyper import Hyper
 from gradxform.core.rule import Rule
-from gradxform.core.tree import refuse_deleted
 from gradxform.core.types import Array, Key, Param, Path
 from gradxform.core.value import Child, got
 

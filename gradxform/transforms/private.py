@@ -13,11 +13,11 @@ from gradxform.core import check
 from gradxform.core.arithmetic import cast, compute_dtype, real_dtype
 from gradxform.core.chain import Chain, lift
 from gradxform.core.devices import along
+from gradxform.core.donated import refuse_deleted
 from gradxform.core.facts import Facts, Reach, Station
 from gradxform.core.hyper import Hyper, coerce
 from gradxform.core.norms import global_norm
 from gradxform.core.rule import TreeRule
-from gradxform.core.tree import refuse_deleted
 from gradxform.core.types import Array, ArrayLike, AxisName, Key, Memory, Param, Scalars, Updates
 from gradxform.core.value import got
 from gradxform.transforms.noise import Noisy, Seed, kept_key, normal

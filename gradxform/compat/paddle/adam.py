@@ -29,9 +29,9 @@ from gradxform.compat.paddle.rules import ByParameter, InItsDtype, Parameter, Po
 from gradxform.core.arithmetic import is_zero
 from gradxform.core.chain import Chain, chain, lift
 from gradxform.core.clock import OwnClock
+from gradxform.core.donated import refuse_deleted
 from gradxform.core.hyper import Hyper, coerce
 from gradxform.core.rule import Rule
-from gradxform.core.tree import refuse_deleted
 from gradxform.core.types import ArrayLike
 from gradxform.core.value import got
 from gradxform.params.select import Selector
