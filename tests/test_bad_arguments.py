@@ -46,7 +46,7 @@ BY_HAND: list[tuple[str, str, Any, type[Exception], str]] = [
     ("named", "names", lambda: gx.named(), ValueError, "at least one name"),
     ("masked", "mask", lambda: gx.masked(gx.sgd(0.1), 3), TypeError, "mask: a mask holds booleans, got 3"),
     ("groups", "entries", lambda: gx.groups([("kernel", 3)]), TypeError, "member of group 'kernel' .* got 3"),
-    ("groups", "entries", lambda: gx.groups([(3, gx.sgd(0.1))]), TypeError, "where must be a selector.* got 3"),
+    ("groups", "entries", lambda: gx.groups([(3, gx.sgd(0.1))]), TypeError, "must be a selector.* got 3"),
     ("groups", "entries", lambda: gx.groups([("(", gx.sgd(0.1))]), ValueError, r"regular expression '\('"),
     ("groups", "entries", lambda: gx.groups([("a", {"b1": 0.1})]), ValueError, "'a' .* there is no default"),
     (
@@ -56,9 +56,9 @@ BY_HAND: list[tuple[str, str, Any, type[Exception], str]] = [
         ValueError,
         "no .* hyperparameter 'b1'",
     ),
-    ("own_clock", "where", lambda: gx.own_clock(gx.adam(0.1), 3), TypeError, "where must be a selector.* got 3"),
-    ("offloaded", "where", lambda: gx.offloaded(gx.sgd(0.1), 3), TypeError, "where must be a selector.* got 3"),
-    ("layerwise_decay", "layers", lambda: gx.layerwise_decay(0.5, [3]), TypeError, "where must be a selector.* got 3"),
+    ("own_clock", "where", lambda: gx.own_clock(gx.adam(0.1), 3), TypeError, "must be a selector.* got 3"),
+    ("offloaded", "where", lambda: gx.offloaded(gx.sgd(0.1), 3), TypeError, "must be a selector.* got 3"),
+    ("layerwise_decay", "layers", lambda: gx.layerwise_decay(0.5, [3]), TypeError, "must be a selector.* got 3"),
     (
         "sgdr_schedule",
         "cosine_kwargs",

@@ -16,9 +16,9 @@ from gradxform.core.arithmetic import compute_dtype, next_count
 from gradxform.core.devices import mean_over, varying_of
 from gradxform.core.hyper import Hyper, Schedule, Tunable, coerce, evaluate
 from gradxform.core.orders import ZEROS
-from gradxform.core.plain import got
+from gradxform.core.plain import as_array, got
 from gradxform.core.transform import GradientTransformation
-from gradxform.core.tree import Leaf, as_array, in_boxes, is_trained, open_together, open_tree, parameter
+from gradxform.core.tree import Leaf, in_boxes, is_trained, open_together, open_tree, parameter
 from gradxform.core.types import (
     Array,
     ArrayLike,

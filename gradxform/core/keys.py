@@ -11,9 +11,9 @@ import jax.numpy as jnp
 import numpy as np
 
 from gradxform.core import check
+from gradxform.core.donated import refuse_deleted
 from gradxform.core.plain import got
 from gradxform.core.schema import Field, schema
-from gradxform.core.tree import refuse_deleted
 from gradxform.core.types import Array, Count, Path
 from gradxform.core.value import Value
 

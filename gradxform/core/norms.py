@@ -13,8 +13,9 @@ import jax.numpy as jnp
 from gradxform.core import check
 from gradxform.core.arithmetic import abs_sq, cast, compute_dtype, root
 from gradxform.core.devices import axes_to_sum, axis_names, varying_axes
+from gradxform.core.donated import refuse_deleted
+from gradxform.core.plain import as_array
 from gradxform.core.rows import Rows, is_row_leaf
-from gradxform.core.tree import as_array, refuse_deleted
 from gradxform.core.types import Array, ArrayLike, AxisName, Tree, Updates
 
 TINY, SMALL = 2048, 16384

@@ -36,6 +36,19 @@ def got(x: object) -> str:
     return f"got {shown(x)} of type {type(x).__name__}"
 
 
+def as_array(what: str, x: Any) -> jax.Array:
+    """An array of JAX's. Raises: ValueError for a number that no dtype holds, TypeError for what is no number."""
+    try:
+        array = jnp.asarray(x)
+        if jnp.issubdtype(array.dtype, jnp.number) or array.dtype == bool:
+            return array
+        raise TypeError
+    except OverflowError:
+        raise ValueError(f"{what} is {x}, which is more than its dtype holds") from None
+    except TypeError:
+        raise TypeError(f"{what} must be an array or a number, {got(x)}") from None
+
+
 def is_real(dtype: Any) -> bool:
     return bool(jnp.issubdtype(dtype, jnp.floating) or jnp.issubdtype(dtype, jnp.integer))
 

@@ -11,11 +11,12 @@ import numpy as np
 
 from gradxform.core import check
 from gradxform.core.arithmetic import cast, compute_dtype
+from gradxform.core.donated import refuse_deleted
 from gradxform.core.plain import got
 from gradxform.core.rows import Rows, is_row_leaf
 from gradxform.core.rule import Rule
 from gradxform.core.transform import GradientTransformation, refuse_stranger
-from gradxform.core.tree import name_of, refuse_deleted
+from gradxform.core.tree import name_of
 from gradxform.core.types import Gradient, OptState, Param, Params, Transformation, Tree, Updates
 from gradxform.core.value import is_hashable
 

@@ -12,10 +12,11 @@ import jax.numpy as jnp
 import numpy as np
 
 from gradxform.core.admit import admitted_by_path, of_kind
+from gradxform.core.donated import refuse_deleted
 from gradxform.core.hyper import Slots
 from gradxform.core.plain import got
 from gradxform.core.rows import is_row_leaf
-from gradxform.core.tree import arrays_only, filled, is_inexact, refuse_deleted, without_functions
+from gradxform.core.tree import arrays_only, filled, is_inexact, without_functions
 from gradxform.core.types import OptState, Params, Shaped, Taken, Transformation, Updates
 from gradxform.core.unjitted import Unjitted, are_arrays, as_arrays, is_traced, kinds_of
 from gradxform.core.value import Value, is_hashable

@@ -10,11 +10,9 @@ import jax.numpy as jnp
 import numpy as np
 
 from gradxform.core.boxes import boxed_as, filled_box, in_box, is_box, may_be_boxes, unboxed
-from gradxform.core.plain import got
 from gradxform.core.rows import Rows, is_row_leaf
 from gradxform.core.state import REMEDY
 from gradxform.core.types import (
-    Array,
     Gradient,
     Memory,
     Param,
@@ -131,17 +129,6 @@ def name_of(key: object) -> str:
     return str(key)
 
 
-def refuse_deleted(**trees: Tree) -> None:
-    """Refuse arrays whose memory was given away; trees: by what their leaves are."""
-    for what, tree in trees.items():
-        for key, x in jax.tree_util.tree_leaves_with_path(tree):
-            if isinstance(x, jax.Array) and not isinstance(x, jax.core.Tracer) and x.is_deleted():
-                raise ValueError(
-                    f"the {what} {'/'.join(map(name_of, key))!r} was donated to an earlier step: use what that step "
-                    "returned, or gx.make_step(tx, donate=False)"
-                )
-
-
 def upwards(path: Path) -> list[Path]:
     """A path, and those of the nodes that it lies in, from the inside out."""
     names = path.split("/")
@@ -255,19 +242,6 @@ def parameter(path: Path, p: Param) -> Param:
     if not isinstance(p, Arrays | int | float | complex):
         raise TypeError(f"the parameter {path!r} must be an array, a number or None, got {type(p).__name__}")
     return as_array(f"the parameter {path!r}", p)
-
-
-def as_array(what: str, x: Any) -> Array:
-    """An array of JAX's. Raises: ValueError for a number that no dtype holds, TypeError for what is no number."""
-    try:
-        array = jnp.asarray(x)
-        if jnp.issubdtype(array.dtype, jnp.number) or array.dtype == bool:
-            return array
-        raise TypeError
-    except OverflowError:
-        raise ValueError(f"{what} is {x}, which is more than its dtype holds") from None
-    except TypeError:
-        raise TypeError(f"{what} must be an array or a number, {got(x)}") from None
 
 
 def is_inexact(x: Shaped) -> bool:

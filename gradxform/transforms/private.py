@@ -13,12 +13,12 @@ from gradxform.core import check
 from gradxform.core.arithmetic import cast, compute_dtype, real_dtype
 from gradxform.core.chain import Chain, lift
 from gradxform.core.devices import along
+from gradxform.core.donated import refuse_deleted
 from gradxform.core.facts import Facts, Reach, Station
 from gradxform.core.hyper import Hyper, coerce
 from gradxform.core.norms import global_norm
 from gradxform.core.plain import got
 from gradxform.core.rule import TreeRule
-from gradxform.core.tree import refuse_deleted
 from gradxform.core.types import Array, ArrayLike, AxisName, Key, Memory, Param, Scalars, Updates
 from gradxform.transforms.noise import Noisy, Seed, normal, one_key
 
@@ -81,7 +81,8 @@ def _flat(tree: Updates) -> tuple[list[Any], Any]:
 def _examples(leaves: Sequence[ArrayLike]) -> None:
     """Refuse arrays that do not all hold the same number of examples."""
     for x in leaves:
-        if not isinstance(x, jax.Array | np.ndarray) or not jnp.issubdtype(x.dtype, jnp.inexact):
+        right = isinstance(x, jax.Array | np.ndarray) and jnp.issubdtype(x.dtype, jnp.inexact)
+        if not right and not isinstance(x, int | float | complex):
             raise TypeError(f"grads must be arrays of floating point, one example after another, {got(x)}")
     refuse_deleted(grads=leaves)
     shapes = [jnp.shape(x) for x in leaves]

@@ -49,7 +49,7 @@ def test_the_layers_of_electra():
         (1.5, LAYERS, ValueError, r"decay must be in \(0, 1\], got 1.5"),
         ("0.5", LAYERS, TypeError, "decay must be a number, got '0.5'"),
         (0.5, [], ValueError, "layers must have at least one entry"),
-        (0.5, "encoder", TypeError, "layers must be a sequence, got 'encoder'"),
+        (0.5, "encoder", TypeError, "layers must be a sequence of selectors, got 'encoder'"),
     ],
 )
 def test_bad_arguments_are_refused(decay, layers, error, words):

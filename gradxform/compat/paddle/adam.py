@@ -29,10 +29,10 @@ from gradxform.compat.paddle.checks import (
 from gradxform.compat.paddle.rules import ByParameter, InItsDtype, Parameter, PoweredAdam, PoweredAdamax, TrustRatio
 from gradxform.core.arithmetic import is_zero
 from gradxform.core.chain import Chain, chain, lift
+from gradxform.core.donated import refuse_deleted
 from gradxform.core.hyper import Hyper, coerce
 from gradxform.core.plain import got
 from gradxform.core.rule import Rule
-from gradxform.core.tree import refuse_deleted
 from gradxform.core.types import ArrayLike
 from gradxform.params.select import Selector
 from gradxform.strategies.lazy import lazy
