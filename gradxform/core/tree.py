@@ -10,6 +10,7 @@ import jax.numpy as jnp
 import numpy as np
 
 from gradxform.core.boxes import boxed_as, filled_box, in_box, is_box, may_be_boxes, unboxed
+from gradxform.core.plain import as_array
 from gradxform.core.rows import Rows, is_row_leaf
 from gradxform.core.state import REMEDY
 from gradxform.core.types import (
