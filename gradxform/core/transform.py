@@ -43,6 +43,8 @@ class GradientTransformation(Value):
 
     scales_loss: ClassVar[bool] = False
     """Whether the gradients that it takes are those of a scaled loss."""
+    turns: ClassVar[bool] = False
+    """Whether it is an optimizer by itself: takes a gradient, and gives a step downhill."""
     guards: ClassVar[bool] = False
     """Whether it is asked to keep what is not finite from what stands inside."""
 

@@ -9,14 +9,14 @@ import jax.numpy as jnp
 
 from gradxform.core import check
 from gradxform.core.arithmetic import compute_dtype, next_count
-from gradxform.core.chain import Chain, chain, stages_of
+from gradxform.core.chain import Chain, chain, lift, stages_of
 from gradxform.core.hyper import Hyper
 from gradxform.core.transform import GradientTransformation
 from gradxform.core.tree import is_trained, open_tree
 from gradxform.core.types import Array, Dtype, Params, Path, Transformation, Updates
 from gradxform.core.walk import kept
 from gradxform.transforms.objective import of_path, refilled, refuse_parts, value_dtype, zeros
-from gradxform.transforms.scale import descend, scale
+from gradxform.transforms.scale import Turn, descend
 from gradxform.transforms.zoom import scale_by_zoom_linesearch
 
 Arrays = dict[Path, Array]
@@ -160,6 +160,6 @@ def lbfgs(
     `update` takes `value`, `grad`, `value_fn` for the line search (see there). linesearch: None for fixed steps.
     Source: Liu, Nocedal 1989; Nocedal, Wright 2006, algorithm 7.5.
     """
-    step = scale(-1.0) if learning_rate is None else descend(learning_rate)
+    step = lift(Turn()) if learning_rate is None else descend(learning_rate)
     search = chain() if linesearch is None else Chain(stages_of(linesearch, "linesearch"))
     return chain(scale_by_lbfgs(memory_size, scale_init_precond), step, search)
