@@ -292,7 +292,7 @@ def test_an_adversary_keeps_its_own() -> None:
 
 
 def test_memories_filled_by_different_counts_are_refused() -> None:
-    held = gx.chain(gx.ema(0.9), gx.guard(ADAM))
+    held = gx.chain(gx.guard(ADAM), gx.ema(0.9))
     state = moved(held)
     bad = jax.tree.map(lambda x: x * jnp.nan, gradient(0))
     _, state = held.update(bad, state, P)
