@@ -104,12 +104,14 @@ def floating(**named: Dtype | None) -> None:
     for name, x in named.items():
         if x is None:
             continue
+        what = got(x)
         try:
             right = not hasattr(x, "shape") and jnp.issubdtype(jnp.dtype(x), jnp.inexact)
+            what = what if hasattr(x, "shape") else f"got {jnp.dtype(x)}"
         except TypeError:
             right = False
         if not right:
-            raise TypeError(f"{name} must be a floating dtype, {got(x)}")
+            raise TypeError(f"{name} must be a floating dtype, {what}")
 
 
 def sequence(of: str, **named: Any) -> tuple[Any, ...]:

@@ -69,5 +69,5 @@ def test_a_second_rate_is_a_factor_where_it_says_so() -> None:
 
 @pytest.mark.parametrize("where", ["w", 3, {"w": True}, lambda path, leaf: True])
 def test_lift_takes_a_selector_and_names_one(where: Any) -> None:
-    with pytest.raises(TypeError, match=r"where must be a selector, such as gx.matching\('kernel'\), got"):
+    with pytest.raises(TypeError, match=r"where must be a selector, such as gx.matching\(pattern\), or None, got"):
         gx.lift(gx.scale_by_sign().stages[0].rule, where=where)

@@ -150,7 +150,8 @@ def test_under_a_trace_it_adds_no_nested_jit():
     programs = {"jit", "pjit", "closed_call", "core_call"}
     state = tx.init(P)
     found = jax.make_jaxpr(lambda g, s, p: tx.update(g, s, p))(G, state, P)
-    # From JAX 0.11 on a jit that inlines stays an equation until it is lowered.
-    assert not programs & {eqn.primitive.name for eqn in found.eqns if not eqn.params.get("inline")}
+    # From JAX 0.11 on a jit that inlines stays an equation until it is lowered; `jnp.where` is one of JAX's own.
+    ours = [eqn for eqn in found.eqns if not (eqn.params.get("inline") or eqn.params.get("name") == "_where")]
+    assert not programs & {eqn.primitive.name for eqn in ours}
     nested = jax.make_jaxpr(jax.jit(lambda g, s, p: tx.update(g, s, p)))(G, state, P)
     assert programs & {eqn.primitive.name for eqn in nested.eqns}
