@@ -66,13 +66,17 @@ class Filling:
         self.rules = {(p, k.removeprefix(plan.prefixes[k])): r for k, rs in plan.rules.items() for p, r in rs.items()}
 
     def memory(self, leaf: Leaf, name: str, fresh: Memory) -> Memory:
-        """One rule's memory of one parameter."""
+        """One rule's memory of one parameter; with a counter of its own it is filled whole, or begins anew."""
         x, old = self._taken(leaf, name)
         count = self.count() if x is None else x.state.count
         olds, news = {} if old is None else fields_of(old), fields_of(fresh)
         kept = {f: same for f, want in news.items() if (same := as_it_is(olds.get(f), want)) is not None}
         both = [f for f in news if f in olds and f not in kept]
         other = {f: new for f in both if (new := reformed(olds[f], news[f], f)) is not None}
+        corrects = getattr(self.rules[leaf.path, name], "corrects", False)
+        filled = {*kept, *other, *(f for f, want in news.items() if _is_counter(want))}
+        if not corrects and any(map(_is_clock, news.values())) and not filled.issuperset(news):
+            x, kept, other = None, {}, {}
         counters = {f: _full(want, count) for f, want in news.items() if (kept or other) and _is_counter(want)}
         new = {**news, **counters, **kept, **other}
         for f in news:
@@ -80,9 +84,8 @@ class Filling:
         gone = [f for f in olds if f not in kept and f not in other]
         for f in gone:
             self.book.tell("dropped", f"{leaf.path}: {name}/{f}")
-        corrects = getattr(self.rules[leaf.path, name], "corrects", False)
         missing = any(f not in kept and f not in other and f not in counters for f in news)
-        own = any(_is_counter(x) and not x.ndim and _differ(x, count) for x in (olds[f] for f in gone))
+        own = any(_is_clock(x) and _differ(x, count) for x in (olds[f] for f in gone))
         if corrects and (own or (missing and (not _is_known(count) or _differ(count, 0)))):
             self.book.uncorrected.setdefault(name, []).append(leaf.path)
         if x is not None:
@@ -136,6 +139,11 @@ class Filling:
 
 def _is_counter(x: Any) -> bool:
     return bool(getattr(x, "dtype", None) == jnp.int32)
+
+
+def _is_clock(x: Any) -> bool:
+    """Whether it counts the steps of one parameter."""
+    return _is_counter(x) and not x.ndim
 
 
 def _full(like: Shaped, count: Count) -> Any:

@@ -106,6 +106,8 @@ def _turns(x: Any) -> bool:
         return any(map(_turns, x.stages))
     if (rule := getattr(x, "only_rule", None)) is not None:
         return getattr(x, "where", None) is None and _turns(rule)
+    if getattr(x, "turns", False):
+        return True
     inner = getattr(x, "wrapped", None) or getattr(x, "inner", None)
     return inner is not None and _turns(inner)
 

@@ -16,15 +16,17 @@ from gradxform.core.plain import got
 from gradxform.core.rows import Rows, is_row_leaf
 from gradxform.core.rule import Rule
 from gradxform.core.transform import GradientTransformation, refuse_stranger
-from gradxform.core.tree import name_of
+from gradxform.core.tree import arrays_only, name_of, with_others
 from gradxform.core.types import Gradient, OptState, Param, Params, Transformation, Tree, Updates
+from gradxform.core.unjitted import are_arrays, kinds_of
 from gradxform.core.value import is_hashable
 
 
 def make_step(tx: Transformation, *, donate: bool = True) -> CompiledStep:
     """One compiled training step: `params, state = step(params, state, grads, **extra)`.
 
-    `params` and `state` are donated: their memory is reused, so use what the step returns.
+    `params` and `state` are donated: their memory is reused, so use what the step returns. Functions among the
+    parameters (an unfiltered equinox model) stay what they are.
     donate: False leaves them as they are, to start several runs from one tree, for their memory once more.
     Raises: TypeError for anything but a transformation; a step ValueError for an array that was donated before.
     """
@@ -42,22 +44,40 @@ class CompiledStep:
             updates, state = tx.update(grads, state, params, **extra)
             return apply_updates(params, updates), state
 
+        self.met_functions = False
+        """Whether to look for functions among the parameters: what has met none finds them when JAX refuses them."""
         self.jitted = jax.jit(step, donate_argnums=(0, 1) if donate else (), keep_unused=True)
 
     def __call__(self, params: Params, state: OptState, grads: Updates, **extra: Any) -> tuple[Params, OptState]:
         try:
-            new: tuple[Params, OptState] = self.jitted(params, state, grads, **extra)
+            return self._run(params, state, grads, extra)
         except (RuntimeError, ValueError):
             refuse_deleted(parameter=params, state=state, gradient=grads, extra=extra)
             _refuse_shared((params, state), gradient=grads, extra=extra)
             raise
-        return new
+
+    def _run(self, params: Params, state: OptState, grads: Updates, extra: dict[str, Any]) -> tuple[Params, OptState]:
+        if self.met_functions and _has_functions(params):
+            moved, state = self.jitted(arrays_only(params, grads), state, grads, **extra)
+            return with_others(moved, params), state
+        try:
+            new: tuple[Params, OptState] = self.jitted(params, state, grads, **extra)
+            return new
+        except TypeError:
+            if self.met_functions or not _has_functions(params):
+                raise
+        self.met_functions = True
+        return self._run(params, state, grads, extra)
 
     def __getattr__(self, name: str) -> Any:
         return getattr(object.__getattribute__(self, "jitted"), name)
 
 
 _step = functools.lru_cache(maxsize=1024)(CompiledStep)
+
+
+def _has_functions(params: Params) -> bool:
+    return not are_arrays(kinds_of(params), int, float, complex)
 
 
 def _refuse_shared(donated: Tree, **trees: Tree) -> None:

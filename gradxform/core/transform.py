@@ -16,7 +16,7 @@ from gradxform.core.donated import refuse_deleted
 from gradxform.core.hyper import Slots
 from gradxform.core.plain import got
 from gradxform.core.rows import is_row_leaf
-from gradxform.core.tree import arrays_only, filled, is_inexact, without_functions
+from gradxform.core.tree import arrays_only, filled, is_inexact, with_others, without_functions
 from gradxform.core.types import OptState, Params, Shaped, Taken, Transformation, Updates
 from gradxform.core.unjitted import Unjitted, are_arrays, as_arrays, is_traced, kinds_of
 from gradxform.core.value import Value, is_hashable
@@ -43,6 +43,8 @@ class GradientTransformation(Value):
 
     scales_loss: ClassVar[bool] = False
     """Whether the gradients that it takes are those of a scaled loss."""
+    turns: ClassVar[bool] = False
+    """Whether it is an optimizer by itself: takes a gradient, and gives a step downhill."""
     guards: ClassVar[bool] = False
     """Whether it is asked to keep what is not finite from what stands inside."""
 
@@ -280,6 +282,4 @@ def eval_params(tx: GradientTransformation, state: OptState, params: Params) -> 
     refuse_deleted(parameter=params, state=state)
     arrays = without_functions(params)
     better = tx._evaluate(state, arrays)
-    if arrays is params:
-        return better
-    return jax.tree.map(lambda x, p: p if x is None else x, better, params, is_leaf=is_row_leaf)
+    return better if arrays is params else with_others(better, params)

@@ -236,6 +236,11 @@ def arrays_only(params: Params, updates: Updates) -> Params:
     return structure.unflatten([p if keep else None for keep, p in zip(kept, ps, strict=True)])
 
 
+def with_others(arrays: Params, params: Params) -> Params:
+    """The parameters with these arrays in place of theirs, and what is no array as it was."""
+    return jax.tree.map(lambda x, p: p if x is None else x, arrays, params, is_leaf=is_row_leaf)
+
+
 def parameter(path: Path, p: Param) -> Param:
     """One parameter as JAX holds it: a NumPy array or a number becomes an array of a dtype that JAX has."""
     if p is None or isinstance(p, jax.Array | jax.ShapeDtypeStruct):

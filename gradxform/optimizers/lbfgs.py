@@ -9,14 +9,14 @@ import jax.numpy as jnp
 
 from gradxform.core import check
 from gradxform.core.arithmetic import compute_dtype, next_count
-from gradxform.core.chain import Chain, chain, stages_of
+from gradxform.core.chain import Chain, chain, lift, stages_of
 from gradxform.core.hyper import Hyper
 from gradxform.core.transform import GradientTransformation
 from gradxform.core.tree import is_trained, open_tree
 from gradxform.core.types import Array, Dtype, Params, Path, Transformation, Updates
 from gradxform.core.walk import kept
 from gradxform.transforms.objective import of_path, refilled, refuse_parts, value_dtype, zeros
-from gradxform.transforms.scale import descend, scale
+from gradxform.transforms.scale import Turn, descend
 from gradxform.transforms.zoom import scale_by_zoom_linesearch
 
 Arrays = dict[Path, Array]
@@ -99,7 +99,7 @@ class ScaleByLbfgs(GradientTransformation):
         slot = state.pairs % self.memory_size
         memories = of_path(state.diff_params_memory), of_path(state.diff_updates_memory)
         ss, yys = (
-            {k: m.at[slot].set(jnp.where(curved, x[k], m[slot])) for k, m in memory.items() if k in x}
+            {k: m.at[slot].set(jnp.where(curved, x.get(k, 0.0), m[slot])) for k, m in memory.items() if m is not None}
             for memory, x in zip(memories, (s, y), strict=True)
         )
         weights = state.weights_memory
@@ -110,12 +110,15 @@ class ScaleByLbfgs(GradientTransformation):
             size = jnp.where(begins, jnp.minimum(1.0, 1.0 / jnp.sqrt(_dot(gs, gs, dtype))), size)
             size = jnp.where(curved, ys / jnp.where(curved, yy, 1.0), size).astype(dtype)
         copies = {k: jnp.array(g, copy=True) for k, g in gs.items()}
+        for k, g in old_g.items():  # Of a leaf that rests at the first step: its next pair, without a last gradient,
+            if g is not None and k not in gs:  # has a square that overflows, and is left out.
+                copies[k] = jnp.where(state.count == 0, jnp.finfo(g.dtype).max, g)
         params = kept(ok, refilled(state.params, ps), state.params)
         updates = kept(ok, refilled(state.updates, copies), state.updates)
         count, pairs = kept(ok, next_count(state.count), state.count), state.pairs + curved
         rings = refilled(state.diff_params_memory, ss), refilled(state.diff_updates_memory, yys)
         new = LbfgsState(count, pairs, params, updates, *rings, weights, kept(ok, size, state.scale))
-        return new, ss, yys
+        return new, {k: ss[k] for k in ps}, {k: yys[k] for k in ps}
 
 
 def _dot(a: Arrays, b: Arrays, dtype: Dtype) -> Array:
@@ -138,7 +141,7 @@ def scale_by_lbfgs(memory_size: int = 10, scale_init_precond: bool = True) -> Ch
 
     H starts from `(s·y / y·y)·I` of the newest pair (at the first step from `min(1, 1/‖g‖)·I`), from I without
     scale_init_precond. A pair with `s·y <= 0` is left out, so that u stays uphill for any step length. A leaf without
-    gradient takes no part. Sharded parameters run under `jit` as they are.
+    gradient takes no part, its step in that pair is 0. Sharded parameters run under `jit` as they are.
     Reach: tree. State: params, updates, shaped like p, and two memories of memory_size times p, float32 or wider;
     weights_memory, scale, count, pairs.
     Raises: ValueError if memory_size < 1 or params are missing; inside shard_map for leaves that vary.
@@ -160,6 +163,6 @@ def lbfgs(
     `update` takes `value`, `grad`, `value_fn` for the line search (see there). linesearch: None for fixed steps.
     Source: Liu, Nocedal 1989; Nocedal, Wright 2006, algorithm 7.5.
     """
-    step = scale(-1.0) if learning_rate is None else descend(learning_rate)
+    step = lift(Turn()) if learning_rate is None else descend(learning_rate)
     search = chain() if linesearch is None else Chain(stages_of(linesearch, "linesearch"))
     return chain(scale_by_lbfgs(memory_size, scale_init_precond), step, search)

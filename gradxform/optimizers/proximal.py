@@ -23,7 +23,7 @@ class AdaptiveProximalAdagrad(Halves):
     l1: Hyper = 0.0
     l2: Hyper = 0.0
     name = "rss"
-    facts = Facts(needs_params=True, real_only=True)
+    facts = Facts(needs_params=True, real_only=True, turns=True)
 
     def check(self) -> None:
         check.nonnegative(learning_rate=self.learning_rate, accum=self.accum, l1=self.l1, l2=self.l2)

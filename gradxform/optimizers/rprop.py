@@ -12,7 +12,7 @@ from gradxform.core.facts import Facts
 from gradxform.core.hyper import Hyper
 from gradxform.core.rule import Halves
 from gradxform.core.types import Array, Param, Scalars
-from gradxform.transforms.scale import scale
+from gradxform.transforms.scale import Turn
 
 
 class StepSizes(NamedTuple):
@@ -76,4 +76,4 @@ def rprop(
     learning_rate: the first size of a step.
     Source: Riedmiller, Braun 1993; Igel, Huesken 2003 (iRprop-).
     """
-    return chain(scale_by_rprop(learning_rate, eta_minus, eta_plus, min_step_size, max_step_size), scale(-1.0))
+    return chain(scale_by_rprop(learning_rate, eta_minus, eta_plus, min_step_size, max_step_size), lift(Turn()))

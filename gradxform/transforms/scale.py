@@ -29,6 +29,18 @@ class Scale(StepSize):
     name = "scale"
 
 
+class Turn(StepSize):
+    """`scale(-1)` behind a direction that has the length of the step: the turn of an optimizer without a rate."""
+
+    step_size: Rate = -1.0
+    name = "scale"
+    facts = Facts(station=Station.STEP, keeps_zero=True, turns=True)
+
+    @classmethod
+    def public_name(cls) -> str:
+        return "scale"
+
+
 class ScaleBySchedule(StepSize):
     name = "schedule"
 

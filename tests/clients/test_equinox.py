@@ -172,6 +172,36 @@ def test_the_whole_model_serves_as_its_arrays_do(name: str, dtype: Any, jit: Any
     chex.assert_trees_all_equal(*ends)
 
 
+@pytest.mark.parametrize("donate", [True, False])
+@pytest.mark.parametrize("name", UNFILTERED)
+def test_make_step_takes_the_whole_model(name: str, donate: bool) -> None:
+    """Bit for bit the arrays of the filtered one; functions, numbers and integers stay what they are."""
+    step, tx = gx.make_step(UNFILTERED[name](), donate=donate), UNFILTERED[name]()
+    ends = []
+    for whole in (True, False):
+        net = Net()
+        state = tx.init(eqx.filter(net, eqx.is_inexact_array))
+        for _ in range(3):
+            grads = eqx.filter_grad(loss)(net)
+            arrays, others = eqx.partition(net, eqx.is_inexact_array)
+            net, state = step(net if whole else arrays, state, grads)
+            net = net if whole else eqx.combine(net, others)
+        assert (net.activation, int(net.rounds), net.gain) == (jnp.tanh, 2, 1.5)
+        assert type(net.gain) is float
+        ends.append((eqx.filter(net, eqx.is_array), state))
+    chex.assert_trees_all_equal(*ends)
+
+
+def test_a_donated_model_is_told_of_and_what_is_no_function_of_ours_is_raised() -> None:
+    tx, net = gx.sgd(0.1), Net()
+    state, grads = tx.init(eqx.filter(net, eqx.is_inexact_array)), eqx.filter_grad(loss)(net)
+    gx.make_step(tx)(net, state, grads)
+    with pytest.raises(ValueError, match="the parameter 'layers/0/weight' was donated to an earlier step"):
+        gx.make_step(tx)(net, state, grads)
+    with pytest.raises(TypeError, match=r"gain"):
+        gx.make_step(tx, donate=False)(Net(), tx.init(Net()), grads, gain=jnp.tanh)
+
+
 def test_functions_keep_no_memory() -> None:
     state = gx.adam(0.1).init(Net())
     assert state.leaves.activation is None

@@ -11,6 +11,7 @@ import optax
 import pytest
 
 import gradxform as gx
+from gradxform.compat import torch
 from tests.checkpoints import files
 from tests.checkpoints.chains import CHAINS, parameters
 
@@ -126,6 +127,42 @@ def test_a_new_leaf_without_corrections_begins_as_from_scratch() -> None:
     np.testing.assert_allclose(updates["head"], -0.1 * gradient(9, more)["head"], rtol=1e-6)
     kept, _ = tx.update(gradient(9, P), moved(tx), P)
     np.testing.assert_array_equal(updates["a"]["b"], kept["a"]["b"])
+
+
+STEPS_DONE, HEAD = 10, {**P, "head": jnp.ones(4)}
+CLOCKED: dict[str, tuple[Any, Any, Any, dict[str, str], set[str]]] = {
+    "a leaf": (ADAM, gx.own_clock(ADAM), HEAD, {}, {"head"}),
+    "a leaf by name": (ADAM, gx.own_clock(ADAM, "head"), HEAD, {}, {"head"}),
+    "a leaf in a guard": (gx.guard(ADAM), gx.guard(gx.own_clock(ADAM)), HEAD, {}, {"head"}),
+    "a leaf from a pack": (gx.packed(ADAM), gx.own_clock(ADAM), HEAD, {}, {"head"}),
+    "a leaf stored": (ADAM, gx.stored_as("bfloat16", gx.own_clock(ADAM), min_size=16), HEAD, {}, {"head"}),
+    "a stage": (gx.sgd(0.1), gx.own_clock(gx.adamw(0.1)), P, {}, {"a/w", "a/b"}),
+    "a stage for another": (gx.momentum(0.1), gx.own_clock(gx.nadam(0.1)), P, {}, {"a/w", "a/b"}),
+    "one more moment": (gx.lion(0.1), gx.own_clock(ADAM), P, {"lion": "adam"}, {"a/w", "a/b"}),
+    "another moment": (gx.own_clock(gx.novograd(0.1)), gx.own_clock(ADAM), P, {"novograd": "adam"}, {"a/w", "a/b"}),
+    "a largest moment": (ADAM, gx.own_clock(gx.amsgrad(0.1)), P, {"adam": "amsgrad"}, {"a/w", "a/b"}),
+    "as in torch": (gx.lion(0.1), torch.adam(0.1), P, {"lion": "adam"}, {"a/w", "a/b"}),
+}
+
+
+@pytest.mark.parametrize(("old", "new", "params", "stages", "begun"), CLOCKED.values(), ids=CLOCKED)
+def test_what_begins_late_on_a_clock_of_its_own_steps_as_from_scratch(
+    old: Any, new: Any, params: Any, stages: dict[str, str], begun: set[str]
+) -> None:
+    """What is new begins whole: no counter of old memory corrects it; what was there goes on as without the clock."""
+    before = moved(old, STEPS_DONE)
+    state, report = gx.migrate(before, new, params, stages=stages)
+    assert {name.partition(":")[0] for name in report.fresh if not name.endswith("/count")} == begun
+    scratch = new.init(params)
+    for step in range(STEPS_DONE, STEPS_DONE + 3):
+        g = gradient(step, params)
+        updates, state = new.update(g, state, params)
+        expected, scratch = new.update(g, scratch, params)
+        went_on, before = old.update({k: g[k] for k in P}, before, P)
+        for path in ("a/w", "a/b", *("head" for _ in begun & {"head"})):
+            wanted, (top, _, leaf) = expected if path in begun else went_on, path.partition("/")
+            pair = (tree[top][leaf] if leaf else tree[top] for tree in (updates, wanted))
+            np.testing.assert_allclose(*pair, rtol=1e-6, atol=1e-7 if path in begun else 1e-3)
 
 
 class Mean(NamedTuple):
@@ -255,7 +292,7 @@ def test_an_adversary_keeps_its_own() -> None:
 
 
 def test_memories_filled_by_different_counts_are_refused() -> None:
-    held = gx.chain(gx.ema(0.9), gx.guard(ADAM))
+    held = gx.chain(gx.guard(ADAM), gx.ema(0.9))
     state = moved(held)
     bad = jax.tree.map(lambda x: x * jnp.nan, gradient(0))
     _, state = held.update(bad, state, P)

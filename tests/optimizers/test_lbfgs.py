@@ -90,3 +90,52 @@ def test_negative_curvature_leaves_the_direction_uphill():
         assert float(u @ g) > 0.0
         w = w - 0.1 * u
     assert int(state.tree["lbfgs"].pairs) == 0
+
+
+RESTS = {"never": {}, "head at times": {3: "head", 4: "head", 7: "head"}, "in turns": {2: "tail", 4: "head", 6: "tail"}}
+RESTS |= {"at first": {0: "tail", 1: "tail"}, "always": dict.fromkeys(range(12), "head")}
+
+
+def bfgs(hessian, start, sizes, rests, steps, rate, many):
+    """Inverse Hessians by BFGS updates: a leaf that rests has steps of 0; a first gradient makes no pair."""
+    names = np.repeat([*sizes], [*sizes.values()])
+    x, seen, pairs, found, gamma = start.copy(), None, [], [], 0.0
+    for t in range(steps):
+        g, on = hessian @ x, names != rests.get(t)
+        if seen is None:
+            gamma = min(1.0, 1.0 / np.linalg.norm(g[on]))
+            seen = x.copy(), np.where(on, g, np.nan)
+        else:
+            s, y = np.where(on, x - seen[0], 0.0), np.where(on, g - seen[1], 0.0)
+            if s @ y > 0:
+                pairs, gamma = [*pairs, (s, y)][-many:], s @ y / (y @ y)
+            seen = np.where(on, x, seen[0]), np.where(on, g, seen[1])
+        h = gamma * np.eye(on.sum())
+        for s, y in pairs:
+            v = np.eye(on.sum()) - np.outer(y[on], s[on]) / (s @ y)
+            h = v.T @ h @ v + np.outer(s[on], s[on]) / (s @ y)
+        u = np.zeros_like(x)
+        u[on] = h @ g[on]
+        x = x - rate * u
+        found.append(u)
+    return np.stack(found)
+
+
+@pytest.mark.parametrize("rests", RESTS.values(), ids=RESTS)
+def test_the_step_of_a_leaf_that_rests_is_zero_in_the_pair_then_taken(rests):
+    """A memory of 2, so that every slot of the ring is written anew several times."""
+    sizes, rng = {"head": 2, "tail": 3}, np.random.default_rng(0)
+    root = rng.normal(size=(5, 5))
+    hessian, start = root @ root.T + np.eye(5), rng.normal(size=5)
+    expected = bfgs(hessian, start, sizes, rests, 12, 0.3, 2)
+    with double():
+        tx, x = gx.scale_by_lbfgs(2), jnp.asarray(start)
+        p = {"head": x[:2], "tail": x[2:]}
+        state = tx.init(p)
+        for t, wanted in enumerate(expected):
+            g = hessian @ jnp.concatenate([p["head"], p["tail"]])
+            grads = {"head": g[:2], "tail": g[2:]} | ({rests[t]: None} if t in rests else {})
+            u, state = tx.update(grads, state, p)
+            p = gx.apply_updates(p, jax.tree.map(lambda u: -0.3 * u, u))
+            u = {k: np.zeros(sizes[k]) if x is None else x for k, x in u.items()}
+            np.testing.assert_allclose(np.concatenate([u["head"], u["tail"]]), wanted, rtol=1e-9, atol=1e-12)

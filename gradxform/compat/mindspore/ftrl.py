@@ -36,7 +36,7 @@ class Ftrl(Rule):
     lr_power: Hyper
     l1: Hyper
     l2: Hyper
-    facts = Facts(needs_params=True, real_only=True)
+    facts = Facts(needs_params=True, real_only=True, turns=True)
 
     def init(self, p: Array) -> FollowedLeader:
         return FollowedLeader(jnp.full_like(p, self.initial_accum), jnp.zeros_like(p))

@@ -66,6 +66,7 @@ class TorchLbfgs(GradientTransformation):
     line_search_fn: str | None = None
     name = "lbfgs"
     sees_whole = True
+    turns = True
 
     def _init(self, params: Params) -> LbfgsState:
         dtype = value_dtype(params)

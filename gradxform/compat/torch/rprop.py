@@ -13,7 +13,7 @@ from gradxform.compat.torch.stages import assembled
 from gradxform.core.chain import Chain, chain, lift
 from gradxform.core.plain import got
 from gradxform.optimizers.rprop import ScaleByRprop
-from gradxform.transforms.scale import Scale
+from gradxform.transforms.scale import Turn
 
 
 def rprop(
@@ -42,4 +42,4 @@ def _rprop(lr: NumberLike, etas: Sequence[NumberLike], step_sizes: Sequence[Numb
     (minus, plus), (least, most) = pair("etas", etas), pair("step_sizes", step_sizes)
     numbers = {"eta_minus": minus, "eta_plus": plus, "min_step_size": least, "max_step_size": most}
     rule = TorchRprop(unchecked(ScaleByRprop(0.0), learning_rate=number("lr", lr), **numbers))
-    return assembled("rprop", chain(clocked(rule), lift(Scale(-1.0))), maximize=maximize)
+    return assembled("rprop", chain(clocked(rule), lift(Turn())), maximize=maximize)

@@ -91,7 +91,7 @@ class Asgd(Rule):
     alpha: Hyper = 0.75
     t0: Hyper = 1e6
     name = "asgd"
-    facts = Facts(needs_params=True)
+    facts = Facts(needs_params=True, turns=True)
 
     def init(self, p: Array) -> AveragedDescent:
         eta = jnp.asarray(self.learning_rate, jnp.float32)
