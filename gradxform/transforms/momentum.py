@@ -55,7 +55,8 @@ class Trace(Halves):
         return s._replace(trace=self.decay * s.trace + fresh)
 
     def emit(self, g: Array, s: Memory, p: Param, k: Scalars) -> Array:
-        return g + self.decay * s.trace if self.nesterov else s.trace
+        u: Array = g + self.decay * s.trace if self.nesterov else s.trace
+        return u
 
 
 class EmaMemory(NamedTuple):
