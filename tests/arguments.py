@@ -358,6 +358,7 @@ BESIDE: dict[tuple[str, str], dict[str, Any]] = {
     },
     ("add_corrected_decay", "learning_rate"): {"max_learning_rate": 1.0},
     ("adadelta", "weight_decay_mask"): {"weight_decay": 0.1},
+    ("sam", "batch_axis_name"): {"opaque_mode": True},
     ("guard", "max_consecutive"): {"then": "skip"},
     ("guard", "then"): {"max_consecutive": 1},
 }

@@ -21,7 +21,7 @@ import numpy as np
 
 import gradxform as gx
 from gradxform.compat import mindspore, mindspore_schedules, paddle, paddle_schedules, torch, torch_schedules
-from gradxform.core.hyper import Schedule, Tunable
+from gradxform.core.hyper import Schedule, Tunable, evaluate
 from gradxform.optimizers.adam import ScaleByAdam
 from tests import arguments
 
@@ -70,6 +70,7 @@ VALUES: dict[str, Callable[[], Any]] = {
     "{}": dict,
     "{'a': 1.0}": lambda: {"a": 1.0},
     "{3: None}": lambda: {3: None},
+    "{'a': 'int8'}": lambda: {"a": "int8"},
     "[]": list,
     "()": tuple,
     "['a']": lambda: ["a"],
@@ -125,8 +126,6 @@ NUMBERS = {
     "1e-50": 1e-50,
     "2**63": 2.0**63,
 }
-NOT_FINITE = {"nan", "inf", "-inf", "[nan]"}
-"""Numbers that frameworks take and compute with."""
 WHOLE = {"-1", "0", "1"}
 REAL = {*NUMBERS, "True", "False", "Decimal", "Fraction", "bool array"}
 TEXTS = {"'fast'", "''", "'0.5'"}
@@ -168,10 +167,14 @@ RIGHT = {
 
 
 class Meant(NamedTuple):
-    """Labels of the values that an argument can mean, and of those that may be found out at the first update."""
+    """Labels of the values that an argument can mean, and of those that may be found out at the first update.
+
+    right: what of the latter the update may take.
+    """
 
     now: frozenset[str] | set[str] = frozenset()
     later: frozenset[str] | set[str] = frozenset()
+    right: frozenset[str] | set[str] = frozenset(RIGHT)
 
 
 def within(kind: arguments.Kind) -> set[str]:
@@ -204,6 +207,8 @@ def meant(kind: arguments.Kind) -> Meant:
         return Meant(within(kind) - {"0.5", "1.5", "1e-50"} if 1.5 in kind.wrong else within(kind) | {"0.5", "1e-50"})
     if kind == arguments.dtype:
         return Meant({"None", "float16"})
+    if kind.wrong == arguments.axis.wrong:
+        return Meant(set(), TEXTS, set())
     if kind == arguments.mask:
         return Meant({"None"}, {"True", "False", "bool array", "a selector", *TEXTS, *TREES, *BY_STEP})
     if isinstance(kind.valid, gx.GradientTransformation):
@@ -215,7 +220,7 @@ def meant(kind: arguments.Kind) -> Meant:
 
 SPECIAL = {
     type(None): Meant({"None"}, {*TEXTS, *BY_STEP, "a transformation", "a selector", *WHOLE, "()", "10**400", "2**63"}),
-    str: Meant(TEXTS, TEXTS),
+    str: Meant(TEXTS),
     tuple: Meant({"()", "[]", "range(0)", "ones(0)", "ones(2)", "int array", "generator"}),
     dict: Meant({"{}", "None"}),
     list: Meant({"[]", "()", "['a']", "[[0.5]]", "generator", "ones(2)", "int array"}),
@@ -224,10 +229,10 @@ ALONE = {
     ("gx", "partition", "param_labels"): Meant(set(), {*VALUES}),
     ("gx", "groups", "default"): Meant({"None", "a transformation"}),
     ("gx", "groups", "entries"): Meant(set(), {"[]", "()", "range(0)", "ones(0)"}),
-    ("gx", "sharded", "param_shardings"): Meant({"None", *TREES}),
-    ("gx", "measure", "axis_name"): Meant({"None", *TEXTS}),
+    ("gx", "sharded", "param_shardings"): Meant({"None"}, TREES, set()),
+    ("gx", "stored_as", "codec"): Meant(set(), {"{'a': 'int8'}"}, set()),
     ("gx", "tree_get", "filtering"): Meant({"None", *FUNCTIONS}),
-    ("gx", "offloaded", "fields"): Meant({"None", "['a']", "[]", "()", *TEXTS}),
+    ("gx", "offloaded", "fields"): Meant({"None", "[]", "()"}, {"['a']", *TEXTS}, set()),
     ("gx", "accumulate", "every"): Meant({"1"}, FUNCTIONS),
     **{
         ("gx", "proximal_box", x): Meant({*NUMBERS} - {"nan"}, {*ARRAYS, "{'a': 1.0}", "{3: None}", *RATES})
@@ -249,6 +254,7 @@ G = {"kernel": jnp.array([[0.5, -0.25, 0.125], [1.0, -0.5, 0.75]]), "bias": jnp.
 EXTRA = {
     "value": jnp.float32(1.0),
     "grad": G,
+    "grad_fn": lambda p, i: G,
     "value_fn": lambda p, **extra: sum(jnp.sum(x**2) for x in jax.tree.leaves(p)),
 }
 
@@ -352,23 +358,26 @@ def every_argument() -> Iterator[Argument]:
             kind = arguments.kind_of(name, p.name)
             if kind is not None:
                 optional = {"None"} if p.default is None else set()
-                now, later = ALONE.get(("gx", name, p.name), meant(kind))
-                yield Argument("gx", function, p.name, Meant(now | optional, later))
+                takes = ALONE.get(("gx", name, p.name), meant(kind))
+                yield Argument("gx", function, p.name, takes._replace(now=takes.now | optional))
     for module, names in MODULES.items():
         for name in names.__all__:
             function = getattr(names, name)
             for p in arguments.parameters(function) if callable(function) else ():
                 takes = FLAG if isinstance(p.default, bool) else TAKES.get(p.name, NUMBER)
                 takes = ALONE.get((module, name, p.name), takes)
-                yield Argument(module, function, p.name, Meant(takes.now | {repr(p.default)}, takes.later))
+                yield Argument(module, function, p.name, takes._replace(now=takes.now | {repr(p.default)}))
 
 
 OWN = ("my own", "'x'")
 """Errors of the user's own functions, which pass as they are."""
 
 
-def verdict(argument: Argument, label: str) -> str:
-    """`refused`, `taken`, `refused at the update`, or a sentence about what is wrong."""
+def verdict(argument: Argument, label: str, stepped: bool = True) -> str:
+    """`refused`, `taken`, `refused at the update`, or a sentence about what is wrong.
+
+    stepped: whether a step is taken also with what an argument can mean, which must then be finite.
+    """
     owed = (ValueError, TypeError) if argument.module == "gx" else (ValueError, TypeError, KeyError, RuntimeError)
     try:
         made = argument.call(VALUES[label]())
@@ -381,6 +390,8 @@ def verdict(argument: Argument, label: str) -> str:
         told = argument.name in TREE or label in FUNCTIONS
         named = told or any(name.rstrip("s") in words for name in (argument.name, argument.function.__name__))
         return "refused" if named else f"refused without the argument's name: {words}"
+    if label in argument.meant.now and not stepped:
+        return "taken"
     if label not in argument.meant.now | argument.meant.later:
         return f"taken for what it is not: {made!r}"
     try:
@@ -391,17 +402,22 @@ def verdict(argument: Argument, label: str) -> str:
         return (
             "refused at the update" if str(error) == "my own" else f"found out later by {type(error).__name__}: {error}"
         )
-    if label not in argument.meant.now and label not in RIGHT:
+    if label not in argument.meant.now and label not in argument.meant.right:
         return f"taken for what it is not: {made!r}"
-    odd = label == "-> nan" or (argument.module != "gx" and label in NOT_FINITE)
-    finite = all(bool(jnp.isfinite(x).all()) for x in jax.tree.leaves(given))
-    return "taken" if finite or odd else f"taken, and gives what is not finite: {given}"
+    # A framework that takes 1.5 for a decay rate computes with it, to NaN too; a schedule's values are the user's.
+    finite = argument.module != "gx" or label == "-> nan" or all(map(is_finite, jax.tree.leaves(given)))
+    return "taken" if finite else f"taken, and gives what is not finite: {given}"
+
+
+def is_finite(x: Any) -> bool:
+    return bool(jnp.isfinite(x).all())
 
 
 def used(made: Any) -> Any:
-    """What one step with it gives, or a schedule at some steps."""
+    """What one step with it gives, or a schedule at some steps; one that grows may leave what float32 holds."""
     if isinstance(made, Schedule):
-        return [made(jnp.asarray(count, jnp.int32)) for count in (0, 1, 7, 1000)]
+        first, second, *later = [evaluate(made, jnp.asarray(count, jnp.int32)) for count in (0, 1, 7, 1000)]
+        return first, second, [jnp.where(jnp.isinf(x), 0, x) for x in later]
     made = gx.sgd(made) if isinstance(made, Tunable) else made
     if not isinstance(made, gx.GradientTransformation):
         return None
@@ -411,6 +427,8 @@ def used(made: Any) -> Any:
         return made.update(grads, made.init(P), P, **EXTRA)[0]
 
 
+EXTREMES = {"0", "1e-50", "2**63", "inf"}
+"""Numbers with which a step may give what is not finite."""
 FINE = ("refused", "taken", "refused at the update")
 
 

@@ -14,6 +14,7 @@ from gradxform.control.hold import inner_of, tree_norm
 from gradxform.core import check
 from gradxform.core.admit import admitted_by_name, of_kind
 from gradxform.core.chain import Chain
+from gradxform.core.devices import along, axis_names
 from gradxform.core.hyper import replace_hyper
 from gradxform.core.orders import refuse_loss_scale
 from gradxform.core.plain import got
@@ -65,6 +66,8 @@ class Measure(GradientTransformation):
         of_kind(state, MeasureState, self)
         if params is None and (self.param_norm or self.update_ratio):
             raise ValueError("measure needs the parameters: call update(updates, state, params)")
+        for name in axis_names(self.axis_name):
+            along(name)
         new, inner = self.inner.advance(updates, state.inner, params, extra, ok)
         clipped = state.metrics.get("clip_fraction") if self.clip_fraction else None
         if clipped is not None:

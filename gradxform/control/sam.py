@@ -185,6 +185,11 @@ def sam(
     check.boolean(reset_state=reset_state, opaque_mode=opaque_mode, adaptive=adaptive)
     if batch_axis_name is not None:
         check.axis(batch_axis_name=batch_axis_name)
+        if not opaque_mode:
+            raise ValueError(
+                "batch_axis_name is for opaque_mode, in which sam asks for gradients itself; what it is given is "
+                f"averaged outside: chain(mean_across({batch_axis_name!r}), sam(...))"
+            )
     unguarded = [] if opaque_mode or any(x.guards for x in adversary.inside()) else inner.inside()
     if guard := next((x.name for x in unguarded if x.guards), None):
         raise ValueError(

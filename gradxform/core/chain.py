@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from typing import Any
 
 import jax
@@ -11,6 +11,7 @@ import jax.numpy as jnp
 from gradxform.core.admit import admitted, admitted_by_name, is_nothing, of_kind
 from gradxform.core.arithmetic import next_count
 from gradxform.core.facts import Facts, Reach, Station
+from gradxform.core.fields import refuse_unknown_fields
 from gradxform.core.hyper import Hyper, Slots, Tunable, hyper_fields
 from gradxform.core.lift import Lifted
 from gradxform.core.opaque import Opaque
@@ -71,6 +72,7 @@ class Chain(GradientTransformation):
         paths, ps, _ = open_tree(params)
         leaves = [Leaf(path, None, parameter(path, p), {}) for path, p in zip(paths, ps, strict=True)]
         step = self.planned(leaves, Step(jnp.zeros((), jnp.int32), None, {}, {}, {}, params))
+        refuse_unknown_fields(step.plan, leaves)
         for leaf in leaves:
             refuse_turns(f"{leaf.path!r} meets", [rule for _, rule in step.plan.through(leaf.path)])
         self.init_stages(leaves, step)
@@ -298,11 +300,14 @@ def stages_of(tx: Transformation, what: str) -> tuple[Stage, ...]:
     return (Opaque(GradientTransformation(*tx)),)
 
 
-def map_rules(tx: Transformation, f: Callable[[Rule], Rule], what: str) -> Chain:
-    """The same transformation with every rule exchanged: how strategies are made.
+def map_rules(tx: Transformation, f: Callable[[Rule], Rule], what: str, fields: Sequence[str] = ()) -> Chain:
+    """The same transformation with every rule exchanged: how strategies are made. fields: those that it is for.
 
-    Raises: TypeError naming `what` where the transformation is not made of rules.
+    Raises: TypeError naming `what` where the transformation is not made of rules, ValueError if none has such a field.
     """
     if not isinstance(tx, Chain):
         raise TypeError(f"{what} works on transformations made of rules; put it inside {shown(tx)}, not around it")
-    return tx.map_rules(f, what)
+    made = tx.map_rules(f, what)
+    if fields and made == tx:
+        raise ValueError(f"{what} has {fields[0]!r} for a field, and no rule of {tx!r} keeps any for a parameter")
+    return made

@@ -108,7 +108,7 @@ def floating(**named: Dtype | None) -> None:
         try:
             right = not hasattr(x, "shape") and jnp.issubdtype(jnp.dtype(x), jnp.inexact)
             what = what if hasattr(x, "shape") else f"got {jnp.dtype(x)}"
-        except TypeError:
+        except (TypeError, ValueError):
             right = False
         if not right:
             raise TypeError(f"{name} must be a floating dtype, {what}")

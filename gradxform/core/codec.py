@@ -12,6 +12,7 @@ from gradxform.core.arithmetic import real_dtype
 from gradxform.core.blocks import Blocks, block_max
 from gradxform.core.dither import folded, path_word
 from gradxform.core.facts import Facts, Reach
+from gradxform.core.fields import names_of
 from gradxform.core.lens import Lens
 from gradxform.core.rows import Rows
 from gradxform.core.rule import Halves, Keep, Rule, dense, scaled
@@ -140,6 +141,13 @@ class Stored(Lens):
     def selectors(self) -> tuple[Chooses, ...]:
         return self.rule.selectors if self.where is None else (self.where, *self.rule.selectors)
 
+    @property
+    def named_fields(self) -> tuple[str, ...]:
+        return () if self.before else tuple(field for field, _ in self.codecs if field)
+
+    def fields_of(self, s: Memory) -> set[str]:
+        return {name for path in _parts(s) for name in names_of(path)}
+
     def for_leaf(self, path: Path, p: Array) -> Rule:
         if self.where is not None and not self.where.matches(path, p):
             return self.with_fields(rule=self.rule.for_leaf(path, p), codecs=(), seed=None)
@@ -227,7 +235,7 @@ class Stored(Lens):
         named, taken = dict(self.codecs), self.rule.claimed if isinstance(self.rule, Stored) else set()
         chosen: list[tuple[str, Codec]] = []
         for path, x in {} if self.exact or "" in taken else _parts(s).items():
-            names = [path, *path.split("/")[::-1]]
+            names = names_of(path)
             codecs = next((named[name] for name in (*names, "") if name in named), None)
             codec = None if codecs is None else codecs.of(next(name for name in names[1:] if not name.isdigit()))
             if codec is not None and taken.isdisjoint(names) and codec.takes(_stored(x)):

@@ -66,6 +66,15 @@ class Wrapper(Rule, abstract=True):
     def selectors(self) -> tuple[Where, ...]:
         return self.rule.selectors
 
+    @property
+    def named_fields(self) -> tuple[str, ...]:
+        """The fields of memory that a user named; each must be one that some rule of the transformation keeps."""
+        return ()
+
+    def fields_of(self, s: Memory) -> set[str]:
+        """What the fields of a memory may be called."""
+        return {*s._fields}
+
 
 def layers(rule: Rule) -> list[Rule]:
     """A rule, and the rules inside it, outermost first."""

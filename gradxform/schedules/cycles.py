@@ -32,7 +32,7 @@ class LinearOnecycleSchedule(Composed):
     def check(self) -> None:
         lasting(transition_steps=self.transition_steps)
         check.unit(pct_start=self.pct_start, pct_final=self.pct_final)
-        check.positive(div_factor=self.div_factor, final_div_factor=self.final_div_factor)
+        _divide(self.div_factor, self.final_div_factor)
 
     def schedule(self) -> Schedule:
         scales = {
@@ -53,7 +53,7 @@ class CosineOnecycleSchedule(Composed):
     def check(self) -> None:
         lasting(transition_steps=self.transition_steps)
         check.unit(pct_start=self.pct_start)
-        check.positive(div_factor=self.div_factor, final_div_factor=self.final_div_factor)
+        _divide(self.div_factor, self.final_div_factor)
 
     def schedule(self) -> Schedule:
         scales = {
@@ -91,6 +91,12 @@ class CosineRestartsSchedule(Timed):
         lengths = stacked([first * float(self.t_mul) ** n for n in range(len(starts))])
         n = passed(count, starts[1:])
         return n, count - jnp.asarray(starts)[n], lengths[n]
+
+
+def _divide(div_factor: float, final_div_factor: float) -> None:
+    """Refuse what a rate cannot be divided by, one after the other."""
+    check.divisor(div_factor=div_factor, final_div_factor=final_div_factor)
+    check.divisor(**{"div_factor * final_div_factor": div_factor * final_div_factor})
 
 
 CYCLE = {*inspect.signature(warmup_cosine_decay_schedule).parameters}

@@ -11,7 +11,7 @@ import jax
 
 from gradxform.core import check
 from gradxform.core.hyper import Hyper, Schedule, coerce, coerce_fields
-from gradxform.core.plain import got, plain
+from gradxform.core.plain import fitting, got, plain
 from gradxform.core.schema import Field, schema
 from gradxform.core.types import Array, ArrayLike
 from gradxform.core.value import Pair
@@ -159,6 +159,7 @@ def _steps(name: str, x: Any) -> Steps:
         raise TypeError(f"{name} must be a number of steps, {got(x)}")
     if not 0.0 <= x < math.inf:
         raise ValueError(f"{name} must be at least 0 and finite, got {x}")
+    fitting(name, x)
     return int(x) if x == 0.0 or (x > 1.0 and x.is_integer()) else x
 
 

@@ -144,9 +144,11 @@ def specs_by_path(shardings: Shardings, what: str) -> dict[str, PartitionSpec]:
     return {p: _spec(p, x, what) for p, x in zip(*open_tree(shardings)[:2], strict=True) if x is not None}
 
 
-def refuse_strays(specs: Iterable[Path], params: Params, what: str) -> None:
-    """Refuse layouts of what is no parameter."""
-    paths = open_tree(params)[0]
+def refuse_strays(specs: Mapping[Path, Any], params: Params, what: str) -> None:
+    """Refuse layouts of what is no parameter, and none at all where there are some."""
+    paths, ps, _ = open_tree(params)
+    if not specs and any(p is not None for p in ps):
+        raise ValueError(f"{what} has no layout for any parameter; the paths are: {', '.join(paths)}")
     strays = sorted(set(specs).difference([""], *map(upwards, paths)))
     if strays:
         raise ValueError(

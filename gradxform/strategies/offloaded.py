@@ -49,6 +49,10 @@ class Offloaded(Wrapper):
     def selectors(self) -> tuple[Chooses, ...]:
         return self.rule.selectors if self.where is None else (self.where, *self.rule.selectors)
 
+    @property
+    def named_fields(self) -> tuple[str, ...]:
+        return self.fields or ()
+
     def for_leaf(self, path: Path, p: Array) -> Rule:
         if self.where is not None and not self.where.matches(path, p):
             return self.rule.for_leaf(path, p)
@@ -122,8 +126,9 @@ def offloaded(
     memory_kind: `"pinned_host"`, or `"device"` for none of this. compute_on: `"host"` computes the update there too:
     gradients go over and updates come back, instead of the memory twice.
     Reach: that of the stages. State: as without it, with memory kind `pinned_host`.
-    Raises: TypeError if `tx` is not made of rules, ValueError if a name in `where` matches nothing, or at the first
-    update if JAX cannot compute a rule on the host: one that chooses between an array and a constant.
+    Raises: TypeError if `tx` is not made of rules, ValueError if a name in `where` matches nothing, at init for a
+    field that no rule has, or at the first update if JAX cannot compute a rule on the host: one that chooses between an
+    array and a constant.
     """
     check.choice("pinned_host", "device", memory_kind=memory_kind)
     check.choice("device", "host", compute_on=compute_on)
@@ -136,4 +141,4 @@ def offloaded(
         stays = memory_kind == "device" or rule.facts.keeps_zero or isinstance(rule, TreeRule)
         return rule if stays else Offloaded(rule, chosen, names, compute_on == "host")
 
-    return map_rules(tx, offload, "offloaded")
+    return map_rules(tx, offload, "offloaded", () if memory_kind == "device" else names or ())

@@ -59,7 +59,8 @@ class Sharding(Stage):
 
     def init(self, name: str, leaves: list[Leaf], step: Step) -> None:
         there = not any(isinstance(leaf.p, jax.core.Tracer | jax.ShapeDtypeStruct) for leaf in leaves)
-        refuse_strays(dict(self.told or ()), step.params, "param_shardings")
+        if self.told is not None:
+            refuse_strays(dict(self.told), step.params, "param_shardings")
         if self.is_trivial:
             self.chain.init_stages(leaves, step, self.taken)
         elif there and not is_manual(self.axis):

@@ -34,7 +34,7 @@ def stored_as(
     stores what that one has no codec for, or has in bfloat16. stochastic: round by chance, from seed, path and step.
     Reach: row at least for codes in blocks, array if stochastic. State: as without it, in place of a statistic
     `Blocks(codes, scales)` or a narrow array; `view` shows them as they are.
-    Raises: ValueError for an unknown codec, TypeError if `tx` is not made of rules.
+    Raises: ValueError for an unknown codec, at init for a field that no rule has; TypeError if `tx` is not of rules.
     Source: Dettmers et al. 2021, arXiv:2110.02861 (blocks); Li et al. 2023, arXiv:2309.01507 (roots, no zeros).
     """
     by_field = codec if isinstance(codec, Mapping) else {"": codec}
@@ -60,4 +60,4 @@ def stored_as(
             return rule.with_fields(rule=store(rule.rule))
         return Stored(rule, codecs, chosen, min_size, seed if stochastic else None)
 
-    return map_rules(tx, store, "stored_as")
+    return map_rules(tx, store, "stored_as", [field for field in by_field if field])

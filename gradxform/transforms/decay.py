@@ -47,7 +47,7 @@ class AddCorrectedDecay(DecaysWeights):
 
     def check(self) -> None:
         check.nonnegative(weight_decay=self.weight_decay, learning_rate=self.learning_rate)
-        check.positive(max_learning_rate=self.max_learning_rate)
+        check.divisor(max_learning_rate=self.max_learning_rate)
         if self.max_learning_rate is None and not isinstance(self.learning_rate, float | jax.core.Tracer):
             raise ValueError(f"corrected decay needs max_learning_rate, the largest value of {self.learning_rate!r}")
 

@@ -38,7 +38,7 @@ class AverageScheduleFree(Rule):
 
     def check(self) -> None:
         check.nonnegative(learning_rate=self.learning_rate, weight_lr_power=self.weight_lr_power)
-        check.positive(b1=self.b1)
+        check.divisor(b1=self.b1)
 
     def init(self, p: Array) -> ScheduleFree:
         zero = jnp.zeros((), real_dtype(p.dtype))

@@ -174,6 +174,10 @@ def test_inside_shard_map():
         jax.shard_map(lambda p, g: tx.update(g, tx.init(p), p)[0], mesh=mesh, in_specs=(spec, spec), out_specs=spec)(
             p, g
         )
+    tx = gx.measure(gx.sgd(0.1), axis_name="fast")
+    state = tx.init(P)
+    with pytest.raises(ValueError, match="axis_name 'fast' is no axis here"):
+        tx.update(P, state, P)
     with pytest.raises(ValueError, match="must take one axis_name"):
         gx.measure(gx.clip_by_global_norm(1.0, axis_name="data"), clip_fraction=True)
 

@@ -69,3 +69,8 @@ def test_one_plain_number():
     with pytest.raises(ValueError, match="spike must be positive and finite, got 0"):
         check.number(check.positive, spike=0)
     assert check.number(check.positive, infinite=True, increase_factor=np.inf) == np.inf
+
+
+def test_a_mapping_is_no_dtype():
+    with pytest.raises(TypeError, match=r"mu_dtype must be a floating dtype, got {'a': 'int8'} of type dict"):
+        check.floating(mu_dtype={"a": "int8"})

@@ -7,7 +7,7 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from gradxform.core.plain import fitting, is_array, number_in, plain
+from gradxform.core.plain import fitting, got, is_array, number_in, numbers_in, plain
 
 
 @pytest.mark.parametrize(
@@ -43,6 +43,23 @@ def test_the_number_in_an_array():
     assert number_in("x", torch.tensor(0.5)) == 0.5
     with pytest.raises(TypeError, match="x must be a number, got tensor"):
         number_in("x", torch.tensor(0.5, requires_grad=True))
+
+
+def test_an_array_that_was_donated():
+    x, several = jnp.ones(()), jnp.ones(2)
+    x.delete()
+    several.delete()
+    assert plain(x) is x
+    for read in (number_in, numbers_in):
+        with pytest.raises(TypeError, match="x must hold numbers, got an array that was donated to an earlier step"):
+            read("x", x)
+    assert "was donated" in got(several)
+    assert "does not print" in got([x])
+
+
+def test_a_span_of_time_is_no_number():
+    with pytest.raises(TypeError, match=r"x must be a number, .*timedelta64"):
+        number_in("x", np.timedelta64(1, "s"))
 
 
 def test_numbers_that_fit():

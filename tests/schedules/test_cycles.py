@@ -49,6 +49,13 @@ BAD = [
     (lambda: linear_onecycle_schedule(0, 1.0), ValueError, "transition_steps must be at least 1, got 0"),
     (lambda: linear_onecycle_schedule(10, 1.0, pct_start=1.5), ValueError, r"pct_start must be in \[0, 1\], got 1.5"),
     (lambda: linear_onecycle_schedule(10, 1.0, div_factor=0.0), ValueError, "div_factor must be positive"),
+    (lambda: linear_onecycle_schedule(10, 1.0, div_factor=1e-50), ValueError, "div_factor must be at least 1.18e-38"),
+    (
+        lambda: cosine_onecycle_schedule(10, 1.0, div_factor=1e-30, final_div_factor=1e-30),
+        ValueError,
+        r"div_factor \* final_div_factor must be at least 1.18e-38",
+    ),
+    (lambda: cosine_restarts_schedule(0.1, 1e39), ValueError, "first_decay_steps must be a number that float32 holds"),
     (lambda: cosine_onecycle_schedule(10, 1.0, pct_start="a"), TypeError, "pct_start must be a number"),
     (lambda: cosine_onecycle_schedule(0, 1.0), ValueError, "transition_steps must be at least 1, got 0"),
     (lambda: cosine_restarts_schedule(0.1, 0), ValueError, "first_decay_steps must be at least 1, got 0"),

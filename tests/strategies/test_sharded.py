@@ -265,6 +265,12 @@ def test_bad_arguments() -> None:
         gx.sharded(gx.adam(0.1), "data")
     with pytest.raises(ValueError, match=r"axis must be of the mesh, which has data; got 'model'"):
         gx.sharded(gx.adam(0.1), mesh, "model")
+    words = "param_shardings has no layout for any parameter; the paths are: dense/bias"
+    with pytest.raises(ValueError, match=words):
+        gx.sharded(gx.adam(0.1), mesh, param_shardings={}).init(params)
+    with pytest.raises(ValueError, match=words):
+        gx.state_shardings(gx.adam(0.1), params, {}, mesh)
+    gx.sharded(gx.adam(0.1), mesh, param_shardings={}).init({})
     with pytest.raises(ValueError, match="state_shardings needs a mesh"):
         gx.state_shardings(gx.adam(0.1), params, P())
     with pytest.raises(ValueError, match=r"axis must be of the mesh"):

@@ -144,3 +144,9 @@ def test_l1_adds_the_sign():
 )
 def test_equals_optax(args, kwargs):
     agrees("add_decayed_weights", *args, **kwargs)
+
+
+def test_a_largest_rate_that_nothing_can_be_divided_by():
+    words = "max_learning_rate must be at least 1.18e-38, the smallest number that float32 divides by, got 1e-50"
+    with pytest.raises(ValueError, match=words):
+        gx.add_corrected_decay(0.1, 0.1, 1e-50)

@@ -63,3 +63,8 @@ def test_before_the_first_step_the_average_is_the_parameters():
     p = {"w": jnp.asarray([0.1, 0.3])}
     tx = gx.schedule_free_adamw(0.1, 10)
     np.testing.assert_array_equal(gx.eval_params(tx, tx.init(p), p)["w"], p["w"])
+
+
+def test_an_average_that_cannot_be_read_back_from_y():
+    with pytest.raises(ValueError, match=r"b1 must be at least 1.18e-38, the smallest number that float32 divides by"):
+        gx.schedule_free_sgd(0.1, b1=1e-50)

@@ -11,19 +11,23 @@ from numpy.typing import NDArray
 
 from gradxform.core.plain import got, numbers_in, shown
 from gradxform.core.state import find_state, is_memory
-from gradxform.core.tree import Leaf, Opened, is_trained, open_memories
+from gradxform.core.tree import Leaf, Opened, is_trained, open_memories, open_tree
 from gradxform.core.types import ArrayLike, OptState, Params, Path
 
 Names: TypeAlias = Mapping[str, Path] | None
 """From the framework's names of parameters to their paths; None where the names are the paths."""
 
 
-def check_names(names: object) -> None:
-    """Raises: TypeError unless it maps names to paths, or is None."""
+def check_names(names: object, params: Params) -> None:
+    """Raises: TypeError unless it maps names to paths, or is None; ValueError for a path that is no parameter's."""
     if names is None:
         return
     if not isinstance(names, Mapping) or not all(isinstance(part, str) for pair in names.items() for part in pair):
         raise TypeError(f"names must map the framework's names to paths, or be None, {got(names)}")
+    paths = open_tree(params)[0]
+    for name, path in names.items():
+        if path not in paths:
+            raise ValueError(f"names must lead to parameters, and {name!r} leads to {path!r}; there are {paths}")
 
 
 def memories(state: OptState, params: Params) -> Opened:

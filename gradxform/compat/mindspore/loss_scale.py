@@ -52,7 +52,7 @@ def dynamic_loss_scaler(tx: Transformation, scale_value: float, scale_factor: in
 
 
 def _check_scale(least: float, **named: Any) -> None:
-    number = check.number(check.positive, **named)
+    number = check.number(check.divisor, **named)
     check.at_least(least, **dict.fromkeys(named, number))
     floats(**dict.fromkeys(named, number))
 

@@ -52,7 +52,7 @@ def load_state(
     Raises: ValueError naming an entry that is missing or has another shape; TypeError if checkpoint is no mapping.
     """
     checkpoint = read(checkpoint)
-    check_names(names)
+    check_names(names, params)
     if tx is not None:
         refuse_stranger(tx)
     if "global_step" not in checkpoint:
@@ -78,7 +78,7 @@ def save_state(
     leaves them out.
     Raises: ValueError if the state is not of an optimizer of this module.
     """
-    check_names(names)
+    check_names(names, params)
     if tx is not None:
         refuse_stranger(tx)
     ours = find_state(state)

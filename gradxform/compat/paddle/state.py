@@ -55,7 +55,7 @@ def load_state(
     Raises: ValueError naming an entry that is missing or has another shape; TypeError if checkpoint is no mapping.
     """
     checkpoint = read(checkpoint)
-    check_names(names)
+    check_names(names, params)
     if tx is None and not any("_velocity_" in str(key) for key in checkpoint):
         raise ValueError(f"checkpoint must hold <name>_velocity_0, or give tx, the optimizer; it has {[*checkpoint]}")
     tx = trace(0.9) if tx is None else tx
@@ -84,7 +84,7 @@ def save_state(
     the counters of `nadam` and `radam`; None leaves both out.
     Raises: ValueError if the state is not of an optimizer of this module.
     """
-    check_names(names)
+    check_names(names, params)
     if tx is not None:
         refuse_stranger(tx)
     ours = find_state(state)

@@ -207,7 +207,8 @@ def lbfgs(
         raise TypeError(f"lr must be a number, {got(lr)}")
     if not isinstance(line_search_fn, str | None) or line_search_fn not in (None, "strong_wolfe"):
         raise RuntimeError(f"line_search_fn must be None or 'strong_wolfe', {got(line_search_fn)}")
-    check.integer(max_iter=max_iter, history_size=history_size)
+    check.integer(max_iter=max_iter)
+    check.integer(1, history_size=history_size)
     most = max_iter * 5 // 4 if max_eval is None else max_eval
     check.integer(max_eval=most)
     grad, change = number("tolerance_grad", tolerance_grad), number("tolerance_change", tolerance_change)
