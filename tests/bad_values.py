@@ -125,6 +125,8 @@ NUMBERS = {
     "1e-50": 1e-50,
     "2**63": 2.0**63,
 }
+NOT_FINITE = {"nan", "inf", "-inf", "[nan]"}
+"""Numbers that frameworks take and compute with."""
 WHOLE = {"-1", "0", "1"}
 REAL = {*NUMBERS, "True", "False", "Decimal", "Fraction", "bool array"}
 TEXTS = {"'fast'", "''", "'0.5'"}
@@ -143,6 +145,7 @@ BY_STEP = {
 """Functions of the step: what they give is seen at an update."""
 FUNCTIONS = {*BY_STEP, "a schedule"}
 RATES = {*BY_STEP, "a schedule", "a tunable"}
+ARRAYS = {"ones(2)", "ones(2, 2)", "ones(0)", "int array"}
 TREES = {"{}", "{3: None}", "[]", "()", "[None]", "range(0)"}
 RIGHT = {
     "lambda t",
@@ -225,7 +228,11 @@ ALONE = {
     ("gx", "measure", "axis_name"): Meant({"None", *TEXTS}),
     ("gx", "tree_get", "filtering"): Meant({"None", *FUNCTIONS}),
     ("gx", "offloaded", "fields"): Meant({"None", "['a']", "[]", "()", *TEXTS}),
-    ("gx", "accumulate", "every"): Meant({"1", "ones(2)"}, FUNCTIONS),
+    ("gx", "accumulate", "every"): Meant({"1"}, FUNCTIONS),
+    **{
+        ("gx", "proximal_box", x): Meant({*NUMBERS} - {"nan"}, {*ARRAYS, "{'a': 1.0}", "{3: None}", *RATES})
+        for x in ("lower", "upper")
+    },
     ("gx", "tunable", "value"): Meant({*NUMBERS, "[nan]"}, RATES - {"a tunable"}),
     ("gx", "accumulate_gradients", "loss_fn"): Meant(FUNCTIONS),
     ("gx", "accumulate_gradients", "weight"): Meant({"None", *FUNCTIONS}),
@@ -333,6 +340,8 @@ class Argument(NamedTuple):
             needed |= {"optimizer_state_dict": saved, "checkpoint": saved, "state": state, "tx": tx}
         if name == "OneCycleLR":
             needed |= {"total_steps": 10}
+        if self.name == "dampening":
+            needed |= {"momentum": 0.5}
         takes = {p.name for p in arguments.parameters(self.function)}
         return self.function(**({key: x for key, x in needed.items() if key in takes} | {self.name: value}))
 
@@ -372,29 +381,34 @@ def verdict(argument: Argument, label: str) -> str:
         told = argument.name in TREE or label in FUNCTIONS
         named = told or any(name.rstrip("s") in words for name in (argument.name, argument.function.__name__))
         return "refused" if named else f"refused without the argument's name: {words}"
-    if label in argument.meant.now:
-        return "taken"
-    if label not in argument.meant.later:
+    if label not in argument.meant.now | argument.meant.later:
         return f"taken for what it is not: {made!r}"
     try:
-        used(made)
+        given = used(made)
     except owed:
         return "refused at the update"
     except Exception as error:
         return (
             "refused at the update" if str(error) == "my own" else f"found out later by {type(error).__name__}: {error}"
         )
-    return "taken" if label in RIGHT else f"taken for what it is not: {made!r}"
+    if label not in argument.meant.now and label not in RIGHT:
+        return f"taken for what it is not: {made!r}"
+    odd = label == "-> nan" or (argument.module != "gx" and label in NOT_FINITE)
+    finite = all(bool(jnp.isfinite(x).all()) for x in jax.tree.leaves(given))
+    return "taken" if finite or odd else f"taken, and gives what is not finite: {given}"
 
 
-def used(made: Any) -> None:
-    """One step with what was made."""
-    made = gx.sgd(made) if isinstance(made, Schedule | Tunable) else made
+def used(made: Any) -> Any:
+    """What one step with it gives, or a schedule at some steps."""
+    if isinstance(made, Schedule):
+        return [made(jnp.asarray(count, jnp.int32)) for count in (0, 1, 7, 1000)]
+    made = gx.sgd(made) if isinstance(made, Tunable) else made
+    if not isinstance(made, gx.GradientTransformation):
+        return None
     with jax.disable_jit():
-        if isinstance(made, gx.GradientTransformation):
-            examples = getattr(made, "per_example", False)
-            grads = jax.tree.map(lambda g: jnp.stack([g, g]), G) if examples else G
-            made.update(grads, made.init(P), P, **EXTRA)
+        examples = getattr(made, "per_example", False)
+        grads = jax.tree.map(lambda g: jnp.stack([g, g]), G) if examples else G
+        return made.update(grads, made.init(P), P, **EXTRA)[0]
 
 
 FINE = ("refused", "taken", "refused at the update")

@@ -13,6 +13,7 @@ from gradxform.core import check
 from gradxform.core.arithmetic import compute_dtype
 from gradxform.core.chain import Chain
 from gradxform.core.foreign import Foreign
+from gradxform.core.plain import got
 from gradxform.core.transform import GradientTransformation
 from gradxform.core.types import Array, Structure, Tree
 
@@ -46,8 +47,8 @@ class Kept(NamedTuple):
         leaves = [jnp.asarray(leaf) for leaf in leaves]
         given = [jax.ShapeDtypeStruct(leaf.shape, leaf.dtype) for leaf in leaves]
         if structure != self.structure or not all(map(_fits, given, self.forms)):
-            got = jax.tree.unflatten(structure, given)
-            raise ValueError(f"extras[{name!r}] is stated as {self.unflatten(self.forms)}, got {got}")
+            form = jax.tree.unflatten(structure, given)
+            raise ValueError(f"extras[{name!r}] is stated as {self.unflatten(self.forms)}, got {form}")
         return self.unflatten([leaf.astype(form.dtype) for leaf, form in zip(leaves, self.forms, strict=True)])
 
     def summed(self, total: Tree, x: Tree, w: Array | float, begins: Array, finite: Array, seen: Array) -> Tree:
@@ -69,7 +70,7 @@ class Kept(NamedTuple):
 def stated(extras: Mapping[str, Any] | None, every: Any) -> tuple[tuple[str, Kept], ...]:
     """The rules that a user wrote, checked."""
     if not isinstance(extras, Mapping | None):
-        raise TypeError(f"extras must map names of extra arguments to rules, got {extras!r}")
+        raise TypeError(f"extras must map names of extra arguments to rules, {got(extras)}")
     return tuple((name, _kept(name, rule, every)) for name, rule in (extras or {}).items())
 
 
@@ -81,9 +82,7 @@ def _kept(name: str, rule: Any, every: Any) -> Kept:
         raise ValueError(f"{here} cannot be stated: weight weighs the micro-batches, and the step gets its sum")
     rule, *example = rule if isinstance(rule, tuple) else (rule,)
     if not isinstance(rule, str) or len(example) > 1:
-        raise TypeError(
-            f"{here} must be a rule ({', '.join(map(repr, RULES))}) or a pair (rule, example), got {rule!r}"
-        )
+        raise TypeError(f"{here} must be a rule ({', '.join(map(repr, RULES))}) or a pair (rule, example), {got(rule)}")
     check.choice(*RULES, **{here: rule})
     if rule == "last":
         return Kept(rule)
@@ -102,7 +101,7 @@ def _form(here: str, rule: str, x: Any) -> jax.ShapeDtypeStruct:
     if isinstance(x, bool | int | float | complex):
         x = jnp.asarray(x)
     if not hasattr(x, "dtype") or jnp.issubdtype(x.dtype, jax.dtypes.extended):
-        raise TypeError(f"the example of {here} must be made of arrays of numbers or ShapeDtypeStructs, got {x!r}")
+        raise TypeError(f"the example of {here} must be made of arrays of numbers or ShapeDtypeStructs, {got(x)}")
     dtype = jnp.result_type(x.dtype)
     if rule != "all":
         counted = jnp.float32 if rule == "mean" else dtype if dtype.itemsize >= 4 else jnp.int32

@@ -11,6 +11,7 @@ import numpy as np
 from gradxform.control.filling import Book, Filling, Found, Report, is_known
 from gradxform.core.chain import Chain
 from gradxform.core.opaque import Opaque
+from gradxform.core.plain import got
 from gradxform.core.reform import as_it_is
 from gradxform.core.stage import Step
 from gradxform.core.state import State, find_state, find_states, is_memory
@@ -235,7 +236,7 @@ def migrate(
     refuse_stranger(tx)
     for what, given in (("names", names), ("stages", stages)):
         if given is not None and not isinstance(given, Mapping):
-            raise TypeError(f"{what} must map old names to new ones, got {given!r} of type {type(given).__name__}")
+            raise TypeError(f"{what} must map old names to new ones, {got(given)}")
     find_state(state)
     migration = Migration(state, Renaming(names or {}, stages or {}))
     migration.refuse_unknown()

@@ -13,7 +13,7 @@ import numpy as np
 from gradxform.core.bounds import as_numbers
 from gradxform.core.chain import Chain
 from gradxform.core.hyper import Hyper, Tunable, coerce, hyper_fields, is_beta, rebuild, resolve
-from gradxform.core.plain import fitting, got
+from gradxform.core.plain import fitting, got, is_array, number_in
 from gradxform.core.rule import Rule
 from gradxform.core.stage import Step
 from gradxform.core.state import REMEDY, State, find_state, find_states, unused
@@ -146,10 +146,8 @@ def _number(name: str, value: object) -> Number | None:
         raise TypeError(f"{name} must be a number or None, {got(value)}")
     if np.shape(value) != ():
         raise ValueError(f"{name} must be a scalar, got an array of shape {np.shape(value)}")
-    if isinstance(value, jax.core.Tracer):
-        return value
-    number = fitting(name, value)
-    if math.isnan(number):
+    number = number_in(name, value) if is_array(value) else fitting(name, value)
+    if isinstance(number, float) and math.isnan(number):
         raise ValueError(f"{name} must be a number, got nan; None clears it")
     return number
 

@@ -10,7 +10,7 @@ import numpy as np
 
 from gradxform.core import check
 from gradxform.core.hyper import Hyper, coerce
-from gradxform.core.plain import fitting, got, is_array, is_real
+from gradxform.core.plain import fitting, got, is_array, is_real, numbers_in
 from gradxform.core.tree import Leaf, open_tree
 from gradxform.core.types import Params, Path, Shaped
 from gradxform.core.value import Value
@@ -88,7 +88,7 @@ def _entry(name: str, x: Any) -> float | Elements:
 
 
 def _elements(name: str, x: Any) -> Elements:
-    array = np.asarray(x)
+    array = numbers_in(name, x)
     if not is_real(array.dtype):
         raise TypeError(f"{name} must hold real numbers, got an array of dtype {array.dtype}")
     if array.size > MOST:

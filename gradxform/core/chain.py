@@ -273,7 +273,7 @@ def named_chain(*transforms: tuple[str, Transformation]) -> Chain:
     """
     for pair in transforms:
         if not isinstance(pair, tuple) or len(pair) != 2 or not isinstance(pair[0], str):
-            raise TypeError(f"named_chain takes pairs (name, transformation), got {pair!r}")
+            raise TypeError(f"named_chain takes pairs (name, transformation), {got(pair)}")
     names = [name for name, _ in transforms]
     if len(set(names)) < len(names):
         raise ValueError(f"named_chain needs different names, got {names}")

@@ -13,6 +13,7 @@ import jax.numpy as jnp
 import numpy as np
 
 from gradxform.core.hyper import Schedule, Tunable
+from gradxform.core.plain import got
 from gradxform.core.schema import schema
 from gradxform.core.types import Memory, Param, Scalars, Structure
 from gradxform.core.value import is_hashable
@@ -32,7 +33,7 @@ def refuse_fields(rule: Rule) -> None:
             raise TypeError(f"{what}, which is no hyperparameter and takes no {x!r}: annotate it {f.name}: Hyper")
         if not is_hashable(x):
             raise TypeError(
-                f"{what}, which must be hashable, got {x!r} of type {type(x).__name__}: write a tuple, or annotate it "
+                f"{what}, which must be hashable, {got(x)}: write a tuple, or annotate it "
                 f"{f.name}: Child[Any] if it is made of arrays"
             )
 

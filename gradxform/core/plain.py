@@ -18,17 +18,19 @@ def plain(x: Any) -> Any:
         return tuple(map(plain, x))
     if not isinstance(x, np.generic | np.ndarray | jax.Array) or isinstance(x, jax.core.Tracer) or x.ndim:
         return x
-    if isinstance(x, jax.Array) and x.is_deleted():
+    if is_gone(x):
         return x
     return x.item() if is_real(x.dtype) else x
 
 
 def shown(x: object) -> str:
-    """A value in a message, also where it can't print itself (an array whose memory was donated)."""
+    """A value in a message, also where it can't print itself."""
+    if is_gone(x):
+        return "an array that was donated to an earlier step and holds no numbers any more"
     try:
         return repr(x)
     except Exception:
-        return "what is no more"
+        return "what does not print"
 
 
 def got(x: object) -> str:
@@ -50,7 +52,14 @@ def as_array(what: str, x: Any) -> jax.Array:
 
 
 def is_real(dtype: Any) -> bool:
-    return bool(jnp.issubdtype(dtype, jnp.floating) or jnp.issubdtype(dtype, jnp.integer))
+    """Whether numbers of a dtype are real; a span of time (`timedelta64`) is none, though NumPy counts it as one."""
+    real = jnp.issubdtype(dtype, jnp.floating) or jnp.issubdtype(dtype, jnp.integer)
+    return bool(real and not jnp.issubdtype(dtype, np.timedelta64))
+
+
+def is_gone(x: object) -> bool:
+    """Whether it is an array whose memory was given away."""
+    return isinstance(x, jax.Array) and not isinstance(x, jax.core.Tracer) and x.is_deleted()
 
 
 def is_array(x: object) -> bool:
@@ -69,13 +78,20 @@ def number_in(name: str, x: Any) -> Number:
             f"{name} must be one number, got an array of shape {tuple(x.shape)}; "
             "list(x) makes it a table: the i-th value at the i-th update"
         )
-    try:
-        number = x if isinstance(x, jax.core.Tracer) else np.asarray(x)
-    except (RuntimeError, TypeError) as error:
-        raise TypeError(f"{name} must be a number, {got(x)}: {error}") from None
+    number = x if isinstance(x, jax.core.Tracer) else numbers_in(name, x)
     if not is_real(number.dtype):
         raise wrong_kind(name, x)
     return number if isinstance(number, jax.core.Tracer) else fitting(name, number[()])
+
+
+def numbers_in(name: str, x: Any) -> np.ndarray[Any, Any]:
+    """An array as NumPy's. Raises: TypeError for one that was donated, or lies where NumPy cannot read it."""
+    if is_gone(x):
+        raise TypeError(f"{name} must hold numbers, {got(x)}")
+    try:
+        return np.asarray(x)
+    except (RuntimeError, TypeError) as error:
+        raise TypeError(f"{name} must be a number, {got(x)}: {error}") from None
 
 
 def fitting(name: str, x: Any) -> float:

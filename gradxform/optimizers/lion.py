@@ -52,14 +52,14 @@ class ScaleByLion(Signed, Halves):
     """Where nothing cancels, u follows from the new m, and the old one needs no copy: x·b2 = b1·m + (b2-b1)·g."""
 
     def emit(self, g: Array, s: Momentum, p: Param, k: Scalars) -> Array:
-        return self.bounded((self.b1 * s.mu + (self.b2 - self.b1) * addable(g)) / self.b2)
+        return self.bounded((self.b1 * s.mu + (self.b2 - self.b1) * g) / self.b2)
 
 
 class ScaleByLionFromOld(Signed):
     """Lion for other rates: from the old m."""
 
     def update(self, g: Array, s: Momentum, p: Param, k: Scalars) -> tuple[Array, Momentum]:
-        return self.bounded(self.b1 * s.mu + (1 - self.b1) * addable(g)), self.remember(g, s, p, k)
+        return self.bounded(self.b1 * s.mu + (1 - self.b1) * g), self.remember(g, s, p, k)
 
 
 def scale_by_lion(

@@ -77,7 +77,7 @@ class ScaleByStddev(MeanSquares):
 
     def emit(self, g: Array, s: MeanAndSquare, p: Param, k: Array | float) -> Array:
         variance = jnp.maximum(s.nu / k - abs_sq(s.mu / k), 0.0)
-        return squarable(g) * self.inverse_root(variance)
+        return g * self.inverse_root(variance)
 
 
 def scale_by_rms(

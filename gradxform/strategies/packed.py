@@ -19,6 +19,7 @@ from gradxform.core.clock import OwnClock
 from gradxform.core.devices import varying_axes
 from gradxform.core.facts import Facts, Reach
 from gradxform.core.lens import layers
+from gradxform.core.plain import got
 from gradxform.core.rows import Rows
 from gradxform.core.rule import Rule, TreeRule
 from gradxform.core.stage import NO_NAMES, Names, Stage, Step
@@ -152,7 +153,7 @@ def unpack(tx: Transformation, state: State, params: Params) -> State:
     Raises: TypeError unless `tx` is a chain, ValueError if the state does not fit the parameters.
     """
     if not isinstance(tx, Chain):
-        raise TypeError(f"unpack takes a chain with packed(...) in it, got {tx!r}")
+        raise TypeError(f"unpack takes a chain with packed(...) in it, {got(tx)}")
     of_kind(state, State, tx)
     opened = open_memories(state.leaves, params)
     step = tx.planned(opened.leaves, Step(state.count, None, state.tree, state.hyper, {}, params))

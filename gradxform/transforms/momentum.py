@@ -48,15 +48,14 @@ class Trace(Halves):
         return TraceMemory(b) if self.first == "zero" else FilledTraceMemory(b, seen=jnp.zeros((), bool))
 
     def remember(self, g: Array, s: Memory, p: Param, k: Scalars) -> Memory:
-        g = addable(g)
+        g = addable(g, 2**32 if self.nesterov else 128)
         fresh = (1 - self.dampening) * g
         if isinstance(s, FilledTraceMemory):
             fresh, s = jnp.where(s.seen, fresh, g), s._replace(seen=jnp.ones((), bool))
         return s._replace(trace=self.decay * s.trace + fresh)
 
     def emit(self, g: Array, s: Memory, p: Param, k: Scalars) -> Array:
-        u: Array = addable(g) + self.decay * s.trace if self.nesterov else s.trace
-        return u
+        return g + self.decay * s.trace if self.nesterov else s.trace
 
 
 class EmaMemory(NamedTuple):

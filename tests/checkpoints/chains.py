@@ -85,7 +85,7 @@ linear = gx.linear_schedule(0.1, 0.01, 5)
 first, second = gx.named("kernel"), gx.named("bias")
 ADAMS = 8
 FUSED = 1
-"""Where a product was added in one operation and is not any more."""
+"""Where a product was added, or multiplied by two numbers, in one operation and is not any more."""
 both = {"mu": "int8", "nu": "uint8_sqrt"}
 
 CHAINS: dict[str, Kept] = {
@@ -94,7 +94,9 @@ CHAINS: dict[str, Kept] = {
     "momentum": Kept(lambda: gx.momentum(0.1)),
     "nesterov": Kept(lambda: gx.sgd(linear, 0.9, nesterov=True)),
     "adam_mu_bfloat16": Kept(lambda: gx.adam(0.01, mu_dtype=jnp.bfloat16), elsewhere=2.0**-7, steps=ADAMS),
-    "clip_adamw": Kept(lambda: gx.chain(gx.clip_by_global_norm(1.0), gx.adamw(cosine, weight_decay=0.1)), steps=ADAMS),
+    "clip_adamw": Kept(
+        lambda: gx.chain(gx.clip_by_global_norm(1.0), gx.adamw(cosine, weight_decay=0.1)), ulps=4 * FUSED, steps=ADAMS
+    ),
     "tunables": Kept(
         lambda: gx.adamw(gx.tunable(0.01), b1=gx.tunable(0.8), weight_decay=gx.tunable(cosine)), steps=ADAMS
     ),
@@ -122,17 +124,24 @@ CHAINS: dict[str, Kept] = {
         lambda: gx.partition({"a": gx.adam(0.1), "b": gx.sgd(0.1, 0.9)}, {"dense": "a", "scale": "b"}), steps=ADAMS
     ),
     "freeze": Kept(lambda: gx.chain(gx.freeze(second), gx.momentum(0.1))),
-    "stored_int8": Kept(lambda: gx.stored_as(both, gx.adamw(0.01), min_size=64), elsewhere=CODED, steps=ADAMS),
+    "stored_int8": Kept(
+        lambda: gx.stored_as(both, gx.adamw(0.01), min_size=64), elsewhere=CODED, ulps=FUSED, steps=ADAMS
+    ),
     "stored_int8_stochastic": Kept(
-        lambda: gx.stored_as(both, gx.adam(0.01), min_size=64, stochastic=True, seed=7), elsewhere=CODED, steps=ADAMS
+        lambda: gx.stored_as(both, gx.adam(0.01), min_size=64, stochastic=True, seed=7),
+        elsewhere=CODED,
+        ulps=FUSED,
+        steps=ADAMS,
     ),
     "stored_int4": Kept(lambda: gx.stored_as("int4", gx.momentum(0.1), min_size=64), elsewhere=1.0),
     "stored_bfloat16": Kept(lambda: gx.stored_as("bfloat16", gx.adam(0.01), min_size=0), elsewhere=CODED, steps=ADAMS),
     "stored_float8": Kept(lambda: gx.stored_as("float8_e4m3", gx.adam(0.01), min_size=64), elsewhere=1.0, steps=ADAMS),
     "packed": Kept(lambda: gx.packed(gx.adamw(0.01, weight_decay=0.1, mask=first)), steps=ADAMS),
-    "catch_up": Kept(lambda: gx.lazy(gx.adam(0.01), mode="catch_up"), gradient=rows, steps=ADAMS),
+    "catch_up": Kept(lambda: gx.lazy(gx.adam(0.01), mode="catch_up"), gradient=rows, ulps=FUSED, steps=ADAMS),
     "accumulate": Kept(lambda: gx.accumulate(gx.adam(0.1), every=2), steps=ADAMS),
-    "guard": Kept(lambda: gx.guard(gx.adamw(0.1), spike=6.0, warmup=2), gradient=spiked, value=True, steps=ADAMS),
+    "guard": Kept(
+        lambda: gx.guard(gx.adamw(0.1), spike=6.0, warmup=2), gradient=spiked, value=True, ulps=FUSED, steps=ADAMS
+    ),
     "dynamic_loss_scale": Kept(
         lambda: gx.dynamic_loss_scale(gx.chain(gx.clip_by_global_norm(1.0), gx.adam(0.1)), window=2),
         gradient=overflowing,

@@ -9,7 +9,7 @@ import jax.numpy as jnp
 import numpy as np
 from numpy.typing import NDArray
 
-from gradxform.core.plain import got
+from gradxform.core.plain import got, numbers_in, shown
 from gradxform.core.state import find_state, is_memory
 from gradxform.core.tree import Leaf, Opened, is_trained, open_memories
 from gradxform.core.types import ArrayLike, OptState, Params, Path
@@ -51,9 +51,11 @@ def spellings(path: Path, names: Names) -> list[str]:
 
 def shaped(key: str, value: ArrayLike, leaf: Leaf, shapes: Sequence[tuple[int, ...]] | None = None) -> NDArray[Any]:
     """An entry of a checkpoint. Raises: ValueError if it has not the parameter's shape (or one of `shapes`)."""
-    array = np.asarray(value)
+    array = numbers_in(f"checkpoint's {key!r}", value)
     if not jnp.issubdtype(array.dtype, jnp.number) and array.dtype != bool:
-        raise TypeError(f"checkpoint has {key!r} with {value!r} of type {type(value).__name__}, which are no numbers")
+        raise TypeError(
+            f"checkpoint has {key!r} with {shown(value)} of type {type(value).__name__}, which are no numbers"
+        )
     if array.shape not in (shapes or [leaf.array.shape]):
         raise ValueError(
             f"checkpoint has {key!r} of shape {array.shape}, the parameter {leaf.path!r} has {leaf.array.shape}"
@@ -74,9 +76,9 @@ def steps_done(name: str, value: object) -> int:
 
     Raises: TypeError for what is no number, ValueError for one that is no count, or that int32 does not hold.
     """
-    array = np.asarray(value)
+    array = numbers_in(name, value)
     if array.dtype.kind not in "iuf" or array.size != 1:
-        raise TypeError(f"{name} must be a number of steps, got {value!r} of type {type(value).__name__}")
+        raise TypeError(f"{name} must be a number of steps, {got(value)}")
     n = float(array.reshape(()))
     if not (0.0 <= n <= np.iinfo(np.int32).max and n.is_integer()):
         raise ValueError(f"{name} must be a whole number of steps, at least 0, that int32 holds, got {n:g}")

@@ -17,7 +17,7 @@ from numpy.typing import NDArray
 from gradxform.compat.common.float32 import Float32Schedule, in_float32
 from gradxform.core import check
 from gradxform.core.hyper import Hyper, Schedule, Tunable
-from gradxform.core.plain import got
+from gradxform.core.plain import fitting, got, is_gone
 
 LearningRate: TypeAlias = float | jax.Array | NDArray[Any] | Iterable[float] | Schedule | Tunable
 """A number, an array of 0 or 1 axes, an iterable of numbers (the last one stays), a schedule, or a tunable."""
@@ -66,12 +66,13 @@ def read_learning_rate(x: object) -> Hyper:
     if isinstance(x, jax.core.Tracer | Tunable):
         return in_float32(x)
     if isinstance(x, int | float):
-        check.nonnegative(learning_rate=float(x))
-        return in_float32(float(x))
+        x = fitting("learning_rate", x)
+        nonnegative_floats(learning_rate=x)
+        return in_float32(x)
     if isinstance(x, str | bytes | Mapping | set):
         raise ValueError(f"learning_rate must be a number, a vector or a schedule, got {x!r}, which holds no numbers")
     if isinstance(x, jax.Array | np.ndarray):
-        if (isinstance(x, jax.Array) and x.is_deleted()) or not jnp.issubdtype(x.dtype, jnp.number):
+        if is_gone(x) or not jnp.issubdtype(x.dtype, jnp.number):
             raise TypeError(f"learning_rate must be an array of numbers, {got(x)}")
         if jnp.iscomplexobj(x):
             raise TypeError(f"learning_rate must be real, {got(x)}")
@@ -101,8 +102,9 @@ def read_weight_decay(x: object) -> Hyper:
     Raises: TypeError for another kind (`numpy.float32`, arrays and lists too), ValueError for a negative number.
     """
     if isinstance(x, int | float):
-        check.nonnegative(weight_decay=float(x))
-        return float(x)
+        x = fitting("weight_decay", x)
+        nonnegative_floats(weight_decay=x)
+        return x
     if not isinstance(x, Schedule | Tunable | jax.core.Tracer):
         raise TypeError(f"weight_decay must be an int, a float or a schedule, {got(x)}")
     return x
@@ -110,7 +112,7 @@ def read_weight_decay(x: object) -> Hyper:
 
 def read_loss_scale(x: float) -> float:
     """Raises: TypeError unless it is an int or a float, ValueError unless it is positive and finite."""
-    x = float(x) if isinstance(x, int) else x
+    x = fitting("loss_scale", x) if isinstance(x, int) else x
     floats(loss_scale=x)
     check.positive(loss_scale=x)
     if x * LARGEST < 1.0:

@@ -11,7 +11,7 @@ from gradxform.compat.mindspore.rules import LandInFloat32, MomentumKernel, Wide
 from gradxform.core import check
 from gradxform.core.chain import Chain, chain, lift
 from gradxform.core.hyper import Hyper, Schedule, Tunable
-from gradxform.core.plain import got
+from gradxform.core.plain import fitting, got
 from gradxform.transforms.momentum import Trace, trace
 from gradxform.transforms.scale import scale_by_learning_rate
 
@@ -61,7 +61,8 @@ def sgd(
     dampening.
     Source: mindspore 2.10, nn/optim/sgd.py.
     """
-    mu, tau = (float(x) if isinstance(x, int) else x for x in (momentum, dampening))
+    mu = fitting("momentum", momentum) if isinstance(momentum, int) else momentum
+    tau = fitting("dampening", dampening) if isinstance(dampening, int) else dampening
     nonnegative_floats(momentum=mu, dampening=tau)
     check.boolean(nesterov=nesterov)
     groups = listed(groups)

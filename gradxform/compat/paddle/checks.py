@@ -11,7 +11,7 @@ import numpy as np
 from gradxform.compat.common.groups import Listed, Members, Refusals, is_function, where_of
 from gradxform.compat.paddle.attributes import GradientClip, L2Decay, ParamAttr, Regularizer
 from gradxform.core.hyper import FromFunction, Hyper, Schedule, Tunable, coerce
-from gradxform.core.plain import got
+from gradxform.core.plain import fitting, got
 from gradxform.params.select import Selector, selector
 
 REFUSALS = Refusals(empty=ValueError, element=TypeError, nameless=ValueError)
@@ -49,7 +49,7 @@ def read_weight_decay(x: object) -> Regularizer | None:
     if x is None or isinstance(x, Regularizer):
         return x
     if isinstance(x, int | float):
-        return L2Decay(float(x))
+        return L2Decay(fitting("weight_decay", x))
     raise TypeError(f"weight_decay must be a float, an int, L1Decay or L2Decay, {got(x)}")
 
 

@@ -10,7 +10,7 @@ import numpy as np
 
 from gradxform.compat.common.groups import Refusals
 from gradxform.core.hyper import Hyper, Schedule, Tunable, coerce
-from gradxform.core.plain import got
+from gradxform.core.plain import got, is_gone
 from gradxform.core.types import ArrayLike
 
 REFUSALS = Refusals(empty=ValueError, element=TypeError, nameless=KeyError)
@@ -27,7 +27,7 @@ def number(name: str, x: object) -> Hyper:
     """
     if isinstance(x, jax.core.Tracer | Schedule | Tunable):
         return x
-    if isinstance(x, jax.Array) and x.is_deleted():
+    if is_gone(x):
         return coerce(name, x)
     if isinstance(x, jax.Array | np.ndarray):
         if x.size != 1:

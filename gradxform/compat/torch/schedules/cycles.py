@@ -16,7 +16,7 @@ from gradxform.compat.common.schedules import (
 from gradxform.compat.torch.schedules.decays import TorchSchedule
 from gradxform.core import check
 from gradxform.core.hyper import Beta, Hyper, Schedule, coerce
-from gradxform.core.plain import got
+from gradxform.core.plain import fitting, got
 from gradxform.schedules import cosine_restarts_schedule
 from gradxform.schedules.timed import check_number
 
@@ -143,6 +143,7 @@ class OneCycleLR(TorchSchedule):
                 "total_steps, or both epochs and steps_per_epoch, must be given, "
                 f"got {self.total_steps}, {self.epochs} and {self.steps_per_epoch}"
             )
+        fitting("the number of steps", self._steps())
         if not isinstance(self.pct_start, float) or not 0.0 <= self.pct_start <= 1.0:
             raise ValueError(f"pct_start must be a float in [0, 1], {got(self.pct_start)}")
         check_one_cycle(self._steps(), self.pct_start, "pct_start")
@@ -174,3 +175,4 @@ def _whole(**named: object) -> None:
     for name, x in named.items():
         if not isinstance(x, int) or isinstance(x, bool) or x <= 0:
             raise ValueError(f"{name} must be a positive integer, {got(x)}")
+        fitting(name, x)
