@@ -86,7 +86,7 @@ class Filling:
             self.book.tell("dropped", f"{leaf.path}: {name}/{f}")
         missing = any(f not in kept and f not in other and f not in counters for f in news)
         own = any(_is_clock(x) and _differ(x, count) for x in (olds[f] for f in gone))
-        if corrects and (own or (missing and (not _is_known(count) or _differ(count, 0)))):
+        if corrects and (own or (missing and (not is_known(count) or _differ(count, 0)))):
             self.book.uncorrected.setdefault(name, []).append(leaf.path)
         if x is not None:
             self.sources.append((corrects, count))
@@ -151,13 +151,13 @@ def _full(like: Shaped, count: Count) -> Any:
     return like if isinstance(like, jax.ShapeDtypeStruct) else jnp.full(like.shape, count, like.dtype)
 
 
-def _is_known(*counts: Any) -> bool:
+def is_known(*counts: Any) -> bool:
     return not any(isinstance(x, jax.ShapeDtypeStruct | jax.core.Tracer) for x in counts)
 
 
 def _differ(a: Any, b: Any) -> bool:
     """Whether two counts are known not to be the same."""
-    return _is_known(a, b) and bool(np.any(np.asarray(a) != np.asarray(b)))
+    return is_known(a, b) and bool(np.any(np.asarray(a) != np.asarray(b)))
 
 
 def _cut(memory: Memory, pack: list[Leaf]) -> Iterator[tuple[Leaf, Memory]]:

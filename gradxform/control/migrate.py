@@ -6,8 +6,9 @@ from collections.abc import Iterable, Iterator, Mapping
 from typing import Any, NamedTuple
 
 import jax
+import numpy as np
 
-from gradxform.control.filling import Book, Filling, Found, Report
+from gradxform.control.filling import Book, Filling, Found, Report, is_known
 from gradxform.core.chain import Chain
 from gradxform.core.opaque import Opaque
 from gradxform.core.plain import got
@@ -163,8 +164,17 @@ class Migration:
         self.book.tell("fresh", name)
         return fresh
 
-    def finished(self) -> Report:
-        """Raises: ValueError where corrections would be wrong."""
+    def finished(self, params: Params) -> Report:
+        """Raises: ValueError where corrections would be wrong, or parameters are an adversary's."""
+        given = dict(_by_names(params))
+        for node, _ in self.wrappers:
+            for path, x in _by_names(getattr(node, "waiting", ())):
+                p = given.get(self.renaming.path(path), x)
+                if is_known(p, x) and not np.array_equal(p, x):
+                    raise ValueError(
+                        f"{type(node).__name__} goes in the middle of a round, and the parameter {path!r} is an "
+                        "adversary's: finish the round first, or go on from gx.eval_params(old_tx, state, params)"
+                    )
         if self.book.uncorrected:
             shown = "; ".join(
                 f"{name} at {', '.join(map(repr, paths))}" for name, paths in self.book.uncorrected.items()
@@ -220,7 +230,8 @@ def migrate(
     inside tuples and dicts, restored as NumPy arrays, or as `ShapeDtypeStruct`.
     names: old path -> new path of a leaf, or of all that is under it. stages: old name -> new name of a stage.
     Raises: ValueError where new memory would be corrected by old steps (`own_clock` is the remedy), if the state holds
-    none of ours, or for a name that is nowhere in it; TypeError unless tx is a transformation.
+    none of ours, where `sam` goes in the middle of a round, or for a name that is nowhere in it; TypeError unless tx is
+    a transformation.
     """
     refuse_stranger(tx)
     for what, given in (("names", names), ("stages", stages)):
@@ -230,4 +241,4 @@ def migrate(
     migration = Migration(state, Renaming(names or {}, stages or {}))
     migration.refuse_unknown()
     new = migration.filled(tx, tx.init(params), params)
-    return new, migration.finished()
+    return new, migration.finished(params)

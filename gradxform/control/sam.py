@@ -30,6 +30,12 @@ class SamState(NamedTuple):
     adversary: OptState
     cache: Params
 
+    @property
+    def waiting(self) -> Params:
+        """The parameters to go on from without it: those that a round began from which is not finished."""
+        unknown = isinstance(self.steps_since_sync, jax.core.Tracer | jax.ShapeDtypeStruct)
+        return () if unknown or self.steps_since_sync == 0 else self.cache
+
 
 class Sam(GradientTransformation):
     inner: Child[GradientTransformation]

@@ -291,6 +291,21 @@ def test_an_adversary_keeps_its_own() -> None:
     assert not np.any(gx.view(around.adversary, "trace")["a"]["w"])
 
 
+def test_parameters_of_an_adversary_are_not_gone_on_from() -> None:
+    """After a step uphill, without sam: from where the round began, or not at all."""
+    w = {"w": jnp.ones(3)}
+    tx, plain = gx.sam(gx.momentum(0.1), gx.sgd(0.5)), gx.momentum(0.1)
+    uphill, state = tx.update({"w": jnp.ones(3)}, tx.init(w), w)
+    p = gx.apply_updates(w, uphill)
+    for after in (plain, gx.guard(plain), gx.momentum(gx.tunable(0.1))):
+        with pytest.raises(ValueError, match=r"SamState goes in the middle of a round.* 'w' is an .*gx.eval_params"):
+            gx.migrate(state, after, p)
+        gx.migrate(state, after, gx.eval_params(tx, state, p))
+    assert "sam/cache" in gx.migrate(state, gx.guard(tx), p)[1].kept
+    _, state = tx.update({"w": jnp.ones(3)}, state, p)
+    assert_same(gx.migrate(state, plain, w)[0], state.inner)
+
+
 def test_memories_filled_by_different_counts_are_refused() -> None:
     held = gx.chain(gx.guard(ADAM), gx.ema(0.9))
     state = moved(held)

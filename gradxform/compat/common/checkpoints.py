@@ -67,6 +67,14 @@ def shaped(key: str, value: ArrayLike, leaf: Leaf, shapes: Sequence[tuple[int, .
     return array
 
 
+def powers(key: str, value: NDArray[Any]) -> NDArray[Any]:
+    """An entry that is a product of betas. Raises: ValueError for what is none: NaN, or a number outside [0, 1]."""
+    wrong = value[~((value >= 0) & (value <= 1))] if np.isrealobj(value) else value.reshape(-1)
+    if wrong.size:
+        raise ValueError(f"checkpoint has {key!r} with {wrong[0]}: a power of betas is in [0, 1]")
+    return value
+
+
 def steps_done(name: str, value: object) -> int:
     """A number of steps as frameworks save it: an integer or a float, alone or in an array of one element.
 

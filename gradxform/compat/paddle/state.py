@@ -11,7 +11,16 @@ import jax.numpy as jnp
 import numpy as np
 from numpy.typing import NDArray
 
-from gradxform.compat.common.checkpoints import Names, check_names, memories, read, shaped, spellings, steps_done
+from gradxform.compat.common.checkpoints import (
+    Names,
+    check_names,
+    memories,
+    powers,
+    read,
+    shaped,
+    spellings,
+    steps_done,
+)
 from gradxform.core.chain import Chain
 from gradxform.core.facts import Station
 from gradxform.core.hyper import Schedule
@@ -39,6 +48,7 @@ ENTRIES = {
     "rmsprop_moment": {"momentum": "trace"},
 }
 """Stage -> what the framework calls its statistics -> the field."""
+PRODUCTS = {*POWERS, "mu_product", "momentum_decay_pow", "beta1_pow", "beta2_pow"}
 LEAST = 1e-30
 """A power below this may have lost digits in float32."""
 
@@ -52,7 +62,8 @@ def load_state(
     names: from the framework's parameter names (`"linear_0.w_0"`) to paths in `params`; None takes the path itself,
     with `.` or `/` between names. tx: the optimizer that goes on, of this module; None stands for `momentum`.
     Schedules go on at `last_epoch`, or at 0 without it: paddle counts no steps but those of a scheduler.
-    Raises: ValueError naming an entry that is missing or has another shape; TypeError if checkpoint is no mapping.
+    Raises: ValueError naming an entry that is missing, has another shape, or is a power outside [0, 1]; TypeError if
+    checkpoint is no mapping.
     """
     checkpoint = read(checkpoint)
     check_names(names, params)
@@ -139,7 +150,8 @@ def _entry(
     tried = spellings(leaf.path, names)
     for key in (f"{name}_{entry}_0" for name in tried):
         if key in checkpoint:
-            return shaped(key, checkpoint[key], leaf, shapes)
+            value = shaped(key, checkpoint[key], leaf, shapes)
+            return powers(key, value) if entry in PRODUCTS else value
     raise ValueError(f"checkpoint has no entry <name>_{entry}_0 for the parameter {leaf.path!r} (tried {tried!r})")
 
 

@@ -10,7 +10,7 @@ import jax.numpy as jnp
 import numpy as np
 from numpy.typing import NDArray
 
-from gradxform.compat.common.checkpoints import memories, shaped, steps_done
+from gradxform.compat.common.checkpoints import memories, powers, shaped, steps_done
 from gradxform.compat.common.groups import Groups, grouped
 from gradxform.compat.torch.adadelta import adadelta
 from gradxform.compat.torch.adagrad import adagrad
@@ -154,6 +154,8 @@ def _loaded(entries: Mapping[str, Any], leaf: Leaf, stage: str, key: Any) -> Mem
             raise ValueError(f"state[{key!r}] has no {entry!r} for the parameter {leaf.path!r}, only {sorted(entries)}")
         value = shaped(f"{entry} of {key}", as_array(entries[entry]), leaf, [(), (1,)] if entry in SCALARS else None)
         old = getattr(memory, field)
+        if entry == "mu_product":
+            powers(f"{entry} of {key}", value)
         if entry == "step":
             steps_done(f"state[{key!r}]['step']", value)
         if np.iscomplexobj(value) and not jnp.iscomplexobj(old):

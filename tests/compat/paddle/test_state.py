@@ -110,3 +110,27 @@ def test_checkpoints_that_do_not_fit_are_refused() -> None:
         paddle.load_state([np.ones(3)], params)
     with pytest.raises(ValueError, match="not of an optimizer"):
         paddle.save_state(gx.lion(0.1).init(params), params)
+
+
+@pytest.mark.parametrize("value", [np.nan, -0.5, 1.5, np.inf, 1j])
+@pytest.mark.parametrize(
+    ("tx", "entry"),
+    [
+        (paddle.adam(), "beta1_pow_acc"),
+        (paddle.adamw(), "beta2_pow_acc"),
+        (paddle.adamax(), "beta1_pow_acc"),
+        (paddle.nadam(), "mu_product"),
+        (paddle.nadam(), "momentum_decay_pow"),
+        (paddle.radam(), "beta1_pow"),
+        (paddle.radam(), "beta2_pow"),
+    ],
+)
+def test_a_power_that_is_none_is_refused(tx: Any, entry: str, value: Any) -> None:
+    """Powers of betas are in [0, 1]: what says otherwise would correct by nonsense, or count steps below 0."""
+    params = {"w": jnp.ones(3), "b": jnp.ones(2)}
+    saved = paddle.save_state(tx.init(params), params, tx=tx)
+    wrong = {**saved, f"b_{entry}_0": np.full_like(saved[f"b_{entry}_0"], value, type(value))}
+    with pytest.raises(ValueError, match=rf"checkpoint has 'b_{entry}_0' with .*: a power of betas is in \[0, 1\]"):
+        paddle.load_state(wrong, params, tx=tx)
+    for fits in (0.0, 1.0):
+        paddle.load_state({**saved, f"b_{entry}_0": np.full_like(saved[f"b_{entry}_0"], fits)}, params, tx=tx)

@@ -262,3 +262,12 @@ def test_state_dicts_that_do_not_fit_are_refused() -> None:
         compat.load_state(whole, params, "w")
     with pytest.raises(ValueError, match=r"not of an optimizer of compat\.torch: for 'w' it keeps 'adam' with mu, nu"):
         compat.save_state(gx.adam(0.1).init(params), params)
+
+
+@pytest.mark.parametrize("value", [np.nan, -0.5, 1.5])
+def test_a_product_of_momenta_that_is_none_is_refused(value: float) -> None:
+    params, tx = {"w": jnp.ones(3)}, compat.nadam()
+    whole = compat.save_state(tx.init(params), params)
+    kept = {**whole["state"][0], "mu_product": np.float32(value)}
+    with pytest.raises(ValueError, match=r"has 'mu_product of 0' with .*: a power of betas is in \[0, 1\]"):
+        compat.load_state({**whole, "state": {0: kept}}, params, tx=tx)
