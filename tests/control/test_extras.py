@@ -21,10 +21,11 @@ class Reads(gx.Rule):
     facts = gx.Facts(needs=("x",))
 
     def scalars(self, t, x):
-        return jnp.asarray(x, jnp.float32)
+        x = jnp.asarray(x, jnp.float32)
+        return [*x] if x.ndim else x
 
     def update(self, g, s, p, k):
-        return jnp.broadcast_to(k, g.shape), s
+        return jnp.broadcast_to(jnp.asarray(k), g.shape), s
 
 
 READS = gx.lift(Reads())

@@ -185,7 +185,7 @@ def test_one_rate_in_two_stages_is_one_slot_and_two_rates_are_two():
 
 
 def test_a_table_prints_as_it_is_written():
-    tx = gx.sgd(gx.tunable(np.array([0.5, 0.25])))
+    tx = gx.sgd(gx.tunable([np.float32(0.5), 0.25]))
     assert "learning_rate=tunable([0.5, 0.25])" in repr(tx)
     assert eval(repr(tx), {name: getattr(gx, name) for name in gx.__all__}) == tx
 

@@ -94,7 +94,7 @@ def test_layouts_of_subtrees_hold_for_what_is_below() -> None:
     assert of_parameter("other", (8, 4), specs) == P()
     with pytest.raises(ValueError, match=r"is no layout for the parameter 'norm' of shape \(\)"):
         of_parameter("norm", (), specs)
-    with pytest.raises(TypeError, match="told must hold NamedSharding or PartitionSpec, got 3 at 'a'"):
+    with pytest.raises(TypeError, match="told must hold NamedSharding or PartitionSpec, got 3 of type int at 'a'"):
         specs_by_path({"a": 3}, "told")
 
 
@@ -120,6 +120,8 @@ def test_what_is_no_mesh_or_no_axis_of_it_is_refused() -> None:
     check_mesh(plane(), ("data", "model"))
     with pytest.raises(TypeError, match=r"mesh must be a jax.sharding.Mesh, got 3"):
         check_mesh(3, None)
-    for axis in ("model", (), ("data", "model")):
+    with pytest.raises(ValueError, match=r"axis must be the name of an axis or a tuple of names, got \(\)"):
+        check_mesh(line(), ())
+    for axis in ("model", ("data", "model")):
         with pytest.raises(ValueError, match="axis must be of the mesh, which has data"):
             check_mesh(line(), axis)
