@@ -52,13 +52,13 @@ def round_randomly(x: Array, bits: Array) -> Array:
 
 
 def turn(t: ArrayLike, ratio: int = PRIMES[0]) -> Array:
-    """A threshold in [0, 1) for step t, spread evenly over any run of steps: t·ratio/2³², mod 1; before `FIRST`, 1.
+    """A threshold in [0, 1) for step t, spread evenly over any run of steps: t·ratio/2³², mod 1; before `FIRST`, 2²⁴.
 
     What is rounded from what was rounded at the same step takes another ratio (`APART`): one threshold would favour it.
     """
     t = jnp.asarray(t)
     spread = ((t.astype(jnp.uint32) * jnp.uint32(ratio)) >> 8).astype(jnp.float32) * 2.0**-24
-    return jnp.where(t < FIRST, jnp.float32(1), spread)
+    return jnp.where(t < FIRST, jnp.float32(2.0**24), spread)
 
 
 def plus(total: Array, x: Array, threshold: Array, near: Array | None = None) -> Array:

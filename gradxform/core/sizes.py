@@ -47,6 +47,11 @@ def addable(x: Array, n: int = 128) -> Array:
     return within(x, 2.0 ** (jnp.finfo(real_dtype(x.dtype)).maxexp - 1) / n)
 
 
+def negligible(x: Array) -> Array:
+    """x with elements of which 127, added to the largest number, are lost in rounding: of at most 2⁹⁶ in float32."""
+    return addable(x, 128 * round(2 / float(jnp.finfo(real_dtype(x.dtype)).eps)))
+
+
 def storable(x: Array, dtype: Dtype) -> Array:
     """x with elements that a narrower dtype can hold."""
     narrow, wide = (float(jnp.finfo(real_dtype(d)).max) for d in (dtype, x.dtype))

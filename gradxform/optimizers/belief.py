@@ -17,10 +17,9 @@ class ScaleByBelief(AdamLike):
     nesterov: bool = False
 
     def remember(self, g: Array, s: Moments, p: Param, k: Scalars) -> Moments:
-        g = squarable(g, 4)  # of its difference from a mean the square is at most four times as large
-        mu = self.b1 * s.mu + (1 - self.b1) * g
+        mu = self.b1 * s.mu + (1 - self.b1) * squarable(g)
         # A last sum of two arrays: adding eps_root last, the compiler would add again from a copy of the old memory.
-        return Moments(mu, self.b2 * s.nu + ((1 - self.b2) * abs_sq(g - mu) + self.eps_root))
+        return Moments(mu, self.b2 * s.nu + ((1 - self.b2) * abs_sq(squarable(g - mu)) + self.eps_root))
 
     def emit(self, g: Array, s: Moments, p: Param, k: Scalars) -> Array:
         c1, c2, c1_next = k

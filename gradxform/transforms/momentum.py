@@ -14,7 +14,7 @@ from gradxform.core.dither import plus, turn
 from gradxform.core.facts import Facts
 from gradxform.core.hyper import Beta, Hyper
 from gradxform.core.rule import Halves
-from gradxform.core.sizes import addable
+from gradxform.core.sizes import addable, negligible
 from gradxform.core.types import Array, Dtype, Memory, Param, Scalars
 
 
@@ -48,7 +48,7 @@ class Trace(Halves):
         return TraceMemory(b) if self.first == "zero" else FilledTraceMemory(b, seen=jnp.zeros((), bool))
 
     def remember(self, g: Array, s: Memory, p: Param, k: Scalars) -> Memory:
-        g = addable(g, 2**32 if self.nesterov else 128)
+        g = negligible(g) if self.nesterov else addable(g)  # u adds g itself, of any size
         fresh = (1 - self.dampening) * g
         if isinstance(s, FilledTraceMemory):
             fresh, s = jnp.where(s.seen, fresh, g), s._replace(seen=jnp.ones((), bool))

@@ -81,7 +81,7 @@ def test_thresholds_are_spread_evenly_over_any_run_of_steps(ratio: int, stride: 
     assert x.max() < 1
     assert np.abs(x - np.arange(4096) / 4096).max() < 0.005
     assert float(turn(7777, ratio)) == (7777 * ratio % M >> 8) * 2.0**-24
-    np.testing.assert_array_equal(turn(np.arange(128), ratio), 1.0)
+    assert (turn(np.arange(128), ratio) > 1e6).all()
 
 
 @pytest.mark.parametrize("dtype", ["float32", "complex64"])

@@ -43,6 +43,11 @@ COMPOSED = {
         lambda: gx.chain(gx.scale_by_adam(nesterov=True), gx.clip_by_global_norm(0.1), gx.scale(-0.1)),
         jnp.float32,
     ),
+    "momentum with nesterov, clip": (
+        lambda: gx.chain(gx.trace(0.9, nesterov=True), gx.clip_by_global_norm(0.1), gx.scale(-0.1)),
+        jnp.float32,
+    ),
+    "lion, clip": (lambda: gx.chain(gx.scale_by_lion(), gx.clip_by_global_norm(0.1), gx.scale(-0.1)), jnp.bfloat16),
     "lamb": (lambda: gx.lamb(1e-3, weight_decay=0.1), jnp.float32),
     "clip, lamb": (lambda: gx.chain(gx.clip_by_global_norm(0.1), gx.lamb(1e-3)), jnp.bfloat16),
     "lars": (lambda: gx.lars(1e-3), jnp.float32),

@@ -6,13 +6,14 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from gradxform.core.sizes import addable, overflowing, rootable, saturated, squarable, storable, tame
+from gradxform.core.sizes import addable, negligible, overflowing, rootable, saturated, squarable, storable, tame
+from tests.schedules.checks import double
 
 LARGEST = float(jnp.finfo(jnp.float32).max)
 
 
 @pytest.mark.parametrize(
-    "f", [squarable, addable, lambda x: storable(x, jnp.bfloat16)], ids=["squares", "sums", "cast"]
+    "f", [squarable, addable, negligible, lambda x: storable(x, jnp.bfloat16)], ids=["squares", "sums", "ends", "cast"]
 )
 def test_ordinary_numbers_pass_and_what_is_not_finite_shows(f):
     x = jnp.asarray([0.0, -0.0, 2e-38, -3.0, 1e15, -1e18], jnp.float32)
@@ -30,6 +31,16 @@ def test_large_numbers_count_as_the_limit():
     np.testing.assert_array_equal(saturated(jnp.asarray([np.inf, 2.0])), [2.0**127, 2.0])
     np.testing.assert_array_equal(rootable(jnp.asarray([np.inf, 2.0])), [LARGEST, 2.0])
     np.testing.assert_array_equal(tame(jnp.asarray([LARGEST, np.nan, -np.inf, 1e30])), [0, 0, 0, np.float32(1e30)])
+
+
+@pytest.mark.parametrize("dtype", [jnp.float32, jnp.float64])
+def test_what_is_negligible_carries_no_number_to_infinity(dtype):
+    with double(), np.errstate(over="ignore"):
+        largest = jnp.finfo(dtype).max
+        x = negligible(jnp.asarray([largest, -1e18], dtype))
+        np.testing.assert_array_equal(x[1], dtype(-1e18))
+        assert np.asarray(largest, dtype) + 127 * np.asarray(x[0]) == largest
+        assert not np.isfinite(np.asarray(largest, dtype) + 128 * np.asarray(x[0]))
 
 
 def test_each_part_of_a_complex_number_is_bounded():
