@@ -47,7 +47,7 @@ def test_without_a_rate_it_descends():
 
 
 def test_decay_may_be_a_table():
-    tx = gx.adadelta(1.0, weight_decay=np.array([0.5, 0.0]))
+    tx = gx.adadelta(1.0, weight_decay=[0.5, 0.0])
     p = jnp.ones(2)
     updates, state = tx.update(jnp.zeros(2), tx.init(p), p)
     assert np.all(np.asarray(updates) < 0)

@@ -9,7 +9,7 @@ import gradxform as gx
 from tests import transcripts
 from tests.trajectories import STEPS, double, follows, gradients, parameters, walk
 
-RATES = 0.1 / np.sqrt(1 + np.arange(STEPS))
+RATES = [0.1 / np.sqrt(1 + t) for t in range(STEPS)]
 
 
 @pytest.mark.parametrize("eta", [0.05, RATES], ids=["constant", "table"])
