@@ -153,7 +153,7 @@ def test_descent_equals_its_formula_leaf_by_leaf(tree: Any, rate: float, decay: 
 @given(params=st.lists(PARAMS, min_size=1, max_size=3))
 def test_the_container_makes_no_difference(params: Any):
     """Adam on a list, a tuple, a dict or nested in a dataclass does to each leaf what it does to that leaf alone."""
-    tx = gx.adam(0.1)
+    tx = gx.own_clock(gx.adam(0.1))
 
     def run(p: Any, g: Any) -> Any:
         with jax.disable_jit():

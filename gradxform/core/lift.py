@@ -126,7 +126,11 @@ class Lifted(Stage):
         for field, key in self.names(name, step).items():
             if has_slot(fields[field]):
                 step.hyper[key] = Pair(NUMBER, NUMBER) if is_beta(self.rule, field) else NUMBER
+        for leaf in leaves:
+            _admit(self.rule, name, leaf)
         leaves = [leaf for leaf in leaves if is_trained(leaf.p)]
+        if leaves and self.facts.needs_params and step.params is None:
+            raise _without_params(name)
         made: dict[Any, Memory] = {}
         for leaf in leaves if self.rule.remembers else ():
             rule = rules[leaf.path]
@@ -160,7 +164,7 @@ class Lifted(Stage):
         for leaf in leaves:
             _admit(self.rule, name, leaf)
             if facts.needs_params and leaf.p is None:
-                raise ValueError(f"{name} needs the parameters: call update(updates, state, params)")
+                raise _without_params(name)
         now = self.now(name, step)
         k = jax.tree.map(_strong, self._scalars(name, gs, step, self._whole(name, now, step.t), wanted))
         pending: dict[int, Pending] = {}
@@ -251,6 +255,10 @@ def _drop_examples(name: str, leaves: list[Leaf]) -> None:
 def _varies(leaf: Leaf) -> bool:
     """Whether its gradient differs between devices, before the rules that wait for it have run."""
     return bool(varying_axes(leaf.raw))
+
+
+def _without_params(name: str) -> ValueError:
+    return ValueError(f"{name} needs the parameters: call update(updates, state, params)")
 
 
 def _admit(rule: Rule, name: str, leaf: Leaf) -> None:

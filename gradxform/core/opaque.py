@@ -69,6 +69,7 @@ class Opaque(Stage):
         return self.with_fields(inner=self.inner._take_out(slots.inside("tree", step.prefix + name)))
 
     def evaluate(self, name: str, leaves: list[Leaf], step: Step) -> None:
+        leaves = [leaf for leaf in leaves if not leaf.frozen]
         params = _only(step.params, leaves, [leaf.p for leaf in leaves])
         ps = dict(zip(*open_tree(self.inner._evaluate(step.tree[step.prefix + name], params))[:2], strict=True))
         for leaf in leaves:

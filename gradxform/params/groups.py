@@ -11,7 +11,7 @@ from gradxform.core import check
 from gradxform.core.branches import Split
 from gradxform.core.chain import Chain, stages_of
 from gradxform.core.hyper import rebuild, rule_fields
-from gradxform.core.plain import got, shown
+from gradxform.core.plain import got, plain, shown
 from gradxform.core.tree import Leaf, open_tree
 from gradxform.core.types import Mask, Param, Params, Path, Transformation
 from gradxform.core.value import Value, is_hashable
@@ -81,7 +81,7 @@ class LabelFunction(Value):
 def label_tree(tree: Params, names: Iterable[tuple[Any, str]]) -> LabelTree:
     """Labels by path, as the names of their groups: that of the label that is equal, else what it prints as."""
     named = dict(names)
-    pairs = [(path, x) for path, x in zip(*open_tree(tree)[:2], strict=True) if x is not None]
+    pairs = [(path, plain(x)) for path, x in zip(*open_tree(tree)[:2], strict=True) if x is not None]
     return LabelTree(tuple((path, named.get(x, str(x)) if is_hashable(x) else shown(x)) for path, x in pairs))
 
 

@@ -153,7 +153,7 @@ def increasing(name: str, boundaries: Boundaries) -> None:
 def _steps(name: str, x: Any) -> Steps:
     x = plain(x)
     if isinstance(x, int) and not isinstance(x, bool):
-        check.integer(0, **{name: x})
+        check.integer(0, 2**63 - 1, **{name: x})
         return x
     if not isinstance(x, float):
         raise TypeError(f"{name} must be a number of steps, {got(x)}")

@@ -36,8 +36,8 @@ def clip_factors(gs: list[Array], bound: Scalars) -> Array:
     tiny = jnp.finfo(dtype).tiny
     some = largest > 0
     unit = jnp.where(some, jnp.clip(largest, tiny, 1 / tiny), 1)
-    norm = jax.vmap(lambda unit, *xs: global_norm([x / unit for x in xs]))(unit, *sizes)
-    factor = jnp.where(some, jnp.minimum(1, bound / unit / jnp.where(some, norm, 1)), 1)
+    norm = jax.vmap(lambda unit, some, *xs: global_norm([jnp.where(some, x / unit, 1) for x in xs]))(unit, some, *sizes)
+    factor = jnp.where(some, jnp.minimum(1, bound / unit / norm), 1)
     return jnp.where(finite, factor, 0)
 
 

@@ -280,7 +280,7 @@ COUNTING = [
     gx.clip_by_percentile(40.0, 4),
     gx.groups([("b", gx.momentum(0.1))], default=gx.sgd(0.1)),
     gx.chain(optax.clip(1.0)),
-    gx.chain(gx.sgd(0.1), gx.guard(gx.sgd(0.1))),
+    gx.chain(gx.scale(0.1), gx.guard(gx.sgd(0.1))),
     gx.lift(Annealed()),
 ]
 

@@ -98,7 +98,7 @@ SHORT = ("a stage behind", "a guard")
         for name in NEIGHBOURS
     ],
 )
-@entries(lambda e: isinstance(e.tx, Chain) and not e.axis)
+@entries(lambda e: isinstance(e.tx, Chain) and not e.axis and not any(rule.facts.unscales for _, rule in e.rules))
 def test_migrating_to_a_neighbour_and_back_keeps_what_it_had(entry: Entry, around: str) -> None:
     _, state, p = moved(entry.name)
     tx = NEIGHBOURS[around](entry.tx)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from typing import Any
 
 import jax
@@ -43,10 +44,17 @@ STAGES["masked decays"] = gx.masked(gx.chain(gx.add_decayed_weights(0.2), gx.sca
 @pytest.mark.parametrize("chain", CHAINS.values(), ids=CHAINS)
 def test_a_stage_without_memory_moves_no_key(chain: Any) -> None:
     stages = gx.chain(*chain).stages
-    expected = keys(Chain(stages))
+    expected, refused = keys(Chain(stages)), 0
     for name, added in STAGES.items():
         for i in range(len(stages) + 1):
-            assert keys(Chain((*stages[:i], *added, *stages[i:]))) == expected, f"{name} at {i}"
+            try:
+                found = keys(Chain((*stages[:i], *added, *stages[i:])))
+            except ValueError as error:
+                assert re.search("turn the sign|unscale goes first", str(error))  # noqa: PT017
+                refused += 1
+                continue
+            assert found == expected, f"{name} at {i}"
+    assert refused < 0.3 * len(STAGES) * (len(stages) + 1)
 
 
 def test_those_that_keep_nothing_are_many() -> None:

@@ -48,11 +48,11 @@ def test_adam_follows_its_papers(tx, letters):
 
 @pytest.mark.parametrize(
     "rate",
-    [RATES, jnp.asarray(RATES, jnp.float64 if jax.config.jax_enable_x64 else jnp.float32), iter(RATES.tolist())],
-    ids=["numpy table", "jax table", "iterator"],
+    [RATES.tolist(), list(jnp.asarray(RATES, jnp.float64 if jax.config.jax_enable_x64 else jnp.float32)), iter(RATES)],
+    ids=["list", "list of jax numbers", "iterator of numpy's"],
 )
 def test_rate_as_a_table(rate):
-    known = np.asarray(rate, np.float64) if hasattr(rate, "shape") else RATES
+    known = np.asarray(rate, np.float64) if isinstance(rate, list) else RATES
     follows(gx.adam(rate), transcripts.adam, known)
 
 
@@ -164,4 +164,4 @@ def test_reading_adam_takes_one_file_and_under_sixty_lines():
     found = {node.name: node for node in ast.parse("\n".join(lines)).body if hasattr(node, "name")}
     shown = [line for name in names for line in lines[found[name].lineno - 1 : found[name].end_lineno] if line.strip()]
     assert len(shown) < 60
-    assert any("jnp.sqrt(s.nu" in line for line in shown)
+    assert any("root(s.nu" in line for line in shown)

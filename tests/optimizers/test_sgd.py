@@ -10,7 +10,7 @@ import gradxform as gx
 from tests import transcripts
 from tests.trajectories import STEPS, agrees, as_written, double, follows, gradients, near, parameters, walk
 
-RATES = 0.1 / np.sqrt(1 + np.arange(STEPS))
+RATES = [0.1 / np.sqrt(1 + t) for t in range(STEPS)]
 
 
 @pytest.mark.parametrize("rate", [0.1, RATES], ids=["constant", "table"])

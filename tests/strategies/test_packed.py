@@ -110,7 +110,7 @@ def test_rules_that_see_arrays_are_refused_by_path():
 
 
 def test_gradients_of_a_buffer_are_all_there_or_all_missing():
-    tx, p = gx.packed(gx.adam(0.1), max_size=100), params()
+    tx, p = gx.packed(gx.momentum(0.1), max_size=100), params()
     state, g = tx.init(p), grads(p, 0)
     resting = {**jax.tree.map(lambda x: None, p), "large": g["large"]}
     u, after = tx.update(resting, state, p)

@@ -50,7 +50,7 @@ def test_after_the_rate_it_is_added_to_the_step():
 
 @pytest.mark.parametrize(
     "decay",
-    [lambda count: 0.5 / (1 + count), (0.5 / (1 + np.arange(STEPS))), (0.5 / (1 + i) for i in range(STEPS))],
+    [lambda count: 0.5 / (1 + count), [0.5 / (1 + i) for i in range(STEPS)], (0.5 / (1 + i) for i in range(STEPS))],
     ids=["function", "table", "generator"],
 )
 def test_decay_over_time(decay):

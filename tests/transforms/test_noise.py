@@ -131,9 +131,9 @@ def test_complex_and_double_noise():
 
 @pytest.mark.parametrize("keys", [{}, {"key": 1, "seed": 1}])
 def test_a_key_is_asked_for_once(keys):
-    with pytest.raises(ValueError, match="give key, an integer or a JAX key, and only once"):
+    with pytest.raises(ValueError, match="give key or seed, an integer or a JAX key, and only one"):
         gx.add_noise(0.1, 0.5, **keys)
-    with pytest.raises(ValueError, match="only once"):
+    with pytest.raises(ValueError, match="only one"):
         gx.differentially_private_aggregate(1.0, 1.0, **keys)
 
 

@@ -45,7 +45,9 @@ def test_the_type_and_the_names_of_the_arguments() -> None:
 
 
 @pytest.mark.parametrize(
-    "tx", [gx.adam(0.1), gx.sgd(0.1), gx.chain(), gx.freeze("w"), gx.chain(gx.freeze(), gx.lion(0.1))], ids=repr
+    "tx",
+    [gx.own_clock(gx.adam(0.1)), gx.sgd(0.1), gx.chain(), gx.freeze("w"), gx.chain(gx.freeze(), gx.lion(0.1))],
+    ids=repr,
 )
 @pytest.mark.parametrize("wrap", [lambda f: f, jax.jit])
 def test_none_becomes_zeros_that_optax_can_add(tx: Any, wrap: Any) -> None:

@@ -85,7 +85,7 @@ def test_a_minimum_is_left_alone():
     [
         (lambda: compat.lbfgs(lr=-1.0), ValueError, "lr must be at least 0, got -1.0"),
         (lambda: compat.lbfgs(history_size=0), ValueError, "history_size must be at least 1, got 0"),
-        (lambda: compat.lbfgs(groups=[{}, {}]), ValueError, "no parameter groups, got 2"),
+        (lambda: compat.lbfgs(groups=[{"params": ()}, {"params": ()}]), ValueError, "no parameter groups, got 2"),
         (lambda: compat.lbfgs(line_search_fn="armijo"), RuntimeError, "'armijo'"),
         (lambda: compat.lbfgs().update(jnp.ones(2), None, jnp.ones(2)), TypeError, "closure"),
     ],
