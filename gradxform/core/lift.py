@@ -28,7 +28,7 @@ from gradxform.core.hyper import (
 )
 from gradxform.core.keys import at_step, drawn, owned
 from gradxform.core.mistakes import refuse_memory, refuse_new_memory, refuse_scalars
-from gradxform.core.rule import Rule, TreeRule
+from gradxform.core.rule import Rule, TreeRule, remembers_tree
 from gradxform.core.shapes import NO_MEMORY, memory_shapes, without_numbers
 from gradxform.core.stage import Chooses, Stage, Step, choose
 from gradxform.core.tree import Leaf, is_trained, open_tree
@@ -66,9 +66,8 @@ class Lifted(Stage):
 
     @property
     def keeps(self) -> bool:
-        rule = self.rule
-        remembers_tree = isinstance(rule, TreeRule) and type(rule).init_tree is not TreeRule.init_tree
-        return rule.remembers or remembers_tree or any(isinstance(x, Tunable) for x in hyper_fields(rule).values())
+        tunes = any(isinstance(x, Tunable) for x in hyper_fields(self.rule).values())
+        return self.rule.remembers or remembers_tree(self.rule) or tunes
 
     @property
     def takes_examples(self) -> bool:
@@ -139,16 +138,14 @@ class Lifted(Stage):
                 made[kind] = memory_shapes(rule, leaf.p.shape, compute_dtype(leaf.p.dtype))
             if made[kind] is not NO_MEMORY:
                 leaf.memory[name] = made[kind]
-        if isinstance(self.rule, TreeRule) and type(self.rule).init_tree is not TreeRule.init_tree:
-            step.tree[step.prefix + name] = jax.eval_shape(
-                without_numbers(self.rule).init_tree, [leaf.p for leaf in leaves]
-            )
+        if remembers_tree(self.rule):
+            made_of_tree: Any = without_numbers(self.rule)
+            step.tree[step.prefix + name] = jax.eval_shape(made_of_tree.init_tree, [leaf.p for leaf in leaves])
 
     @property
     def remembers_nothing(self) -> bool:
-        of_tree = isinstance(self.rule, TreeRule) and type(self.rule).init_tree is not TreeRule.init_tree
         moves = any(isinstance(x, Schedule | Tunable) for x in hyper_fields(self.rule).values())
-        return not (self.rule.remembers or of_tree or moves)
+        return not (self.rule.remembers or remembers_tree(self.rule) or moves)
 
     def update(self, name: str, leaves: list[Leaf], step: Step) -> None:
         rules = step.plan.rules[step.prefix + name]

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 from gradxform.core.facts import Reach, Station
 from gradxform.core.hyper import Hyper, Tunable, hyper_fields
-from gradxform.core.rule import Factor, Rule, TreeRule
+from gradxform.core.rule import Factor, Rule, remembers_tree
 
 if TYPE_CHECKING:
     from gradxform.core.stage import Stage
@@ -171,5 +171,4 @@ def _remembers(stage: Stage) -> bool:
     if parts := stage.parts():
         return any(_remembers(s) for _, part, _ in parts for s in part.stages)
     rule = stage.only_rule
-    of_tree = isinstance(rule, TreeRule) and type(rule).init_tree is not TreeRule.init_tree
-    return of_tree or (rule is not None and rule.remembers)
+    return rule is not None and (rule.remembers or remembers_tree(rule))

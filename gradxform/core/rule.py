@@ -212,3 +212,8 @@ class TreeRule(Rule, abstract=True):
     @abc.abstractmethod
     def measure(self, gs: list[Gradient], s: Memory, t: Count) -> tuple[Scalars, Memory]:
         """All gradients, tree-wide memory and the step -> the scalars `k`, and new memory."""
+
+
+def remembers_tree(rule: Rule) -> bool:
+    """Whether a rule keeps memory of the whole tree."""
+    return isinstance(rule, TreeRule) and type(rule).init_tree is not TreeRule.init_tree

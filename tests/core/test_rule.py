@@ -9,6 +9,7 @@ import pytest
 
 import gradxform as gx
 from gradxform.core.codec import stored_in
+from gradxform.core.rule import remembers_tree
 from gradxform.optimizers.adam import ScaleByAdam
 from tests.trajectories import as_written
 
@@ -124,3 +125,9 @@ def test_which_rules_correct_for_the_steps_taken():
     assert stored_in(ScaleByAdam(), mu=jnp.bfloat16).corrects
     assert not gx.trace(0.9).stages[0].rule.corrects
     assert not gx.clip(1.0).stages[0].rule.corrects
+
+
+def test_which_rules_remember_the_whole_tree():
+    assert remembers_tree(gx.clip_by_percentile(40.0, 4).stages[0].rule)
+    assert not remembers_tree(gx.clip_by_global_norm(1.0).stages[0].rule)
+    assert not remembers_tree(ScaleByAdam())
