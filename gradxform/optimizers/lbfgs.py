@@ -165,4 +165,8 @@ def lbfgs(
     """
     step = lift(Turn()) if learning_rate is None else descend(learning_rate)
     search = chain() if linesearch is None else Chain(stages_of(linesearch, "linesearch"))
-    return chain(scale_by_lbfgs(memory_size, scale_init_precond), step, search)
+    direction = scale_by_lbfgs(memory_size, scale_init_precond)
+    try:
+        return chain(direction, step, search)
+    except ValueError as error:
+        raise ValueError(f"linesearch: {error}") from None
