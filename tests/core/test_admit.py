@@ -285,7 +285,7 @@ COUNTING = [
 ]
 
 
-@pytest.mark.parametrize("tx", COUNTING, ids=repr)
+@pytest.mark.parametrize("tx", COUNTING, ids=range(len(COUNTING)))
 def test_what_remembers_or_counts_does_not(tx: Any) -> None:
     for update in (tx.update, jax.jit(tx.update)):
         with pytest.raises((TypeError, ValueError), match=r"state must be what init returns|counts the steps: call up"):
