@@ -144,8 +144,7 @@ class Lifted(Stage):
 
     @property
     def remembers_nothing(self) -> bool:
-        moves = any(isinstance(x, Schedule | Tunable) for x in hyper_fields(self.rule).values())
-        return not (self.rule.remembers or remembers_tree(self.rule) or moves)
+        return not (self.keeps or any(isinstance(x, Schedule) for x in hyper_fields(self.rule).values()))
 
     def update(self, name: str, leaves: list[Leaf], step: Step) -> None:
         rules = step.plan.rules[step.prefix + name]
