@@ -68,8 +68,8 @@ def coerce_bound(name: str, x: Any) -> Hyper:
         return coerce(name, x)
     if paths in ([], [""]) or (isinstance(x, list | tuple) and not any(map(is_array, leaves))):
         raise TypeError(
-            f"{name} must be a number, an array that broadcasts to the parameter, or a tree like the parameters, got "
-            f"{x!r} of type {type(x).__name__}; jnp.array(x) gives each element a bound of its own"
+            f"{name} must be a number, an array that broadcasts to the parameter, or a tree like the parameters, "
+            f"{got(x)}; jnp.array(x) gives each element a bound of its own"
         )
     named = [(path, f"{name} at {path!r}", b) for path, b in zip(paths, leaves, strict=True) if b is not None]
     bounds = tuple((path, _entry(where, b)) for path, where, b in named)
