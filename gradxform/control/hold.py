@@ -10,9 +10,10 @@ import jax.numpy as jnp
 
 from gradxform.core import check
 from gradxform.core.arithmetic import cast, compute_dtype, real_dtype
+from gradxform.core.barriers import barrier, barrier_each
 from gradxform.core.chain import Chain, stages_of
 from gradxform.core.devices import varying_axes
-from gradxform.core.norms import barrier, barrier_each, norm_of
+from gradxform.core.norms import norm_of
 from gradxform.core.orders import refuse_loss_scale, refuse_own_gradients
 from gradxform.core.rows import Rows, is_row_leaf
 from gradxform.core.transform import GradientTransformation

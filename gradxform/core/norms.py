@@ -12,17 +12,16 @@ import jax.numpy as jnp
 
 from gradxform.core import check
 from gradxform.core.arithmetic import abs_sq, cast, compute_dtype, root
-from gradxform.core.devices import axes_to_sum, axis_names, varying_axes
+from gradxform.core.barriers import SMALL, TOGETHER, barrier_each
+from gradxform.core.devices import axes_to_sum, axis_names
 from gradxform.core.donated import refuse_deleted
 from gradxform.core.plain import as_array
 from gradxform.core.rows import Rows, is_row_leaf
-from gradxform.core.types import Array, ArrayLike, AxisName, Tree, Updates
+from gradxform.core.types import Array, ArrayLike, AxisName, Updates
 
-TINY, SMALL = 2048, 16384
-"""Leaves of one type with at most so many elements are reduced together: fewer kernels to compile. Tiny ones are copied
-side by side; small ones are added element by element, TOGETHER at a time, without a copy."""
-
-TOGETHER = 32
+TINY = 2048
+"""Leaves of one type with at most so many elements are copied side by side and reduced together: fewer kernels to
+compile. SMALL ones are added element by element, TOGETHER at a time, without a copy."""
 
 
 def global_norm(updates: Updates, *, axis_name: AxisName | None = None) -> Array:
@@ -45,31 +44,6 @@ def norm_of(arrays: Sequence[Array | Rows], axis_name: AxisName | None) -> Array
     if axis_name is None:
         return root(sum_of_squares(arrays))
     return root(_summed_across(arrays, axis_names(axis_name)))
-
-
-def barrier(tree: Tree) -> Tree:
-    """The same arrays, so that what a sum computes from them is its own.
-
-    XLA's CPU compiler reads a computed array into a sum where nothing else wants it; where something does, the array is
-    written to memory first, and two computations of one thing are made one.
-    """
-    traced = any(isinstance(x, jax.core.Tracer) for x in jax.tree.leaves(tree))
-    return jax.lax.optimization_barrier(tree) if traced else tree
-
-
-def barrier_each(arrays: Sequence[Array | Rows]) -> list[Any]:
-    """`barrier` of each array; of small ones TOGETHER at a time, which is less to trace and to compile.
-
-    Not of arrays that vary over different axes inside `shard_map`: together all would vary over all.
-    """
-    alike: dict[Any, list[int]] = {}
-    for i, x in enumerate(arrays):
-        alike.setdefault(varying_axes(x) if x.size <= SMALL else i, []).append(i)
-    apart: dict[int, Any] = {}
-    for at in alike.values():
-        for part in (at[i : i + TOGETHER] for i in range(0, len(at), TOGETHER)):
-            apart |= zip(part, barrier([arrays[i] for i in part]), strict=True)
-    return [apart[i] for i in range(len(arrays))]
 
 
 def _summed_across(arrays: Sequence[Array | Rows], names: tuple[str, ...]) -> Array:

@@ -12,10 +12,10 @@ import jax.numpy as jnp
 import numpy as np
 
 from gradxform.core.arithmetic import compute_dtype, plain_numbers, real_dtype
+from gradxform.core.barriers import barrier, barrier_each
 from gradxform.core.facts import Reach
 from gradxform.core.keys import drawn
 from gradxform.core.mistakes import refuse_factor, refuse_new_memory, refuse_update, told_of_none
-from gradxform.core.norms import barrier, barrier_each
 from gradxform.core.rows import Rows
 from gradxform.core.rule import Factor, Halves, Rule, new_memory, scaled
 from gradxform.core.tree import Leaf
