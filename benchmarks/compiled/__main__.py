@@ -42,7 +42,7 @@ def rows_of(name: str, target: str) -> tuple[list[Row], Any]:
 
         return catalogue.ROWS, None
     if name == "short":
-        return [replace(r, shapes=limits.TREE) for r in compositions.ROWS if r.name in limits.LIMITS], None
+        return [replace(r, shapes=limits.TREE, peer=None) for r in compositions.ROWS if r.name in limits.LIMITS], None
     if name == "compositions":
         return compositions.ROWS, None
     shape = name.removeprefix("mesh ")
