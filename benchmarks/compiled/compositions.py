@@ -98,7 +98,7 @@ STORED = [
     Row("bf16, stochastic", lambda o: gx.chain(gx.adamw(1e-3), gx.round_updates("stochastic")),
         "p/2 g/2 mu nu -> p/2 mu nu", params="bfloat16", peer=None),
     Row("bf16, master_weights", lambda o: gx.master_weights(gx.adamw(1e-3)),
-        "g/2 master mu nu -> p/2 master mu nu", params="bfloat16", peer=None),
+        "p/2 g/2 master mu nu -> p/2 master mu nu", params="bfloat16", peer=None),
     Row("offloaded(adamw)", lambda o: gx.offloaded(gx.adamw(1e-3)), "p g -> p mu nu, again mu nu",
         "kernels read mu and nu from the host's memory; what they write is copied there from the device's", peer=None),
 ]  # fmt: skip

@@ -109,6 +109,8 @@ def _op(name: str, rest: str, root: bool) -> Op:
     code, inside = rest[:start], rest[start:end]
     if code.endswith("-start") and code not in ("copy-start", "all-reduce-start"):
         kind = elements(kind)[1]  # (operands, results, context)
+    if code == "custom-call" and "__cublas" in rest[end:]:
+        kind = elements(kind)[0]  # (result, workspace)
     keeps = code in ("parameter", "constant")
     return Op(name, kind, code, re.findall(r"%([\w.\-]+)", inside), inside[1:-1] if keeps else rest[end:], root)
 

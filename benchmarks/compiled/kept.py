@@ -24,14 +24,16 @@ def rounded(x: Any) -> Any:
     return [rounded(value) for value in x] if isinstance(x, list) else x
 
 
-def merge(old: list[Figures], new: list[Figures]) -> list[Figures]:
-    """Old figures with new ones in their places; rows that are new follow the last one of their set."""
-    places = {tuple(f[k] for k in KEY): f for f in old}
+def merge(old: list[Figures], new: list[Figures], whole: bool = False) -> list[Figures]:
+    """Old figures with new ones in their places; rows that are new follow the last one of their set, and where the new
+    ones are a whole set, no other stays in it."""
+    sets = {(f["target"], f["set"]) for f in new}
+    places = {tuple(f[k] for k in KEY): f for f in old if not (whole and (f["target"], f["set"]) in sets)}
     places |= {tuple(f[k] for k in KEY): f for f in new}
-    order = {name: i for i, name in reversed([*enumerate((f["target"], f["set"]) for f in places.values())])}
+    order = {name: i for i, name in reversed([*enumerate((f["target"], f["set"]) for f in (*old, *new))])}
     return sorted(places.values(), key=lambda f: order[f["target"], f["set"]])
 
 
-def save(new: list[Figures], path: Path = PATH) -> None:
-    lines = [json.dumps(rounded(f)) for f in merge(load(path), new)]
+def save(new: list[Figures], whole: bool = False, path: Path = PATH) -> None:
+    lines = [json.dumps(rounded(f)) for f in merge(load(path), new, whole)]
     path.write_text("[\n" + ",\n".join(lines) + "\n]\n")

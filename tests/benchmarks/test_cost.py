@@ -47,6 +47,11 @@ def test_on_chip_is_free_and_a_copy_there_is_a_read() -> None:
     assert (found.moved, found.kernels, found.cycles) == (3 * 1024, 2, 70)
 
 
+def test_workspace_of_a_product_is_not_its_result() -> None:
+    call = '%z = (f32[256]{0}, s8[4194304]{0}) custom-call(%x, %y), custom_call_target="__cublas$gemm"'
+    assert cost(program(call, "ROOT %r = f32[256]{0} get-tuple-element(%z), index=0")).moved == 3 * 1024
+
+
 def test_slices_are_as_large_as_what_they_take_and_place() -> None:
     part = [
         "%i = s32[] constant(3)",
