@@ -18,7 +18,7 @@ from gradxform.core.rule import Rule
 from gradxform.core.transform import GradientTransformation, refuse_stranger
 from gradxform.core.tree import arrays_only, name_of, with_others
 from gradxform.core.types import Gradient, OptState, Param, Params, Transformation, Tree, Updates
-from gradxform.core.unjitted import are_arrays, kinds_of
+from gradxform.core.unjitted import are_arrays, as_arrays, kinds_of
 from gradxform.core.value import is_hashable
 
 
@@ -41,6 +41,10 @@ class CompiledStep:
 
     def __init__(self, tx: GradientTransformation, donate: bool) -> None:
         def step(params: Params, state: OptState, grads: Updates, **extra: Any) -> tuple[Params, OptState]:
+            if getattr(tx, "lands", False):
+                args = (grads, state, params, extra)
+                grads, state, params, extra = as_arrays(args, kinds_of(args))
+                return tx.advance(grads, state, params, extra, None, land=True)
             updates, state = tx.update(grads, state, params, **extra)
             return apply_updates(params, updates), state
 
