@@ -15,6 +15,7 @@ from gradxform.core.devices import varying_axes
 from gradxform.core.norms import barrier, barrier_each, norm_of
 from gradxform.core.orders import refuse_loss_scale, refuse_own_gradients
 from gradxform.core.rows import Rows, is_row_leaf
+from gradxform.core.shares import by_element
 from gradxform.core.transform import GradientTransformation
 from gradxform.core.tree import is_inexact, is_trained, open_tree
 from gradxform.core.types import Array, AxisName, Gradient, OptState, Params, Taken, Transformation, Tree, Updates
@@ -53,14 +54,14 @@ def tree_norm(tree: Tree, axis_name: AxisName | None, what: str, by: Array | Non
 
 
 def map_gradients(f: Callable[[Array], Array], grads: Updates) -> Updates:
-    """`f` of every floating gradient, of the values of sparse rows; None, float0 and integers as they are."""
+    """`f`, by element, of every floating gradient, of the values of sparse rows; None, float0, integers stay."""
 
     def at(g: Gradient) -> Gradient:
         if isinstance(g, int | float | complex):
             g = jnp.asarray(g)
         if g is None or not hasattr(g, "dtype") or not is_inexact(g):
             return g
-        return g.with_values(f(g.values)) if isinstance(g, Rows) else f(jnp.asarray(g))
+        return g.with_values(f(g.values)) if isinstance(g, Rows) else by_element(f, jnp.asarray(g))
 
     return jax.tree.map(at, grads, is_leaf=is_row_leaf)
 
