@@ -15,7 +15,7 @@ from gradxform.core.devices import varying_axes
 from gradxform.core.norms import barrier, barrier_each, norm_of
 from gradxform.core.orders import refuse_loss_scale, refuse_own_gradients
 from gradxform.core.rows import Rows, is_row_leaf
-from gradxform.core.shares import by_element
+from gradxform.core.shares import by_element, laid_out
 from gradxform.core.transform import GradientTransformation
 from gradxform.core.tree import is_inexact, is_trained, open_tree
 from gradxform.core.types import Array, AxisName, Gradient, OptState, Params, Taken, Transformation, Tree, Updates
@@ -44,7 +44,7 @@ def axis_or_none(axis_name: AxisName | None) -> AxisName | None:
 def tree_norm(tree: Tree, axis_name: AxisName | None, what: str, by: Array | None = None) -> Array:
     """The norm over all floating leaves, times `by` if given: the same reduction that clipping makes."""
     leaves = [x if hasattr(x, "dtype") or x is None else jnp.asarray(x) for x in open_tree(tree)[1]]
-    leaves = [x for x in leaves if is_trained(x)]
+    leaves = [laid_out(x) for x in leaves if is_trained(x)]
     if axis_name is None and any(varying_axes(x) for x in leaves):
         raise ValueError(f"{what} sees one device's part of a leaf inside shard_map: give axis_name")
     if by is None:

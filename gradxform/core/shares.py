@@ -36,6 +36,12 @@ def shared(x: Array, share: Share | None) -> Array:
     return x
 
 
+def laid_out(x: Array) -> Array:
+    """The same update as it lies over devices, for sums over it: those of shares need no gathering."""
+    share = share_of(x)
+    return x if share is None or share.update.shape != x.shape else share.update
+
+
 def by_element(f: Callable[[Array], Array], x: Array) -> Array:
     """`f(x)`, of an update's share too; f must look at one element at a time."""
     share = share_of(x)

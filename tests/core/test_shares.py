@@ -9,7 +9,7 @@ import jax.numpy as jnp
 import numpy as np
 
 from gradxform.core import shares
-from gradxform.core.shares import Share, by_element, share_of, shared
+from gradxform.core.shares import Share, by_element, laid_out, share_of, shared
 from gradxform.core.step import apply_updates
 
 
@@ -32,6 +32,16 @@ def test_what_is_done_by_element_is_done_to_the_share() -> None:
         return share_of(by_element(jnp.negative, halved(u))).update
 
     np.testing.assert_array_equal(jax.jit(step)(jnp.ones(4)), [-1, -1])
+
+
+def test_sums_read_the_share_where_it_is_the_whole_in_the_program() -> None:
+    def step(u: Any) -> Any:
+        assert laid_out(u) is u
+        half = halved(u)
+        assert laid_out(half) is half
+        return laid_out(shared(u + 1, Share(u, jnp.array, jnp.array)))
+
+    np.testing.assert_array_equal(jax.jit(step)(jnp.ones(4)), jnp.ones(4))
 
 
 def test_arrays_that_are_there_are_whole() -> None:

@@ -146,6 +146,19 @@ def test_new_parameters_are_gathered_in_their_dtype_and_no_update(name: str) -> 
     np.testing.assert_array_equal(ours, theirs)
 
 
+def test_norms_of_updates_gather_none() -> None:
+    mesh, whole = line(), numbers(0)
+    tx, plain = (gx.measure(x, update_norm=True) for x in (gx.sharded(gx.adamw(0.1), mesh), gx.adamw(0.1)))
+    params, grads = put(whole, mesh), put(numbers(1), mesh)
+    step = gx.make_step(tx, donate=False)
+    assert sorted(gathers(step.lower(params, tx.init(params), grads).compile().as_text())) == [128, 6144, 8192]
+    found, expected = (step(*args)[1].metrics for step, args in (
+        (step, (params, tx.init(params), grads)),
+        (gx.make_step(plain, donate=False), (whole, plain.init(whole), numbers(1))),
+    ))  # fmt: skip
+    assert_same(found, expected)
+
+
 @pytest.mark.parametrize("apply", [gx.apply_updates, optax.apply_updates], ids=["ours", "optax"])
 def test_parameters_stay_whole_in_loops(apply: Any) -> None:
     """Each device has use for all of them in the next step: what it adds to is cut from the whole."""
