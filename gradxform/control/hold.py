@@ -16,6 +16,7 @@ from gradxform.core.devices import varying_axes
 from gradxform.core.norms import norm_of
 from gradxform.core.orders import refuse_loss_scale, refuse_own_gradients
 from gradxform.core.rows import Rows, is_row_leaf
+from gradxform.core.shares import by_element, laid_out
 from gradxform.core.step import apply_updates
 from gradxform.core.transform import GradientTransformation
 from gradxform.core.tree import is_inexact, is_trained, open_tree
@@ -45,7 +46,7 @@ def axis_or_none(axis_name: AxisName | None) -> AxisName | None:
 def tree_norm(tree: Tree, axis_name: AxisName | None, what: str, by: Array | None = None) -> Array:
     """The norm over all floating leaves, times `by` if given: the same reduction that clipping makes."""
     leaves = [x if hasattr(x, "dtype") or x is None else jnp.asarray(x) for x in open_tree(tree)[1]]
-    leaves = [x for x in leaves if is_trained(x)]
+    leaves = [laid_out(x) for x in leaves if is_trained(x)]
     if axis_name is None and any(varying_axes(x) for x in leaves):
         raise ValueError(f"{what} sees one device's part of a leaf inside shard_map: give axis_name")
     if by is None:
@@ -55,14 +56,14 @@ def tree_norm(tree: Tree, axis_name: AxisName | None, what: str, by: Array | Non
 
 
 def map_gradients(f: Callable[[Array], Array], grads: Updates) -> Updates:
-    """`f` of every floating gradient, of the values of sparse rows; None, float0 and integers as they are."""
+    """`f`, by element, of every floating gradient, of the values of sparse rows; None, float0, integers stay."""
 
     def at(g: Gradient) -> Gradient:
         if isinstance(g, int | float | complex):
             g = jnp.asarray(g)
         if g is None or not hasattr(g, "dtype") or not is_inexact(g):
             return g
-        return g.with_values(f(g.values)) if isinstance(g, Rows) else f(jnp.asarray(g))
+        return g.with_values(f(g.values)) if isinstance(g, Rows) else by_element(f, jnp.asarray(g))
 
     return jax.tree.map(at, grads, is_leaf=is_row_leaf)
 

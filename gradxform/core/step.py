@@ -15,6 +15,7 @@ from gradxform.core.donated import refuse_deleted
 from gradxform.core.plain import got
 from gradxform.core.rows import Rows, is_row_leaf
 from gradxform.core.rule import Rule
+from gradxform.core.shares import share_of
 from gradxform.core.transform import GradientTransformation, refuse_stranger
 from gradxform.core.tree import arrays_only, name_of, with_others
 from gradxform.core.types import Gradient, OptState, Param, Params, Transformation, Tree, Updates
@@ -113,6 +114,8 @@ def apply_updates(params: Params, updates: Updates) -> Params:
             raise ValueError(f"an update has shape {np.shape(u)}, its parameter {p.shape}")
         if isinstance(u, Rows):
             return p + u
+        if (share := share_of(u)) is not None:
+            return share.whole(add(share.update, share.of(p)))
         wide = compute_dtype(p.dtype)
         return cast(jax.lax.add(cast(p, wide), cast(u, wide)), p.dtype)
 
