@@ -14,7 +14,12 @@ SHARED = sorted(
     for name in set(dir(gx)) & set(dir(optax))
     if inspect.isfunction(getattr(gx, name)) and callable(getattr(optax, name))
 )
-OTHER_DEFAULTS = {"freeze": {"mask"}, "lbfgs": {"linesearch"}}
+OTHER_DEFAULTS = {
+    "freeze": {"mask"},
+    "lbfgs": {"linesearch"},
+    "scale_by_factored_rms": {"decay_rate_fn"},
+    "fromage": {"min_norm"},
+}
 
 
 def parameters(library, name):

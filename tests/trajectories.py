@@ -95,8 +95,9 @@ def follows(
 
 
 def agrees(name: str, *args: Any, dtype: Any = np.float64, rtol: float = 1e-12, **kwargs: Any) -> None:
-    """`gx.name` and `optax.name`, given the same arguments, make the same updates and parameters."""
-    ours, theirs = (getattr(library, name)(*args, **kwargs) for library in (gx, optax))
+    """`gx.name` and `optax.name`, or `optax.contrib.name`, given the same arguments, make the same steps."""
+    peer = optax if hasattr(optax, name) else optax.contrib
+    ours, theirs = (getattr(library, name)(*args, **kwargs) for library in (gx, peer))
     params, grads = parameters(2), gradients(3)
     if dtype == np.float64:
         with double():

@@ -99,6 +99,13 @@ def choice(*options: Any, **named: Any) -> None:
             raise ValueError(f"{name} must be one of {', '.join(map(repr, options))}, {got(x)}")
 
 
+def function(**named: Any) -> None:
+    """A function, or None."""
+    for name, x in named.items():
+        if x is not None and not callable(x):
+            raise TypeError(f"{name} must be a function, {got(x)}")
+
+
 def floating(**named: Dtype | None) -> None:
     """A dtype of floating-point or complex numbers, or None."""
     for name, x in named.items():
@@ -121,6 +128,14 @@ def sequence(of: str, **named: Any) -> tuple[Any, ...]:
     if unordered or not isinstance(x, Iterable):
         raise TypeError(f"{name} must be a sequence of {of}, {got(x)}")
     return tuple(x)
+
+
+def axes(**named: Any) -> None:
+    """An axis of an array, several, or None."""
+    for name, x in named.items():
+        for axis in x if isinstance(x, tuple) else (x,):
+            if axis is not None and (isinstance(axis, bool) or not isinstance(axis, int)):
+                raise TypeError(f"{name} must be an integer, a tuple of them or None, {got(x)}")
 
 
 def names(**named: Any) -> None:

@@ -12,7 +12,6 @@ from gradxform.core.chain import Chain, lift
 from gradxform.core.facts import Facts, Reach, Station
 from gradxform.core.hyper import Hyper
 from gradxform.core.norms import norm_of
-from gradxform.core.plain import got
 from gradxform.core.rule import Factor, Rule, TreeRule
 from gradxform.core.types import Array, AxisName, Memory, Param, Scalars
 
@@ -86,9 +85,7 @@ class AdaptiveGradClip(Rule):
     def check(self) -> None:
         check.positive_bound(clipping=self.clipping)
         check.positive(eps=self.eps)
-        for axis in self.axis if isinstance(self.axis, tuple) else (self.axis,):
-            if axis is not None and (isinstance(axis, bool) or not isinstance(axis, int)):
-                raise TypeError(f"axis must be an integer, a tuple of them or None, {got(self.axis)}")
+        check.axes(axis=self.axis)
 
     def update(self, g: Array, s: Memory, p: Param, k: Scalars) -> tuple[Array, Memory]:
         bound = self.clipping * jnp.maximum(jnp.minimum(self.unit_norm(p), jnp.finfo(p.dtype).max), self.eps)

@@ -15,7 +15,7 @@ from gradxform.core.chain import Chain, lift
 from gradxform.core.facts import Facts, Reach, Station
 from gradxform.core.hyper import Hyper
 from gradxform.core.rule import Rule
-from gradxform.core.types import Array, Dtype, Memory, Param, Path, Scalars, Where
+from gradxform.core.types import Array, ArrayLike, Dtype, Memory, Param, Path, Scalars, Where
 
 
 def shrink(v: Array, threshold: Scalars) -> Array:
@@ -74,16 +74,20 @@ class ProximalBox(Rule):
         return tuple(x for x in (self.lower, self.upper) if isinstance(x, ByPath))
 
     def update(self, g: Array, s: Memory, p: Param, k: Scalars) -> tuple[Array, Memory]:
-        stored, wide = p.dtype, compute_dtype(p.dtype)
-        p = p.astype(wide)
-        bounds = ((as_numbers(self.lower), 1), (as_numbers(self.upper), -1))
-        lower, upper = (_inside(jnp.asarray(b, wide), stored, way) for b, way in bounds)
-        u = jnp.clip(p + g, lower, upper) - p
-        for _ in range(2):
-            landed = rounded(p + u, stored)
-            u = jnp.where(landed > upper, jnp.nextafter(u, jnp.full_like(u, -jnp.inf)), u)
-            u = jnp.where(landed < lower, jnp.nextafter(u, jnp.full_like(u, jnp.inf)), u)
-        return u, s
+        return steered(g, p, as_numbers(self.lower), as_numbers(self.upper)), s
+
+
+def steered(g: Array, p: Array, lower: ArrayLike, upper: ArrayLike) -> Array:
+    """The step g, changed so that `p + u`, rounded to p's dtype, lies between the bounds."""
+    stored, wide = p.dtype, compute_dtype(p.dtype)
+    p = p.astype(wide)
+    lower, upper = (_inside(jnp.asarray(b, wide), stored, way) for b, way in ((lower, 1), (upper, -1)))
+    u = jnp.clip(p + g, lower, upper) - p
+    for _ in range(2):
+        landed = rounded(p + u, stored)
+        u = jnp.where(landed > upper, jnp.nextafter(u, jnp.full_like(u, -jnp.inf)), u)
+        u = jnp.where(landed < lower, jnp.nextafter(u, jnp.full_like(u, jnp.inf)), u)
+    return u
 
 
 def _inside(bound: Array, dtype: Dtype, way: int) -> Array:

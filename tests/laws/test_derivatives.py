@@ -22,7 +22,8 @@ POINTS = {
 
 def has_none(entry: Entry) -> bool:
     """Whether JAX has no reverse derivative of what runs inside: a loop, or the next number in a direction."""
-    words = ("search", "lbfgs", "polyak_sgd", "scale_by_polyak", "sam", "restarted", "stored", "box", "nonnegative")
+    words = ("search", "lbfgs", "polyak_sgd", "scale_by_polyak", "sam", "restarted", "stored", "box", "nonnegative",
+             "ball", "sphere", "simplex", "halfspace", "hyperplane")  # fmt: skip
     return any(word in entry.name for word in words)
 
 

@@ -36,3 +36,34 @@ def test_it_finds_a_saddle_point_that_plain_descent_circles():
     assert distance(gx.optimistic_gradient_descent(0.3)) < 1e-3
     # A step of descent lengthens the distance by sqrt(1 + 0.3²) exactly.
     np.testing.assert_allclose(distance(gx.sgd(0.3)), np.sqrt(2) * 1.09**200, rtol=1e-4)
+
+
+@pytest.mark.parametrize(
+    ("name", "arguments"),
+    [
+        ("optimistic_adam_v2", {"learning_rate": 0.02}),
+        ("optimistic_adam_v2", {"learning_rate": lambda t: 0.1 / (1 + t), "alpha": 0.5, "beta": 2.0, "b1": 0.8}),
+        ("optimistic_adam", {"learning_rate": 0.02}),
+        ("optimistic_adam", {"learning_rate": 0.02, "optimism": 0.5, "b2": 0.8, "eps": 1e-3, "nesterov": False}),
+    ],
+)
+@pytest.mark.filterwarnings("ignore:`optimistic_adam` is deprecated")
+def test_optimistic_adam_equals_optax(name, arguments):
+    agrees(name, **arguments)
+
+
+def test_both_forms_of_optimistic_adam_are_one():
+    for tx in (gx.optimistic_adam(0.02, nesterov=False), gx.optimistic_adam_v2(0.02, nesterov=False)):
+        follows(tx, daskalakis, 0.02)
+
+
+def daskalakis(theta, gs, eta, beta1=0.9, beta2=0.999, eps=1e-8):
+    """Daskalakis et al. 2018, algorithm 1; the step before the first is the first."""
+
+    def step(theta, s, g, eta, t):
+        m, v, before = (0.0, 0.0, None) if s is None else s
+        m, v = beta1 * m + (1 - beta1) * g, beta2 * v + (1 - beta2) * g**2
+        u = m / (1 - beta1**t) / (np.sqrt(v / (1 - beta2**t)) + eps)
+        return theta - 2 * eta * u + eta * (u if before is None else before), (m, v, u)
+
+    return transcripts.iterates(step, theta, gs, eta)

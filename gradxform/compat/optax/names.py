@@ -29,8 +29,7 @@ INSTEAD = {
     "microbatch|microbatching": "gx.accumulate_gradients",
     "incremental_update|periodic_update": "gx.ema_of_params or gx.lookahead, read by gx.eval_params",
     "safe_increment|safe_int32_increment": "counters are the chain's own, and saturate",
-    "optimistic_adam(_v2)?": "gx.chain(gx.scale_by_adam(...), gx.scale_by_optimistic_gradient(...), ...)",
-    "fromage|adafactor|sm3|scale_by_(factored_rms|sm3|distance_over_gradients)|contrib": _NOT_YET,
+    "scale_by_distance_over_gradients|contrib": _NOT_YET,
     "tree|tree_utils": f"gx.tree_get and gx.with_hyperparams for states, gx.global_norm; for the rest {_OWN}",
 }
 """Names, as regular expressions, and the sentence about each; the first that fits counts."""

@@ -1,0 +1,27 @@
+from __future__ import annotations
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import torch
+
+import gradxform as gx
+from tests.trajectories import double, gradients, near, parameters
+
+
+def test_asgd_equals_torch_iterates_and_average():
+    params, grads = parameters(), gradients()
+    tx, arguments = gx.asgd(0.1, 0.05, 0.6, 7), {"lambd": 0.05, "alpha": 0.6, "t0": 7}
+    with double():
+        p = jax.tree.map(jnp.asarray, params)
+        state, leaves = tx.init(p), {k: torch.nn.Parameter(torch.tensor(x)) for k, x in params.items()}
+        theirs = torch.optim.ASGD(leaves.values(), 0.1, **arguments)
+        for i in range(50):
+            u, state = tx.update({k: jnp.asarray(g[i]) for k, g in grads.items()}, state, p)
+            p = gx.apply_updates(p, u)
+            for k, x in leaves.items():
+                x.grad = torch.tensor(grads[k][i])
+            theirs.step()
+            averages = {k: theirs.state[x]["ax"].numpy() for k, x in leaves.items()}
+            near(p, {k: x.detach().numpy() for k, x in leaves.items()}, 1e-6)  # torch keeps eta in float32
+            near(jax.tree.map(np.asarray, gx.eval_params(tx, state, p)), averages, 1e-6)
