@@ -5,6 +5,7 @@ from __future__ import annotations
 import jax.numpy as jnp
 
 from gradxform.core import check
+from gradxform.core.barriers import in_place
 from gradxform.core.chain import Chain, chain, lift
 from gradxform.core.hyper import Beta, Hyper
 from gradxform.core.rule import Rule
@@ -29,7 +30,8 @@ class ScaleByMars(Rule):
 
     def update(self, g: Array, s: Previous, p: Param, k: Scalars) -> tuple[Array, Previous]:
         g = addable(g)
-        return g + self.gamma * self.b1 / (1 - self.b1) * (g - s.previous_gradient), Previous(g)
+        change = g - s.previous_gradient
+        return g + self.gamma * self.b1 / (1 - self.b1) * change, Previous(in_place(g, s.previous_gradient))
 
 
 def scale_by_mars(gamma: Hyper = 0.025, b1: Beta = 0.95, max_norm: Hyper = 1.0) -> Chain:
