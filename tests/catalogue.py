@@ -115,6 +115,9 @@ CATALOGUE: dict[str, Callable[[], Tx]] = {
     ),
     "masked": lambda: gx.masked(gx.adam(0.1), {"dense": {"kernel": True, "bias": False}, "scale": True}),
     "partition": lambda: gx.partition({"a": gx.adam(0.1), "b": gx.sgd(0.1, 0.9)}, {"dense": "a", "scale": "b"}),
+    "matrices": lambda: gx.matrices(
+        gx.novograd(0.01, weight_decay=0.1), {kernel: gx.Matrix("in (q + k)", rows="in", columns="q k", q=2)}
+    ),
     "freeze": gx.freeze,
     "freeze some": lambda: gx.chain(gx.freeze(bias), gx.momentum(0.1)),
     "mean_across": lambda: gx.mean_across(AXIS),
@@ -166,6 +169,7 @@ CATALOGUE: dict[str, Callable[[], Tx]] = {
     "scale_by_lion": gx.scale_by_lion,
     "scale_by_lion smooth": lambda: gx.scale_by_lion(mode="smooth"),
     "scale_by_lion refined": lambda: gx.scale_by_lion(mode="refined"),
+    "orthogonalize": lambda: gx.masked(gx.orthogonalize(), kernel),
     "novograd": lambda: gx.novograd(0.01, weight_decay=0.1),
     "scale_by_novograd": lambda: gx.scale_by_novograd(mu_dtype=jnp.bfloat16),
     "optimistic_gradient_descent": lambda: gx.optimistic_gradient_descent(0.1, 0.7, cosine),
