@@ -44,7 +44,8 @@ def gathered(x: Array, axis_name: AxisName, dimension: int = 0) -> Array:
         equal = {"to": "invarying"} if varies else {}
         whole: Array = jax.lax.all_gather(x, axis_name, axis=dimension, tiled=True, **equal)
         return whole
-    alone = jnp.zeros((jax.lax.psum(1, axis_name), *x.shape), x.dtype).at[here].set(x)
+    # -0.0 leaves what is added to it as it is, -0.0 too.
+    alone = jnp.full((jax.lax.psum(1, axis_name), *x.shape), -0.0, x.dtype).at[here].set(x)
     side = jnp.moveaxis(jax.lax.psum(alone, axis_name), 0, dimension)
     return side.reshape(*x.shape[:dimension], -1, *x.shape[dimension + 1 :])
 

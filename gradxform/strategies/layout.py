@@ -35,7 +35,10 @@ class Layout(NamedTuple):
 
 
 def laid_out(shape: Sequence[int], spec: Iterable[Any], mesh: Mesh, axis: AxisName) -> Layout:
-    """Split the largest dimension that no axis has taken and that divides evenly; none where there is none."""
+    """Split the first dimension that no axis has taken and that divides evenly; none where there is none.
+
+    Parts of the first one lie one after another in memory: those of another are transposed on their way together.
+    """
     entries = tuple(spec)
     entries += (None,) * (len(shape) - len(entries))
     taken = [name for entry in entries for name in axis_names(entry)]
@@ -43,7 +46,7 @@ def laid_out(shape: Sequence[int], spec: Iterable[Any], mesh: Mesh, axis: AxisNa
     free = [d for d, n in enumerate(shape) if entries[d] is None and n and n % parts == 0]
     if parts == 1 or not free or any(name in taken for name in axis_names(axis)):
         return Layout(tuple(shape), entries, entries, None)
-    split = max(free, key=lambda d: shape[d])
+    split = free[0]
     return Layout(tuple(shape), entries, (*entries[:split], axis, *entries[split + 1 :]), split)
 
 

@@ -54,6 +54,12 @@ def test_means_over_devices(check: bool) -> None:
     )
 
 
+def test_what_is_gathered_keeps_its_bits() -> None:
+    x = -jnp.zeros(16)
+    run = jax.jit(jax.shard_map(lambda x: gathered(x, "devices"), mesh=line(), in_specs=ALONG, out_specs=P()))
+    assert np.signbit(run(x)).all()
+
+
 def test_what_all_devices_know_to_be_equal_is_its_own_mean() -> None:
     np.testing.assert_array_equal(on_devices(lambda x: mean_over(jnp.float32(0.1), "devices"), P()), np.float32(0.1))
 

@@ -36,8 +36,8 @@ def test_axes_split_into_the_product_of_their_sizes() -> None:
 @pytest.mark.parametrize(
     ("shape", "spec", "split", "state"),
     [
-        ((8, 12), (), 1, (None, "data")),
-        ((8, 8), (), 0, ("data", None)),
+        ((8, 12), (), 0, ("data", None)),
+        ((6, 8), (), 1, (None, "data")),
         ((8, 12), (None, "model"), 0, ("data", "model")),
         ((8, 12), ("data",), None, ("data", None)),
         ((6, 3), (), None, (None, None)),
@@ -45,7 +45,7 @@ def test_axes_split_into_the_product_of_their_sizes() -> None:
         ((), (), None, ()),
     ],
 )
-def test_the_largest_free_dimension_that_divides_is_split(shape: Any, spec: Any, split: Any, state: Any) -> None:
+def test_the_first_free_dimension_that_divides_is_split(shape: Any, spec: Any, split: Any, state: Any) -> None:
     layout = laid_out(shape, spec, MESH, "data")
     assert (layout.split, layout.state) == (split, state)
     assert layout.param == (*spec, *[None] * (len(shape) - len(spec)))
