@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import types
+import warnings
 from collections.abc import Callable
 from typing import Any
 
@@ -70,6 +71,47 @@ FLOORS: dict[str, str] = {
     "scale_by_adan": "p g m v n old -> p m v n old",
     "adabelief": THREE,
     "scale_by_belief": THREE,
+    "grokfast": TWO,
+    "scale_by_mars": "p g old, again g old -> p old",
+    "mars": "p g mu nu old, again g old -> p mu nu old",
+    "acprop": THREE,
+    "scale_by_acprop": THREE,
+    # Means over rows and columns come first, then the size of what is divided by them.
+    "adafactor": "p g, again p g g -> p",
+    "adafactor averaged": "p g ema/2, again p g g -> p ema/2",
+    "scale_by_factored_rms": AGAIN,
+    "came": "p g mu, again g g mu -> p mu",
+    "scale_by_came": "p g mu, again g g mu -> p mu",
+    "adam_mini": "p g mu, again g -> p mu",
+    "scale_by_adam_mini": "p g mu/2, again g -> p mu/2",
+    "ademamix": FOUR,
+    "scale_by_ademamix": FOUR,
+    "simplified_ademamix": THREE,
+    "scale_by_simplified_ademamix": THREE,
+    "adopt": THREE,
+    "adopt clipped": THREE,
+    "scale_by_adopt": "p g mu/2 nu -> p mu/2 nu",
+    "asgd": TWO,
+    "cocob": "p g first sum scale subgradients reward -> p sum scale subgradients reward",
+    "scale_by_cocob": "p g first sum scale subgradients reward -> p sum scale subgradients reward",
+    "fromage": "p g, again p g -> p",
+    "ftrl": THREE,
+    "laprop": THREE,
+    "scale_by_laprop": "p g mu/2 nu -> p mu/2 nu",
+    "madgrad": "p g first sum squares -> p sum squares",
+    "scale_by_madgrad": "p g first sum squares -> p sum squares",
+    "optimistic_adam": FOUR,
+    "optimistic_adam_v2": FOUR,
+    "sm3": TWO,
+    "scale_by_sm3": TWO,
+    "stable_adamw": "p g mu nu, again g nu -> p mu nu",
+    "proximal_halfspace": "p g, again p g -> p",
+    "proximal_hyperplane": "p g, again p g -> p",
+    "proximal_l1_ball": "p g, again p g -> p",
+    "proximal_l1_sphere": "p g, again p g -> p",
+    "proximal_l2_ball": "p g, again p g -> p",
+    "proximal_l2_sphere": "p g, again p g -> p",
+    "proximal_simplex": "p g, again p g -> p",
     "lamb": "p g mu nu, again p mu nu -> p mu nu",
     "lars": "p g trace, again p g -> p trace",
     # All products of s, y and g come first, and one pair of them is written; then the loss is asked for at parameters
@@ -159,7 +201,8 @@ def make_of(entry: Entry) -> Callable[[Any], Any]:
 def peer_of(entry: Entry) -> Any:
     """True where optax has all of the line's words."""
     try:
-        make_of(entry)(Peer())
+        with warnings.catch_warnings(action="ignore"):  # what it will rename
+            make_of(entry)(Peer())
     except (AttributeError, TypeError, ValueError):
         return None
     return True

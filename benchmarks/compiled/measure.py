@@ -62,7 +62,7 @@ def program(library: Any, make: Callable[[Any], Any], row: Row, place: Place, me
         key: jax.ShapeDtypeStruct((), x.dtype, sharding=place(())) for key, x in given.items() if key not in fixed
     }
     tx = make(library) if library is gx else library.with_extra_args_support(make(library))
-    # Ours says by itself what lies in the host's memory.
+    # Ours says by itself what lies in the host's memory, and which part on which device.
     state = tx.init(params) if library is gx else jax.eval_shape(tx.init, params)
     where = jax.tree.map(lambda x: x.sharding or place(x.shape, memory=True), state)
     if mesh is not None and library is gx:
@@ -75,11 +75,11 @@ def program(library: Any, make: Callable[[Any], Any], row: Row, place: Place, me
             return whole(params, state, grads, **arrays)
         more = {"grad": grads} if "value_fn" in fixed else {}
 
-        def update(_: Any) -> Any:
+        def update(_: Any = None) -> Any:
             return tx.update(grads, state, params, **arrays, **fixed, **more)
 
-        inside = jax.vmap(update, out_axes=None, axis_name=row.axis) if row.axis else update
-        updates, state = inside(jnp.zeros(1))
+        along = jax.vmap(update, out_axes=None, axis_name=row.axis)
+        updates, state = along(jnp.zeros(1)) if row.axis else update()
         return library.apply_updates(params, updates), state
 
     lies = jax.tree.map(lambda x: x.sharding, (params, state))

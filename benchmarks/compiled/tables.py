@@ -54,10 +54,18 @@ def sent(f: Figures) -> str:
     return ", ".join(f"{n:g} {kind} {size / 1e6:.3g} MB" for kind, (n, size) in f.get("sent", {}).items())
 
 
-def remarks(pair: Pair, above: bool) -> str:
-    """What a collective sends, what was read again and why, what keeps it above its floor, what cannot be compiled."""
+def above(pair: Pair) -> bool:
+    """Whether more passes are made than the floor's, or more cycles than optax takes, by over 2 %."""
     ours, peer = pair
-    words = [sent(ours), ours.get("failed", ""), ours["why"], ours["left"] if above else "", *ours.get("notes", [])]
+    over = ours.get("passes", 0) > 1.02 * ours["floor"] > 0
+    return over or bool(peer and ours.get("cycles", 0) > 1.02 * peer.get("cycles", 1e9))
+
+
+def remarks(pair: Pair) -> str:
+    """What collectives send, what the floor is made of and why, what is above it, what cannot be compiled."""
+    ours, peer = pair
+    floor = f"`{ours['of']}`" + f": {ours['why']}" * bool(ours["why"])
+    words = [sent(ours), ours.get("failed", ""), floor, ours["left"] if above(pair) else "", *ours.get("notes", [])]
     if peer and sent(peer):
         words.insert(1, f"(optax: {sent(peer)})")
     if peer and "failed" in peer:
@@ -78,7 +86,7 @@ def full(figures: list[Figures], target: str, name: str) -> str:
         if target == "v5e":
             cells += [ratio(ours["cycles"], base) if "cycles" in ours else "", beside_peer(pair, "cycles")]
         cells += [with_peer(pair, key, ".1f") for key in ("trace_s", "compile_s")]
-        rows.append([*cells, remarks(pair, over > 1.02)])
+        rows.append([*cells, remarks(pair)])
     return table(head, rows)
 
 
@@ -98,11 +106,11 @@ def short(figures: list[Figures]) -> str:
         else:
             cells += [""] * 3
         rows.append(cells)
-        if over > 1.02 and ours["left"]:
+        if ours["left"] and (above(pair) or (there and above((there[0] | {"floor": 0}, there[1])))):
             reasons.append(f"* {row}: {ours['left']}.")
     head = ["", "floor", "H100 passes", "/ floor", "/ optax", "temp %", "kernels"]
     text = table([*head, "v5e cycles / AdamW's", "/ optax's", "temp %"], rows)
-    return text + ("\nAbove their floor:\n\n" + "\n".join(reasons) + "\n" if reasons else "")
+    return text + ("\nAbove their floor, or above optax:\n\n" + "\n".join(reasons) + "\n" if reasons else "")
 
 
 def training(figures: list[Figures]) -> str:

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+from types import SimpleNamespace
+
 import pytest
 
-from benchmarks.compiled import hlo
+from benchmarks.compiled import hlo, meshes
 from benchmarks.compiled.cost import cost
 from benchmarks.compiled.rows import passes
 
@@ -150,3 +152,11 @@ def test_floors_are_counted_from_their_words() -> None:
     assert passes("3/4: g acc -> acc + 1/4: p g acc -> p acc") == 3.5
     with pytest.raises(ValueError, match="'2p' in the floor"):
         passes("2p g")
+
+
+def test_floors_over_devices() -> None:
+    found = {row.name: passes(row.floor) for row in meshes.rows(SimpleNamespace(shape={"data": 8, "model": 1}))}
+    assert found["split: clip + adamw"] == 8
+    # Of an eighth g, p, mu and nu are read, mu, nu and p written, p sent; and all of p is received.
+    assert found["state split: sharded(adamw)"] == 8 / 8 + 1
+    assert found["state split: sharded(clip + adamw)"] == 9 / 8 + 1
