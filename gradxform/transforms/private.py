@@ -36,7 +36,9 @@ def clip_factors(gs: list[Array], bound: Scalars) -> Array:
     tiny = jnp.finfo(dtype).tiny
     some = largest > 0
     unit = jnp.where(some, jnp.clip(largest, tiny, 1 / tiny), 1)
-    norm = jax.vmap(lambda unit, some, *xs: norm_of([jnp.where(some, x / unit, 1) for x in xs], None))(unit, some, *sizes)
+    norm = jax.vmap(lambda unit, some, *xs: norm_of([jnp.where(some, x / unit, 1) for x in xs], None))(
+        unit, some, *sizes
+    )
     factor = jnp.where(some, jnp.minimum(1, bound / unit / norm), 1)
     return jnp.where(finite, factor, 0)
 
