@@ -51,8 +51,8 @@ class Cost:
 
 
 def cost(text: str, every: int = 1) -> Cost:
-    """Of a compiled program. Loops count as often as they run (once, with a note, where that is not known). Of a
-    conditional the dearer branch counts, or once in `every` runs, and the cheapest in the others."""
+    """Of a compiled program. Loops count as often as they run, and of a conditional the dearer branch counts. A loop
+    of unknown trips, and the dearer branch, count once in `every` runs; the cheapest branch in the others."""
     return _Program(hlo.read(text)).of("", every)
 
 
@@ -71,10 +71,7 @@ class _Program:
                 for inner in op.called("to_apply", "calls"):
                     total.add(self.of(inner, every))
             elif code == "while":
-                trips = hlo.trips(op, ops, self.module)
-                if trips is None:
-                    total.notes.append("a loop of unknown trips, counted once")
-                total.add(self.of(op.called("body")[0], every), 1 if trips is None else trips)
+                self.add_loop(total, op, ops, every)
             elif code == "conditional":
                 self.add_branches(total, op, every)
             else:
@@ -85,6 +82,15 @@ class _Program:
                 if sends := COLLECTIVE.match(op.code):
                     total.send(sends[1], 1, anywhere(op.kind))
         return total
+
+    def add_loop(self, total: Cost, op: Op, ops: Computation, every: int) -> None:
+        """A loop's; one of unknown trips may be a branch in another form: it runs, or does not."""
+        body, trips = op.called("body")[0], hlo.trips(op, ops, self.module)
+        if trips is None:
+            total.add(self.of(body, 1), 1 / every)
+            total.notes.append("a loop of unknown trips, counted once" + f" in {every}" * (every > 1))
+        else:
+            total.add(self.of(body, every), trips)
 
     def add_branches(self, total: Cost, op: Op, every: int) -> None:
         """A conditional's; one inside a branch is of another kind, and its dearer branch counts."""

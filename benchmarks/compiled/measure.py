@@ -68,7 +68,7 @@ def program(library: Any, make: Callable[[Any], Any], row: Row, place: Place, me
     if mesh is not None and library is gx:
         where = gx.state_shardings(tx, params, jax.tree.map(lambda p: p.sharding, params), mesh)
     state = jax.tree.map(lambda x, at: jax.ShapeDtypeStruct(x.shape, x.dtype, sharding=at), state, where)
-    whole = gx.make_step(tx) if mesh is not None and library is gx else None
+    whole = gx.make_step(tx) if library is gx and not fixed and row.axis is None else None
 
     def step(params: Any, state: Any, grads: Any, arrays: Any) -> Any:
         if whole is not None:

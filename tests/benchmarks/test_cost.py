@@ -106,6 +106,8 @@ def test_loops_count_as_often_as_they_run(start: str, noted: str, turns: int) ->
     outside = 0 if start.startswith("constant") else 2 * 1024 + 4
     assert found.moved == outside + turns * 2 * 1024
     assert found.notes == ["a loop of unknown trips, counted once"] * (turns == 1)
+    once_in_four = 0.25 if turns == 1 else turns
+    assert cost(program(*lines, before=LOOP), every=4).moved == outside + once_in_four * 2 * 1024
 
 
 BRANCHES = """
