@@ -56,6 +56,26 @@ def cost(text: str, every: int = 1) -> Cost:
     return _Program(hlo.read(text)).of("", every)
 
 
+def different(text: str) -> int:
+    """How many kernels of a program differ in more than their names: a compiler makes each of them once."""
+    module = hlo.read(text)
+    kernels = (op for op in module.computations[module.entry].values() if op.code == "fusion")
+    return len({_form(module.computations[op.called("calls")[0]]) for op in kernels})
+
+
+def _form(body: Computation) -> tuple[object, ...]:
+    """What a fused computation does, without names."""
+    places = {name: i for i, name in enumerate(body)}
+    given = (
+        op.rest if op.code in ("parameter", "constant") else re.findall(r"\w+=\{[\d,]*\}", op.rest)
+        for op in body.values()
+    )
+    return tuple(
+        (op.kind, op.code, *(places[o] for o in op.operands), str(rest))
+        for op, rest in zip(body.values(), given, strict=True)
+    )
+
+
 class _Program:
     def __init__(self, module: hlo.Module) -> None:
         self.module = module

@@ -13,7 +13,7 @@ import jax.numpy as jnp
 from jax.sharding import Mesh, NamedSharding, PartitionSpec, SingleDeviceSharding
 
 import gradxform as gx
-from benchmarks.compiled.cost import cost
+from benchmarks.compiled.cost import cost, different
 from benchmarks.compiled.rows import Row
 from benchmarks.compiled.targets import PLATFORM, devices
 
@@ -122,8 +122,8 @@ def measured(
     return figures, compiled.as_text()
 
 
-def seconds(library: Any, make: Callable[[Any], Any], row: Row, target: str, repeat: int) -> dict[str, float]:
-    """Median seconds of trace and compilation; nothing is remembered from one to the next."""
+def seconds(library: Any, make: Callable[[Any], Any], row: Row, target: str, repeat: int) -> dict[str, Any]:
+    """Median seconds of trace and compilation, nothing remembered between, and how many kernels differ."""
     traces, compilations = [], []
     place = alone(target)
     for _ in range(repeat):
@@ -131,7 +131,8 @@ def seconds(library: Any, make: Callable[[Any], Any], row: Row, target: str, rep
         start = time.perf_counter()
         jitted, arguments = program(library, make, row, place)
         built = time.perf_counter() - start
-        _, trace, compilation = timed(jitted, arguments, target)
+        compiled, trace, compilation = timed(jitted, arguments, target)
         traces.append(built + trace)
         compilations.append(compilation)
-    return {"trace_s": statistics.median(traces), "compile_s": statistics.median(compilations)}
+    medians = {"trace_s": statistics.median(traces), "compile_s": statistics.median(compilations)}
+    return medians | {"different": different(compiled.as_text())}
