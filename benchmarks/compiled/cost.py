@@ -66,14 +66,12 @@ def different(text: str) -> int:
 def _form(body: Computation) -> tuple[object, ...]:
     """What a fused computation does, without names."""
     places = {name: i for i, name in enumerate(body)}
-    given = (
-        op.rest if op.code in ("parameter", "constant") else re.findall(r"\w+=\{[\d,]*\}", op.rest)
-        for op in body.values()
-    )
-    return tuple(
-        (op.kind, op.code, *(places[o] for o in op.operands), str(rest))
-        for op, rest in zip(body.values(), given, strict=True)
-    )
+
+    def fixed(op: Op) -> str:
+        attributes = re.findall(r"direction=\w+|\w+=\{[\d,]*\}", op.rest)
+        return op.rest if op.code in ("parameter", "constant") else str(attributes)
+
+    return tuple((op.kind, op.code, *(places[o] for o in op.operands), fixed(op)) for op in body.values())
 
 
 class _Program:
