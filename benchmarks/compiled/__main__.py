@@ -40,7 +40,7 @@ def rows_of(name: str, target: str) -> tuple[list[Row], Any]:
     if name == "catalogue":
         from benchmarks.compiled import catalogue  # and with it the tests' own, and pytest
 
-        return catalogue.ROWS, None
+        return catalogue.rows(), None
     if name == "short":
         return [replace(r, shapes=limits.TREE, peer=None) for r in compositions.ROWS if r.name in limits.LIMITS], None
     if name == "compositions":

@@ -7,7 +7,7 @@ from types import SimpleNamespace
 import pytest
 
 from benchmarks.compiled import hlo, meshes
-from benchmarks.compiled.cost import cost
+from benchmarks.compiled.cost import cost, different
 from benchmarks.compiled.rows import passes
 
 ADD = """
@@ -47,6 +47,14 @@ def test_on_chip_is_free_and_a_copy_there_is_a_read() -> None:
     ]
     found = cost(program(*lines))
     assert (found.moved, found.kernels, found.cycles) == (3 * 1024, 2, 70)
+
+
+def test_kernels_that_differ_in_names_alone_are_one() -> None:
+    again = ADD.replace("%", "%other.").replace("other.sum", "other_sum")
+    other = ADD.replace("added", "taken").replace(" add(", " subtract(")
+    lines = [f"%u = f32[256]{{0}} {FUSED}", f"%v = f32[256]{{0}} {FUSED.replace('%added', '%other.added')}"]
+    text = program(*lines, f"ROOT %w = f32[256]{{0}} {FUSED.replace('%added', '%taken')}", before=ADD + again + other)
+    assert (cost(text).kernels, different(text)) == (3, 2)
 
 
 def test_workspace_of_a_product_is_not_its_result() -> None:
@@ -106,6 +114,8 @@ def test_loops_count_as_often_as_they_run(start: str, noted: str, turns: int) ->
     outside = 0 if start.startswith("constant") else 2 * 1024 + 4
     assert found.moved == outside + turns * 2 * 1024
     assert found.notes == ["a loop of unknown trips, counted once"] * (turns == 1)
+    once_in_four = 0.25 if turns == 1 else turns
+    assert cost(program(*lines, before=LOOP), every=4).moved == outside + once_in_four * 2 * 1024
 
 
 BRANCHES = """

@@ -78,10 +78,12 @@ def test_share_of_a_training_step() -> None:
 
 def test_compile_times_stand_beside_plain_adamw_and_the_peer() -> None:
     rows = [("tree: adamw", "gradxform", 1.0), ("tree: adamw", "optax", 2.0), ("tree: guard", "gradxform", 4.0)]
-    found = [figures(row, library, compile_s=s, trace_s=0.0) | {"set": "times"} for row, library, s in rows]
+    found = [
+        figures(row, library, compile_s=s, trace_s=0.0, different=11) | {"set": "times"} for row, library, s in rows
+    ]
     lines = tables.times(found).splitlines()
-    assert lines[2] == "| H100 | tree: adamw | 0.00 (0.00) | 1.00 (2.00) | 1.00 | 0.50 |"
-    assert lines[3] == "| H100 | tree: guard | 0.00 | 4.00 | 4.00 |  |"
+    assert lines[2] == "| H100 | tree: adamw | 11 (11) | 0.00 (0.00) | 1.00 (2.00) | 1.00 | 0.50 |"
+    assert lines[3] == "| H100 | tree: guard | 11 | 0.00 | 4.00 | 4.00 |  |"
 
 
 def test_generated_part_of_a_page() -> None:
