@@ -40,7 +40,7 @@ def rows_of(name: str, target: str) -> tuple[list[Row], Any]:
     if name == "catalogue":
         from benchmarks.compiled import catalogue  # and with it the tests' own, and pytest
 
-        return catalogue.ROWS, None
+        return catalogue.rows(), None
     if name == "short":
         return [replace(r, shapes=limits.TREE, peer=None) for r in compositions.ROWS if r.name in limits.LIMITS], None
     if name == "compositions":
@@ -98,6 +98,9 @@ COLUMNS = {"passes": "7.2f", "floor": "6.2f", "temp": "7.1f", "kernels": "8.0f",
 COLUMNS |= {"trace_s": "8.2f", "compile_s": "10.2f"}
 
 
+HEADING = f"{'':48}" + "".join(f"{key:>{int(form.split('.')[0]) + 1}}" for key, form in COLUMNS.items())
+
+
 def line(f: kept.Figures) -> str:
     cells = [f"{f[key]:{form}}" if key in f else " " * int(form.split(".")[0]) for key, form in COLUMNS.items()]
     words = [f.get("failed", ""), tables.sent(f), *f.get("notes", [])]
@@ -107,12 +110,13 @@ def line(f: kept.Figures) -> str:
 def main() -> None:
     parser = argparse.ArgumentParser(description=(__doc__ or "").splitlines()[0])
     parser.add_argument("targets", nargs="*", choices=list(targets.PLATFORM), help="none: write the tables again")
-    parser.add_argument("--set", action="append", choices=[*SETS, "short"], help="sets of rows, all without it")
+    parser.add_argument("--set", action="append", choices=[*SETS, "short"], help="sets of rows; else all")
     parser.add_argument("--only", default="", help="rows with this text in their name")
     parser.add_argument("--dry", action="store_true", help="keep and write nothing")
     parser.add_argument("--json", type=Path, help="a file for the figures of this run")
     parser.add_argument("--dump", type=Path, help="a folder for the compiled programs of tables")
     given = parser.parse_args()
+    keeps = not given.dry and given.set != ["short"]
     if given.dump:
         given.dump.mkdir(parents=True, exist_ok=True)
     found = []
@@ -120,21 +124,18 @@ def main() -> None:
         start, before = time.perf_counter(), len(found)
         for figures in run(target, name, given.only, given.dump):
             if len(found) == before:
-                print(
-                    f"{target}, {name}\n{'':49}"
-                    + "".join(f"{k:>{int(c.split('.')[0]) + 1}}" for k, c in COLUMNS.items())
-                )
+                print(f"{target}, {name}\n{HEADING}")
             print(line(figures), flush=True)
             found.append(figures)
-            if not given.dry:
+            if keeps:
                 kept.save([figures])
         if len(found) > before:
-            if not given.dry:
+            if keeps:
                 kept.save(found[before:], whole=not given.only)
             print(f"{len(found) - before} in {time.perf_counter() - start:.0f} s\n", flush=True)
     if given.json:
         given.json.write_text(json.dumps(found))
-    if not given.dry:
+    if keeps:
         tables.write()
 
 

@@ -51,9 +51,27 @@ class Cost:
 
 
 def cost(text: str, every: int = 1) -> Cost:
-    """Of a compiled program. Loops count as often as they run (once, with a note, where that is not known). Of a
-    conditional the dearer branch counts, or once in `every` runs, and the cheapest in the others."""
+    """Of a compiled program. Loops count as often as they run, and of a conditional the dearer branch counts. A loop
+    of unknown trips, and the dearer branch, count once in `every` runs; the cheapest branch in the others."""
     return _Program(hlo.read(text)).of("", every)
+
+
+def different(text: str) -> int:
+    """How many kernels of a program differ in more than their names: a compiler makes each of them once."""
+    module = hlo.read(text)
+    kernels = (op for op in module.computations[module.entry].values() if op.code == "fusion")
+    return len({_form(module.computations[op.called("calls")[0]]) for op in kernels})
+
+
+def _form(body: Computation) -> tuple[object, ...]:
+    """What a fused computation does, without names."""
+    places = {name: i for i, name in enumerate(body)}
+
+    def fixed(op: Op) -> str:
+        attributes = re.findall(r"direction=\w+|\w+=\{[\d,]*\}", op.rest)
+        return op.rest if op.code in ("parameter", "constant") else str(attributes)
+
+    return tuple((op.kind, op.code, *(places[o] for o in op.operands), fixed(op)) for op in body.values())
 
 
 class _Program:
@@ -71,10 +89,7 @@ class _Program:
                 for inner in op.called("to_apply", "calls"):
                     total.add(self.of(inner, every))
             elif code == "while":
-                trips = hlo.trips(op, ops, self.module)
-                if trips is None:
-                    total.notes.append("a loop of unknown trips, counted once")
-                total.add(self.of(op.called("body")[0], every), 1 if trips is None else trips)
+                self.add_loop(total, op, ops, every)
             elif code == "conditional":
                 self.add_branches(total, op, every)
             else:
@@ -85,6 +100,15 @@ class _Program:
                 if sends := COLLECTIVE.match(op.code):
                     total.send(sends[1], 1, anywhere(op.kind))
         return total
+
+    def add_loop(self, total: Cost, op: Op, ops: Computation, every: int) -> None:
+        """A loop's; one of unknown trips may be a branch in another form: it runs, or does not."""
+        body, trips = op.called("body")[0], hlo.trips(op, ops, self.module)
+        if trips is None:
+            total.add(self.of(body, 1), 1 / every)
+            total.notes.append("a loop of unknown trips, counted once" + f" in {every}" * (every > 1))
+        else:
+            total.add(self.of(body, every), trips)
 
     def add_branches(self, total: Cost, op: Op, every: int) -> None:
         """A conditional's; one inside a branch is of another kind, and its dearer branch counts."""

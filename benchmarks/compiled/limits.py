@@ -14,7 +14,7 @@ LIMITS = {
     "clip + adamw, bf16 gradients": (7.0, 0.1),
     "schedule_free_adamw": (7.0, 0.1),
     "adamw, mu in bf16": (6.0, 0.1),
-    "stored bfloat16": (6.0, 0.1),
+    "stored bfloat16": (5.0, 0.1),
     "bf16, split16": (6.5, 0.1),
     "bf16, stochastic": (5.5, 0.3),
     "bf16, master_weights": (7.5, 0.1),

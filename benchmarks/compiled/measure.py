@@ -13,7 +13,7 @@ import jax.numpy as jnp
 from jax.sharding import Mesh, NamedSharding, PartitionSpec, SingleDeviceSharding
 
 import gradxform as gx
-from benchmarks.compiled.cost import cost
+from benchmarks.compiled.cost import cost, different
 from benchmarks.compiled.rows import Row
 from benchmarks.compiled.targets import PLATFORM, devices
 
@@ -62,24 +62,24 @@ def program(library: Any, make: Callable[[Any], Any], row: Row, place: Place, me
         key: jax.ShapeDtypeStruct((), x.dtype, sharding=place(())) for key, x in given.items() if key not in fixed
     }
     tx = make(library) if library is gx else library.with_extra_args_support(make(library))
-    # Ours says by itself what lies in the host's memory.
+    # Ours says by itself what lies in the host's memory, and which part on which device.
     state = tx.init(params) if library is gx else jax.eval_shape(tx.init, params)
     where = jax.tree.map(lambda x: x.sharding or place(x.shape, memory=True), state)
     if mesh is not None and library is gx:
         where = gx.state_shardings(tx, params, jax.tree.map(lambda p: p.sharding, params), mesh)
     state = jax.tree.map(lambda x, at: jax.ShapeDtypeStruct(x.shape, x.dtype, sharding=at), state, where)
-    whole = gx.make_step(tx) if mesh is not None and library is gx else None
+    whole = gx.make_step(tx) if library is gx and not fixed and row.axis is None else None
 
     def step(params: Any, state: Any, grads: Any, arrays: Any) -> Any:
         if whole is not None:
             return whole(params, state, grads, **arrays)
         more = {"grad": grads} if "value_fn" in fixed else {}
 
-        def update(_: Any) -> Any:
+        def update(_: Any = None) -> Any:
             return tx.update(grads, state, params, **arrays, **fixed, **more)
 
-        inside = jax.vmap(update, out_axes=None, axis_name=row.axis) if row.axis else update
-        updates, state = inside(jnp.zeros(1))
+        along = jax.vmap(update, out_axes=None, axis_name=row.axis)
+        updates, state = along(jnp.zeros(1)) if row.axis else update()
         return library.apply_updates(params, updates), state
 
     lies = jax.tree.map(lambda x: x.sharding, (params, state))
@@ -122,8 +122,8 @@ def measured(
     return figures, compiled.as_text()
 
 
-def seconds(library: Any, make: Callable[[Any], Any], row: Row, target: str, repeat: int) -> dict[str, float]:
-    """Median seconds of trace and compilation; nothing is remembered from one to the next."""
+def seconds(library: Any, make: Callable[[Any], Any], row: Row, target: str, repeat: int) -> dict[str, Any]:
+    """Median seconds of trace and compilation, nothing remembered between, and how many kernels differ."""
     traces, compilations = [], []
     place = alone(target)
     for _ in range(repeat):
@@ -131,7 +131,8 @@ def seconds(library: Any, make: Callable[[Any], Any], row: Row, target: str, rep
         start = time.perf_counter()
         jitted, arguments = program(library, make, row, place)
         built = time.perf_counter() - start
-        _, trace, compilation = timed(jitted, arguments, target)
+        compiled, trace, compilation = timed(jitted, arguments, target)
         traces.append(built + trace)
         compilations.append(compilation)
-    return {"trace_s": statistics.median(traces), "compile_s": statistics.median(compilations)}
+    medians = {"trace_s": statistics.median(traces), "compile_s": statistics.median(compilations)}
+    return medians | {"different": different(compiled.as_text())}

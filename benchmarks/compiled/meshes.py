@@ -14,8 +14,8 @@ SPLIT = functools.partial(Row, place="split")
 
 def rows(mesh: Any) -> list[Row]:
     n = mesh.shape["data"]
-    zero = f"g/{n} p/{n} mu/{n} nu/{n} -> mu/{n} nu/{n} p/{n}, gathered p/{n} -> p"
-    """Each device reads its part of all, writes its part of the parameters, and gathers those of all."""
+    zero = f"g/{n} p/{n} mu/{n} nu/{n} -> mu/{n} nu/{n} p/{n}, again p/{n} -> p"
+    """Each device reads its part of all, writes it, and gathers the parameters of all."""
     again = f", again g/{n}"
 
     def sharded(tx: Any) -> Any:
@@ -40,6 +40,6 @@ def rows(mesh: Any) -> list[Row]:
         Row("state split: sharded(clip + adamw)", lambda o: sharded(clipped(gx)), zero + again, NORM, place="state",
             peer=clipped),
         Row("state split: sharded(stored int8)", lambda o: sharded(codes()),
-            f"g/{n} p/{n} mu/{4 * n} nu/{4 * n} -> mu/{4 * n} nu/{4 * n} p/{n}, gathered p/{n} -> p",
+            f"g/{n} p/{n} mu/{4 * n} nu/{4 * n} -> mu/{4 * n} nu/{4 * n} p/{n}, again p/{n} -> p",
             place="state", peer=None),
     ]  # fmt: skip

@@ -28,7 +28,7 @@ class Peer:
     weights_only = staticmethod(where(lambda path, x: x.ndim > 1))
 
     def __getattr__(self, name: str) -> Any:
-        return getattr(optax, name, None) or getattr(optax.contrib, name)
+        return getattr(optax.contrib, name, None) or getattr(optax, name)
 
     @staticmethod
     def ndim_at_least(n: int) -> Any:

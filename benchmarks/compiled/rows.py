@@ -46,7 +46,7 @@ class Row:
     axis: str | None = None
     """The device axis that the update must run in."""
     every: int = 1
-    """A conditional takes its dearer branch once in so many steps."""
+    """A conditional takes its dearer branch, and a loop of unknown trips runs, once in so many steps."""
     place: str = "whole"
     """On several devices: parameters and state "whole" on each, "split", or the "state" split alone."""
 

@@ -74,8 +74,7 @@ def measured(target: str, only: str = "") -> Iterator[dict[str, Any]]:
 
         def step(params: Any, state: Any, tokens: Any, tx: Any = tx) -> Any:
             value, grads = jax.value_and_grad(loss)(params, tokens)
-            updates, state = tx.update(grads, state, params)
-            return gx.apply_updates(params, updates), state, value
+            return *gx.make_step(tx)(params, state, grads), value
 
         state = jax.tree.map(lambda x: jax.ShapeDtypeStruct(x.shape, x.dtype, sharding=at), tx.init(params))
         jitted = jax.jit(step, donate_argnums=(0, 1))

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+from types import SimpleNamespace
+
 import pytest
 
-from benchmarks.compiled import hlo
-from benchmarks.compiled.cost import cost
+from benchmarks.compiled import hlo, meshes
+from benchmarks.compiled.cost import cost, different
 from benchmarks.compiled.rows import passes
 
 ADD = """
@@ -45,6 +47,14 @@ def test_on_chip_is_free_and_a_copy_there_is_a_read() -> None:
     ]
     found = cost(program(*lines))
     assert (found.moved, found.kernels, found.cycles) == (3 * 1024, 2, 70)
+
+
+def test_kernels_that_differ_in_names_alone_are_one() -> None:
+    again = ADD.replace("%", "%other.").replace("other.sum", "other_sum")
+    other = ADD.replace("added", "taken").replace(" add(", " subtract(")
+    lines = [f"%u = f32[256]{{0}} {FUSED}", f"%v = f32[256]{{0}} {FUSED.replace('%added', '%other.added')}"]
+    text = program(*lines, f"ROOT %w = f32[256]{{0}} {FUSED.replace('%added', '%taken')}", before=ADD + again + other)
+    assert (cost(text).kernels, different(text)) == (3, 2)
 
 
 def test_workspace_of_a_product_is_not_its_result() -> None:
@@ -104,6 +114,8 @@ def test_loops_count_as_often_as_they_run(start: str, noted: str, turns: int) ->
     outside = 0 if start.startswith("constant") else 2 * 1024 + 4
     assert found.moved == outside + turns * 2 * 1024
     assert found.notes == ["a loop of unknown trips, counted once"] * (turns == 1)
+    once_in_four = 0.25 if turns == 1 else turns
+    assert cost(program(*lines, before=LOOP), every=4).moved == outside + once_in_four * 2 * 1024
 
 
 BRANCHES = """
@@ -150,3 +162,11 @@ def test_floors_are_counted_from_their_words() -> None:
     assert passes("3/4: g acc -> acc + 1/4: p g acc -> p acc") == 3.5
     with pytest.raises(ValueError, match="'2p' in the floor"):
         passes("2p g")
+
+
+def test_floors_over_devices() -> None:
+    found = {row.name: passes(row.floor) for row in meshes.rows(SimpleNamespace(shape={"data": 8, "model": 1}))}
+    assert found["split: clip + adamw"] == 8
+    # Of an eighth g, p, mu and nu are read, mu, nu and p written, p sent; and all of p is received.
+    assert found["state split: sharded(adamw)"] == 8 / 8 + 1
+    assert found["state split: sharded(clip + adamw)"] == 9 / 8 + 1

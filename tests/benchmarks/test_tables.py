@@ -11,7 +11,15 @@ from benchmarks.compiled import kept, tables
 
 
 def figures(row: str, library: str = "gradxform", target: str = "h100", **more: Any) -> dict[str, Any]:
-    start = {"target": target, "set": "compositions", "row": row, "library": library, "floor": 8.0, "why": "the norm"}
+    start = {
+        "target": target,
+        "set": "compositions",
+        "row": row,
+        "library": library,
+        "floor": 8.0,
+        "why": "the norm",
+        "of": "p g",
+    }
     start |= {
         "left": "",
         "passes": 8.0,
@@ -42,9 +50,9 @@ def test_line_of_a_table() -> None:
     line = tables.full(found, "h100", "compositions").splitlines()[2]
     assert line == (
         "| lamb | 8.00 | 12.00 (16.00) | 1.50 | 0.75 | 0 (57) | 40 (40) | 0 (0) | 0.5 (0.5) | 2.0 (2.0) "
-        "| 5 all-gather 2.5 MB; the norm; the moments are read again |"
+        "| 5 all-gather 2.5 MB; `p g`: the norm; the moments are read again |"
     )
-    assert tables.short(found).endswith("Above their floor:\n\n* lamb: the moments are read again.\n")
+    assert tables.short(found).endswith("Above their floor, or above optax:\n\n* lamb: the moments are read again.\n")
 
 
 def test_cycles_stand_beside_those_of_adamw_and_of_the_peer() -> None:
@@ -57,8 +65,9 @@ def test_cycles_stand_beside_those_of_adamw_and_of_the_peer() -> None:
 
 def test_row_that_cannot_be_compiled_says_so() -> None:
     failed = {"target": "h100", "set": "compositions", "row": "a", "library": "gradxform", "floor": 3.0, "why": ""}
+    failed["of"] = "p g"
     text = tables.full([failed | {"left": "", "failed": "ValueError: no"}], "h100", "compositions")
-    assert text.splitlines()[2].endswith("| ValueError: no |")
+    assert text.splitlines()[2].endswith("| ValueError: no; `p g` |")
 
 
 def test_share_of_a_training_step() -> None:
@@ -69,10 +78,12 @@ def test_share_of_a_training_step() -> None:
 
 def test_compile_times_stand_beside_plain_adamw_and_the_peer() -> None:
     rows = [("tree: adamw", "gradxform", 1.0), ("tree: adamw", "optax", 2.0), ("tree: guard", "gradxform", 4.0)]
-    found = [figures(row, library, compile_s=s, trace_s=0.0) | {"set": "times"} for row, library, s in rows]
+    found = [
+        figures(row, library, compile_s=s, trace_s=0.0, different=11) | {"set": "times"} for row, library, s in rows
+    ]
     lines = tables.times(found).splitlines()
-    assert lines[2] == "| H100 | tree: adamw | 0.00 (0.00) | 1.00 (2.00) | 1.00 | 0.50 |"
-    assert lines[3] == "| H100 | tree: guard | 0.00 | 4.00 | 4.00 |  |"
+    assert lines[2] == "| H100 | tree: adamw | 11 (11) | 0.00 (0.00) | 1.00 (2.00) | 1.00 | 0.50 |"
+    assert lines[3] == "| H100 | tree: guard | 11 | 0.00 | 4.00 | 4.00 |  |"
 
 
 def test_generated_part_of_a_page() -> None:
