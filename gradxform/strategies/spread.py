@@ -46,9 +46,8 @@ class Spread(Value):
         return x[:count]
 
     def like(self, x: Array, old: Shaped) -> Any:
-        if not is_explicit(self.mesh, self.axis):
-            return x
-        return jax.sharding.reshard(x, jax.typeof(old).sharding)
+        lies = jax.typeof(old).sharding
+        return x if lies.mesh.empty or not is_explicit(self.mesh, self.axis) else jax.sharding.reshard(x, lies)
 
     def back(self, stack: Tree, leaf: Leaf, shape: tuple[int, ...]) -> Tree:
         spec = spec_at_hand(leaf, is_explicit(self.mesh, self.axis))
