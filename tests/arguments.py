@@ -311,6 +311,13 @@ OVERRIDES: dict[str, dict[str, Kind]] = {
         "axis": Kind("data", (1.5, ("data", 1)), ("model", ())),
         "param_shardings": Kind(None, (3, {"kernel": 3})),
     },
+    "spread": {
+        "tx": transformation._replace(valid=gx.orthogonalize()),
+        "mesh": Kind(MESH, (3, "data", None)),
+        "axis": Kind("data", (1.5, ("data", 1)), ("model", ())),
+        "param_shardings": Kind(None, (3, {"kernel": 3})),
+        "together": count,
+    },
     "state_shardings": {
         "tx": transformation,
         "params": Kind({}, ()),

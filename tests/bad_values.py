@@ -231,6 +231,7 @@ ALONE = {
     ("gx", "matrices", "specs"): Meant({"None", "{}"}),
     ("gx", "groups", "entries"): Meant(set(), {"[]", "()", "range(0)", "ones(0)"}),
     ("gx", "sharded", "param_shardings"): Meant({"None"}, TREES, set()),
+    ("gx", "spread", "param_shardings"): Meant({"None"}, TREES),
     ("gx", "stored_as", "codec"): Meant(set(), {"{'a': 'int8'}"}, set()),
     ("gx", "tree_get", "filtering"): Meant({"None", *FUNCTIONS}),
     ("gx", "offloaded", "fields"): Meant({"None", "[]", "()"}, {"['a']", *TEXTS}, set()),

@@ -272,6 +272,9 @@ CATALOGUE: dict[str, Callable[[], Tx]] = {
     "own_clock some": lambda: gx.own_clock(gx.adamw(0.01), gx.ndim_at_least(2)),
     "offloaded": lambda: gx.offloaded(gx.momentum(0.1), fields="trace"),
     "sharded": lambda: gx.sharded(gx.adamw(0.01), jax.make_mesh((1,), ("data",), devices=jax.devices()[:1])),
+    "spread": lambda: gx.spread(
+        gx.masked(gx.orthogonalize(), kernel), jax.make_mesh((1,), ("data",), devices=jax.devices()[:1])
+    ),
     "ema_of_params": lambda: gx.chain(gx.sgd(0.1), gx.ema_of_params(0.9)),
     "ema_of_params plain": lambda: gx.chain(gx.sgd(0.1), gx.ema_of_params(0.9, debias=False)),
     "polyak_average": lambda: gx.chain(gx.momentum(0.1), gx.polyak_average(1)),
