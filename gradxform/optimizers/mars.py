@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import jax
 import jax.numpy as jnp
 
 from gradxform.core import check
@@ -9,7 +10,6 @@ from gradxform.core.arithmetic import abs_sq, root
 from gradxform.core.chain import Chain, chain, lift
 from gradxform.core.facts import Facts, Reach
 from gradxform.core.hyper import Beta, Hyper
-from gradxform.core.norms import barrier
 from gradxform.core.rule import Rule
 from gradxform.core.sizes import squarable
 from gradxform.core.types import Array, Mask, Param, Scalars
@@ -34,7 +34,8 @@ class ScaleByMars(Rule):
         return Previous(jnp.zeros_like(p))
 
     def update(self, g: Array, s: Previous, p: Param, k: Scalars) -> tuple[Array, Previous]:
-        norm, g = barrier((root(jnp.sum(abs_sq(self.with_change(g, s)))), g))  # computed again behind the norm
+        norm = root(jnp.sum(abs_sq(self.with_change(g, s))))
+        norm, g = jax.lax.optimization_barrier((norm, g))  # computed again behind the norm, never written
         return self.with_change(g, s) * clip_factor(self.max_norm, norm), Previous(squarable(g, g.size))
 
     def with_change(self, g: Array, s: Previous) -> Array:
