@@ -18,6 +18,7 @@ help:
 	@echo 'make docs         build the documentation into docs/_build/html'
 	@echo 'make package      build sdist and wheel into dist/, and import the wheel'
 	@echo 'make bench        compare speed and memory with optax and torch'
+	@echo 'make passes       compile for an H100 and a TPU v5e, without one, and count what a step moves'
 	@echo 'make clean        remove everything made here'
 
 demo: .venv/examples
@@ -41,6 +42,9 @@ package: .venv/dev
 bench: .venv/bench
 	$(BIN)/python -m benchmarks.run
 
+passes: .venv-compiled/made
+	.venv-compiled/bin/python -m benchmarks.compiled h100 v5e
+
 test-oldest:
 	sh .ci/test-on 3.11 constraints-oldest.txt .venv-oldest $(PYTEST)
 
@@ -48,7 +52,7 @@ test-newest:
 	sh .ci/test-on 3.13 constraints-newest.txt .venv-newest $(PYTEST)
 
 clean:
-	rm -rf .venv .venv-oldest .venv-newest build dist docs/_build docs/reference examples/output
+	rm -rf .venv .venv-compiled .venv-oldest .venv-newest build dist docs/_build docs/reference examples/output
 	rm -rf .pytest_cache .mypy_cache .ruff_cache .hypothesis
 	find . -name __pycache__ -type d -prune -exec rm -rf {} +
 
@@ -77,4 +81,9 @@ clean:
 	$(PIP) --editable '.[bench]'
 	touch $@
 
-.PHONY: help demo test check docs package bench test-oldest test-newest clean
+.venv-compiled/made: pyproject.toml constraints.txt
+	$(PYTHON) -m venv .venv-compiled
+	.venv-compiled/bin/python -m pip install --quiet --disable-pip-version-check -c constraints.txt --editable '.[compiled]'
+	touch $@
+
+.PHONY: help demo test check docs package bench passes test-oldest test-newest clean

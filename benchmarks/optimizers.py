@@ -45,12 +45,14 @@ STAGES: dict[str, tuple[str, tuple[Any, ...], dict[str, Any]]] = {
 }
 
 ACCUMULATE = {"gradxform": "accumulate", "optax": "MultiSteps"}
+WINDOW = 4
+"""Micro-batches of a step that accumulates; one of them is measured as their mean."""
 
 # What stands around a chain; "bfloat16" changes the gradients alone.
 AROUND: dict[str, Callable[[Any, Any], Any]] = {
     "bfloat16": lambda library, tx: tx,
     "finite": lambda library, tx: library.apply_if_finite(tx, 5),
-    "accumulate": lambda library, tx: getattr(library, ACCUMULATE[library.__name__])(tx, 4),
+    "accumulate": lambda library, tx: getattr(library, ACCUMULATE[library.__name__])(tx, WINDOW),
 }
 
 COMPOSED = [

@@ -47,12 +47,15 @@ from gradxform.core.norms import global_norm as global_norm
 from gradxform.core.arithmetic import abs_sq as abs_sq
 from gradxform.core.arithmetic import debias as debias
 from gradxform.core.arithmetic import quotient as quotient
+from gradxform.params.select import hidden_matrices as hidden_matrices
 from gradxform.params.select import matching as matching
 from gradxform.params.select import mindspore_decayed as mindspore_decayed
 from gradxform.params.select import named as named
 from gradxform.params.select import ndim_at_least as ndim_at_least
 from gradxform.params.select import under as under
 from gradxform.params.select import weights_only as weights_only
+from gradxform.params.matrices import Matrix as Matrix
+from gradxform.params.matrices import matrices as matrices
 from gradxform.params.groups import groups as groups
 from gradxform.params.groups import masked as masked
 from gradxform.params.groups import partition as partition
@@ -126,6 +129,7 @@ from gradxform.optimizers.lion import scale_by_lion as scale_by_lion
 from gradxform.optimizers.madgrad import madgrad as madgrad
 from gradxform.optimizers.madgrad import scale_by_madgrad as scale_by_madgrad
 from gradxform.optimizers.mars import mars as mars
+from gradxform.optimizers.muon import orthogonalize as orthogonalize
 from gradxform.optimizers.novograd import novograd as novograd
 from gradxform.optimizers.novograd import scale_by_novograd as scale_by_novograd
 from gradxform.optimizers.optimistic import optimistic_adam as optimistic_adam

@@ -17,6 +17,7 @@ from gradxform.optimizers.adam import ScaleByAdam
 
 NAN, INF = math.nan, math.inf
 MESH = jax.make_mesh((1,), ("data",), devices=jax.devices()[:1])
+MATRIX = gx.Matrix("in out", rows="in", columns="out")
 CYCLE = {"init_value": 0.0, "peak_value": 0.1, "warmup_steps": 1, "decay_steps": 5}
 
 
@@ -264,6 +265,7 @@ OVERRIDES: dict[str, dict[str, Kind]] = {
         ),
         "default": Kind(None, (3, "sgd")),
     },
+    "matrices": {"tx": transformation, "specs": Kind(None, (3, [3], {"kernel": 3}, {3: MATRIX})), "together": index},
     "lbfgs": {"learning_rate": rate._replace(wrong=("fast", {})), "linesearch": Kind(None, (3, gx.sgd))},
     **{
         name: {"warmup_steps": Kind(1, (1.5, "1", True), (0, -1))}

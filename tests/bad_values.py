@@ -228,6 +228,7 @@ SPECIAL = {
 ALONE = {
     ("gx", "partition", "param_labels"): Meant(set(), {*VALUES}),
     ("gx", "groups", "default"): Meant({"None", "a transformation"}),
+    ("gx", "matrices", "specs"): Meant({"None", "{}"}),
     ("gx", "groups", "entries"): Meant(set(), {"[]", "()", "range(0)", "ones(0)"}),
     ("gx", "sharded", "param_shardings"): Meant({"None"}, TREES, set()),
     ("gx", "stored_as", "codec"): Meant(set(), {"{'a': 'int8'}"}, set()),

@@ -115,6 +115,9 @@ CATALOGUE: dict[str, Callable[[], Tx]] = {
     ),
     "masked": lambda: gx.masked(gx.adam(0.1), {"dense": {"kernel": True, "bias": False}, "scale": True}),
     "partition": lambda: gx.partition({"a": gx.adam(0.1), "b": gx.sgd(0.1, 0.9)}, {"dense": "a", "scale": "b"}),
+    "matrices": lambda: gx.matrices(
+        gx.novograd(0.01, weight_decay=0.1), {kernel: gx.Matrix("in (q + k)", rows="in", columns="q k", q=2)}
+    ),
     "freeze": gx.freeze,
     "freeze some": lambda: gx.chain(gx.freeze(bias), gx.momentum(0.1)),
     "mean_across": lambda: gx.mean_across(AXIS),
@@ -194,6 +197,7 @@ CATALOGUE: dict[str, Callable[[], Tx]] = {
     "madgrad": lambda: gx.madgrad(0.01, weight_decay=0.1),
     "scale_by_madgrad": lambda: gx.scale_by_madgrad(0.1, 0.5),
     "mars": lambda: gx.mars(0.01, weight_decay=0.1),
+    "orthogonalize": lambda: gx.masked(gx.orthogonalize(), kernel),
     "novograd": lambda: gx.novograd(0.01, weight_decay=0.1),
     "scale_by_novograd": lambda: gx.scale_by_novograd(mu_dtype=jnp.bfloat16),
     "optimistic_adam": lambda: gx.optimistic_adam(0.01),

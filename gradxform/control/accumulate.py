@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 from collections.abc import Callable, Mapping
 from typing import Any, NamedTuple
 
@@ -10,7 +11,7 @@ import jax.numpy as jnp
 import numpy as np
 
 from gradxform.control.extras import AVERAGED, Kept, finite_or_nan, refuse_unstated, stated
-from gradxform.control.hold import axis_or_none, both, map_gradients, multiplied, tree_norm, update_if, watched
+from gradxform.control.hold import axis_or_none, both, land_if, map_gradients, multiplied, tree_norm, update_if, watched
 from gradxform.core import check
 from gradxform.core.arithmetic import compute_dtype, next_count
 from gradxform.core.devices import mean_over, varying_of
@@ -74,6 +75,10 @@ class Accumulate(GradientTransformation):
     def between(self) -> str | None:
         return None if self.every == 1 else ZEROS
 
+    @property
+    def lands(self) -> bool:
+        return self.every != 1
+
     def _init(self, params: Params) -> AccumulateState:
         def zero(p: Shaped) -> Shaped:
             wide = compute_dtype(p.dtype)
@@ -94,7 +99,13 @@ class Accumulate(GradientTransformation):
         return {name: kept for name, kept in self.extras if kept.rule != "last"}
 
     def _update(
-        self, updates: Updates, state: AccumulateState, params: Params, extra: dict[str, Any], ok: Taken = None
+        self,
+        updates: Updates,
+        state: AccumulateState,
+        params: Params,
+        extra: dict[str, Any],
+        ok: Taken = None,
+        land: bool = False,
     ) -> tuple[Updates, AccumulateState]:
         state = self._admitted(state, params, updates)
         known, slots = [name for name, _ in self.extras], self._slots()
@@ -112,10 +123,8 @@ class Accumulate(GradientTransformation):
         for leaf in opened.leaves:
             total: Tree = leaf.memory
             if total is not None:
-                total = jnp.where(begins, 0, total)
-                if leaf.g is not None:
-                    total = _plus(leaf, total, w, finite)
-                leaf.memory = total
+                new = jnp.where(begins, 0, total)
+                leaf.memory = kept(ok, new if leaf.g is None else _plus(leaf, new, w, finite), total)
         held: dict[str, Tree] = state.value if slots else {"value": state.value}
         held = {"value": _sum(begins, held["value"], w * figures.get("value", 0.0), finite)} | {
             name: slot.summed(held[name], read[name], w, begins, finite, state.seen) for name, slot in slots.items()
@@ -127,12 +136,14 @@ class Accumulate(GradientTransformation):
         tx, grads, _ = multiplied(self.inner, opened.structure.unflatten(sums), inverse)
         extra = extra | {name: means[name] for name in figures}
         extra |= {name: slot.handed(held[name], inverse) for name, slot in slots.items()}
-        new, inner = update_if(both(ok, taken), tx, grads, state.inner, params, extra)
+        # When it is due follows from counters alone: devices agree on it, whatever their gradients are.
+        step = functools.partial(land_if, closes) if land else update_if
+        new, inner = step(both(ok, taken), tx, grads, state.inner, params, extra)
         steps = jnp.where(taken, next_count(state.steps), state.steps)
         left_out = jnp.where(finite, state.left_out, next_count(state.left_out))
         seen = jnp.where(closes, 0, state.seen + 1)
-        window = opened.close_memories(), weight, held if slots else held["value"], seen, steps, left_out
-        return new, AccumulateState(inner, *kept(ok, window, tuple(state[1:])))
+        figures_kept = kept(ok, (weight, held if slots else held["value"], seen, steps, left_out), tuple(state[2:]))
+        return new, AccumulateState(inner, opened.close_memories(), *figures_kept)
 
     def _evaluate(self, state: AccumulateState, params: Params) -> Params:
         return self.inner._evaluate(self._admitted(state, params).inner, params)

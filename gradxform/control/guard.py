@@ -64,6 +64,10 @@ class Guard(GradientTransformation):
     def name(self) -> str:
         return "guard"
 
+    @property
+    def lands(self) -> bool:
+        return self.inner.lands
+
     def _init(self, params: Params) -> GuardState:
         def zero(dtype: Dtype = jnp.int32) -> Array:
             return jnp.zeros((), dtype)
@@ -73,7 +77,13 @@ class Guard(GradientTransformation):
         return GuardState(self.inner.init(params), statistics, zero(), zero(), zero(), zero(), zero(bool))
 
     def _update(
-        self, updates: Updates, state: GuardState, params: Params, extra: dict[str, Any], ok: Taken = None
+        self,
+        updates: Updates,
+        state: GuardState,
+        params: Params,
+        extra: dict[str, Any],
+        ok: Taken = None,
+        land: bool = False,
     ) -> tuple[Updates, GuardState]:
         state = self._admitted(state, params, updates)
         worn = jnp.asarray(False) if self.max_consecutive is None else state.consecutive >= self.max_consecutive
@@ -91,7 +101,7 @@ class Guard(GradientTransformation):
                 spike |= finite_and_above(figures[name], running, self.spike, self.warmup)
         bad = spike if self.nonfinite == "zero" else spike | ~finite
         taken = ~bad | (worn & self._gives_in(finite))
-        new, inner = update_if(both(ok, taken), self.inner, updates, state.inner, params, extra)
+        new, inner = update_if(both(ok, taken), self.inner, updates, state.inner, params, extra, land)
         statistics = {
             name: self._moved(running, figures[name], taken) if name in figures else running
             for name, running in state.statistics.items()

@@ -10,11 +10,14 @@ import jax.numpy as jnp
 
 from gradxform.core import check
 from gradxform.core.arithmetic import cast, compute_dtype, real_dtype
+from gradxform.core.barriers import barrier, barrier_each
 from gradxform.core.chain import Chain, stages_of
 from gradxform.core.devices import varying_axes
-from gradxform.core.norms import barrier, barrier_each, norm_of
+from gradxform.core.norms import norm_of, norms_of_two
 from gradxform.core.orders import refuse_loss_scale, refuse_own_gradients
 from gradxform.core.rows import Rows, is_row_leaf
+from gradxform.core.shares import by_element, laid_out
+from gradxform.core.step import apply_updates
 from gradxform.core.transform import GradientTransformation
 from gradxform.core.tree import is_inexact, is_trained, open_tree
 from gradxform.core.types import Array, AxisName, Gradient, OptState, Params, Taken, Transformation, Tree, Updates
@@ -42,25 +45,39 @@ def axis_or_none(axis_name: AxisName | None) -> AxisName | None:
 
 def tree_norm(tree: Tree, axis_name: AxisName | None, what: str, by: Array | None = None) -> Array:
     """The norm over all floating leaves, times `by` if given: the same reduction that clipping makes."""
-    leaves = [x if hasattr(x, "dtype") or x is None else jnp.asarray(x) for x in open_tree(tree)[1]]
-    leaves = [x for x in leaves if is_trained(x)]
-    if axis_name is None and any(varying_axes(x) for x in leaves):
-        raise ValueError(f"{what} sees one device's part of a leaf inside shard_map: give axis_name")
+    leaves = [x for x in trained_leaves(tree, axis_name, what) if x is not None]
     if by is None:
         return norm_of(barrier_each(leaves), axis_name)
     pairs = [barrier((by, x)) for x in leaves]
     return norm_of([times(x, k) for k, x in pairs], axis_name)
 
 
+def trained_leaves(tree: Tree, axis_name: AxisName | None, what: str) -> list[Gradient]:
+    """The floating leaves of a tree whose norm is asked for, None in place of others."""
+    leaves = [x if hasattr(x, "dtype") or x is None else jnp.asarray(x) for x in open_tree(tree)[1]]
+    leaves = [laid_out(x) if is_trained(x) else None for x in leaves]
+    if axis_name is None and any(varying_axes(x) for x in leaves):
+        raise ValueError(f"{what} sees one device's part of a leaf inside shard_map: give axis_name")
+    return leaves
+
+
+def tree_norms(first: Tree, second: Tree, axis_name: AxisName | None, what: str) -> tuple[Array, Array]:
+    """`tree_norm` of two trees, which are read together where they have as many leaves."""
+    xs, ys = (trained_leaves(tree, axis_name, what) for tree in (first, second))
+    if axis_name is not None or len(xs) != len(ys):
+        return tree_norm(first, axis_name, what), tree_norm(second, axis_name, what)
+    return norms_of_two(xs, ys)
+
+
 def map_gradients(f: Callable[[Array], Array], grads: Updates) -> Updates:
-    """`f` of every floating gradient, of the values of sparse rows; None, float0 and integers as they are."""
+    """`f`, by element, of every floating gradient, of the values of sparse rows; None, float0, integers stay."""
 
     def at(g: Gradient) -> Gradient:
         if isinstance(g, int | float | complex):
             g = jnp.asarray(g)
         if g is None or not hasattr(g, "dtype") or not is_inexact(g):
             return g
-        return g.with_values(f(g.values)) if isinstance(g, Rows) else f(jnp.asarray(g))
+        return g.with_values(f(g.values)) if isinstance(g, Rows) else by_element(f, jnp.asarray(g))
 
     return jax.tree.map(at, grads, is_leaf=is_row_leaf)
 
@@ -88,16 +105,56 @@ def multiplied(
 
 
 def update_if(
-    ok: Array, inner: GradientTransformation, updates: Updates, state: OptState, params: Params, extra: dict[str, Any]
+    ok: Array,
+    inner: GradientTransformation,
+    updates: Updates,
+    state: OptState,
+    params: Params,
+    extra: dict[str, Any],
+    land: bool = False,
 ) -> tuple[Updates, OptState]:
-    """The inner update where `ok`; elsewhere zeros, and the state as it was.
+    """The inner update where `ok`; elsewhere zeros, and the state as it was. land: as of the inner transformation.
 
     The decision travels with the step: old or new is chosen where each memory is made, between the halves of its rule,
     and the update is computed from the chosen one. A choice among the results would make XLA keep both.
     """
-    us, after = inner.advance(updates, state, params, extra, ok)
+    us, after = inner.advance(updates, state, params, extra, ok, land)
+    if land:
+        return us, after
     # -0.0 leaves every parameter as it is, -0.0 too.
     return map_gradients(lambda u: jnp.where(ok, u, -0.0), us), after
+
+
+def land_if(
+    due: Array,
+    ok: Array,
+    inner: GradientTransformation,
+    updates: Updates,
+    state: OptState,
+    params: Params,
+    extra: dict[str, Any],
+) -> tuple[Params, OptState]:
+    """Where the parameters land by `update_if`, and the state; where it is not `due`, nothing of them is read.
+
+    A loop that runs once or not at all: what it carries stays in its place, where XLA copies what a conditional hands
+    on, or computes both branches and chooses. What differs between devices in another way after the step than before
+    it cannot be carried, and is chosen.
+    """
+
+    @jax.jit
+    def step(params: Params, state: OptState) -> tuple[Params, OptState]:
+        new, after = update_if(ok, inner, updates, state, params, extra)
+        return apply_updates(params, new), after
+
+    def body(carry: tuple[Array, Params, OptState]) -> tuple[Array, Params, OptState]:
+        return jnp.zeros_like(carry[0]), *step(*carry[1:])
+
+    closed = jax.make_jaxpr(step)(params, state)
+    if any(x.strip_weak_type() != y for x, y in zip(closed.in_avals, closed.out_avals, strict=True)):
+        _, params, state = body((due, params, state))
+    else:
+        _, params, state = jax.lax.while_loop(lambda carry: carry[0], body, (due, params, state))
+    return params, state
 
 
 def both(ok: Taken, other: Array) -> Array:

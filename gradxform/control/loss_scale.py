@@ -51,20 +51,30 @@ class LossScale(GradientTransformation):
     def name(self) -> str:
         return "loss_scale"
 
+    @property
+    def lands(self) -> bool:
+        return self.inner.lands
+
     def _init(self, params: Params) -> LossScaleState:
         zero = jnp.zeros((), jnp.int32)
         scale = jnp.asarray(self.initial, jnp.float32)
         return LossScaleState(self.inner.init(params), scale, zero, jnp.zeros_like(zero))
 
     def _update(
-        self, updates: Updates, state: LossScaleState, params: Params, extra: dict[str, Any], ok: Taken = None
+        self,
+        updates: Updates,
+        state: LossScaleState,
+        params: Params,
+        extra: dict[str, Any],
+        ok: Taken = None,
+        land: bool = False,
     ) -> tuple[Updates, LossScaleState]:
         state = self._admitted(state, params, updates)
         tx, grads, by = multiplied(self.inner, updates, 1.0 / state.scale)
         if extra.get("grad") is not None:
             extra = extra | {"grad": times(extra["grad"], 1.0 / state.scale)}
         finite = jnp.isfinite(tree_norm(grads, self.axis_name, self.name, by))
-        new, inner = update_if(both(ok, finite), tx, grads, state.inner, params, extra)
+        new, inner = update_if(both(ok, finite), tx, grads, state.inner, params, extra, land)
         scale, good = self.rescaled(finite, state.scale, state.good)
         figures = scale, good, jnp.where(finite, state.skipped, next_count(state.skipped))
         return new, LossScaleState(inner, *kept(ok, figures, tuple(state[1:])))

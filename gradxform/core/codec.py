@@ -299,22 +299,20 @@ def _stored(x: Encoded | Seeded) -> Encoded:
 
 
 def _once(f: Callable[[Any, Memory], Memory], t: Array, g: Any, s: Memory) -> Memory:
-    """`f(g, s)`, in the place of s, and computed before anything that uses it.
+    """`f(g, s)`, in the place of s; on CPU computed before anything that uses it.
 
-    XLA would otherwise compute it a second time inside what reads it, from a copy of s, or keep it decoded. On CPU
-    only a loop keeps it from that: this one runs once, which the compiler cannot know. The barrier
-    inside keeps what depends on g alone from being computed before it.
+    XLA writes one array per kernel there: it would compute it a second time inside what reads it, from a copy of s, or
+    keep it decoded. Only a loop keeps it from that: this one runs once, which the compiler cannot know. The barrier
+    inside keeps what depends on g alone from being computed before it. Elsewhere one kernel makes memory and update.
     """
+
+    def once(t: Array, g: Any, s: Memory) -> Memory:
+        return jax.tree.map(lambda n, o: n.astype(o.dtype), f(g, s), s)
 
     def loop(t: Array, g: Any, s: Memory) -> Memory:
         def body(carry: tuple[Any, Memory]) -> tuple[Any, Memory]:
-            new = f(*jax.lax.optimization_barrier((g, carry[1])))
-            return t, jax.tree.map(lambda n, o: n.astype(o.dtype), new, carry[1])
+            return t, once(t, *jax.lax.optimization_barrier((g, carry[1])))
 
         return jax.lax.while_loop(lambda carry: carry[0] < 0, body, (-t, s))[1]
 
-    def barrier(t: Array, g: Any, s: Memory) -> Memory:
-        new = jax.tree.map(lambda n, o: n.astype(o.dtype), f(g, s), s)
-        return jax.lax.optimization_barrier(new)
-
-    return jax.lax.platform_dependent(t, g, s, cpu=loop, default=barrier)
+    return jax.lax.platform_dependent(t, g, s, cpu=loop, default=once)

@@ -31,13 +31,22 @@ class Narrow(Cast):
         if self.root:
             info = jnp.finfo(self.dtype)
             y = jnp.minimum(jnp.sqrt(x), float(info.max))
-            return super().encode(jnp.where(x > 0, jnp.maximum(y, float(info.tiny)), y))
+            return super().encode(self.rounded(jnp.where(x > 0, jnp.maximum(y, float(info.tiny)), y)))
         x = x if draw is None else round_randomly(x.astype(jnp.float32), random_bits(draw[0], draw[1], x.shape))
-        return super().encode(x)
+        return super().encode(self.rounded(x))
 
     def decode(self, x: Array, wide: Dtype) -> Array:
         y = super().decode(x, wide)
         return y * y if self.root else y
+
+    def rounded(self, x: Array) -> Array:
+        """What the dtype makes of x, in x's own: where x is at hand a compiler drops a cast there and back."""
+        info = jnp.finfo(self.dtype)
+        y = jax.lax.reduce_precision(x, info.nexp, info.nmant)  # subnormal numbers become 0
+        if info.nexp == jnp.finfo(jnp.float32).nexp:
+            return y
+        least = float(info.smallest_subnormal)
+        return jnp.where(jnp.abs(x) < float(info.tiny), jnp.round(x / least) * least, y)
 
 
 class Scaled:

@@ -62,3 +62,9 @@ def varying_of(kind: object) -> frozenset[str]:
     """The manual mesh axes over which arrays of a JAX type differ between devices."""
     kind = getattr(kind, "mat", kind)
     return frozenset(getattr(kind, "varying", None) or getattr(kind, "vma", None) or ())
+
+
+def in_host_memory(x: Array | jax.core.ShapedArray) -> bool:
+    """Whether an array, or its type, is in host memory."""
+    kind = jax.typeof(x) if isinstance(x, jax.Array) else x
+    return "Host" in str(getattr(kind, "memory_space", ""))

@@ -58,3 +58,7 @@ class Facts(Value):
     """What stands before it sees gradients of a scaled loss."""
     per_example: bool = False
     """Gradients arrive with a leading axis of examples and leave without it: for the first stage of a chain."""
+    matrix: bool = False
+    """Written for one matrix, `[rows, columns]`: other arrays are refused, unless a `Matrix` says how they are some."""
+    placed: bool = False
+    """Of reach `ARRAY` because places in the array count, not what stands elsewhere: matrices are nothing to it."""

@@ -64,6 +64,19 @@ def drawn(rule: V) -> V:
     return _mapped(rule, lambda key, _: key.folded())
 
 
+def keys_of(rule: Value) -> list[Array]:
+    """The keys that a drawn rule draws with."""
+    keys: list[Array] = []
+    _mapped(rule, lambda key, _: keys.append(key))
+    return keys
+
+
+def with_keys(rule: V, keys: Iterable[Array]) -> V:
+    """The rule with other keys, in the order of `keys_of`."""
+    there = iter(keys)
+    return _mapped(rule, lambda key, _: next(there))
+
+
 def _mapped(value: V, of_key: Callable[[Any, Field], Any], path: Path | None = None) -> V:
     fields: dict[str, Any] = {}
     for f in schema(type(value)):

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import abc
-from typing import Any, final
+from typing import Any, ClassVar, final
 
 from gradxform.core.facts import Facts
 from gradxform.core.rows import Rows
@@ -19,6 +19,8 @@ class Wrapper(Rule, abstract=True):
     """
 
     rule: Child[Rule]
+    sees_array: ClassVar[bool] = False
+    """Whether what it adds to the rule inside looks at the whole array."""
 
     @property
     def name(self) -> str:

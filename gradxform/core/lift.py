@@ -26,10 +26,12 @@ from gradxform.core.hyper import (
     resolve,
     slot,
 )
+from gradxform.core.joined import run_joined
 from gradxform.core.keys import at_step, drawn, owned
 from gradxform.core.mistakes import refuse_memory, refuse_new_memory, refuse_scalars
 from gradxform.core.rule import Rule, TreeRule, remembers_tree
 from gradxform.core.shapes import NO_MEMORY, memory_shapes, without_numbers
+from gradxform.core.stacks import refuse_no_matrix
 from gradxform.core.stage import Chooses, Stage, Step, choose
 from gradxform.core.tree import Leaf, is_trained, open_tree
 from gradxform.core.types import Array, ArrayLike, Count, Gradient, Memory, Number, Path, Scalars, Shaped
@@ -88,6 +90,8 @@ class Lifted(Stage):
 
     def _for_leaf(self, leaf: Leaf, name: str) -> Rule:
         rule = self.rule if leaf.array is None else self.rule.for_leaf(leaf.path, leaf.array)
+        if rule.facts.matrix:
+            refuse_no_matrix(name, leaf)
         return owned(rule, leaf.path, name, name != self.name)
 
     def through(self, name: str, path: Path, leaf: Shaped) -> Iterator[tuple[str, Any]]:
@@ -169,6 +173,8 @@ class Lifted(Stage):
             if id(rule) not in pending:
                 pending[id(rule)] = Pending(name, at_step(replace_hyper(rule, now), step.t), k, step.ok)
             leaf.pending.append(pending[id(rule)])
+        if facts.matrix:
+            run_joined(leaves)
 
     def _whole(self, name: str, now: dict[str, Number], t: Count) -> Any:
         """The rule for what is the same for every leaf; its path is no leaf's."""

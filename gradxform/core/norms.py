@@ -12,17 +12,16 @@ import jax.numpy as jnp
 
 from gradxform.core import check
 from gradxform.core.arithmetic import abs_sq, cast, compute_dtype, root
-from gradxform.core.devices import axes_to_sum, axis_names, varying_axes
+from gradxform.core.barriers import SMALL, TOGETHER, barrier_each
+from gradxform.core.devices import axes_to_sum, axis_names
 from gradxform.core.donated import refuse_deleted
 from gradxform.core.plain import as_array
 from gradxform.core.rows import Rows, is_row_leaf
-from gradxform.core.types import Array, ArrayLike, AxisName, Tree, Updates
+from gradxform.core.types import Array, ArrayLike, AxisName, Updates
 
-TINY, SMALL = 2048, 16384
-"""Leaves of one type with at most so many elements are reduced together: fewer kernels to compile. Tiny ones are copied
-side by side; small ones are added element by element, TOGETHER at a time, without a copy."""
-
-TOGETHER = 32
+TINY = 2048
+"""Leaves of one type with at most so many elements are copied side by side and reduced together: fewer kernels to
+compile. SMALL ones are added element by element, TOGETHER at a time, without a copy."""
 
 
 def global_norm(updates: Updates, *, axis_name: AxisName | None = None) -> Array:
@@ -47,29 +46,36 @@ def norm_of(arrays: Sequence[Array | Rows], axis_name: AxisName | None) -> Array
     return root(_summed_across(arrays, axis_names(axis_name)))
 
 
-def barrier(tree: Tree) -> Tree:
-    """The same arrays, so that what a sum computes from them is its own.
+def norms_of_two(xs: Sequence[Any], ys: Sequence[Any]) -> tuple[Array, Array]:
+    """`norm_of` of the arrays of two trees, place by place; None counts nothing.
 
-    XLA's CPU compiler reads a computed array into a sum where nothing else wants it; where something does, the array is
-    written to memory first, and two computations of one thing are made one.
+    On GPUs one reduction sums both arrays of a place, as parts of complex numbers: XLA lets a kernel write over an
+    array that a reduction in it reads, and not over one that two do, so that the new parameters would be copied.
     """
-    traced = any(isinstance(x, jax.core.Tracer) for x in jax.tree.leaves(tree))
-    return jax.lax.optimization_barrier(tree) if traced else tree
+
+    pairs = {i for i, place in enumerate(zip(xs, ys, strict=True)) if _are_pair(*place)}
+
+    def apart(xs: Sequence[Any], ys: Sequence[Any]) -> tuple[Array, Array]:
+        x, y = (norm_of(barrier_each([a for a in arrays if a is not None]), None) for arrays in (xs, ys))
+        return x, y
+
+    def together(xs: Sequence[Any], ys: Sequence[Any]) -> tuple[Array, Array]:
+        sums = [jnp.sum(jax.lax.complex(_squares(xs[i]), _squares(ys[i]))) for i in sorted(pairs)]
+        alone = ([a for i, a in enumerate(arrays) if a is not None and i not in pairs] for arrays in (xs, ys))
+        x, y = map(sum_of_squares, alone)
+        return root(jnp.stack([x, *map(jnp.real, sums)]).sum()), root(jnp.stack([y, *map(jnp.imag, sums)]).sum())
+
+    if not pairs:
+        return apart(xs, ys)
+    both: tuple[Array, Array] = jax.lax.platform_dependent(xs, ys, cuda=together, rocm=together, default=apart)
+    return both
 
 
-def barrier_each(arrays: Sequence[Array | Rows]) -> list[Any]:
-    """`barrier` of each array; of small ones TOGETHER at a time, which is less to trace and to compile.
-
-    Not of arrays that vary over different axes inside `shard_map`: together all would vary over all.
-    """
-    alike: dict[Any, list[int]] = {}
-    for i, x in enumerate(arrays):
-        alike.setdefault(varying_axes(x) if x.size <= SMALL else i, []).append(i)
-    apart: dict[int, Any] = {}
-    for at in alike.values():
-        for part in (at[i : i + TOGETHER] for i in range(0, len(at), TOGETHER)):
-            apart |= zip(part, barrier([arrays[i] for i in part]), strict=True)
-    return [apart[i] for i in range(len(arrays))]
+def _are_pair(x: Any, y: Any) -> bool:
+    """Whether two arrays are so large, and so alike, that one reduction sums both."""
+    if any(a is None or isinstance(a, Rows) or a.size <= SMALL for a in (x, y)):
+        return False
+    return bool(x.shape == y.shape and compute_dtype(x.dtype) == compute_dtype(y.dtype))
 
 
 def _summed_across(arrays: Sequence[Array | Rows], names: tuple[str, ...]) -> Array:
@@ -105,8 +111,11 @@ def _parts(xs: list[Array]) -> list[list[Array]]:
 
 @functools.partial(jax.jit, inline=True)
 def _summed_squares(*xs: Array) -> Array:
-    squares = [abs_sq(cast(x, compute_dtype(x.dtype))) for x in xs]
-    return jnp.sum(functools.reduce(operator.add, squares))
+    return jnp.sum(functools.reduce(operator.add, map(_squares, xs)))
+
+
+def _squares(x: Array) -> Array:
+    return abs_sq(cast(x, compute_dtype(x.dtype)))
 
 
 def _dense(x: ArrayLike | Rows) -> Array:

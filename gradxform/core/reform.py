@@ -12,6 +12,7 @@ from gradxform.core.arithmetic import compute_dtype
 from gradxform.core.blocks import Blocks
 from gradxform.core.codec import Codec, Encoded, Seeded
 from gradxform.core.codecs import LINEAR, ROOTED, SQUARES
+from gradxform.core.stacks import Parts
 from gradxform.core.types import Array, Memory, Shaped, Structure, Tree
 
 CODES = {"int8": "int8", "int4": "int4", "uint8": "uint8_sqrt", "float8_e4m3fn": "float8_e4m3"}
@@ -20,17 +21,23 @@ HALVES = ("bfloat16", "float16")
 
 
 def fields_of(memory: Memory) -> dict[str, Encoded]:
-    """Each statistic by its name, those of a memory inside a memory too; an encoded one is one."""
+    """Each statistic by its name, those of a memory inside a memory too, `part/name`; an encoded one is one."""
     found: dict[str, Encoded] = {}
     for field, x in zip(memory._fields, memory, strict=True):
-        found |= fields_of(x) if _is_memory(x) else {field: x}
+        before = f"{field}/" if isinstance(memory, Parts) else ""
+        found |= {before + name: y for name, y in fields_of(x).items()} if _is_memory(x) else {field: x}
     return found
 
 
 def with_fields_of(memory: Memory, new: dict[str, Encoded]) -> Memory:
     """The same memory with other statistics under their names."""
-    pairs = zip(memory._fields, memory, strict=True)
-    return type(memory)(*(with_fields_of(x, new) if _is_memory(x) else new[field] for field, x in pairs))
+
+    def filled(field: str, x: Any) -> Any:
+        before = f"{field}/" if isinstance(memory, Parts) else ""
+        inner = {name.removeprefix(before): y for name, y in new.items() if name.startswith(before)}
+        return with_fields_of(x, inner) if _is_memory(x) else new[field]
+
+    return type(memory)(*map(filled, memory._fields, memory))
 
 
 def _is_memory(x: object) -> bool:
@@ -66,7 +73,7 @@ def _placed(x: Any, want: Shaped) -> Any:
 
 def reformed(have: Encoded, want: Encoded, field: str) -> Encoded | None:
     """A statistic in the form of `want`, from another form; None where it is another statistic."""
-    x, like = unseeded(have), unseeded(want)
+    x, like, field = unseeded(have), unseeded(want), field.rsplit("/", 1)[-1]
     if _shape(x) != _shape(like) or not (_is_number(x, field) and _is_number(like, field)):
         return None
     if any(isinstance(leaf, jax.ShapeDtypeStruct) for leaf in jax.tree.leaves((have, want))):

@@ -53,7 +53,7 @@ class Plan:
         """A stage's rule at each leaf; equal rules are one object, so that leaves with them are known to be alike."""
         key = step.prefix + name
         self.prefixes[key] = step.prefix
-        alike = {id(rule): self._alike.setdefault(_identity(rule), rule) for rule in rules.values()}
+        alike = {id(rule): self._alike.setdefault(identity(rule), rule) for rule in rules.values()}
         self.rules[key] = {path: alike[id(rule)] for path, rule in rules.items()}
 
     def through(self, path: Path) -> Iterator[tuple[str, Any]]:
@@ -61,7 +61,7 @@ class Plan:
         return ((key, rules[path]) for key, rules in self.rules.items() if path in rules)
 
 
-def _identity(rule: Any) -> object:
+def identity(rule: Any) -> object:
     """What equal rules have in common, also where tracers are in them."""
     if is_hashable(rule):
         return rule

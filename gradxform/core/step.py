@@ -15,10 +15,11 @@ from gradxform.core.donated import refuse_deleted
 from gradxform.core.plain import got
 from gradxform.core.rows import Rows, is_row_leaf
 from gradxform.core.rule import Rule
+from gradxform.core.shares import share_of
 from gradxform.core.transform import GradientTransformation, refuse_stranger
 from gradxform.core.tree import arrays_only, name_of, with_others
 from gradxform.core.types import Gradient, OptState, Param, Params, Transformation, Tree, Updates
-from gradxform.core.unjitted import are_arrays, kinds_of
+from gradxform.core.unjitted import are_arrays, as_arrays, kinds_of
 from gradxform.core.value import is_hashable
 
 
@@ -41,9 +42,14 @@ class CompiledStep:
 
     def __init__(self, tx: GradientTransformation, donate: bool) -> None:
         def step(params: Params, state: OptState, grads: Updates, **extra: Any) -> tuple[Params, OptState]:
+            if getattr(tx, "lands", False):
+                args = (grads, state, params, extra)
+                grads, state, params, extra = as_arrays(args, kinds_of(args))
+                return tx.advance(grads, state, params, extra, None, land=True)
             updates, state = tx.update(grads, state, params, **extra)
             return apply_updates(params, updates), state
 
+        self.donates = donate
         self.met_functions = False
         """Whether to look for functions among the parameters: what has met none finds them when JAX refuses them."""
         self.jitted = jax.jit(step, donate_argnums=(0, 1) if donate else (), keep_unused=True)
@@ -53,7 +59,8 @@ class CompiledStep:
             return self._run(params, state, grads, extra)
         except (RuntimeError, ValueError):
             refuse_deleted(parameter=params, state=state, gradient=grads, extra=extra)
-            _refuse_shared((params, state), gradient=grads, extra=extra)
+            if self.donates:
+                _refuse_shared((params, state), gradient=grads, extra=extra)
             raise
 
     def _run(self, params: Params, state: OptState, grads: Updates, extra: dict[str, Any]) -> tuple[Params, OptState]:
@@ -109,6 +116,8 @@ def apply_updates(params: Params, updates: Updates) -> Params:
             raise ValueError(f"an update has shape {np.shape(u)}, its parameter {p.shape}")
         if isinstance(u, Rows):
             return p + u
+        if (share := share_of(u)) is not None:
+            return share.whole(add(share.update, share.of(p)))
         wide = compute_dtype(p.dtype)
         return cast(jax.lax.add(cast(p, wide), cast(u, wide)), p.dtype)
 

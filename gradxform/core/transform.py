@@ -70,6 +70,12 @@ class GradientTransformation(Value):
     holds: ClassVar[bool] = False
     """Whether `_update` takes `ok`, whether the step is taken, and itself keeps the state as it was where it is not."""
 
+    @property
+    def lands(self) -> bool:
+        """Whether `_update` takes `land`, and then gives where the parameters land in place of updates: it does not
+        touch them between its steps."""
+        return False
+
     def __new__(cls, *args: Any, **kwargs: Any) -> Self:
         if cls is not GradientTransformation:
             return object.__new__(cls)
@@ -98,12 +104,14 @@ class GradientTransformation(Value):
         return params
 
     def advance(
-        self, updates: Updates, state: OptState, params: Params, extra: dict[str, Any], ok: Taken
+        self, updates: Updates, state: OptState, params: Params, extra: dict[str, Any], ok: Taken, land: bool = False
     ) -> tuple[Updates, OptState]:
         """One update inside another transformation; where not `ok` the state stays as it was, and updates are void."""
+        update: Callable[..., tuple[Updates, OptState]] = self._update
+        if land:
+            return update(updates, state, params, extra, ok, land)
         if ok is None:
             return self.update(updates, state, params, **extra)
-        update: Callable[..., tuple[Updates, OptState]] = self._update
         if self.holds:
             return update(updates, state, params, extra, ok)
         new, after = update(updates, state, params, extra)

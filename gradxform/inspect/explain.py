@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterator
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import jax
 import jax.numpy as jnp
@@ -12,6 +12,9 @@ import numpy as np
 
 from gradxform.control.tunable import group_of, hyperparams_at
 from gradxform.core.chain import Chain
+from gradxform.core.lens import layers
+from gradxform.core.rule import Rule
+from gradxform.core.stacks import Each
 from gradxform.core.stage import Step
 from gradxform.core.state import find_state
 from gradxform.core.transform import GradientTransformation, refuse_stranger
@@ -30,6 +33,8 @@ class Row(NamedTuple):
     weight_decay: str
     rules: tuple[str, ...]
     state_bytes: int
+    matrices: str = "-"
+    """How many of which shape, part by part, where rules see matrices."""
 
 
 class Explanation(NamedTuple):
@@ -41,12 +46,12 @@ class Explanation(NamedTuple):
     state_bytes: int
 
     def __str__(self) -> str:
-        head = ("path", "shape", "dtype", "group", "learning rate", "weight decay", "rules", "state")
-        body = [(*map(str, row[:6]), " ".join(row.rules), _bytes(row.state_bytes)) for row in self.rows]
-        widths = [max(len(line[i]) for line in (head, *body)) for i in range(len(head))]
-        lines = [
-            "  ".join(cell.ljust(width) for cell, width in zip(line, widths, strict=True)) for line in (head, *body)
-        ]
+        head = ("path", "shape", "dtype", "group", "learning rate", "weight decay", "rules", "state", "matrices")
+        body = [(*map(str, row[:6]), " ".join(row.rules), _bytes(row.state_bytes), row.matrices) for row in self.rows]
+        shown = len(head) - all(row.matrices == "-" for row in self.rows)
+        table = [line[:shown] for line in (head, *body)]
+        widths = [max(map(len, column)) for column in zip(*table, strict=True)]
+        lines = ["  ".join(cell.ljust(width) for cell, width in zip(line, widths, strict=True)) for line in table]
         each = self.state_bytes / self.parameters if self.parameters else 0.0
         total = (
             f"{self.parameters:,} parameters in {_bytes(self.parameter_bytes)}, state {_bytes(self.state_bytes)} "
@@ -104,31 +109,31 @@ def _memories(tx: Transformation, state: OptState) -> Iterator[Tree]:
                 yield from _memories(_inner(stage.wrapped), at_hand.tree[step.prefix + name])
 
 
-def _routes(tx: Transformation, leaves: list[Leaf], tree: Tree, group: str) -> dict[Path, list[tuple[str, str]]]:
-    """For each path the (group prefix, stage name) pairs that it goes through."""
-    routes: dict[str, list[tuple[str, str]]] = {leaf.path: [] for leaf in leaves}
+def _routes(tx: Transformation, leaves: list[Leaf], tree: Tree, group: str) -> dict[Path, list[tuple[str, str, Any]]]:
+    """For each path the (group prefix, stage name, rule there) that it goes through."""
+    routes: dict[str, list[tuple[str, str, Any]]] = {leaf.path: [] for leaf in leaves}
     if not isinstance(tx, Chain):
         return routes
     plan = tx.planned(leaves, Step(0, None, {}, {}, {}, tree)).plan
     frozen = {path: key for key, paths in plan.frozen.items() for path in paths}
     for leaf in leaves:
         if leaf.path in frozen:
-            routes[leaf.path] = [(group + group_of(frozen[leaf.path]), "freeze")]
+            routes[leaf.path] = [(group + group_of(frozen[leaf.path]), "freeze", None)]
             continue
         for key, rule in plan.through(leaf.path):
             before = plan.prefixes[key]
-            routes[leaf.path].append((group + before, key.removeprefix(before)))
+            routes[leaf.path].append((group + before, key.removeprefix(before), rule))
             inner = getattr(rule, "wrapped", None)
             routes[leaf.path] += _routes(_inner(inner), [leaf], tree, group_of(group + key))[leaf.path]
     return routes
 
 
-def _row(leaf: Leaf, route: list[tuple[str, str]], memory: Memory, values: dict[str, Number]) -> Row:
-    groups = {group for group, _ in route}
+def _row(leaf: Leaf, route: list[tuple[str, str, Any]], memory: Memory, values: dict[str, Number]) -> Row:
+    groups = {group for group, *_ in route}
     group = max(groups, key=len).rstrip("/") if groups else ""
 
     def value(field: str) -> str:
-        for prefix, name in reversed(route):
+        for prefix, name, _ in reversed(route):
             shared = name == field or name.startswith(f"{field}_")
             for key in (f"{prefix}{name}/{field}", f"{prefix}{field}" if shared else ""):
                 if key in values:
@@ -136,7 +141,7 @@ def _row(leaf: Leaf, route: list[tuple[str, str]], memory: Memory, values: dict[
         return "-"
 
     p = leaf.p
-    names = tuple(name for _, name in route)
+    names = tuple(name for _, name, _ in route)
     return Row(
         leaf.path,
         tuple(p.shape),
@@ -146,7 +151,17 @@ def _row(leaf: Leaf, route: list[tuple[str, str]], memory: Memory, values: dict[
         value("weight_decay"),
         names,
         tree_bytes(memory),
+        next((told for *_, rule in route if (told := _matrices(rule, p.shape))), "-"),
     )
+
+
+def _matrices(rule: Any, shape: tuple[int, ...]) -> str:
+    """How many matrices of which shape a rule sees, part by part; nothing where it sees none."""
+    inner = layers(rule)[-1] if isinstance(rule, Rule) else rule
+    if isinstance(inner, Each) and inner.spec is not None:
+        folded = zip(inner.spec.parts or ("",), inner.spec.shapes(shape), strict=True)
+        return ", ".join(f"{name}{': ' if name else ''}{n} of {rows} x {cols}" for name, (n, rows, cols) in folded)
+    return "{} x {}".format(*shape) if isinstance(inner, Each) or (inner is not None and inner.facts.matrix) else ""
 
 
 def _bytes(n: int) -> str:

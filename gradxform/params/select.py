@@ -161,6 +161,29 @@ LINEAR = re.compile(r"dense|linear|conv|proj|embed|attn|attention|mlp", re.IGNOR
 """What layers are called."""
 
 
+class HiddenMatrices(Weights):
+    """Weights of at least two axes between the first layer and the last, and no router's."""
+
+    def matches(self, path: Path, leaf: Param) -> bool:
+        if leaf.ndim < 2 or not super().matches(path, leaf):
+            return False
+        *layers, name = re.split(r"[/.]", path.lower())
+        at_ends = any(ENDS.search(x) for x in (*layers, name)) or TABLE.search(name)
+        last = next((x for x in reversed(layers) if not x.isdigit()), "")
+        inside = any(re.search(r"\d|attn|attention|mlp|ffn|block|layer", x) for x in layers)
+        routes = last == "gate" and any(re.search("moe|expert|sparse", x) for x in layers)
+        return not (at_ends or routes or (last == "output" and not inside))
+
+
+ENDS = re.compile(
+    r"embed|^(wte|wpe|tok|pos|patch)$|(^|_)(un)?emb(_|$)|logits|readout|classifier|router|switch_gate"
+    r"|^(?!.*(multi|attention|attn)_?head).*(^|_)head(_?\d+)?$"
+)
+"""What embeddings, heads and routers are called."""
+TABLE = re.compile(r"^(cls|pe)$|tokens?$|^pos_|a_log$")
+"""Arrays that are no maps: learnt tokens and positions, decays of a state."""
+
+
 class Predicate(Selector):
     function: Callable[[Path, Any], bool]
 
@@ -229,11 +252,17 @@ weights_only = Ready("weights_only", Weights())
 called a norm (`norm1`, `attention_norm`, `LayerNorm_0`, `ln_f`, `bn`, `rms`), or is one of a list and has a vector for
 it. A name that says neither is a weight: leave more out with `&`, as in `weights_only & ~named("final")`."""
 
+hidden_matrices = Ready("hidden_matrices", HiddenMatrices())
+"""Weights of two axes or more between hidden layers, by the names of flax, haiku, equinox, nnx, maxtext and keras: no
+biases, no normalisation, no embeddings (`embed`, `wte`, `token_embedder`, `pos_embedding`), no heads
+(`lm_head`, `head`, `logits_dense`, `classifier`, an `output` outside of all blocks), no routers (`router`, `gate` of a
+mixture). A last layer called `Dense_3` looks like any other: leave it out with `&`."""
+
 mindspore_decayed = Ready("mindspore_decayed", Not(Matching("beta|gamma")))
 """MindSpore's decay filter: every path without the substring `beta` or `gamma`, inside other words too."""
 
 
-def selector(where: Where) -> Selector:
+def selector(where: Where, name: str = "where") -> Selector:
     """A selector from what users write: a selector, a string (`matching`), or a function `(path, leaf) -> bool`.
 
     Raises: TypeError for anything else.
@@ -244,7 +273,7 @@ def selector(where: Where) -> Selector:
         return matching(where)
     if callable(where):
         return Predicate(where)
-    raise TypeError(f"where must be a selector, a regular expression or a function (path, leaf) -> bool, {got(where)}")
+    raise TypeError(f"{name} must be a selector, a regular expression or a function (path, leaf) -> bool, {got(where)}")
 
 
 def paths_selector(paths: Iterable[Path]) -> Selector:

@@ -10,7 +10,7 @@ import jax
 from jax.sharding import NamedSharding, PartitionSpec
 
 from gradxform.core import check
-from gradxform.core.devices import axis_names
+from gradxform.core.devices import axis_names, in_host_memory
 from gradxform.core.plain import got
 from gradxform.core.state import State
 from gradxform.core.tree import name_of, open_memories, open_tree, upwards
@@ -35,7 +35,10 @@ class Layout(NamedTuple):
 
 
 def laid_out(shape: Sequence[int], spec: Iterable[Any], mesh: Mesh, axis: AxisName) -> Layout:
-    """Split the largest dimension that no axis has taken and that divides evenly; none where there is none."""
+    """Split the first dimension that no axis has taken and that divides evenly; none where there is none.
+
+    Parts of the first one lie one after another in memory: those of another are transposed on their way together.
+    """
     entries = tuple(spec)
     entries += (None,) * (len(shape) - len(entries))
     taken = [name for entry in entries for name in axis_names(entry)]
@@ -43,7 +46,7 @@ def laid_out(shape: Sequence[int], spec: Iterable[Any], mesh: Mesh, axis: AxisNa
     free = [d for d, n in enumerate(shape) if entries[d] is None and n and n % parts == 0]
     if parts == 1 or not free or any(name in taken for name in axis_names(axis)):
         return Layout(tuple(shape), entries, entries, None)
-    split = max(free, key=lambda d: shape[d])
+    split = free[0]
     return Layout(tuple(shape), entries, (*entries[:split], axis, *entries[split + 1 :]), split)
 
 
@@ -171,12 +174,6 @@ def of_parameter(path: Path, shape: Sequence[int], specs: Mapping[str, Partition
     if len(spec) > len(shape):
         raise ValueError(f"{spec} is no layout for the parameter {path!r} of shape {tuple(shape)}")
     return spec
-
-
-def in_host_memory(x: Array | jax.core.ShapedArray) -> bool:
-    """Whether an array, or its type, is in host memory."""
-    kind = jax.typeof(x) if isinstance(x, jax.Array) else x
-    return "Host" in str(getattr(kind, "memory_space", ""))
 
 
 def sharding(mesh: Mesh, spec: PartitionSpec, x: Array | jax.core.ShapedArray) -> NamedSharding:

@@ -21,7 +21,7 @@ from gradxform.core.facts import Facts, Reach
 from gradxform.core.lens import layers
 from gradxform.core.plain import got
 from gradxform.core.rows import Rows
-from gradxform.core.rule import Rule, TreeRule
+from gradxform.core.rule import Factor, Rule, TreeRule
 from gradxform.core.stage import NO_NAMES, Names, Stage, Step
 from gradxform.core.state import State
 from gradxform.core.tree import Leaf, in_boxes, is_trained, open_memories
@@ -92,7 +92,7 @@ class Packing(Stage):
 
     def update(self, name: str, leaves: list[Leaf], step: Step) -> None:
         alone, packs = self._packs(name, leaves, step)
-        run_pending([leaf for pack in packs for leaf in pack])
+        run_pending([leaf for pack in packs if not _waits_together(pack) for leaf in pack])
         buffers = [_buffer(step, name, pack) for pack in packs]
         self.chain.update_stages(alone + buffers, step, self.taken)
         run_pending(buffers)
@@ -100,7 +100,7 @@ class Packing(Stage):
             _keep(step, name, buffer)
             if buffer.g is not None:
                 for leaf, start in zip(pack, _starts(pack, step.count), strict=True):
-                    leaf.g = _part(buffer.g, start, leaf.g.shape)
+                    leaf.raw, leaf.pending = _part(buffer.g, start, leaf.raw.shape), []
 
     def evaluate(self, name: str, leaves: list[Leaf], step: Step) -> None:
         alone, packs = self._packs(name, leaves, step)
@@ -208,6 +208,14 @@ def _refuse_far(inside: dict[str, dict[str, Any]], leaf: Leaf) -> None:
             )
 
 
+def _waits_together(pack: list[Leaf]) -> bool:
+    """Whether what waits for the leaves may wait for their buffer: numbers that multiply all of them."""
+    first = pack[0]
+    return all(isinstance(b.rule, Factor) and b.rule.facts.reach != Reach.ARRAY for b in first.pending) and all(
+        list(map(id, leaf.pending)) == list(map(id, first.pending)) and not isinstance(leaf.raw, Rows) for leaf in pack
+    )
+
+
 def _is_split(x: Shaped) -> bool:
     """Whether the type says that an array is spread over devices."""
     sharding = getattr(jax.typeof(x) if isinstance(x, jax.Array) else None, "sharding", None)
@@ -221,16 +229,18 @@ def _joined(arrays: Sequence[Shaped]) -> Shaped:
 
 
 def _buffer(step: Step, name: str, pack: list[Leaf]) -> Leaf:
-    missing = [leaf.path for leaf in pack if leaf.g is None]
+    missing = [leaf.path for leaf in pack if leaf.raw is None]
     if missing and len(missing) < len(pack):
         raise ValueError(
             f"packed needs a gradient for every leaf of a buffer or for none, and {missing[0]!r} has none while "
-            f"{next(leaf.path for leaf in pack if leaf.g is not None)!r} has one"
+            f"{next(leaf.path for leaf in pack if leaf.raw is not None)!r} has one"
         )
     key = f"{step.prefix}{name}/{pack[0].path}"
-    g = None if missing else _joined([leaf.g for leaf in pack])
+    g = None if missing else _joined([leaf.raw for leaf in pack])
     p = None if pack[0].p is None else _joined([leaf.p for leaf in pack])
-    return Leaf(pack[0].path, g, p, step.tree.get(key, {}))
+    buffer = Leaf(pack[0].path, g, p, step.tree.get(key, {}))
+    buffer.pending = pack[0].pending
+    return buffer
 
 
 def _keep(step: Step, name: str, buffer: Leaf) -> None:

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
+from functools import lru_cache, partial
 from typing import Any, NamedTuple, Protocol
 
 import jax
@@ -10,11 +11,20 @@ from jax.sharding import AxisType, NamedSharding, PartitionSpec
 
 from gradxform.core.devices import axis_names, gathered, mean_over, varying_axes
 from gradxform.core.rows import Rows
+from gradxform.core.shares import Share, shared
 from gradxform.core.tree import Leaf
-from gradxform.core.types import AxisName, Gradient, Memory, Mesh, Param, Params, Path
+from gradxform.core.types import Array, AxisName, Gradient, Memory, Mesh, Param, Params, Path
 from gradxform.strategies.layout import Layout, lay_memory, lay_state, sharding, ways
 
 FREE = PartitionSpec.UNCONSTRAINED
+
+
+def joined(way: Way, u: Gradient, layout: Layout, p: Param, part: Param) -> Gradient:
+    """The whole of an update, for whoever reads it; `apply_updates` adds in parts, and gathers the parameter."""
+    whole = way.whole(u, layout)
+    if layout.split is None or u is None or isinstance(u, Rows):
+        return whole
+    return shared(whole, Share(u, lambda x: part if x is p else way.part(x, layout), partial(way.whole, layout=layout)))
 
 
 class Way(Protocol):
@@ -36,9 +46,9 @@ class ByCompiler(NamedTuple):
     """Whether the layout of the parameters over other axes is known; where not, it is left to the compiler."""
 
     def part(self, x: Param, layout: Layout) -> Param:
-        """A part of a parameter. The barrier keeps the parameter whole: the compiler would split that too, in loops."""
-        if isinstance(x, jax.Array):
-            x = jax.lax.optimization_barrier(self.whole(x, layout))
+        """A part of a parameter, cut by hand: what is only laid out would have the parameter split too, in loops."""
+        if isinstance(x, jax.core.Tracer) and layout.split is not None and not is_explicit(self.mesh, self.axis):
+            x = _cut(self._mesh(), self.axis, layout)(self.whole(x, layout))
         return self.gradient(x, layout)
 
     def gradient(self, x: Gradient, layout: Layout) -> Gradient:
@@ -58,6 +68,11 @@ class ByCompiler(NamedTuple):
 
         return lay_state(memory, params, of, lambda x, spec: self._placed(x, spec, None), (key,))
 
+    def _mesh(self) -> Mesh:
+        """The mesh at hand where it has the axis, as a trace inside `shard_map` over others needs it."""
+        here = jax.sharding.get_abstract_mesh()
+        return here if set(axis_names(self.axis)) <= set(here.axis_names) else self.mesh
+
     def _placed(self, x: Gradient, spec: Iterable[Any], split: int | None) -> Gradient:
         entries = tuple(spec)
         if isinstance(x, Rows):
@@ -66,8 +81,7 @@ class ByCompiler(NamedTuple):
             return x
         if isinstance(x, jax.ShapeDtypeStruct):
             return jax.ShapeDtypeStruct(x.shape, x.dtype, sharding=NamedSharding(self.mesh, PartitionSpec(*entries)))
-        here = jax.sharding.get_abstract_mesh()
-        mesh = here if set(axis_names(self.axis)) <= set(here.axis_names) else self.mesh
+        mesh = self._mesh()
         if is_explicit(self.mesh, self.axis):
             return jax.sharding.reshard(x, NamedSharding(mesh, PartitionSpec(*entries)))
         if not self.known:
@@ -110,6 +124,15 @@ class ByHand(NamedTuple):
 
     def tree(self, key: str, memory: Memory, layouts: dict[Path, Layout], params: Params) -> Memory:
         return memory
+
+
+@lru_cache(maxsize=1024)
+def _cut(mesh: Mesh, axis: AxisName, layout: Layout) -> Callable[[Array], Array]:
+    """From the whole of an array to parts, one function of the program for all of one layout."""
+    out = PartitionSpec(*(axis if d == layout.split else None for d in range(len(layout.shape))))
+    cut = partial(ByHand(mesh, axis).part, layout=layout)
+    names = set(axis_names(axis))
+    return jax.jit(jax.shard_map(cut, mesh=mesh, in_specs=PartitionSpec(), out_specs=out, axis_names=names))
 
 
 def is_explicit(mesh: Mesh, axis: AxisName) -> bool:

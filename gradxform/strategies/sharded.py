@@ -21,7 +21,7 @@ from gradxform.core.value import Child
 from gradxform.core.walk import run_pending
 from gradxform.strategies.layout import Layout, check_mesh, laid_out, of_parameter, refuse_strays, specs_by_path, ways
 from gradxform.strategies.packed import Packing
-from gradxform.strategies.parts import ByCompiler, ByHand, Way, is_explicit, is_manual, spec_at_hand
+from gradxform.strategies.parts import ByCompiler, ByHand, Way, is_explicit, is_manual, joined, spec_at_hand
 
 
 class Sharding(Stage):
@@ -113,8 +113,8 @@ class Sharding(Stage):
         run_pending(leaves)
         self._keep(way, layouts, leaves, step)
         for leaf, p, layout in zip(leaves, ps, layouts, strict=True):
+            leaf.g = leaf.g if layout is None else joined(way, leaf.g, layout, p, leaf.p)
             leaf.p = p
-            leaf.g = leaf.g if layout is None else way.whole(leaf.g, layout)
 
     def evaluate(self, name: str, leaves: list[Leaf], step: Step) -> None:
         if self.is_trivial:
@@ -198,10 +198,12 @@ def _refuse_inside(chain: Chain) -> None:
 def sharded(tx: Transformation, mesh: Mesh, axis: AxisName = "data", *, param_shardings: Shardings = None) -> Chain:
     """Keep on each device along `axis` its part of the state alone, and compute its part of the update there (ZeRO-1).
 
-    Each leaf is split along its largest dimension that divides evenly and that nothing else splits; the others stay
-    whole. Updates are gathered, state never. Under `jit` this holds for Auto and Explicit axes, and results are those
-    without it; inside `shard_map` parameters are whole on each device, gradients may be each device's own (their mean
-    is taken, part by part) or averaged already, and stages must be elementwise.
+    Each leaf is split along its first dimension that divides evenly and that nothing else splits; the others stay
+    whole. Where `apply_updates` follows in the same trace (`make_step`) it adds part by part and gathers the new
+    parameters, in their dtype; whatever else reads the updates has these gathered. State never is. Under `jit` this
+    holds for Auto and Explicit axes, and results are those without it; inside `shard_map` parameters are whole on each
+    device, gradients may be each device's own (their mean is taken, part by part) or averaged already, and stages must
+    be elementwise.
     param_shardings: how parameters lie over other axes, a tree of shardings or specs (or one for a subtree); needed
     where Auto axes share them.
     Reach: that of the stages. State: as without it; `state_shardings` says how it lies.

@@ -85,7 +85,7 @@ def state_shardings(
     where they divide, the rest is the same everywhere; so it is for other libraries' pairs, whose statistics are known
     by the path of their parameter. What `sharded` keeps is split as it splits it.
     param_shardings: a tree of `NamedSharding` or specs, or one for a whole subtree; specs need `mesh`.
-    axis: split all state over this axis too, along the largest dimension that divides evenly and is not taken; what
+    axis: split all state over this axis too, along the first dimension that divides evenly and is not taken; what
     cannot be split stays as it is.
     Raises: ValueError without a mesh, for an unknown axis or for a layout where no parameter is, TypeError for another
     kind of sharding.

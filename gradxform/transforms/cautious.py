@@ -18,6 +18,8 @@ from gradxform.core.types import Array, Memory, Param, Scalars, Transformation
 
 
 class Cautious(Wrapper):
+    sees_array = True
+
     @property
     def facts(self) -> Facts:
         facts = self.rule.facts

@@ -50,7 +50,7 @@ def one_key(key: Key | None, seed: Key | None = None) -> Any:
 class AddNoise(Noisy):
     eta: Hyper = 0.01
     gamma: Hyper = 0.55
-    facts = Facts(reach=Reach.ARRAY, station=Station.CLEANSE)
+    facts = Facts(reach=Reach.ARRAY, placed=True, station=Station.CLEANSE)
 
     def check(self) -> None:
         check.nonnegative(eta=self.eta, gamma=self.gamma)

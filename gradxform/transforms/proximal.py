@@ -60,7 +60,9 @@ class ProximalBox(Rule):
     @property
     def facts(self) -> Facts:
         reach = Reach.ARRAY if by_element(self.lower) or by_element(self.upper) else Reach.ELEMENT
-        return Facts(reach, Station.LAND, needs_params=True, real_only=True, stored_params=True)
+        return Facts(
+            reach, Station.LAND, needs_params=True, real_only=True, stored_params=True, placed=reach == Reach.ARRAY
+        )
 
     def check(self) -> None:
         ordered(lower=self.lower, upper=self.upper)

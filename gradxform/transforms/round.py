@@ -60,7 +60,7 @@ class RoundRandomly(Rounding):
     path: Child[Any] = 0
     name, mode = "round_updates", "stochastic"
     corrects = False
-    facts = Rounding.facts.with_fields(reach=Reach.ARRAY)
+    facts = Rounding.facts.with_fields(reach=Reach.ARRAY, placed=True)
 
     def for_leaf(self, path: Path, p: Array) -> Rule:
         rule = super().for_leaf(path, p)

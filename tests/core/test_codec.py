@@ -1,11 +1,13 @@
 from __future__ import annotations
 
+import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
 
 import gradxform as gx
 from gradxform.core.codec import stored_in
+from gradxform.core.codecs import NAMES, Named
 from gradxform.optimizers.adam import ScaleByAdam
 from tests.trajectories import double
 
@@ -75,3 +77,25 @@ def test_complex_memory_is_not_cut_to_its_real_part():
     with pytest.raises(ValueError, match="complex64 would lose its imaginary part in bfloat16"):
         gx.adam(0.1, mu_dtype=jnp.bfloat16).init(p)
     gx.adam(0.1, mu_dtype=jnp.complex64).init(p)
+
+
+@pytest.mark.parametrize("apart", [True, False])
+@pytest.mark.parametrize("codec", NAMES)
+def test_the_update_is_that_of_the_memory_as_it_is_stored(codec, apart, monkeypatch):
+    """Where nothing keeps new memory apart from what reads it too, as on other platforms than the CPU."""
+    if not apart:
+        monkeypatch.setattr(jax.lax, "platform_dependent", lambda *args, default, **_: default(*args))
+    rng = np.random.default_rng(0)
+    g = jnp.asarray(rng.standard_normal((64, 256)) * np.logspace(-7, 1, 256), jnp.float32)
+    tx = gx.stored_as(codec, gx.scale_by_adam(0.8), min_size=0)
+    state, step = tx.init(g), jax.jit(tx.update)
+    for _ in range(2):
+        u, state = step(g, state)
+    memory, named = state.leaves["adam"], Named(codec)
+    mu, nu = (
+        np.asarray(x if named.of(f) is None else named.of(f).decode(x, jnp.float32), np.float64)
+        for f, x in memory._asdict().items()
+    )
+    expected = mu / (1 - 0.8**2) / (np.sqrt(nu / (1 - 0.999**2)) + 1e-8)
+    np.testing.assert_allclose(u, np.where(mu == 0, 0, expected), rtol=2e-6)
+    assert np.mean(np.abs(mu - 0.36 * np.asarray(g)) > 1e-6 * np.abs(mu)) > 0.5 or codec == "uint8_sqrt"

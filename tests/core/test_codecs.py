@@ -85,3 +85,19 @@ def test_what_is_not_finite_stays_visible_in_its_block_alone(bad: float) -> None
     assert not np.isfinite(found[1, 5])
     np.testing.assert_array_equal(found[0], 1.0)
     np.testing.assert_array_equal(found[1, 128:], 1.0)
+
+
+@pytest.mark.parametrize("name", ["bfloat16", "float16"])
+def test_what_16_bits_make_of_a_number_is_known_without_a_cast(name: str) -> None:
+    """For every number of the dtype, what lies between neighbours, and just beside the middle: ties go to even."""
+    codec = LINEAR[name]
+    values = np.arange(1 << 16, dtype=np.uint16).view(codec.dtype).astype(np.float32)
+    tiny = float(jnp.finfo(jnp.float32).tiny)
+    values = np.unique(values[np.isfinite(values) & ((values == 0) | (np.abs(values) >= tiny))])
+    middles = (values[1:].astype(np.float64) + values[:-1]) / 2
+    x = np.concatenate(
+        [values, middles, *(np.nextafter(middles.astype(np.float32), np.float32(e)) for e in (-9e9, 9e9))]
+    )
+    x = jnp.asarray(x[np.abs(x) >= tiny], jnp.float32)
+    np.testing.assert_array_equal(codec.rounded(x), np.asarray(x).astype(codec.dtype).astype(np.float32))
+    assert np.isnan(codec.rounded(jnp.float32(np.nan)))

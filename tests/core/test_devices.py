@@ -9,7 +9,15 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from gradxform.core.devices import axes_to_sum, axis_names, gathered, mean_over, varying_axes, varying_of
+from gradxform.core.devices import (
+    axes_to_sum,
+    axis_names,
+    gathered,
+    in_host_memory,
+    mean_over,
+    varying_axes,
+    varying_of,
+)
 from tests.devices.layout import P, line
 
 ALONG = P("devices")
@@ -30,6 +38,14 @@ def test_names_of_axes_are_a_tuple() -> None:
 def test_outside_of_shard_map_nothing_varies() -> None:
     assert varying_axes({"a": X, "b": jnp.ones(3), "c": None}) == frozenset()
     assert varying_of(jax.typeof(jnp.ones(3))) == frozenset()
+
+
+def test_arrays_and_their_types_tell_of_host_memory() -> None:
+    host = jax.jit(lambda: jax.device_put(jnp.ones(3), jax.memory.Space.Host))()
+    assert in_host_memory(host)
+    assert in_host_memory(jax.typeof(host))
+    assert not in_host_memory(jnp.ones(3))
+    assert not in_host_memory(jax.typeof(jnp.ones(3)))
 
 
 def test_inside_what_is_split_varies_and_what_is_whole_does_not() -> None:

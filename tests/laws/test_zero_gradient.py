@@ -15,6 +15,7 @@ from gradxform.core.arithmetic import TINY
 from gradxform.core.hyper import FromFunction, Tunable, hyper_fields, replace_hyper
 from gradxform.core.lens import Wrapper
 from gradxform.core.rule import Rule
+from gradxform.core.stacks import ByMatrix
 from tests.catalogue import ENTRIES
 
 P, G = jnp.asarray([0.0, 1.5]), jnp.asarray([0.5, -2.0])
@@ -39,17 +40,24 @@ def dividing() -> list[Any]:
     cases: dict[str, Rule] = {"scale_by_polyak": gx.scale_by_polyak(variant="sps+").stages[0].rule}
     for entry in ENTRIES:
         for _, rule in entry.rules:
+            rule = rule.rule if isinstance(rule, ByMatrix) else rule
             if small_fields(rule) and rule not in cases.values() and with_small(rule, 0.0) not in cases.values():
                 cases[f"{entry.name} {rule.name}".replace(" ", "-")] = with_small(rule, 0.0)
     return [pytest.param(rule, id=name) for name, rule in cases.items()]
 
 
+def shape_for(tx: Any) -> tuple[int, ...]:
+    return (1, *P.shape) if any(stage.facts.matrix for stage in tx.stages) else P.shape
+
+
 def steps(tx: Any, state: Any) -> tuple[Any, Any, Any]:
     """The updates of eight gradients of 0 (RAdam divides from step 6 on), of one which is not, and the state."""
 
+    shape = shape_for(tx)
+
     def step(state: Any, g: Any) -> Any:
-        updates, state = tx.update({"w": g}, state, {"w": P}, **EXTRAS)
-        return state, updates["w"]
+        updates, state = tx.update({"w": g.reshape(shape)}, state, {"w": P.reshape(shape)}, **EXTRAS)
+        return state, updates["w"].reshape(P.shape)
 
     state, updates = jax.lax.scan(step, state, jnp.stack([0 * G] * 8 + [G]))
     return updates[:-1], updates[-1], state
@@ -60,15 +68,15 @@ def ways(rule: Rule) -> dict[str, Callable[[Any], Any]]:
 
     def given(x: Any) -> Callable[[Any], Any]:
         tx = gx.lift(with_small(rule, x))
-        return lambda _: steps(tx, tx.init({"w": P}))
+        return lambda _: steps(tx, tx.init({"w": P.reshape(shape_for(tx))}))
 
     def set_there(_: Any) -> Any:
         tx = gx.lift(with_small(rule, Tunable(1e-8)))
-        state = tx.init({"w": P})
+        state = tx.init({"w": P.reshape(shape_for(tx))})
         return steps(tx, gx.with_hyperparams(state, **{name: 0 for name in state.hyper if "/eps" in name}))
 
     def argument(tx: Any) -> Any:
-        return steps(tx, tx.init({"w": P}))
+        return steps(tx, tx.init({"w": P.reshape(shape_for(tx))}))
 
     numbers = {f"number {name}": given(x) for name, x in SMALL.items()}
     falls = FromFunction(lambda count: jnp.where(count < 1, 1e-8, 0.0))

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from typing import Any
 
 import jax
@@ -71,6 +72,39 @@ def test_a_global_norm_sees_all_leaves():
     )
     outside = gx.chain(gx.clip_by_global_norm(1.0), gx.packed(gx.sgd(0.1), 100))
     jax.tree.map(np.testing.assert_array_equal, run(outside)[0], run(tx)[0])
+
+
+OUTSIDE = {
+    "factors": [gx.scale(0.5), gx.clip_by_global_norm(1.0)],
+    "some leaves": [gx.chain(gx.clip_by_global_norm(1.0), gx.groups([("bias$", gx.scale(0.5))], default=gx.chain()))],
+    "by array": [gx.clip_by_global_norm(1.0), gx.clip_by_norm(0.5)],
+    "by element": [gx.clip_by_global_norm(1.0), gx.clip(0.1)],
+    "memory": [gx.trace(0.9), gx.scale(0.5)],
+}
+
+
+@pytest.mark.parametrize("name", OUTSIDE)
+@pytest.mark.parametrize("dtype", [jnp.float32, jnp.bfloat16])
+def test_what_stands_before_it_changes_no_result(name: str, dtype: Any):
+    inner = gx.adamw(1e-2, mask=gx.ndim_at_least(2))
+    packed = run(gx.chain(*OUTSIDE[name], gx.packed(inner, max_size=100)), dtype=dtype)[0]
+    jax.tree.map(np.testing.assert_array_equal, packed, run(gx.chain(*OUTSIDE[name], inner), dtype=dtype)[0])
+
+
+def test_factors_before_it_multiply_the_buffer():
+    tx, p = gx.chain(gx.scale(0.5), gx.packed(gx.adam(0.1), max_size=100)), params()
+    program = jax.jit(tx.update).lower(grads(p, 0), tx.init(p), p).as_text()
+    multiplied = set(re.findall(r"stablehlo\.multiply .*tensor<(\w+)xf32>", program))
+    assert "180" in multiplied
+    assert not multiplied & {"8x4", "4"}
+
+
+def test_rows_are_scaled_before_they_become_a_part_of_a_buffer():
+    tx, p = gx.chain(gx.scale(0.5), gx.packed(gx.adam(0.1), max_size=100)), params()
+    g, state = grads(p, 0), tx.init(p)
+    g["layer0"]["kernel"] = rows = gx.Rows(jnp.array([1, 1]), jnp.full((2, 4), 0.3), (8, 4))
+    dense = {**g, "layer0": {**g["layer0"], "kernel": rows.dense()}}
+    jax.tree.map(np.testing.assert_array_equal, *[jax.jit(tx.update)(x, state, p)[0] for x in (g, dense)])
 
 
 def test_memory_lives_in_one_buffer_for_each_combination_of_rules():

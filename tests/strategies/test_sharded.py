@@ -4,9 +4,11 @@ from __future__ import annotations
 
 import inspect
 import re
+from functools import partial
 from typing import Any
 
 import jax
+import jax.numpy as jnp
 import numpy as np
 import optax
 import orbax.checkpoint as ocp
@@ -110,6 +112,81 @@ def test_bytes_and_gathers_of_a_step(kind: AxisType) -> None:
     assert sorted(gathers(compiled.as_text())) == [128, 6144, 8192]
     memory = compiled.memory_analysis()
     assert memory.temp_size_in_bytes <= 2 * sum(x.nbytes for x in jax.tree.leaves(whole))
+
+
+GATHERED = {
+    "plain": lambda tx: tx,
+    "guard": gx.guard,
+    "accumulate": lambda tx: gx.accumulate(tx, every=2),
+    "loss scale": gx.dynamic_loss_scale,
+    "groups": lambda tx: gx.groups([("bias", gx.sgd(0.1))], default=tx),
+}
+
+
+@pytest.mark.parametrize("name", GATHERED)
+def test_new_parameters_are_gathered_in_their_dtype_and_no_update(name: str) -> None:
+    """Where `apply_updates` follows; another library's finds the update gathered, in float32."""
+    tx = GATHERED[name](gx.sharded(gx.adamw(0.1), line()))
+    params = put(jax.tree.map(lambda x: x.astype(jnp.bfloat16), numbers(0)), line())
+
+    def made(apply: Any) -> Any:
+        def step(params: Any, state: Any, grads: Any) -> Any:
+            updates, state = tx.update(grads, state, params)
+            return apply(params, updates)["embed"], state
+
+        args = params, tx.init(params), params
+        last = next(e for e in jax.make_jaxpr(step)(*args).eqns[::-1] if e.outvars[0].aval.shape == (96, 64))
+        after, _ = jax.jit(step)(*args)
+        assert_lies(after, params["embed"].sharding)
+        return after, (last.primitive.name, last.invars[0].aval.dtype)
+
+    (ours, gathered), (theirs, added) = made(gx.apply_updates), made(optax.apply_updates)
+    assert gathered == ("sharding_constraint", jnp.bfloat16)
+    assert added != gathered
+    np.testing.assert_array_equal(ours, theirs)
+
+
+def test_norms_of_updates_gather_none() -> None:
+    mesh, whole = line(), numbers(0)
+    tx, plain = (gx.measure(x, update_norm=True) for x in (gx.sharded(gx.adamw(0.1), mesh), gx.adamw(0.1)))
+    params, grads = put(whole, mesh), put(numbers(1), mesh)
+    step = gx.make_step(tx, donate=False)
+    assert sorted(gathers(step.lower(params, tx.init(params), grads).compile().as_text())) == [128, 6144, 8192]
+    found, expected = (step(*args)[1].metrics for step, args in (
+        (step, (params, tx.init(params), grads)),
+        (gx.make_step(plain, donate=False), (whole, plain.init(whole), numbers(1))),
+    ))  # fmt: skip
+    assert_same(found, expected)
+
+
+@pytest.mark.parametrize("apply", [gx.apply_updates, optax.apply_updates], ids=["ours", "optax"])
+def test_parameters_stay_whole_in_loops(apply: Any) -> None:
+    """Each device has use for all of them in the next step: what it adds to is cut from the whole."""
+    mesh = line()
+    tx, params = gx.sharded(gx.adamw(0.1), mesh), put(numbers(0), mesh)
+
+    def step(carry: Any, g: Any) -> Any:
+        updates, state = tx.update(g, carry[1], carry[0])
+        return (apply(carry[0], updates), state), None
+
+    run = jax.jit(lambda p, s, g: jax.lax.scan(step, (p, s), g)[0])
+    compiled = run.lower(params, jax.jit(tx.init)(params), put(numbers(1, 3), mesh)).compile()
+    assert all(x.is_fully_replicated for x in jax.tree.leaves(compiled.output_shardings[0]))
+    assert sorted(gathers(compiled.as_text())) == [128, 6144, 8192]
+
+
+def test_other_parameters_than_those_of_the_update() -> None:
+    """The update is added to what it is added to, elementwise in any dtype; outside of a trace too."""
+    mesh, fast, slow = line(), numbers(0), numbers(2)
+    tx, plain = gx.sharded(gx.adamw(0.1), mesh), gx.adamw(0.1)
+
+    def step(tx: Any, fast: Any, slow: Any, grads: Any) -> Any:
+        updates, _ = tx.update(grads, tx.init(fast), fast)
+        return gx.apply_updates(slow, updates), updates
+
+    found = jax.jit(partial(step, tx))(*(put(x, mesh) for x in (fast, slow, numbers(1))))
+    assert_same(found, jax.jit(partial(step, plain))(fast, slow, numbers(1)))
+    assert_same(step(tx, *(put(x, mesh) for x in (fast, slow, numbers(1)))), found)
 
 
 @kinds

@@ -1,0 +1,155 @@
+"""Every entry of the tests' catalogue, with its floor."""
+
+from __future__ import annotations
+
+import types
+import warnings
+from collections.abc import Callable
+from typing import Any
+
+import jax
+
+import gradxform as gx
+from benchmarks.compiled import compositions
+from benchmarks.compiled.peer import Peer
+from benchmarks.compiled.rows import Row
+from tests.catalogue import ENTRIES, AsExamples, Entry, Searched
+
+SHAPES = {"dense": {"kernel": (49152, 1024), "bias": (1024,)}, "scale": (12288, 1024)}
+"""The catalogue's tree, with 4/5 of 63 M elements in the kernel, and nearly all others in the scale."""
+
+AGAIN = {
+    "chain clipped adamw": "g",
+    "chain two clips": "ema trace",  # both are written, and read again behind a norm of them
+    "differentially_private_aggregate": "4*g",
+    "dpsgd": "4*g",  # an example's norm comes first
+    "adaptive_grad_clip": "p g",
+    "clip_by_block_rms": "g",
+    "clip_by_global_norm": "g",
+    "clip_by_norm": "g",
+    "clip_by_percentile": "g",
+    "normalize_by_update_norm": "g",
+    "orthogonalize_gradient": "p g",
+    "scale_by_param_block_norm": "p",
+    "scale_by_param_block_rms": "p",
+    "scale_by_mars": "g old",
+    "mars": "g old",
+    # Means over rows and columns come first, then the size of what is divided by them, and of p.
+    "adafactor": "p g g",
+    "adafactor averaged": "p g g",
+    "scale_by_factored_rms": "g",
+    "came": "g g mu",
+    "scale_by_came": "g g mu",
+    "adam_mini": "g",
+    "scale_by_adam_mini": "g",
+    "fromage": "p g",
+    "lamb": "p mu nu",
+    "lars": "p g",
+    "matrices": "g",
+    "novograd": "g",
+    "scale_by_novograd": "g",
+    "polyak_sgd": "g",
+    "scale_by_polyak": "g",
+    "stable_adamw": "g nu",
+    "scale_by_trust_ratio": "p g",
+    "proximal_group_l1": "p g",
+    "proximal_halfspace": "p g",
+    "proximal_hyperplane": "p g",
+    "proximal_l1_ball": "p g",
+    "proximal_l1_sphere": "p g",
+    "proximal_l2_ball": "p g",
+    "proximal_l2_sphere": "p g",
+    "proximal_simplex": "p g",
+    "measure": "g",
+    "static_loss_scale": "g",
+    "dynamic_loss_scale": "g",
+    "guard": "g",
+    "apply_if_finite": "g",
+}
+"""What is read again behind a sum over whole arrays, where parameters, gradients and all of the state move once."""
+
+FLOORS = {
+    "groups": "4/5: p g mu nu, again p mu nu -> p mu nu",  # the scale is frozen
+    "groups clipped": "4/5: p g, again g -> p + 1/5: p g -> p",
+    "freeze": "",
+    "set_to_zero": "",
+    # Five products of a matrix with the square of what came before; the last one is added to the parameter.
+    "orthogonalize": "4/5: p g, again g 8*x -> 4*x p + 1/5: p g -> p",
+    # Where the descent began is not written again.
+    "cocob": "p g first sum scale subgradients reward -> p sum scale subgradients reward",
+    "scale_by_cocob": "p g first sum scale subgradients reward -> p sum scale subgradients reward",
+    "madgrad": "p g first sum squares -> p sum squares",
+    "scale_by_madgrad": "p g first sum squares -> p sum squares",
+    # All products of s, y and g come first, and one pair of them is written; then the loss is asked for at parameters
+    # written for it, and its gradient's slope is taken.
+    "lbfgs": "p g oldp oldg 3*s 3*y, again g 3*s 3*y -> u oldp oldg s y + p u -> near + near again, grad u + p u -> p",
+    "scale_by_lbfgs": "p g oldp oldg 3*s 3*y, again g 3*s 3*y -> p oldp oldg s y",
+    # The loss is asked for once, at parameters written for it.
+    "scale_by_backtracking_linesearch": "p g -> near + near grad -> old + p g -> p",
+    "scale_by_zoom_linesearch": "p g -> near + near grad g + p g -> p",
+    "sam": "p g -> near, again p g + p near trace -> p trace",
+    # The mean of the mask comes first: the direction is written, and read again.
+    "cautious": "p g mu nu -> p mu nu u, again u",
+    "offloaded": "p g -> p trace, again trace",  # read on the host, and copied there
+    "accumulate": "p g mu nu, again g -> p mu nu",  # every micro-batch closes its window
+}
+"""Of entries that do not move all of their state or all parameters, or write something else on the way."""
+
+LEFT: dict[str, str] = {}
+"""What keeps an entry above its floor."""
+
+
+def whole_state(make: Callable[[Any], Any]) -> float:
+    """The state's size, in float32 parameters."""
+    params = jax.tree.map(lambda s: jax.ShapeDtypeStruct(s, "float32"), SHAPES, is_leaf=lambda x: isinstance(x, tuple))
+    sizes = [sum(x.size * x.dtype.itemsize for x in jax.tree.leaves(tree))
+             for tree in (jax.eval_shape(make(gx).init, params), params)]  # fmt: skip
+    return sizes[0] / sizes[1]
+
+
+def floor_of(name: str, make: Callable[[Any], Any], examples: int) -> str:
+    """Parameters, gradients and all of the state once, and what is read again."""
+    if name in FLOORS:
+        return FLOORS[name]
+    size = whole_state(make)
+    kept = f" {size:.3g}*state" if size > 1e-3 else ""
+    grads = f"{examples}*g" if examples else "g"
+    return f"p {grads}{kept}" + (f", again {AGAIN[name]}" if name in AGAIN else "") + f" -> p{kept}"
+
+
+def make_of(entry: Entry) -> Callable[[Any], Any]:
+    """What the entry's line makes with the functions of a library, without what the tests wrap around it to feed it."""
+
+    def make(library: Any) -> Any:
+        if entry.make is getattr(gx, entry.name, None):
+            return getattr(library, entry.name)()
+        words = {"gx": library, "AsExamples": lambda tx: tx, "Searched": lambda tx: tx}
+        words |= {name: library.named(name) for name in ("kernel", "bias")}
+        return types.FunctionType(entry.make.__code__, {**entry.make.__globals__, **words})()
+
+    return make
+
+
+def peer_of(entry: Entry) -> Any:
+    """True where optax has all of the line's words."""
+    try:
+        with warnings.catch_warnings(action="ignore"):  # what it will rename
+            make_of(entry)(Peer())
+    except (AttributeError, TypeError, ValueError):
+        return None
+    return True
+
+
+def row(entry: Entry) -> Row:
+    searched, examples = isinstance(entry.tx, Searched), 4 * isinstance(entry.tx, AsExamples)
+    extra = compositions.loss if entry.reads_loss or entry.extra else dict
+    if searched:
+        extra = compositions.search if entry.function != "sam" else compositions.ascent
+    make = make_of(entry)
+    floor = floor_of(entry.name, make, examples)
+    return Row(entry.name, make, floor, left=LEFT.get(entry.name, ""), peer=peer_of(entry), shapes=SHAPES,
+               examples=examples, extra=extra, axis=entry.axis)  # fmt: skip
+
+
+def rows() -> list[Row]:
+    return [row(entry) for entry in ENTRIES]

@@ -1,0 +1,236 @@
+"""A rule that is written for one array on each matrix of a leaf: folded, run side by side, and taken apart again."""
+
+from __future__ import annotations
+
+import collections
+import functools
+from collections.abc import Callable, Sequence
+from typing import Any, Protocol
+
+import jax
+import jax.numpy as jnp
+
+from gradxform.core.facts import Facts, Reach
+from gradxform.core.keys import keys_of, with_keys
+from gradxform.core.lens import Wrapper
+from gradxform.core.mistakes import refuse_factor
+from gradxform.core.rule import Factor, Halves, Rule, new_memory
+from gradxform.core.stage import Chooses
+from gradxform.core.tree import Leaf, is_trained
+from gradxform.core.types import Array, Count, Memory, Param, Path, Scalars, Shaped
+from gradxform.core.value import Child
+
+
+class Folds(Protocol):
+    """How an array is matrices: as stacks `[matrices, rows, columns]`, one for each of its unequal parts."""
+
+    @property
+    def parts(self) -> tuple[str, ...]:
+        """The names of unequal parts; none where all matrices have one shape."""
+
+    def shapes(self, shape: tuple[int, ...]) -> list[tuple[int, ...]]: ...
+    def fold(self, x: Array) -> list[Array]: ...
+    def unfold(self, stacks: Sequence[Array], shape: tuple[int, ...]) -> Array: ...
+
+
+class Places(Protocol):
+    """Where a stack of matrices is worked on, and how it lies where it is taken apart."""
+
+    def there(self, x: Array) -> Array:
+        """A stack where it is worked on, with more matrices where that takes some."""
+
+    def back(self, stack: Any, leaf: Leaf, shape: tuple[int, ...]) -> Any:
+        """Updates or memories of many matrices of this shape, laid out as those of this leaf are."""
+
+
+class Parts(tuple[Any, ...]):
+    """The memories of the unequal parts of a leaf, by name."""
+
+    __slots__ = ()
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        return _parts_from, (self._fields, *self)  # type: ignore[attr-defined]
+
+
+@functools.cache
+def parts_class(names: tuple[str, ...]) -> Any:
+    """The class of memories with these parts; one, so that states of equal rules are alike."""
+    named_tuple: Any = collections.namedtuple
+    fielded = named_tuple("Parts", names, module=__name__)
+    return type("Parts", (Parts, fielded), {"__slots__": (), "__doc__": "The memories of unequal parts."})
+
+
+def _parts_from(names: tuple[str, ...], *memories: Memory) -> Memory:
+    return parts_class(names)(*memories)
+
+
+class Stack:
+    """A stack of matrices as it is."""
+
+    parts: tuple[str, ...] = ()
+
+    def shapes(self, shape: tuple[int, ...]) -> list[tuple[int, ...]]:
+        return [shape]
+
+    def fold(self, x: Array) -> list[Array]:
+        return [x]
+
+    def unfold(self, stacks: Sequence[Array], shape: tuple[int, ...]) -> Array:
+        return stacks[0]
+
+
+STACK = Stack()
+
+
+class Each(Rule, abstract=True):
+    """A rule on each matrix of a leaf, of the kind that the rule is. Its memory is stacks, as the matrices are."""
+
+    rule: Child[Rule]
+    spec: Folds | None
+    """None: the leaf is one matrix, and kept as that."""
+    together: int = 0
+    places: Places | None = None
+
+    @property
+    def name(self) -> str:
+        return self.rule.name
+
+    @property
+    def facts(self) -> Facts:
+        return self.rule.facts.with_fields(reach=Reach.ARRAY, matrix=False, keeps_zero=False, monotone=False)
+
+    @property
+    def remembers(self) -> bool:
+        return self.rule.remembers
+
+    @property
+    def corrects(self) -> bool:
+        return self.rule.corrects
+
+    @property
+    def joins(self) -> bool:
+        """Whether matrices of several leaves may go through it at once."""
+        return self.rule.facts.matrix and self.together > 0 and not isinstance(self.rule, Factor)
+
+    def init(self, p: Array) -> Memory:
+        return self.memory([s for _, s in self._each(lambda rule, s, p: (p, rule.init(p)), None, p)])
+
+    def scalars(self, t: Count, **extra: Any) -> Scalars:
+        return self.rule.scalars(t, **extra)
+
+    def evaluate(self, p: Array, s: Memory, t: Count) -> Array:
+        return self.whole(self._each(lambda rule, s, p: rule.evaluate(p, s, t), s, p), p)
+
+    def stacks(self, s: Memory, *arrays: Param) -> list[tuple[Any, ...]]:
+        """A memory and arrays as stacks, part by part."""
+        if self.spec is None:
+            return [jax.tree.map(lambda x: x[None], (s, *arrays))]
+        parts = max(1, len(self.spec.parts))
+        folded = [[None] * parts if x is None else self.spec.fold(x) for x in arrays]
+        return [*zip([s] * parts if s is None or parts == 1 else s, *folded, strict=True)]
+
+    def whole(self, stacks: list[Array], like: Shaped) -> Array:
+        """The array that is these stacks."""
+        return stacks[0].reshape(like.shape) if self.spec is None else self.spec.unfold(stacks, like.shape)
+
+    def memory(self, memories: list[Memory]) -> Memory:
+        """The memory that is these."""
+        if self.spec is None or not self.spec.parts or memories[0] is None:
+            return memories[0]
+        return parts_class(self.spec.parts)(*memories)
+
+    def _each(self, f: Callable[..., Any], s: Memory, *arrays: Param) -> list[Any]:
+        """What `f(rule, memory, *matrices)` gives for all matrices, part by part."""
+        if self.spec is None:
+            return [f(self.rule, s, *arrays)]
+        return [self._side_by_side(f, *stacks) for stacks in self.stacks(s, *arrays)]
+
+    def _side_by_side(self, f: Callable[..., Any], *stacks: Any) -> Any:
+        """The same for the matrices of one stack, each with keys of its own."""
+        count = len(jax.tree.leaves(stacks)[0])
+        args: Any = [jax.random.split(key, count) for key in keys_of(self.rule)], *stacks
+        there = self.places.there if self.places else lambda x: x
+        done = jax.vmap(lambda keys, *xs: f(with_keys(self.rule, keys), *xs))(*jax.tree.map(there, args))
+        return done if self.places is None else jax.tree.map(lambda x: there(x)[:count], done)
+
+
+class EachRule(Each):
+    def update(self, g: Array, s: Memory, p: Param, k: Scalars) -> tuple[Array, Memory]:
+        done = self._each(lambda rule, s, g, p: rule.advance(g, [], s, p, k, new_memory), s, g, p)
+        return self.whole([u for u, _ in done], g), self.memory([s for _, s in done])
+
+
+class EachHalves(Each, Halves):
+    def remember(self, g: Array, s: Memory, p: Param, k: Scalars) -> Memory:
+        return self.memory(self._each(lambda rule, s, g, p: rule.remember(g, s, p, k), s, g, p))
+
+    def emit(self, g: Array, s: Memory, p: Param, k: Scalars) -> Array:
+        return self.whole(self._each(lambda rule, s, g, p: rule.emit(g, s, p, k), s, g, p), g)
+
+
+class EachFactor(Each, Factor):
+    """One number for each matrix, laid out over the leaf."""
+
+    def factor(self, g: Array, p: Param, k: Scalars) -> Array:
+        def number(rule: Factor, s: Memory, g: Array, p: Param) -> Array:
+            by = rule.factor(g, p, k)
+            refuse_factor(rule.name, by)
+            return jnp.broadcast_to(by, g.shape)
+
+        return self.whole(self._each(number, None, g, p), g)
+
+
+def each(rule: Rule, spec: Folds | None, together: int, places: Places | None) -> Rule:
+    """The rule on each matrix."""
+    kind = EachHalves if isinstance(rule, Halves) else EachFactor if isinstance(rule, Factor) else EachRule
+    return kind(rule, spec, together, places)
+
+
+class ByMatrix(Wrapper):
+    """A rule that sees each matrix of the leaves of which a spec says how they are matrices, and others whole."""
+
+    specs: tuple[tuple[Chooses, Folds], ...] = ()
+    together: int = 0
+    places: Places | None = None
+
+    def __repr__(self) -> str:
+        specs = ", ".join(f"{where!r}: {spec!r}" for where, spec in self.specs)
+        together = f", together={self.together}" if self.together else ""
+        return f"matrices({self.rule!r}, {{{specs}}}{together})"
+
+    @property
+    def selectors(self) -> tuple[Chooses, ...]:
+        return (*(where for where, _ in self.specs), *self.rule.selectors)
+
+    def for_leaf(self, path: Path, p: Array) -> Rule:
+        inner = self.rule.for_leaf(path, p)
+        spec = next((spec for where, spec in self.specs if where.matches(path, p)), None)
+        if spec is not None:
+            try:
+                spec.shapes(p.shape)
+            except ValueError as error:
+                raise ValueError(f"{path!r} has shape {p.shape}, and {error}") from None
+            return each(inner, spec, self.together, self.places)
+        return each(inner, None, self.together, self.places) if inner.facts.matrix and p.ndim == 2 else inner
+
+
+def by_matrix(rule: Rule, **fields: Any) -> Rule:
+    """The rule that sees each matrix, where it looks at more than one element; what it says of them comes last."""
+    if isinstance(rule, ByMatrix):
+        fields["specs"] = (*rule.specs, *fields.get("specs", ()))
+        return rule.with_fields(**fields)
+    if isinstance(rule, Wrapper) and not rule.sees_array:
+        return rule.with_fields(rule=by_matrix(rule.rule, **fields))
+    far = rule.facts.reach in (Reach.ROW, Reach.ARRAY) and not (rule.facts.placed or rule.facts.per_example)
+    return ByMatrix(rule, **fields) if far else rule
+
+
+def refuse_no_matrix(name: str, leaf: Leaf) -> None:
+    """Refuse an array that is no matrix, of which nobody says how it is some, for a rule that is written for one."""
+    x = leaf.array
+    if not is_trained(x) or leaf.frozen or x.ndim == 2:
+        return
+    remedy = "give it another transformation: gx.groups([(gx.hidden_matrices, tx)], default=...)"
+    if x.ndim > 2:
+        remedy = f"say how it is a stack of them: gx.matrices(tx, {{{leaf.path!r}: gx.Matrix(...)}})"
+    raise ValueError(f"{name} works on matrices, and {leaf.path!r} has shape {x.shape}; {remedy}")
