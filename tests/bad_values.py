@@ -240,6 +240,15 @@ ALONE = {
         ("gx", "proximal_box", x): Meant({*NUMBERS} - {"nan"}, {*ARRAYS, "{'a': 1.0}", "{3: None}", *RATES})
         for x in ("lower", "upper")
     },
+    **{
+        ("gx", x, "a"): Meant({*NUMBERS} - {"nan", "inf", "-inf"}, {*ARRAYS, "{'a': 1.0}", "{3: None}", *RATES})
+        for x in ("proximal_halfspace", "proximal_hyperplane")
+    },
+    **{
+        ("gx", x, "block_axes"): Meant({"None", *WHOLE, "()", "2**63", "10**400"})
+        for x in ("adam_mini", "scale_by_adam_mini")
+    },
+    ("gx", "adafactor", "dtype_momentum"): Meant({"None", "float16"}),
     ("gx", "tunable", "value"): Meant({*NUMBERS, "[nan]"}, RATES - {"a tunable"}),
     ("gx", "accumulate_gradients", "loss_fn"): Meant(FUNCTIONS),
     ("gx", "accumulate_gradients", "weight"): Meant({"None", *FUNCTIONS}),

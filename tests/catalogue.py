@@ -225,7 +225,7 @@ CATALOGUE: dict[str, Callable[[], Tx]] = {
     "signum": lambda: gx.signum(0.1),
     "sm3": lambda: gx.sm3(0.1),
     "scale_by_sm3": lambda: gx.scale_by_sm3(b2=0.9),
-    "stable_adamw": lambda: gx.stable_adamw(0.01, mask=kernel),
+    "stable_adamw": lambda: gx.stable_adamw(0.01, mask=gx.weights_only, clip_threshold=0.3),
     "yogi": lambda: gx.yogi(0.01),
     "scale_by_yogi": gx.scale_by_yogi,
     "cautious": lambda: gx.cautious(gx.adamw(0.01, weight_decay=0.1)),
