@@ -13,7 +13,7 @@ from gradxform.core.arithmetic import cast, compute_dtype, real_dtype
 from gradxform.core.barriers import barrier, barrier_each
 from gradxform.core.chain import Chain, stages_of
 from gradxform.core.devices import varying_axes
-from gradxform.core.norms import norm_of
+from gradxform.core.norms import norm_of, norms_of_two
 from gradxform.core.orders import refuse_loss_scale, refuse_own_gradients
 from gradxform.core.rows import Rows, is_row_leaf
 from gradxform.core.shares import by_element, laid_out
@@ -45,14 +45,28 @@ def axis_or_none(axis_name: AxisName | None) -> AxisName | None:
 
 def tree_norm(tree: Tree, axis_name: AxisName | None, what: str, by: Array | None = None) -> Array:
     """The norm over all floating leaves, times `by` if given: the same reduction that clipping makes."""
-    leaves = [x if hasattr(x, "dtype") or x is None else jnp.asarray(x) for x in open_tree(tree)[1]]
-    leaves = [laid_out(x) for x in leaves if is_trained(x)]
-    if axis_name is None and any(varying_axes(x) for x in leaves):
-        raise ValueError(f"{what} sees one device's part of a leaf inside shard_map: give axis_name")
+    leaves = [x for x in trained_leaves(tree, axis_name, what) if x is not None]
     if by is None:
         return norm_of(barrier_each(leaves), axis_name)
     pairs = [barrier((by, x)) for x in leaves]
     return norm_of([times(x, k) for k, x in pairs], axis_name)
+
+
+def trained_leaves(tree: Tree, axis_name: AxisName | None, what: str) -> list[Gradient]:
+    """The floating leaves of a tree whose norm is asked for, None in place of others."""
+    leaves = [x if hasattr(x, "dtype") or x is None else jnp.asarray(x) for x in open_tree(tree)[1]]
+    leaves = [laid_out(x) if is_trained(x) else None for x in leaves]
+    if axis_name is None and any(varying_axes(x) for x in leaves):
+        raise ValueError(f"{what} sees one device's part of a leaf inside shard_map: give axis_name")
+    return leaves
+
+
+def tree_norms(first: Tree, second: Tree, axis_name: AxisName | None, what: str) -> tuple[Array, Array]:
+    """`tree_norm` of two trees, which are read together where they have as many leaves."""
+    xs, ys = (trained_leaves(tree, axis_name, what) for tree in (first, second))
+    if axis_name is not None or len(xs) != len(ys):
+        return tree_norm(first, axis_name, what), tree_norm(second, axis_name, what)
+    return norms_of_two(xs, ys)
 
 
 def map_gradients(f: Callable[[Array], Array], grads: Updates) -> Updates:

@@ -10,7 +10,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from gradxform.control.hold import inner_of, tree_norm
+from gradxform.control.hold import inner_of, tree_norm, tree_norms
 from gradxform.core import check
 from gradxform.core.admit import admitted_by_name, of_kind
 from gradxform.core.chain import Chain
@@ -86,27 +86,32 @@ class Measure(GradientTransformation):
         figures: dict[str, Any] = {}
         if self.grad_norm:
             figures["grad_norm"] = self._norm(grads)
-        if self.update_norm:
+        if self.update_ratio == "global" or (self.update_norm and self.param_norm):
+            u, p = self._norms(updates, params)
+            both = {"update_norm": u, "param_norm": p, "update_ratio": _ratio(u, p)}
+            figures |= {name: x for name, x in both.items() if getattr(self, name) in (True, "global")}
+        elif self.update_norm:
             figures["update_norm"] = self._norm(updates)
-        if self.param_norm:
+        elif self.param_norm:
             figures["param_norm"] = self._norm(params)
-        if self.update_ratio == "global":
-            figures["update_ratio"] = self._ratio(updates, params)
         if self.update_ratio == "per_leaf":
             of = dict(zip(*open_tree(params)[:2], strict=True))
             for path, u in zip(*open_tree(updates)[:2], strict=True):
                 if of[path] is not None and is_inexact(of[path]):
-                    figures[f"update_ratio/{path}"] = self._ratio(u, of[path])
+                    figures[f"update_ratio/{path}"] = _ratio(*self._norms(u, of[path]))
         if self.clip_fraction:
             figures["clip_fraction"] = clipped
         return figures
 
-    def _ratio(self, updates: Updates, params: Params) -> Array:
-        size = self._norm(params)
-        return self._norm(updates) / jnp.where(size > 0, size, 1.0)
-
     def _norm(self, tree: Tree) -> Array:
         return tree_norm(tree, self.axis_name, self.name)
+
+    def _norms(self, updates: Updates, params: Params) -> tuple[Array, Array]:
+        return tree_norms(updates, params, self.axis_name, self.name)
+
+
+def _ratio(update: Array, param: Array) -> Array:
+    return update / jnp.where(param > 0, param, 1.0)
 
 
 def _clips_first(tx: GradientTransformation) -> TreeRule | None:

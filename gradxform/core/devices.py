@@ -44,8 +44,7 @@ def gathered(x: Array, axis_name: AxisName, dimension: int = 0) -> Array:
         equal = {"to": "invarying"} if varies else {}
         whole: Array = jax.lax.all_gather(x, axis_name, axis=dimension, tiled=True, **equal)
         return whole
-    # -0.0 leaves what is added to it as it is, -0.0 too.
-    alone = jnp.full((jax.lax.psum(1, axis_name), *x.shape), -0.0, x.dtype).at[here].set(x)
+    alone = jnp.zeros((jax.lax.psum(1, axis_name), *x.shape), x.dtype).at[here].set(x)
     side = jnp.moveaxis(jax.lax.psum(alone, axis_name), 0, dimension)
     return side.reshape(*x.shape[:dimension], -1, *x.shape[dimension + 1 :])
 
@@ -63,3 +62,9 @@ def varying_of(kind: object) -> frozenset[str]:
     """The manual mesh axes over which arrays of a JAX type differ between devices."""
     kind = getattr(kind, "mat", kind)
     return frozenset(getattr(kind, "varying", None) or getattr(kind, "vma", None) or ())
+
+
+def in_host_memory(x: Array | jax.core.ShapedArray) -> bool:
+    """Whether an array, or its type, is in host memory."""
+    kind = jax.typeof(x) if isinstance(x, jax.Array) else x
+    return "Host" in str(getattr(kind, "memory_space", ""))

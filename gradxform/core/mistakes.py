@@ -12,10 +12,11 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
+from gradxform.core.devices import in_host_memory
 from gradxform.core.hyper import Schedule, Tunable
 from gradxform.core.plain import got
 from gradxform.core.schema import schema
-from gradxform.core.types import Memory, Param, Scalars, Structure
+from gradxform.core.types import Gradient, Memory, Param, Path, Scalars, Structure
 from gradxform.core.value import is_hashable
 
 if TYPE_CHECKING:
@@ -101,6 +102,18 @@ def told_of_none(rule: Rule, name: str, error: Exception, p: Param, k: Scalars, 
             return f"{name} reads p without saying so: facts = Facts(needs_params=True)"
     missing = ["s, and has no init"] * (not rule.remembers) + ["k, and has no scalars"] * (k is None)
     return f"{name} reads {' or '.join(missing)}: {error}" if missing else None
+
+
+def refuse_host_memory(path: Path, error: Exception, g: Gradient, p: Param, memory: dict[str, Memory]) -> None:
+    """Raises: ValueError where JAX refused to compute on the device with what is in host memory."""
+    where = {"gradient": g, "parameter": p} | {f"memory of {name}": s for name, s in memory.items()}
+    there = next((what for what, x in where.items() if any(map(in_host_memory, jax.tree.leaves(x)))), None)
+    if there is not None and "memory_space" in str(error):
+        fetched = " gx.offloaded(tx) fetches it for each step," if there.startswith("memory") else ""
+        raise ValueError(
+            f"the {there} at {path!r} is in host memory (pinned_host), and the step runs on the device:{fetched} "
+            "jax.device_put(x, jax.memory.Space.Device) brings it there"
+        ) from error
 
 
 def _kind(x: object) -> str:

@@ -46,6 +46,38 @@ def norm_of(arrays: Sequence[Array | Rows], axis_name: AxisName | None) -> Array
     return root(_summed_across(arrays, axis_names(axis_name)))
 
 
+def norms_of_two(xs: Sequence[Any], ys: Sequence[Any]) -> tuple[Array, Array]:
+    """`norm_of` of the arrays of two trees, place by place; None counts nothing.
+
+    On GPUs one reduction sums both arrays of a place, as parts of complex numbers: XLA lets a kernel write over an
+    array that a reduction in it reads, and not over one that two do, so that the new parameters would be copied.
+    """
+
+    pairs = {i for i, place in enumerate(zip(xs, ys, strict=True)) if _are_pair(*place)}
+
+    def apart(xs: Sequence[Any], ys: Sequence[Any]) -> tuple[Array, Array]:
+        x, y = (norm_of(barrier_each([a for a in arrays if a is not None]), None) for arrays in (xs, ys))
+        return x, y
+
+    def together(xs: Sequence[Any], ys: Sequence[Any]) -> tuple[Array, Array]:
+        sums = [jnp.sum(jax.lax.complex(_squares(xs[i]), _squares(ys[i]))) for i in sorted(pairs)]
+        alone = ([a for i, a in enumerate(arrays) if a is not None and i not in pairs] for arrays in (xs, ys))
+        x, y = map(sum_of_squares, alone)
+        return root(jnp.stack([x, *map(jnp.real, sums)]).sum()), root(jnp.stack([y, *map(jnp.imag, sums)]).sum())
+
+    if not pairs:
+        return apart(xs, ys)
+    both: tuple[Array, Array] = jax.lax.platform_dependent(xs, ys, cuda=together, rocm=together, default=apart)
+    return both
+
+
+def _are_pair(x: Any, y: Any) -> bool:
+    """Whether two arrays are so large, and so alike, that one reduction sums both."""
+    if any(a is None or isinstance(a, Rows) or a.size <= SMALL for a in (x, y)):
+        return False
+    return bool(x.shape == y.shape and compute_dtype(x.dtype) == compute_dtype(y.dtype))
+
+
 def _summed_across(arrays: Sequence[Array | Rows], names: tuple[str, ...]) -> Array:
     split: dict[tuple[str, ...], list[Any]] = {}
     for x in arrays:
@@ -79,8 +111,11 @@ def _parts(xs: list[Array]) -> list[list[Array]]:
 
 @functools.partial(jax.jit, inline=True)
 def _summed_squares(*xs: Array) -> Array:
-    squares = [abs_sq(cast(x, compute_dtype(x.dtype))) for x in xs]
-    return jnp.sum(functools.reduce(operator.add, squares))
+    return jnp.sum(functools.reduce(operator.add, map(_squares, xs)))
+
+
+def _squares(x: Array) -> Array:
+    return abs_sq(cast(x, compute_dtype(x.dtype)))
 
 
 def _dense(x: ArrayLike | Rows) -> Array:

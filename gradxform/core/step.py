@@ -49,6 +49,7 @@ class CompiledStep:
             updates, state = tx.update(grads, state, params, **extra)
             return apply_updates(params, updates), state
 
+        self.donates = donate
         self.met_functions = False
         """Whether to look for functions among the parameters: what has met none finds them when JAX refuses them."""
         self.jitted = jax.jit(step, donate_argnums=(0, 1) if donate else (), keep_unused=True)
@@ -58,7 +59,8 @@ class CompiledStep:
             return self._run(params, state, grads, extra)
         except (RuntimeError, ValueError):
             refuse_deleted(parameter=params, state=state, gradient=grads, extra=extra)
-            _refuse_shared((params, state), gradient=grads, extra=extra)
+            if self.donates:
+                _refuse_shared((params, state), gradient=grads, extra=extra)
             raise
 
     def _run(self, params: Params, state: OptState, grads: Updates, extra: dict[str, Any]) -> tuple[Params, OptState]:

@@ -15,7 +15,7 @@ from gradxform.core.arithmetic import compute_dtype, plain_numbers, real_dtype
 from gradxform.core.barriers import barrier, barrier_each
 from gradxform.core.facts import Reach
 from gradxform.core.keys import drawn
-from gradxform.core.mistakes import refuse_factor, refuse_new_memory, refuse_update, told_of_none
+from gradxform.core.mistakes import refuse_factor, refuse_host_memory, refuse_new_memory, refuse_update, told_of_none
 from gradxform.core.rows import Rows
 from gradxform.core.rule import Factor, Halves, Rule, new_memory, scaled
 from gradxform.core.stacks import EachFactor
@@ -49,7 +49,11 @@ def run_pending(leaves: Sequence[Leaf]) -> None:
     for leaf, run in _waiting(leaves, _walk):
         memory = {b.name: leaf.memory[b.name] for b in leaf.pending if b.name in leaf.memory}
         with naming(leaf.path):
-            leaf.g, new = run(leaf.raw, memory, leaf.p)
+            try:
+                leaf.g, new = run(leaf.raw, memory, leaf.p)
+            except ValueError as error:
+                refuse_host_memory(leaf.path, error, leaf.raw, leaf.p, memory)
+                raise
         leaf.memory = {**leaf.memory, **new}
         leaf.pending = []
 

@@ -10,7 +10,7 @@ import jax
 from jax.sharding import NamedSharding, PartitionSpec
 
 from gradxform.core import check
-from gradxform.core.devices import axis_names
+from gradxform.core.devices import axis_names, in_host_memory
 from gradxform.core.plain import got
 from gradxform.core.state import State
 from gradxform.core.tree import name_of, open_memories, open_tree, upwards
@@ -174,12 +174,6 @@ def of_parameter(path: Path, shape: Sequence[int], specs: Mapping[str, Partition
     if len(spec) > len(shape):
         raise ValueError(f"{spec} is no layout for the parameter {path!r} of shape {tuple(shape)}")
     return spec
-
-
-def in_host_memory(x: Array | jax.core.ShapedArray) -> bool:
-    """Whether an array, or its type, is in host memory."""
-    kind = jax.typeof(x) if isinstance(x, jax.Array) else x
-    return "Host" in str(getattr(kind, "memory_space", ""))
 
 
 def sharding(mesh: Mesh, spec: PartitionSpec, x: Array | jax.core.ShapedArray) -> NamedSharding:

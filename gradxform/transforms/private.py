@@ -16,7 +16,7 @@ from gradxform.core.devices import along
 from gradxform.core.donated import refuse_deleted
 from gradxform.core.facts import Facts, Reach, Station
 from gradxform.core.hyper import Hyper, coerce
-from gradxform.core.norms import global_norm
+from gradxform.core.norms import norm_of
 from gradxform.core.plain import got
 from gradxform.core.rule import TreeRule
 from gradxform.core.types import Array, ArrayLike, AxisName, Key, Memory, Param, Scalars, Updates
@@ -36,7 +36,9 @@ def clip_factors(gs: list[Array], bound: Scalars) -> Array:
     tiny = jnp.finfo(dtype).tiny
     some = largest > 0
     unit = jnp.where(some, jnp.clip(largest, tiny, 1 / tiny), 1)
-    norm = jax.vmap(lambda unit, some, *xs: global_norm([jnp.where(some, x / unit, 1) for x in xs]))(unit, some, *sizes)
+    norm = jax.vmap(lambda unit, some, *xs: norm_of([jnp.where(some, x / unit, 1) for x in xs], None))(
+        unit, some, *sizes
+    )
     factor = jnp.where(some, jnp.minimum(1, bound / unit / norm), 1)
     return jnp.where(finite, factor, 0)
 

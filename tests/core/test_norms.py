@@ -6,6 +6,7 @@ import numpy as np
 import pytest
 
 import gradxform as gx
+from gradxform.core.norms import norms_of_two
 from gradxform.core.walk import MANY
 from tests.compiler import sums_in_place
 
@@ -129,6 +130,42 @@ def test_the_norm_is_that_of_what_goes_on(before, dtype):
 
 def _norm(tree):
     return np.sqrt(sum(np.sum(np.asarray(x, np.float64) ** 2) for x in tree.values()))
+
+
+@pytest.mark.parametrize("platform", ["cpu", "cuda", "tpu"])
+def test_two_norms_together(platform, monkeypatch):
+    """Whatever the platform sums in one: arrays alike, of other dtypes and shapes, complex, rows, and none."""
+    rng = np.random.default_rng(0)
+    wide = [rng.standard_normal((300, 400)).astype(np.float32) for _ in range(4)]
+    xs = [*map(jnp.asarray, wide), None, jnp.ones(7), gx.Rows(jnp.array([1, 1]), jnp.ones((2, 90)), (500, 90))]
+    ys = [jnp.asarray(wide[1], jnp.bfloat16), jnp.asarray(wide[2] * 1j), None, jnp.ones((100, 200)), jnp.ones(3), None]
+    ys.append(jnp.full((500, 90), 0.5))
+
+    def chosen(*args, default, **by_platform):
+        return by_platform.get(platform, default)(*args)
+
+    monkeypatch.setattr(jax.lax, "platform_dependent", chosen)
+    for got, arrays in zip(jax.jit(norms_of_two)(xs, ys), (xs, ys), strict=True):
+        dense = [np.asarray(x.summed().values if isinstance(x, gx.Rows) else x) for x in arrays if x is not None]
+        expected = np.sqrt(sum(np.sum(np.abs(x.astype(complex)) ** 2) for x in dense))
+        np.testing.assert_allclose(got, expected, rtol=1e-6)
+
+
+def test_two_norms_have_derivatives_and_maps():
+    x = jnp.linspace(-1.0, 1.0, 20_000)
+    f = jax.jit(jax.grad(lambda x: norms_of_two([x], [3 * x])[1]))
+    np.testing.assert_allclose(f(x), 3 * x / np.linalg.norm(x), rtol=1e-5)
+    both = jax.vmap(lambda x: norms_of_two([x], [2 * x]))(jnp.stack([x, 5 * x]))
+    np.testing.assert_allclose(both, np.outer([1, 2], [1, 5]) * np.linalg.norm(x), rtol=1e-6)
+
+
+def test_one_reduction_reads_updates_and_parameters_on_gpus():
+    params, grads = trees(jnp.float32)
+    tx = gx.measure(gx.adamw(1e-3), update_norm=True, param_norm=True)
+    traced = jax.jit(tx.update).trace(grads, tx.init(params), params)
+    sums = {on: traced.lower(lowering_platforms=(on,)).as_text().count("stablehlo.reduce(") for on in ("cuda", "cpu")}
+    # One for each leaf, and one for each tree that adds these.
+    assert sums == {"cuda": len(params) + 2, "cpu": 2 * len(params) + 2}
 
 
 def test_zero_eps_and_zero_gradients_do_not_poison_the_norm():

@@ -80,3 +80,9 @@ def test_other_errors_of_a_step_stay_as_they_are():
 def test_donate_is_true_or_false():
     with pytest.raises(TypeError, match="donate must be True or False, got 'no'"):
         gx.make_step(gx.sgd(0.1), donate="no")
+
+
+def test_what_is_not_donated_may_be_read_twice():
+    """An error of the step itself is told then, not that the gradient is the parameter."""
+    with pytest.raises(ValueError, match="wanted is"):
+        gx.make_step(gx.adam(0.1), donate=False)(P, gx.sgd(0.1, 0.9).init(P), P)

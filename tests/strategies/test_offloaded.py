@@ -100,6 +100,23 @@ def test_what_the_host_cannot_compute_is_refused() -> None:
         tx.update(gradients(0), tx.init(PARAMS), PARAMS)
 
 
+@pytest.mark.parametrize("what", ["parameter", "gradient", "memory of adam"])
+def test_what_the_device_cannot_reach_is_told(what: str) -> None:
+    """A state of `offloaded` under the transformation without it, restored from a checkpoint for one."""
+    tx = gx.adamw(0.1)
+    away = jax.jit(lambda tree: jax.device_put(tree, jax.memory.Space.Host))
+    args = {"parameter": PARAMS, "memory of adam": tx.init(PARAMS), "gradient": gradients(0)}
+    try:
+        jax.jit(jnp.add)(jnp.ones(3), away(jnp.ones(3)))
+    except ValueError:
+        remedy = "gx.offloaded" if "memory" in what else "jax.device_put"
+        with pytest.raises(ValueError, match=rf"the {what} at '[wb]' is in host memory .*: {remedy}"):
+            gx.make_step(tx, donate=False)(*(args | {what: away(args[what])}).values())
+    moved = jax.device_put(away(args[what]), jax.memory.Space.Device)
+    assert kinds(moved) == same("device", moved)
+    gx.make_step(tx, donate=False)(*(args | {what: moved}).values())
+
+
 def test_some_parameters_and_some_statistics() -> None:
     by_path = gx.offloaded(gx.adam(0.1), gx.named("w")).init(PARAMS)
     assert kinds(by_path.leaves["w"]["adam"]) == ("pinned_host", "pinned_host")
