@@ -17,6 +17,8 @@ ADAM = "p g mu nu -> p mu nu"
 CLIPPED = "p g mu nu, again g -> p mu nu"
 CODES = "p g mu/4 nu/4 scales/32 -> p mu/4 nu/4"
 """Two scales of four bytes in a block of 128, read and written."""
+BOUNDS = "the bounds of a block come before its codes: what both follow from is read for each"
+WINDOW = "the step behind a window is a branch of its own, which reads the mean that the last micro-batch wrote"
 MICRO = "3/4: g acc, again g -> acc + 1/4: "
 """Three of four micro-batches add a gradient that is known to be finite to the mean; every fourth does what follows."""
 
@@ -83,16 +85,17 @@ STORED = [
     Row("adamw, mu in bf16", narrow, "p g mu/2 nu -> p mu/2 nu"),
     Row("stored bfloat16", lambda o: o.stored_as("bfloat16", o.adamw(1e-3)), "p g mu/2 nu/2 -> p mu/2 nu/2",
         peer=narrow),
-    Row("stored int8", lambda o: codes(), CODES, peer=None),
-    Row("stored float8", lambda o: gx.stored_as("float8_e4m3", gx.adamw(1e-3)), CODES, peer=None),
+    Row("stored int8", lambda o: codes(), CODES, left=BOUNDS, peer=None),
+    Row("stored float8", lambda o: gx.stored_as("float8_e4m3", gx.adamw(1e-3)), CODES, left=BOUNDS,
+        peer=None),
     Row("stored int4", lambda o: gx.stored_as({"mu": "int4"}, gx.adamw(1e-3)), "p g mu/8 nu scales/64 -> p mu/8 nu",
-        peer=None),
+        left=BOUNDS, peer=None),
     Row("clip + stored int8", lambda o: gx.chain(gx.clip_by_global_norm(1.0), codes()), CODES + ", again g", NORM,
-        peer=None),
+        left=BOUNDS, peer=None),
     Row("bf16, split16", lambda o: gx.chain(gx.adamw(1e-3), gx.round_updates("split16")),
         "p/2 g/2 low/2 mu nu -> p/2 low/2 mu nu", params="bfloat16", peer=None),
     Row("bf16, stored int8, split16", lambda o: gx.chain(codes(), gx.round_updates("split16")),
-        "p/2 g/2 low/2 mu/4 nu/4 scales/32 -> p/2 low/2 mu/4 nu/4", params="bfloat16", peer=None),
+        "p/2 g/2 low/2 mu/4 nu/4 scales/32 -> p/2 low/2 mu/4 nu/4", left=BOUNDS, params="bfloat16", peer=None),
     Row("bf16, kahan", lambda o: gx.chain(gx.adamw(1e-3), gx.round_updates("kahan")),
         "p/2 g/2 lost/2 mu nu -> p/2 lost/2 mu nu", params="bfloat16", peer=None),
     Row("bf16, stochastic", lambda o: gx.chain(gx.adamw(1e-3), gx.round_updates("stochastic")),
@@ -112,10 +115,10 @@ CONTROLS = [
     Row("dynamic_loss_scale(adamw)", lambda o: gx.dynamic_loss_scale(gx.adamw(1e-3)), CLIPPED,
         "whether all are finite comes first", peer=None),
     Row("accumulate(adamw, 4)", lambda o: o.accumulate(o.adamw(1e-3), 4),
-        MICRO + "p g acc mu nu, again g -> p acc mu nu", "whether all are finite comes first", every=4),
+        MICRO + "p g acc mu nu, again g -> p acc mu nu", "whether all are finite comes first", WINDOW, every=4),
     Row("accumulate(clip + adamw, 4)", lambda o: o.accumulate(clipped(o), 4),
         MICRO + "p g acc mu nu, again g acc -> p acc mu nu", "the norm of the mean comes first: g and acc again",
-        every=4),
+        WINDOW, every=4),
     Row("measure(adamw, 3 norms)", lambda o: gx.measure(gx.adamw(1e-3), **FIGURES), ADAM, peer=None),
     Row("measure(clip + adamw, 3 norms)", lambda o: gx.measure(clipped(gx), **FIGURES), CLIPPED, NORM, peer=None),
     Row("cautious(adamw)", lambda o: gx.cautious(gx.adamw(1e-3)), "p g mu nu, again u -> p mu nu u",
