@@ -27,7 +27,7 @@ from gradxform.core.state import State
 from gradxform.core.tree import Leaf, in_boxes, is_trained, open_memories
 from gradxform.core.types import Array, ArrayLike, Params, Shaped, Transformation
 from gradxform.core.value import Child
-from gradxform.core.walk import run_pending
+from gradxform.core.walk import beside, in_common, run_pending
 from gradxform.strategies.lazy import Lazy
 
 ALONE = "alone"
@@ -99,8 +99,9 @@ class Packing(Stage):
         for pack, buffer in zip(packs, buffers, strict=True):
             _keep(step, name, buffer)
             if buffer.g is not None:
+                whole: dict[Any, Array] = {}
                 for leaf, start in zip(pack, _starts(pack, step.count), strict=True):
-                    leaf.raw, leaf.pending = _part(buffer.g, start, leaf.raw.shape), []
+                    leaf.raw, leaf.pending = _part(buffer.g, start, in_common(leaf.raw, whole), leaf.raw.shape), []
 
     def evaluate(self, name: str, leaves: list[Leaf], step: Step) -> None:
         alone, packs = self._packs(name, leaves, step)
@@ -108,7 +109,7 @@ class Packing(Stage):
         self.chain.evaluate_stages(alone + buffers, step, self.taken)
         for pack, buffer in zip(packs, buffers, strict=True):
             for leaf, start in zip(pack, _starts(pack, step.count), strict=True):
-                leaf.p = _part(buffer.p, start, leaf.p.shape)
+                leaf.p = _part(buffer.p, start, None, leaf.p.shape)
 
     def unpack(self, name: str, leaves: list[Leaf], step: Step) -> None:
         """Move the memory of buffers to the leaves that share them."""
@@ -255,8 +256,10 @@ def _cut(x: Array, size: int, start: int, shape: tuple[int, ...]) -> Array:
     return jax.lax.dynamic_slice_in_dim(x, start, math.prod(shape), x.ndim - 1).reshape(*x.shape[:-1], *shape)
 
 
-def _part(buffer: Array, start: ArrayLike, shape: tuple[int, ...]) -> Array:
-    return jax.lax.dynamic_slice(buffer, (start,), (math.prod(shape),)).reshape(shape)
+@functools.partial(jax.jit, static_argnums=3)
+def _part(buffer: Array, start: ArrayLike, common: Array | None, shape: tuple[int, ...]) -> Array:
+    part: Array = beside(common, jax.lax.dynamic_slice(buffer, (start,), (math.prod(shape),)).reshape(shape))
+    return part
 
 
 def _starts(pack: list[Leaf], count: Array) -> list[Array]:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import re
+
 import jax
 import jax.numpy as jnp
 import numpy as np
@@ -9,7 +11,7 @@ import pytest
 
 import gradxform as gx
 from gradxform.core.tree import Leaf
-from gradxform.core.walk import MANY, Pending, can_recompute, kept, like, run_pending
+from gradxform.core.walk import BRIEF, MANY, Pending, can_recompute, kept, like, run_pending
 from gradxform.optimizers.adam import ScaleByAdam
 from gradxform.transforms.scale import Identity, Scale
 from tests.events import traced_and_compiled
@@ -98,6 +100,42 @@ def test_many_leaves_share_a_function_of_the_program():
         program = jax.jit(tx.update).lower(grads, tx.init(grads)).as_text()
         calls.append(program.count("func.func private"))
     assert calls[0] == 0 < calls[1]
+
+
+def chosen(tx, g, platform):
+    """How many arrays a lowered program chooses by element."""
+    traced = jax.jit(tx.update).trace(g, tx.init(g), g)
+    return len(re.findall(r"stablehlo.select .*tensor<\d+xi1>", traced.lower(lowering_platforms=(platform,)).as_text()))
+
+
+@pytest.mark.parametrize("platform", ["cpu", "cuda", "rocm", "tpu"])
+@pytest.mark.parametrize("tx", [gx.sgd(0.0123), gx.packed(gx.sgd(0.0123), BRIEF + 1)], ids=["plain", "packed"])
+def test_many_leaves_read_one_array_in_common_on_gpus(tx, platform):
+    """There XLA makes one kernel of several that do."""
+    g = {f"w{i}": jnp.full(3, 0.1) for i in range(MANY)}
+    assert (chosen(tx, g, platform) > 0) == (platform in ("cuda", "rocm"))
+    assert chosen(tx, {"w": g["w0"]}, platform) == 0
+    assert chosen(tx, {k: jax.ShapeDtypeStruct((BRIEF + 1,), jnp.float32) for k in g}, platform) == 0
+
+
+@pytest.mark.parametrize("tx", [gx.adam(0.0234), gx.packed(gx.adam(0.0234))], ids=["plain", "packed"])
+def test_what_gpus_read_in_common_changes_no_result(tx, monkeypatch):
+    rng = np.random.default_rng(0)
+    g = {f"w{i}": jnp.asarray(rng.standard_normal(3), jnp.float32) for i in range(MANY)}
+    g |= {"inf": jnp.full(3, jnp.inf), "nan": jnp.full(3, jnp.nan), "other": jnp.ones(4)}
+    state, alone = tx.init(g), gx.adam(0.0234)
+    wanted = {k: jax.jit(alone.update)({k: x}, alone.init({k: x}), {k: x})[0][k] for k, x in g.items()}
+    asked = []
+
+    def on_gpu(*args, cuda=None, default, **others):
+        asked.append(cuda)
+        return (cuda or default)(*args)
+
+    monkeypatch.setattr(jax.lax, "platform_dependent", on_gpu)
+    updates = jax.jit(tx.update)(g, state, g)[0]
+    assert any(asked)
+    # Another program: a multiplication and an addition are one operation in it, or two.
+    jax.tree.map(lambda u, w: np.testing.assert_allclose(u, w, rtol=2.5e-7), updates, wanted)
 
 
 def test_an_equal_rule_is_not_traced_again():
