@@ -1,55 +1,96 @@
-"""Blocks of the last axis: how many, their largest sizes, and a number a block spread over it."""
+"""Encoded statistics among those of a memory; blocks: rows of an array, or columns, with numbers of their own."""
 
 from __future__ import annotations
 
-import math
-from typing import NamedTuple
+from collections.abc import Mapping, Sequence
+from typing import Any, NamedTuple, TypeAlias
 
+import jax
 import jax.numpy as jnp
 
-from gradxform.core.types import Array
+from gradxform.core.tree import name_of
+from gradxform.core.types import Array, Memory, Structure
 
-BLOCK = 128
+Encoded: TypeAlias = Any
+"""An encoded statistic: an array in another dtype, or `Blocks`."""
+
+LEAST = 16
+"""Of fewer elements the numbers of a block would take more than half of what its codes save."""
 
 
 class Blocks(NamedTuple):
-    """An encoded statistic: `codes` shaped like it, `scales` with the last axis in blocks."""
+    """An encoded statistic: `codes` shaped like it, and for each block a scale and the largest size in it."""
 
     codes: Array
     scales: Array
+    largest: Array | None = None
+    """None in older states, whose blocks are parts of the last axis: `migrate` reads them."""
 
 
-def blocks_of(n: int) -> int:
-    """How many blocks an axis of n elements has: of at most 128, in eighths of the axis where it divides.
+def blocks_of(shape: Sequence[int], by_rows: bool = False) -> tuple[int, ...]:
+    """The shape of one number a block: each row of the last two axes is a block, each column where those are shorter.
 
-    It depends on n alone, so a state fits whatever the number of devices, and on up to 8 no block straddles two.
+    So every index of the longer axis, a token, a neuron, has a scale of its own, and an array that is split along that
+    one has no block on two devices. Where both axes are too short, an index of the first axis is a block.
     """
-    eighths = n // 8 if n % 8 == 0 else 0
-    parts = -(-eighths // BLOCK)
-    for k in range(parts, 2 * parts + 1):
-        if k and n >= 4 * BLOCK and eighths % k == 0:
-            return 8 * k
-    return -(-n // BLOCK)
+    *before, rows, columns = (1, *shape)[-max(len(shape), 2) :]
+    if max(rows, columns) < LEAST and before:
+        counts = (before[0], *(1 for _ in shape[1:]))
+    elif by_rows or (columns <= rows if min(rows, columns) >= LEAST else columns >= rows):
+        counts = (*before, rows, 1)
+    else:
+        counts = (*before, 1, columns)
+    return counts[len(counts) - len(shape) :]
 
 
-def in_blocks(x: Array) -> Array:
-    """The last axis as blocks, zeros behind the last."""
-    n = x.shape[-1]
-    count = blocks_of(n)
-    size = -(-n // count)
-    if count * size > n:
-        x = jnp.pad(x, [(0, 0)] * (x.ndim - 1) + [(0, count * size - n)])
-    return x.reshape(*x.shape[:-1], count, size)
+def axes_within(shape: Sequence[int], blocks: Sequence[int]) -> tuple[int, ...]:
+    """The axes along which an array of this shape lies in blocks."""
+    return tuple(i for i, (n, m) in enumerate(zip(shape, blocks, strict=True)) if n != m)
 
 
-def block_max(x: Array) -> Array:
+def largest_in(x: Array, blocks: Sequence[int]) -> Array:
     """The largest size in each block, in two reductions: |x| between would be written to memory on CPU."""
-    x = in_blocks(jnp.abs(x) if jnp.iscomplexobj(x) else x)
-    return jnp.maximum(jnp.max(x, -1), -jnp.min(x, -1))
+    x = jnp.abs(x) if jnp.iscomplexobj(x) else x
+    axes = axes_within(x.shape, blocks)
+    return jnp.maximum(jnp.max(x, axes, keepdims=True), -jnp.min(x, axes, keepdims=True))
 
 
-def spread(scales: Array, shape: tuple[int, ...]) -> Array:
-    """Each scale over its block."""
-    size = math.ceil(shape[-1] / scales.shape[-1])
-    wide = jnp.broadcast_to(scales[..., None], (*scales.shape, size))
-    return wide.reshape(*scales.shape[:-1], scales.shape[-1] * size)[..., : shape[-1]]
+def largest_together(xs: dict[str, Array], blocks: Sequence[int]) -> dict[str, Array]:
+    """The same of arrays of one shape, in one reduction.
+
+    XLA's GPU compiler makes that in the kernel that computes them, and for each further reduction copies an array.
+    """
+    axes = axes_within(next(iter(xs.values())).shape, blocks)
+    sizes = {name: jnp.abs(x) for name, x in xs.items()}
+    least = {name: jnp.zeros((), x.dtype) for name, x in xs.items()}
+    found = jax.lax.reduce(sizes, least, lambda a, b: jax.tree.map(jnp.maximum, a, b), axes)
+    return {name: jnp.expand_dims(x, axes) for name, x in found.items()}
+
+
+class Seeded(NamedTuple):
+    """An encoded statistic, and the seed that its rounding draws from."""
+
+    stored: Encoded
+    seed: Array
+
+
+def unseeded(x: Encoded) -> Encoded:
+    return x.stored if isinstance(x, Seeded) else x
+
+
+def parts(s: Memory) -> dict[str, Any]:
+    """The statistics of a memory, encoded or not, by field; of a memory inside it as `field/field`."""
+    keyed, _ = jax.tree_util.tree_flatten_with_path(s, is_leaf=_is_encoded)
+    return {"/".join(map(name_of, keys)): x for keys, x in keyed}
+
+
+def exchanged(s: Memory, new: Mapping[str, Any]) -> Memory:
+    """The memory with some statistics exchanged."""
+    if not new:
+        return s
+    structure: Structure = jax.tree.structure(s, is_leaf=_is_encoded)
+    return structure.unflatten([new.get(f, x) for f, x in parts(s).items()])
+
+
+def _is_encoded(x: object) -> bool:
+    return isinstance(x, Blocks | Seeded)

@@ -1,110 +1,35 @@
-"""Memory kept in another form than the one computed in: codecs, and the lens that reads and writes with them."""
+"""Memory kept in another form than the one computed in: the lens that reads and writes with codecs."""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
-from typing import Any, NamedTuple, Protocol, TypeAlias
+from collections.abc import Callable
+from typing import Any
 
 import jax
 import jax.numpy as jnp
 
 from gradxform.core.arithmetic import real_dtype
-from gradxform.core.blocks import Blocks, block_max
+from gradxform.core.blocks import (
+    Blocks,
+    Encoded,
+    Seeded,
+    blocks_of,
+    exchanged,
+    largest_in,
+    largest_together,
+    parts,
+    unseeded,
+)
+from gradxform.core.cast import Cast, Codec, Codecs
 from gradxform.core.dither import folded, path_word
 from gradxform.core.facts import Facts, Reach
 from gradxform.core.fields import names_of
-from gradxform.core.lens import Lens
+from gradxform.core.lens import Lens, Wrapper
 from gradxform.core.rows import Rows
-from gradxform.core.rule import Halves, Keep, Rule, dense, scaled
-from gradxform.core.sizes import storable
+from gradxform.core.rule import Halves, Keep, Rule, dense, new_memory, scaled
 from gradxform.core.stage import Chooses
-from gradxform.core.tree import name_of
-from gradxform.core.types import Array, Count, Dtype, Factors, Gradient, Memory, Param, Path, Scalars, Shaped, Structure
+from gradxform.core.types import Array, Count, Dtype, Factors, Gradient, Memory, Param, Path, Scalars, Shaped
 from gradxform.core.value import Child
-
-Encoded: TypeAlias = Any
-"""An encoded statistic: an array in another dtype, or `Blocks`."""
-
-
-class Seeded(NamedTuple):
-    """An encoded statistic, and the seed that its rounding draws from."""
-
-    stored: Encoded
-    seed: Array
-
-
-Draw = tuple[Array, Count]
-"""Seed and step, to round by chance."""
-
-
-class Codecs(Protocol):
-    """How statistics are kept: a codec for each name; the farthest reach of them, and the fewest axes they take."""
-
-    reach: Reach
-    least_ndim: int
-    plain: bool
-    """Whether what it makes is the number itself, rounded: another codec may take it."""
-
-    def of(self, field: str) -> Codec | None: ...
-
-
-class Codec(Protocol):
-    """How one statistic is kept; see `Cast`."""
-
-    reach: Reach
-    least_ndim: int
-
-    def takes(self, x: Encoded) -> bool: ...
-    def made(self, x: Encoded) -> bool: ...
-    def encode(self, x: Array, bound: Array | None = None, draw: Draw | None = None) -> Encoded: ...
-    def decode(self, x: Encoded, wide: Dtype) -> Array: ...
-    def largest_in_blocks(self, x: Encoded, wide: Dtype) -> Array: ...
-
-
-class Cast:
-    """A codec: keep an array in a narrower dtype."""
-
-    reach = Reach.ELEMENT
-    least_ndim = 0
-    plain = True
-
-    def __init__(self, dtype: Dtype) -> None:
-        self.dtype = jnp.dtype(dtype)
-        if not jnp.issubdtype(self.dtype, jnp.inexact):
-            raise TypeError(f"statistics are kept in a floating dtype, got {self.dtype}")
-
-    def __eq__(self, other: object) -> bool:
-        return isinstance(other, Cast) and self.dtype == other.dtype
-
-    def __hash__(self) -> int:
-        return hash((Cast, self.dtype))
-
-    def __repr__(self) -> str:
-        return repr(self.dtype.name)
-
-    def of(self, field: str) -> Codec:
-        """The codec for a statistic of this name."""
-        return self
-
-    def takes(self, x: Array) -> bool:
-        """Whether it is for such an array, encoded already or not."""
-        return bool(jnp.issubdtype(x.dtype, jnp.inexact))
-
-    def made(self, x: Array) -> bool:
-        """Whether an array of a state is what this codec makes."""
-        return not isinstance(x, Blocks) and bool(x.dtype == self.dtype)
-
-    def encode(self, x: Array, bound: Array | None = None, draw: Draw | None = None) -> Array:
-        """bound: at least the largest size in each block. draw: seed and step, to round by chance."""
-        if jnp.iscomplexobj(x) and not jnp.issubdtype(self.dtype, jnp.complexfloating):
-            raise ValueError(f"a statistic of dtype {x.dtype} would lose its imaginary part in {self.dtype}")
-        return storable(x, self.dtype).astype(self.dtype)
-
-    def decode(self, x: Array, wide: Dtype) -> Array:
-        return x.astype(jnp.promote_types(self.dtype, wide))
-
-    def largest_in_blocks(self, x: Array, wide: Dtype) -> Array:
-        return block_max(self.decode(x, wide))
 
 
 class Stored(Lens):
@@ -118,6 +43,8 @@ class Stored(Lens):
     path: Child[Any] = 0
     exact: bool = False
     """Whether `init` stores nothing: for leaves that are exact alone, and so in a buffer with others."""
+    by_rows: bool = False
+    """Whether rows come alone: every row is a block then."""
     before: bool = False
     """Whether the update is computed before the memory is encoded, as it is for a dtype that an optimizer takes."""
 
@@ -135,7 +62,8 @@ class Stored(Lens):
         if self.exact:
             return facts
         reach = [Reach.ELEMENT if self.seed is None else Reach.ARRAY, *(codec.reach for _, codec in self.codecs)]
-        return facts.with_fields(reach=max(facts.reach, *reach))
+        far = max(facts.reach, *reach)
+        return facts.with_fields(reach=Reach.ARRAY if far == Reach.ROW > facts.reach and not self.by_rows else far)
 
     @property
     def selectors(self) -> tuple[Chooses, ...]:
@@ -146,7 +74,7 @@ class Stored(Lens):
         return () if self.before else tuple(field for field, _ in self.codecs if field)
 
     def fields_of(self, s: Memory) -> set[str]:
-        return {name for path in _parts(s) for name in names_of(path)}
+        return {name for path in parts(s) for name in names_of(path)}
 
     def for_leaf(self, path: Path, p: Array) -> Rule:
         if self.where is not None and not self.where.matches(path, p):
@@ -162,16 +90,19 @@ class Stored(Lens):
         if s is None or self.exact:
             return s
         in_blocks = p.ndim and self.rule.facts.reach == Reach.ELEMENT and not self.before
-        kept, bounds = _parts(s), _parts(self.rule.init(block_max(p)) if in_blocks else s)
+        kept = parts(s)
+        bounds = parts(self.rule.init(largest_in(p, blocks_of(p.shape, self.by_rows)))) if in_blocks else {}
         new: dict[str, Any] = {}
         for i, (field, codec) in enumerate(self._chosen(s)):
-            x, bound = kept[field], bounds[field]
+            x = kept[field]
             if x.size < self.min_size or x.ndim < codec.least_ndim:
                 continue
-            new[field] = codec.encode(x, bound if bound.shape != x.shape == p.shape else None)
+            blocks = blocks_of(x.shape, self.by_rows)
+            bound = bounds[field] if in_blocks and x.shape == p.shape else largest_in(x, blocks) if x.ndim else x
+            new[field] = codec.narrowed(codec.encode(x, bound))
             if self.seed is not None:
                 new[field] = Seeded(new[field], folded(folded(self.seed, self.path), i))
-        return _exchanged(s, new)
+        return exchanged(s, new)
 
     def scalars(self, t: Count, **extra: Any) -> Scalars:
         return self.rule.scalars(t, **extra), None if self.before else t
@@ -181,11 +112,11 @@ class Stored(Lens):
 
     def read(self, s: Memory, g: Shaped) -> Memory:
         wide = real_dtype(g.dtype)
-        kept = _parts(s)
-        return _exchanged(s, {f: c.decode(_stored(kept[f]), wide) for f, c in self._encoded(s).items()})
+        kept = parts(s)
+        return exchanged(s, {f: c.decode(unseeded(kept[f]), wide) for f, c in self._encoded(s).items()})
 
     def write(self, new: Memory, s: Memory, k: Scalars) -> Memory:
-        return self._written(new, s, k[1])
+        return self._narrowed(self._written(new, s, k[1]), s)
 
     def advance(
         self, g: Array | Rows, factors: Factors, s: Memory, p: Param, k: Scalars, keep: Keep
@@ -202,10 +133,28 @@ class Stored(Lens):
         if not isinstance(self.rule, Halves) or facts.reach != Reach.ELEMENT or facts.needs_params:
             return super().advance(g, factors, s, p, k, keep)
         g = dense(g, [])
-        s = keep(_once(self._remembered(k), k[1], jax.lax.stop_gradient((g, factors)), s), s)
-        return self.rule.emit(scaled(g, factors), self.read(s, g), p, k[0]), s
+        seen, s = self._advanced(*jax.lax.stop_gradient((g, factors)), s, k, keep)
+        return self.rule.emit(scaled(g, factors), seen, p, k[0]), s
 
-    def _remembered(self, k: Scalars) -> Callable[[Any, Memory], Memory]:
+    def _advanced(self, g: Array, factors: Factors, s: Memory, k: Scalars, keep: Keep) -> tuple[Memory, Memory]:
+        """New memory as the rule reads it, and as it is kept.
+
+        Of codes that are numbers still XLA's GPU compiler makes all in one kernel; codes it would write and read again.
+        """
+
+        def cpu(g: Array, factors: Factors, s: Memory) -> tuple[Memory, Memory]:
+            new = _once(self._remembered(k, True), k[1], (g, factors), s)
+            return self.read(new, g), new
+
+        def elsewhere(g: Array, factors: Factors, s: Memory) -> tuple[Memory, Memory]:
+            new = self._remembered(k, False)((g, factors), s)
+            return self.read(new, g), self._narrowed(new, s)
+
+        seen, new = jax.lax.platform_dependent(g, factors, s, cpu=cpu, default=elsewhere)
+        kept = keep(new, s)
+        return seen if keep is new_memory else self.read(kept, g), kept
+
+    def _remembered(self, k: Scalars, narrow: bool) -> Callable[[Any, Memory], Memory]:
         """`(g, factors), memory -> new memory`, encoded, the bounds of blocks from memory and gradient where it may."""
         rule: Any = self.rule
 
@@ -214,11 +163,18 @@ class Stored(Lens):
             old = self.read(s, g)
             new = rule.remember(scaled(g, factors), old, None, k[0])
             shapes = {x.shape for x in jax.tree.leaves(old)}
-            if not rule.facts.monotone or not shapes <= {(), g.shape}:
-                return self._written(new, s, k[1])
-            largest = jnp.abs(scaled(block_max(g), factors))
-            bounds = rule.remember(largest, self._largest(s, real_dtype(g.dtype)), None, k[0])
-            return self._written(new, s, k[1], bounds)
+            blocks = next((x.scales.shape for x in map(unseeded, parts(s).values()) if isinstance(x, Blocks)), None)
+            if blocks is None or not rule.facts.monotone or not shapes <= {(), g.shape}:
+                new = self._written(new, s, k[1])
+                return self._narrowed(new, s) if narrow else new
+            largest = jnp.abs(scaled(largest_in(g, blocks), factors))
+            bounds = rule.remember(largest, self._largest(s, blocks, real_dtype(g.dtype)), None, k[0])
+            new = self._written(new, s, k[1], bounds)
+            if narrow or blocks[-1] > 1:  # numbers of which it takes the largest in columns it would write too
+                return self._mapped(lambda field, codec, x: codec.measured(x), self._narrowed(new, s))
+            encoded = {f: unseeded(x) for f, x in parts(new).items()}
+            tops = largest_together({f: x.codes for f, x in encoded.items() if isinstance(x, Blocks)}, blocks)
+            return self._mapped(lambda field, codec, x: codec.measured(x, tops.get(field)), new)
 
         return remembered
 
@@ -234,68 +190,72 @@ class Stored(Lens):
         """The statistics that codecs are for, each with its codec: none that is stored inside already."""
         named, taken = dict(self.codecs), self.rule.claimed if isinstance(self.rule, Stored) else set()
         chosen: list[tuple[str, Codec]] = []
-        for path, x in {} if self.exact or "" in taken else _parts(s).items():
+        for path, x in {} if self.exact or "" in taken else parts(s).items():
             names = names_of(path)
             codecs = next((named[name] for name in (*names, "") if name in named), None)
             codec = None if codecs is None else codecs.of(next(name for name in names[1:] if not name.isdigit()))
-            if codec is not None and taken.isdisjoint(names) and codec.takes(_stored(x)):
+            if codec is not None and taken.isdisjoint(names) and codec.takes(unseeded(x)):
                 chosen.append((path, codec))
         return chosen
 
     def _encoded(self, s: Memory) -> dict[str, Codec]:
         """The statistics that are encoded in this state, each with its codec."""
-        kept = _parts(s)
-        return {f: c for f, c in self._chosen(s) if c.made(_stored(kept[f]))}
+        kept = parts(s)
+        return {f: c for f, c in self._chosen(s) if c.made(unseeded(kept[f]))}
 
-    def _largest(self, s: Memory, wide: Dtype) -> Memory:
-        """The memory with the largest size of each block in place of the block."""
+    def _largest(self, s: Memory, blocks: tuple[int, ...], wide: Dtype) -> Memory:
+        """The memory with at least the largest size of each block in place of the block."""
         encoded = self._encoded(s)
 
-        def largest(f: str, x: Array) -> Array:
-            if f in encoded:
-                return encoded[f].largest_in_blocks(_stored(x), wide)
-            return block_max(x) if x.ndim else x
+        def largest(f: str, x: Encoded) -> Any:
+            if isinstance(unseeded(x), Blocks):
+                return unseeded(x).largest.astype(wide)
+            return largest_in(encoded[f].decode(unseeded(x), wide) if f in encoded else x, blocks) if x.ndim else x
 
-        return _exchanged(s, {f: largest(f, x) for f, x in _parts(s).items()})
+        return exchanged(s, {f: largest(f, x) for f, x in parts(s).items()})
+
+    def _mapped(self, f: Callable[[str, Codec, Encoded], Encoded], s: Memory) -> Memory:
+        """The memory with `f(field, codec, statistic)` in place of each encoded statistic."""
+        kept = parts(s)
+
+        def mapped(field: str, codec: Codec) -> Encoded:
+            x, new = kept[field], f(field, codec, unseeded(kept[field]))
+            return x._replace(stored=new) if isinstance(x, Seeded) else new
+
+        return exchanged(s, {field: mapped(field, codec) for field, codec in self._encoded(s).items()})
+
+    def _narrowed(self, s: Memory, like: Memory) -> Memory:
+        """The memory as it is stored, where codes are numbers still."""
+        new = self._mapped(lambda field, codec, x: codec.narrowed(x), s)
+        return jax.tree.map(lambda n, o: n.astype(o.dtype), new, like)
 
     def _written(self, new: Memory, old: Memory, t: Count, bounds: Memory = None) -> Memory:
         written: dict[str, Any] = {}
-        kept, made, limits = _parts(old), _parts(new), _parts(bounds)
+        kept, made, limits = parts(old), parts(new), parts(bounds)
         for f, codec in self._encoded(old).items():
             before, bound = kept[f], limits.get(f)
+            if bound is None and isinstance(unseeded(before), Blocks):
+                bound = largest_in(made[f], unseeded(before).scales.shape)
             if isinstance(before, Seeded):
                 written[f] = Seeded(codec.encode(made[f], bound, (before.seed, t)), before.seed)
             else:
                 written[f] = codec.encode(made[f], bound)
-        return _exchanged(new, written)
+        return exchanged(new, written)
+
+
+def by_rows(rule: Rule) -> Rule:
+    """The rule for rows that come alone: what is stored has every row for a block."""
+    if not isinstance(rule, Wrapper):
+        return rule
+    inner = by_rows(rule.rule)
+    rule = rule if inner is rule.rule else rule.with_fields(rule=inner)
+    return rule if not isinstance(rule, Stored) or rule.by_rows else rule.with_fields(by_rows=True)
 
 
 def stored_in(rule: Rule, **dtypes: Dtype | None) -> Rule:
     """The rule with some fields of its memory cast to other dtypes; unchanged where all are None."""
     codecs = tuple((field, Cast(dtype)) for field, dtype in dtypes.items() if dtype is not None)
     return Stored(rule, codecs, before=True) if codecs else rule
-
-
-def _parts(s: Memory) -> dict[str, Any]:
-    """The statistics of a memory, encoded or not, by field; of a memory inside it as `field/field`."""
-    keyed, _ = jax.tree_util.tree_flatten_with_path(s, is_leaf=_is_encoded)
-    return {"/".join(map(name_of, keys)): x for keys, x in keyed}
-
-
-def _exchanged(s: Memory, new: Mapping[str, Any]) -> Memory:
-    """The memory with some statistics exchanged."""
-    if not new:
-        return s
-    structure: Structure = jax.tree.structure(s, is_leaf=_is_encoded)
-    return structure.unflatten([new.get(f, x) for f, x in _parts(s).items()])
-
-
-def _is_encoded(x: object) -> bool:
-    return isinstance(x, Blocks | Seeded)
-
-
-def _stored(x: Encoded | Seeded) -> Encoded:
-    return x.stored if isinstance(x, Seeded) else x
 
 
 def _once(f: Callable[[Any, Memory], Memory], t: Array, g: Any, s: Memory) -> Memory:

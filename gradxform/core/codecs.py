@@ -1,12 +1,12 @@
-"""Statistics in few bits: codes, and a scale for every block of the last axis."""
+"""Statistics in few bits: codes, and a scale for every row or column."""
 
 from __future__ import annotations
 
 import jax
 import jax.numpy as jnp
 
-from gradxform.core.blocks import Blocks, block_max, in_blocks, spread
-from gradxform.core.codec import Cast, Codec, Draw
+from gradxform.core.blocks import Blocks, axes_within, blocks_of, largest_in
+from gradxform.core.cast import Cast, Codec, Draw
 from gradxform.core.dither import random_bits, random_units, round_randomly
 from gradxform.core.facts import Reach
 from gradxform.core.types import Array, Dtype
@@ -74,65 +74,81 @@ class Scaled:
         return isinstance(x, Blocks)
 
     def encode(self, x: Array, bound: Array | None = None, draw: Draw | None = None) -> Blocks:
-        """bound: at least the largest size in each block; without one it is measured."""
-        bound = block_max(x) if bound is None else bound
+        """bound: at least the largest size in each block; without one it is measured. Codes are numbers still."""
+        bound = largest_in(x, blocks_of(x.shape)) if bound is None else bound
         scales = (jnp.sqrt(bound) if self.root else bound) * (1 / self.top)
-        inverse = jnp.where(scales > 0, 1 / scales, 0.0)
-        y = (jnp.sqrt(x) if self.root else x) * spread(inverse, x.shape)
-        if jnp.issubdtype(self.dtype, jnp.integer):
-            y = jnp.round(y) if draw is None else jnp.floor(y + random_units(draw[0], draw[1], y.shape, y.dtype))
+        y = self.rounded((jnp.sqrt(x) if self.root else x) * jnp.where(scales > 0, 1 / scales, 0.0), draw)
         y = jnp.clip(y, 0.0 if self.root else -self.top, self.top)
         if self.root:
             least = float(jnp.finfo(self.dtype).smallest_subnormal) if jnp.issubdtype(self.dtype, jnp.floating) else 1.0
             y = jnp.where(x > 0, jnp.maximum(y, least), y)
-        return Blocks(self.narrowed(y), scales.astype(jnp.promote_types(jnp.float32, scales.dtype)))
+        return Blocks(y, *(z.astype(jnp.promote_types(jnp.float32, z.dtype)) for z in (scales, bound)))
 
     def decode(self, x: Blocks, wide: Dtype) -> Array:
-        y = self.widened(x.codes, wide) * spread(x.scales.astype(wide), x.codes.shape)
+        return self.times_scale(self.widened(x.codes, wide), x)
+
+    def measured(self, x: Blocks, top: Array | None = None) -> Blocks:
+        """The largest size of each block as its codes have it, in place of a bound. top: the largest code, if known."""
+        if top is None:
+            top = self.largest_code(x.codes, axes_within(x.codes.shape, x.scales.shape))
+        return x._replace(largest=self.times_scale(top.astype(x.scales.dtype), x))
+
+    def times_scale(self, y: Array, x: Blocks) -> Array:
+        y = y * x.scales.astype(y.dtype)
         return y * y if self.root else y
 
-    def largest_in_blocks(self, x: Blocks, wide: Dtype) -> Array:
-        """The largest size in each block, from the codes."""
-        y = self.largest_code(in_blocks(x.codes), wide) * x.scales.astype(wide)
-        return y * y if self.root else y
+    def rounded(self, y: Array, draw: Draw | None) -> Array:
+        return jnp.round(y) if draw is None else jnp.floor(y + random_units(draw[0], draw[1], y.shape, y.dtype))
 
-    def narrowed(self, y: Array) -> Array:
-        return y.astype(self.dtype)
+    def narrowed(self, x: Blocks) -> Blocks:
+        return x._replace(codes=x.codes.astype(self.dtype))
 
     def widened(self, codes: Array, wide: Dtype) -> Array:
         return codes.astype(wide)
 
-    def largest_code(self, codes: Array, wide: Dtype) -> Array:
-        """The largest size along the last axis."""
-        largest = jnp.max(codes, -1).astype(wide)
-        return largest if self.root else jnp.maximum(largest, -jnp.min(codes, -1).astype(wide))
+    def largest_code(self, codes: Array, axes: tuple[int, ...]) -> Array:
+        largest = jnp.max(codes, axes, keepdims=True)
+        if self.root:
+            return largest
+        return jnp.maximum(largest.astype(jnp.int32), -jnp.min(codes, axes, keepdims=True).astype(jnp.int32))
 
 
 class Float8(Scaled):
-    """Codes are numbers of 8 bits, made and read bit by bit: CPUs have none, and their compiler converts slowly."""
+    """Codes are numbers of 8 bits, made and read bit by bit on CPUs, which have none and convert slowly."""
 
     def __init__(self, root: bool) -> None:
         super().__init__("float8_e4m3", jnp.float8_e4m3fn, 448, root)
 
-    def narrowed(self, y: Array) -> Array:
-        bits = jax.lax.bitcast_convert_type(y.astype(jnp.float32), jnp.int32)
-        size = bits & 0x7FFFFFFF
-        nearest = size + 0x7FFFF + (size >> 20 & 1)  # of 23 digits 3 stay: to nearest, ties to even
-        steps = jnp.round(jnp.abs(y) * 2.0**9).astype(jnp.int32)
-        code = jnp.where(jnp.abs(y) < 2.0**-6, steps, (nearest >> 20) - (120 << 3))
-        code = jnp.where(jnp.isnan(y), 0x7F, code) | (bits >> 24 & 0x80)
-        return jax.lax.bitcast_convert_type(code.astype(jnp.uint8), self.dtype)
+    def rounded(self, y: Array, draw: Draw | None) -> Array:
+        return jnp.where(jnp.abs(y) < 2.0**-6, jnp.round(y * 2.0**9) * 2.0**-9, jax.lax.reduce_precision(y, 8, 3))
+
+    def narrowed(self, x: Blocks) -> Blocks:
+        def by_bits(y: Array) -> Array:
+            bits, size = jax.lax.bitcast_convert_type(y.astype(jnp.float32), jnp.int32), jnp.abs(y)
+            normal = ((bits & 0x7FFFFFFF) >> 20) - (120 << 3)
+            code = jnp.where(size < 2.0**-6, (size * 2.0**9).astype(jnp.int32), normal)
+            code = jnp.where(jnp.isnan(y), 0x7F, code) | (bits >> 24 & 0x80)
+            return jax.lax.bitcast_convert_type(code.astype(jnp.uint8), self.dtype)
+
+        codes = jax.lax.platform_dependent(x.codes, cpu=by_bits, default=lambda y: y.astype(self.dtype))
+        return x._replace(codes=codes)
 
     def widened(self, codes: Array, wide: Dtype) -> Array:
-        code = jax.lax.bitcast_convert_type(codes, jnp.uint8).astype(jnp.int32)
-        size = code & 0x7F
-        y = jax.lax.bitcast_convert_type((size + (120 << 3)) << 20, jnp.float32)
-        y = jnp.where(size < 8, size.astype(jnp.float32) * 2.0**-9, jnp.where(size == 0x7F, jnp.nan, y))
-        return jnp.where(code < 0x80, y, -y).astype(wide)
+        def by_bits(codes: Array) -> Array:
+            code = jax.lax.bitcast_convert_type(codes, jnp.uint8).astype(jnp.int32)
+            size = code & 0x7F
+            y = jax.lax.bitcast_convert_type((size + (120 << 3)) << 20, jnp.float32)
+            y = jnp.where(size < 8, size.astype(jnp.float32) * 2.0**-9, jnp.where(size == 0x7F, jnp.nan, y))
+            return jnp.where(code < 0x80, y, -y).astype(wide)
 
-    def largest_code(self, codes: Array, wide: Dtype) -> Array:
-        sizes = jnp.max(jax.lax.bitcast_convert_type(codes, jnp.uint8) & 0x7F, -1)
-        return self.widened(jax.lax.bitcast_convert_type(sizes, self.dtype), wide)
+        if codes.dtype != self.dtype:
+            return codes.astype(wide)
+        y: Array = jax.lax.platform_dependent(codes, cpu=by_bits, default=lambda codes: codes.astype(wide))
+        return y
+
+    def largest_code(self, codes: Array, axes: tuple[int, ...]) -> Array:
+        sizes = jnp.max(jax.lax.bitcast_convert_type(codes, jnp.uint8) & 0x7F, axes, keepdims=True)
+        return self.widened(jax.lax.bitcast_convert_type(sizes, self.dtype), jnp.float32)
 
 
 LINEAR: dict[str, Codec] = {

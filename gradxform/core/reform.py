@@ -9,8 +9,8 @@ import jax.numpy as jnp
 
 from gradxform.core.admit import COUNTERS
 from gradxform.core.arithmetic import compute_dtype
-from gradxform.core.blocks import Blocks
-from gradxform.core.codec import Codec, Encoded, Seeded
+from gradxform.core.blocks import Blocks, Encoded, Seeded, largest_in, unseeded
+from gradxform.core.cast import Codec
 from gradxform.core.codecs import LINEAR, ROOTED, SQUARES
 from gradxform.core.stacks import Parts
 from gradxform.core.types import Array, Memory, Shaped, Structure, Tree
@@ -88,10 +88,6 @@ def reformed(have: Encoded, want: Encoded, field: str) -> Encoded | None:
     return as_it_is(new, want)
 
 
-def unseeded(x: Encoded) -> Encoded:
-    return x.stored if isinstance(x, Seeded) else x
-
-
 def _shape(x: Encoded) -> tuple[int, ...]:
     shape: tuple[int, ...] = (x.codes if isinstance(x, Blocks) else x).shape
     return shape
@@ -112,9 +108,15 @@ def _codec(x: Encoded, field: str) -> Codec | None:
 
 def _decoded(x: Encoded, field: str) -> Array:
     codec = _codec(x, field)
+    if isinstance(x, Blocks) and x.largest is None:
+        n, count = x.codes.shape[-1], x.scales.shape[-1]
+        x = x._replace(scales=jnp.repeat(x.scales, -(-n // count), -1)[..., :n])
     return x.astype(compute_dtype(x.dtype)) if codec is None else codec.decode(x, jnp.float32)
 
 
 def _encoded(wide: Array, like: Encoded, field: str) -> Encoded:
     codec = _codec(like, field)
-    return wide.astype(like.dtype) if codec is None else codec.encode(wide)
+    if codec is None:
+        return wide.astype(like.dtype)
+    bound = largest_in(wide, like.scales.shape) if isinstance(like, Blocks) else None
+    return codec.narrowed(codec.encode(wide, bound))

@@ -12,12 +12,25 @@ from gradxform.core.arithmetic import power, real_dtype
 from gradxform.core.chain import Chain, map_rules
 from gradxform.core.claims import looks_farther
 from gradxform.core.clock import OwnClock
+from gradxform.core.codec import by_rows
 from gradxform.core.facts import Facts, Reach
 from gradxform.core.hyper import hyper_fields, replace_hyper
 from gradxform.core.lens import Lens, Wrapper
 from gradxform.core.rows import Rows, put_rows, take_rows
 from gradxform.core.rule import Halves, Keep, Rule
-from gradxform.core.types import Array, Count, Dtype, Factors, Gradient, Memory, Param, Scalars, Shaped, Transformation
+from gradxform.core.types import (
+    Array,
+    Count,
+    Dtype,
+    Factors,
+    Gradient,
+    Memory,
+    Param,
+    Path,
+    Scalars,
+    Shaped,
+    Transformation,
+)
 from gradxform.core.value import Pair
 from gradxform.strategies.offloaded import Offloaded
 
@@ -27,10 +40,14 @@ class Lazy(Wrapper):
 
     @property
     def facts(self) -> Facts:
-        return self.rule.facts.with_fields(stored_params=True)
+        return by_rows(self.rule).facts.with_fields(stored_params=True)
 
     def __repr__(self) -> str:
         return f"lazy({self.rule!r})"
+
+    def for_leaf(self, path: Path, p: Array) -> Rule:
+        inner = by_rows(self.rule.for_leaf(path, p))
+        return self if inner is self.rule else self.with_fields(rule=inner)
 
     def init(self, p: Array) -> Memory:
         s = self.rule.init(p)
@@ -149,7 +166,7 @@ def _lazy_rule(rule: Rule, catch_up: bool) -> Rule:
     if isinstance(rule, OwnClock):
         inner = _lazy_rule(rule.rule, catch_up)
         return Lazy(rule.with_fields(rule=inner.rule if isinstance(inner, Lazy) else inner))
-    if rule.facts.reach > Reach.ROW or looks_farther(rule):
+    if by_rows(rule).facts.reach > Reach.ROW or looks_farther(rule):
         raise ValueError(
             f"lazy moves rows alone, and {rule.name} looks at more than a row ({rule!r}); leave that stage out for "
             "sparse parameters: groups([(table, lazy(...))], default=...)"

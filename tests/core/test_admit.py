@@ -51,8 +51,8 @@ def moved(tx: Any, steps: int = 2) -> Any:
 
 
 def test_what_fits_is_itself() -> None:
-    have = Pair(jnp.ones(3), Blocks(jnp.ones(2, jnp.int8), jnp.ones(1)))
-    want = Pair(struct((3,)), Blocks(struct((2,), jnp.int8), struct((1,))))
+    have = Pair(jnp.ones(3), Blocks(jnp.ones(2, jnp.int8), jnp.ones(1), jnp.ones(1)))
+    want = Pair(struct((3,)), Blocks(struct((2,), jnp.int8), struct((1,)), struct((1,))))
     assert admitted(have, want, "it") is have
     assert admitted("anything", None, "it") == "anything"
 
@@ -62,7 +62,7 @@ def test_what_fits_is_itself() -> None:
     [
         Pair(jnp.ones(4), jnp.ones(())),
         Pair(jnp.ones(3, jnp.bfloat16), jnp.ones(())),
-        Pair(Blocks(jnp.ones(3, jnp.int8), jnp.ones(1)), jnp.ones(())),
+        Pair(Blocks(jnp.ones(3, jnp.int8), jnp.ones(1), jnp.ones(1)), jnp.ones(())),
         Pair(None, jnp.ones(())),
         Pair("text", jnp.ones(())),
         (jnp.ones(3), jnp.ones(())),

@@ -1,46 +1,76 @@
-"""Blocks of the last axis, against NumPy."""
+"""Blocks, the rows or columns of an array, against NumPy."""
 
 from __future__ import annotations
+
+from typing import Any, NamedTuple
 
 import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from gradxform.core.blocks import block_max, blocks_of, in_blocks, spread
+from gradxform.core.blocks import (
+    Blocks,
+    Seeded,
+    axes_within,
+    blocks_of,
+    exchanged,
+    largest_in,
+    largest_together,
+    parts,
+    unseeded,
+)
 
 
-def test_blocks_depend_on_the_length_alone_and_do_not_straddle_eight_shards() -> None:
-    for n in (512, 640, 768, 1024, 2304, 3072, 4096):
-        count = blocks_of(n)
-        assert count % 8 == 0
-        assert n % count == 0
-        assert n // count <= 128
-    assert [blocks_of(n) for n in (1, 128, 129, 50257)] == [1, 1, 2, 393]
+@pytest.mark.parametrize(
+    ("shape", "blocks"),
+    [
+        ((50257, 768), (50257, 1)),
+        ((768, 50257), (1, 50257)),
+        ((512, 512), (512, 1)),
+        ((100000, 16), (100000, 1)),
+        ((1024, 4), (1, 4)),
+        ((4, 1024), (4, 1)),
+        ((12, 768, 3072), (12, 1, 3072)),
+        ((3, 3, 256, 512), (3, 3, 1, 512)),
+        ((512, 256, 3, 3), (512, 1, 1, 1)),
+        ((40,), (1,)),
+    ],
+)
+def test_every_index_of_the_longer_axis_has_a_block(shape: tuple[int, ...], blocks: tuple[int, ...]) -> None:
+    """Where the shorter one is too short for that, every index of the shorter; kernels of 3 by 3 go by the first."""
+    assert blocks_of(shape) == blocks
 
 
-@pytest.mark.parametrize("n", [1, 7, 128, 300, 1024, 50257])
-def test_blocks_are_equal_and_zeros_stand_behind_the_last(n: int) -> None:
-    x = np.random.default_rng(0).normal(size=(2, n)).astype(np.float32)
-    blocks = np.asarray(in_blocks(jnp.asarray(x)))
-    count = blocks_of(n)
-    assert blocks.shape == (2, count, -(-n // count))
-    np.testing.assert_array_equal(blocks.reshape(2, -1)[:, :n], x)
-    np.testing.assert_array_equal(blocks.reshape(2, -1)[:, n:], 0)
+def test_rows_that_come_alone_are_blocks() -> None:
+    assert [blocks_of(shape, by_rows=True) for shape in ((200, 256), (9, 4), (5, 20, 64))] == [
+        (200, 1),
+        (9, 1),
+        (5, 20, 1),
+    ]
 
 
 @pytest.mark.parametrize("dtype", [np.float32, np.complex64])
-@pytest.mark.parametrize("shape", [(5,), (3, 300), (2, 2, 1000)])
+@pytest.mark.parametrize("shape", [(3, 300), (300, 40), (2, 20, 100), (17, 3, 3)])
 def test_the_largest_size_of_each_block(shape: tuple[int, ...], dtype: type) -> None:
     rng = np.random.default_rng(1)
     x = (rng.normal(size=shape) + (1j * rng.normal(size=shape) if dtype is np.complex64 else 0)).astype(dtype)
-    size = -(-shape[-1] // blocks_of(shape[-1]))
-    expected = [np.abs(x[..., i : i + size]).max(-1) for i in range(0, shape[-1], size)]
-    np.testing.assert_allclose(block_max(jnp.asarray(x)), np.stack(expected, -1), rtol=2e-7)
+    blocks = blocks_of(shape)
+    expected = np.abs(x).max(axes_within(shape, blocks), keepdims=True)
+    assert expected.shape == blocks
+    np.testing.assert_allclose(largest_in(jnp.asarray(x), blocks), expected, rtol=2e-7)
+    together = largest_together({"a": jnp.asarray(x.real), "b": -jnp.asarray(x.real)}, blocks)
+    for found in together.values():
+        np.testing.assert_array_equal(found, np.abs(x.real).max(axes_within(shape, blocks), keepdims=True))
 
 
-@pytest.mark.parametrize("shape", [(5,), (3, 300), (2, 1024)])
-def test_a_scale_is_spread_over_its_block(shape: tuple[int, ...]) -> None:
-    count = blocks_of(shape[-1])
-    scales = np.arange(np.prod(shape[:-1], dtype=int) * count, dtype=np.float32).reshape(*shape[:-1], count)
-    expected = np.repeat(scales, -(-shape[-1] // count), axis=-1)[..., : shape[-1]]
-    np.testing.assert_array_equal(spread(jnp.asarray(scales), shape), expected)
+class Pair(NamedTuple):
+    memory: Any
+    last: Any
+
+
+def test_statistics_are_taken_out_and_exchanged_by_name() -> None:
+    s = Pair(Pair(Blocks(1, 2, 3), 4), Seeded(Blocks(5, 6, 7), 8))
+    assert parts(s) == {"memory/memory": Blocks(1, 2, 3), "memory/last": 4, "last": Seeded(Blocks(5, 6, 7), 8)}
+    assert exchanged(s, {"memory/memory": 9, "last": 0}) == Pair(Pair(9, 4), 0)
+    assert exchanged(s, {}) is s
+    assert (unseeded(s.last), unseeded(4)) == (Blocks(5, 6, 7), 4)

@@ -61,24 +61,6 @@ def test_memory_is_decoded_into_the_computation_dtype():
         np.testing.assert_allclose(updates, [0.9 * held + 0.1], rtol=1e-15)
 
 
-@pytest.mark.parametrize("dtype", ["int8", "bool"])
-def test_statistics_are_floating(dtype):
-    with pytest.raises(TypeError, match=f"floating dtype, got {dtype}"):
-        gx.adam(0.1, mu_dtype=dtype)
-
-
-def test_a_dtype_that_is_none_is_refused():
-    with pytest.raises(TypeError):
-        gx.adam(0.1, mu_dtype="floaty")
-
-
-def test_complex_memory_is_not_cut_to_its_real_part():
-    p = jnp.ones(2, jnp.complex64)
-    with pytest.raises(ValueError, match="complex64 would lose its imaginary part in bfloat16"):
-        gx.adam(0.1, mu_dtype=jnp.bfloat16).init(p)
-    gx.adam(0.1, mu_dtype=jnp.complex64).init(p)
-
-
 @pytest.mark.parametrize("apart", [True, False])
 @pytest.mark.parametrize("codec", NAMES)
 def test_the_update_is_that_of_the_memory_as_it_is_stored(codec, apart, monkeypatch):
