@@ -11,8 +11,8 @@ import jax
 import jax.numpy as jnp
 
 from gradxform.core.arithmetic import compute_dtype
-from gradxform.core.blocks import Blocks
-from gradxform.core.codec import Seeded, Stored
+from gradxform.core.blocks import Blocks, Seeded
+from gradxform.core.codec import Stored
 from gradxform.core.lens import Wrapper, layers
 from gradxform.core.rows import Rows
 from gradxform.core.rule import Rule
