@@ -123,13 +123,23 @@ def places_in(shape: tuple[int, ...], indices: Array) -> Array:
 
 def take_rows(table: Array, unique_indices: Array) -> Array:
     """Some rows of a table; zeros for padding. `unique_indices` increase, each once."""
-    return table.at[unique_indices].get(mode="fill", fill_value=0, indices_are_sorted=True, unique_indices=True)
+    return table.at[unique_indices].get(
+        mode="fill", fill_value=0, indices_are_sorted=True, unique_indices=True, **_lies(table, whole=True)
+    )
 
 
 def put_rows(table: Array, unique_indices: Array, values: Array) -> Array:
     """The table with some rows exchanged in place; padding is dropped. `unique_indices` increase, each once."""
     new = values.astype(table.dtype)
-    return table.at[unique_indices].set(new, mode="drop", indices_are_sorted=True, unique_indices=True)
+    return table.at[unique_indices].set(new, mode="drop", indices_are_sorted=True, unique_indices=True, **_lies(table))
+
+
+def _lies(table: Array, whole: bool = False) -> dict[str, Any]:
+    """Where a table, or whole rows of it, lie, where its type says that devices share the rows: JAX asks then."""
+    spec = getattr(getattr(jax.typeof(table), "sharding", None), "spec", ())
+    if not spec or spec[0] is None:
+        return {}
+    return {"out_sharding": jax.sharding.PartitionSpec(None if whole else spec[0], *spec[1:])}
 
 
 def map_rows(f: Callable[..., Array], rows: Rows, *rest: Rows) -> Rows:

@@ -297,6 +297,17 @@ def test_sparse_rows() -> None:
         jax.eval_shape(run, rows, jax.eval_shape(tx.init, table), table)
 
 
+def test_rows_of_a_table_that_devices_share_by_type() -> None:
+    mesh, plain = line(AxisType.Explicit), gx.lazy(gx.adam(0.1))
+    table = np.ones((64, 3), np.float32)
+    rows = gx.Rows(np.array([3, 7, 3]), np.ones((3, 3), np.float32), table.shape)
+    tx = gx.sharded(plain, mesh)
+    with at_hand(mesh):
+        updates, state = jax.jit(tx.update)(put(rows, mesh), jax.jit(tx.init)(put(table, mesh)), put(table, mesh))
+    assert gx.view(state, "mu").sharding.spec[0] == "data"
+    assert_same((updates, state), plain.update(rows, plain.init(table), table))
+
+
 def test_parameters_that_are_parts_already() -> None:
     """Inside `shard_map`, split over the same axis: told so they stay as they are, otherwise it is asked."""
     mesh, specs = line(), {"w": P("data")}
