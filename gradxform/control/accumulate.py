@@ -136,7 +136,9 @@ class Accumulate(GradientTransformation):
         tx, grads, _ = multiplied(self.inner, opened.structure.unflatten(sums), inverse)
         extra = extra | {name: means[name] for name in figures}
         extra |= {name: slot.handed(held[name], inverse) for name, slot in slots.items()}
-        # When it is due follows from counters alone: devices agree on it, whatever their gradients are.
+        # When it is due follows from counters alone: devices agree on it, whatever their gradients are. The sum is
+        # written before and read in the step: a loop of its own for it would save that pass once a window, and have
+        # the host of a GPU wait for two more decisions at every micro-batch.
         step = functools.partial(land_if, closes) if land else update_if
         new, inner = step(both(ok, taken), tx, grads, state.inner, params, extra)
         steps = jnp.where(taken, next_count(state.steps), state.steps)

@@ -27,7 +27,8 @@ def make_step(tx: Transformation, *, donate: bool = True) -> CompiledStep:
     """One compiled training step: `params, state = step(params, state, grads, **extra)`.
 
     `params` and `state` are donated: their memory is reused, so use what the step returns. Functions among the
-    parameters (an unfiltered equinox model) stay what they are.
+    parameters (an unfiltered equinox model) stay what they are. Between the steps of `accumulate` neither parameters
+    nor the state inside are read or written; that is a loop, of which JAX has no reverse derivative.
     donate: False leaves them as they are, to start several runs from one tree, for their memory once more.
     Raises: TypeError for anything but a transformation; a step ValueError for an array that was donated before.
     """
