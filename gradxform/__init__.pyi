@@ -129,7 +129,10 @@ from gradxform.optimizers.lion import scale_by_lion as scale_by_lion
 from gradxform.optimizers.madgrad import madgrad as madgrad
 from gradxform.optimizers.madgrad import scale_by_madgrad as scale_by_madgrad
 from gradxform.optimizers.mars import mars as mars
+from gradxform.optimizers.muon import muon as muon
 from gradxform.optimizers.muon import orthogonalize as orthogonalize
+from gradxform.optimizers.muon import scale_by_muon as scale_by_muon
+from gradxform.optimizers.muon import scale_by_shape as scale_by_shape
 from gradxform.optimizers.novograd import novograd as novograd
 from gradxform.optimizers.novograd import scale_by_novograd as scale_by_novograd
 from gradxform.optimizers.optimistic import optimistic_adam as optimistic_adam

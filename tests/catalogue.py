@@ -197,6 +197,12 @@ CATALOGUE: dict[str, Callable[[], Tx]] = {
     "madgrad": lambda: gx.madgrad(0.01, weight_decay=0.1),
     "scale_by_madgrad": lambda: gx.scale_by_madgrad(0.1, 0.5),
     "mars": lambda: gx.mars(0.01, weight_decay=0.1),
+    "muon": lambda: gx.muon(0.01, weight_decay=0.1),
+    "muon as optax has it": lambda: gx.muon(
+        0.01, "dion", mu_dtype=jnp.bfloat16, bias_correction=True, adaptive=True, preconditioning="aol"
+    ),
+    "scale_by_muon": lambda: gx.masked(gx.scale_by_muon("polar_express", nesterov=False), kernel),
+    "scale_by_shape": lambda: gx.masked(gx.scale_by_shape(), kernel),
     "orthogonalize": lambda: gx.masked(gx.orthogonalize(), kernel),
     "novograd": lambda: gx.novograd(0.01, weight_decay=0.1),
     "scale_by_novograd": lambda: gx.scale_by_novograd(mu_dtype=jnp.bfloat16),
