@@ -81,7 +81,7 @@ def test_it_is_a_value() -> None:
         (
             lambda: gx.matrices(gx.lamb(0.1), {3: gx.Matrix("in out", "in", "out")}),
             TypeError,
-            "where must be a selector",
+            "a key of specs must be a selector",
         ),
         (lambda: gx.matrices(gx.lamb(0.1), together=-1), ValueError, "together must be"),
     ],
