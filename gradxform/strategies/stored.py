@@ -32,8 +32,8 @@ def stored_as(
     where: for which parameters, a selector, a regular expression or `(path, leaf) -> bool`. min_size: statistics of
     fewer elements stay exact, as do complex ones, and vectors where codes have scales. Around another `stored_as` it
     stores what that one has no codec for, or has in bfloat16. stochastic: round by chance, from seed, path and step.
-    Reach: array for codes with scales and if stochastic; row inside `lazy`, where every row has a scale. State: in place
-    of a statistic `Blocks(codes, scales, largest)` or a narrow array, else as without it; `view` shows them as they are.
+    Reach: array for codes with scales and if stochastic; row inside `lazy`, where every row has one. State: in place of
+    a statistic `Blocks(codes, scales, largest)` or a narrow array, else as without it; `view` shows them as they are.
     Raises: ValueError for an unknown codec, at init for a field that no rule has; TypeError if `tx` is not of rules.
     Source: Dettmers et al. 2021, arXiv:2110.02861 (scales); Li et al. 2023, arXiv:2309.01507 (roots, no zeros).
     """
