@@ -235,6 +235,7 @@ from gradxform.strategies.offloaded import offloaded as offloaded
 from gradxform.strategies.packed import packed as packed
 from gradxform.strategies.packed import unpack as unpack
 from gradxform.strategies.sharded import sharded as sharded
+from gradxform.strategies.spread import spread as spread
 from gradxform.strategies.shardings import state_shardings as state_shardings
 from gradxform.control.tunable import hyperparams as hyperparams
 from gradxform.control.tunable import tunable as tunable

@@ -231,6 +231,7 @@ ALONE = {
     ("gx", "matrices", "specs"): Meant({"None", "{}"}),
     ("gx", "groups", "entries"): Meant(set(), {"[]", "()", "range(0)", "ones(0)"}),
     ("gx", "sharded", "param_shardings"): Meant({"None"}, TREES, set()),
+    ("gx", "spread", "param_shardings"): Meant({"None"}, TREES),
     ("gx", "stored_as", "codec"): Meant(set(), {"{'a': 'int8'}"}, set()),
     ("gx", "tree_get", "filtering"): Meant({"None", *FUNCTIONS}),
     ("gx", "offloaded", "fields"): Meant({"None", "[]", "()"}, {"['a']", *TEXTS}, set()),
@@ -239,6 +240,15 @@ ALONE = {
         ("gx", "proximal_box", x): Meant({*NUMBERS} - {"nan"}, {*ARRAYS, "{'a': 1.0}", "{3: None}", *RATES})
         for x in ("lower", "upper")
     },
+    **{
+        ("gx", x, "a"): Meant({*NUMBERS} - {"nan", "inf", "-inf"}, {*ARRAYS, "{'a': 1.0}", "{3: None}", *RATES})
+        for x in ("proximal_halfspace", "proximal_hyperplane")
+    },
+    **{
+        ("gx", x, "block_axes"): Meant({"None", *WHOLE, "()", "2**63", "10**400"})
+        for x in ("adam_mini", "scale_by_adam_mini")
+    },
+    ("gx", "adafactor", "dtype_momentum"): Meant({"None", "float16"}),
     ("gx", "tunable", "value"): Meant({*NUMBERS, "[nan]"}, RATES - {"a tunable"}),
     ("gx", "accumulate_gradients", "loss_fn"): Meant(FUNCTIONS),
     ("gx", "accumulate_gradients", "weight"): Meant({"None", *FUNCTIONS}),

@@ -225,7 +225,7 @@ CATALOGUE: dict[str, Callable[[], Tx]] = {
     "signum": lambda: gx.signum(0.1),
     "sm3": lambda: gx.sm3(0.1),
     "scale_by_sm3": lambda: gx.scale_by_sm3(b2=0.9),
-    "stable_adamw": lambda: gx.stable_adamw(0.01, mask=kernel),
+    "stable_adamw": lambda: gx.stable_adamw(0.01, mask=gx.weights_only, clip_threshold=0.3),
     "yogi": lambda: gx.yogi(0.01),
     "scale_by_yogi": gx.scale_by_yogi,
     "cautious": lambda: gx.cautious(gx.adamw(0.01, weight_decay=0.1)),
@@ -272,6 +272,9 @@ CATALOGUE: dict[str, Callable[[], Tx]] = {
     "own_clock some": lambda: gx.own_clock(gx.adamw(0.01), gx.ndim_at_least(2)),
     "offloaded": lambda: gx.offloaded(gx.momentum(0.1), fields="trace"),
     "sharded": lambda: gx.sharded(gx.adamw(0.01), jax.make_mesh((1,), ("data",), devices=jax.devices()[:1])),
+    "spread": lambda: gx.spread(
+        gx.masked(gx.orthogonalize(), kernel), jax.make_mesh((1,), ("data",), devices=jax.devices()[:1])
+    ),
     "ema_of_params": lambda: gx.chain(gx.sgd(0.1), gx.ema_of_params(0.9)),
     "ema_of_params plain": lambda: gx.chain(gx.sgd(0.1), gx.ema_of_params(0.9, debias=False)),
     "polyak_average": lambda: gx.chain(gx.momentum(0.1), gx.polyak_average(1)),

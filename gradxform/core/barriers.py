@@ -1,4 +1,4 @@
-"""What keeps a sum's computation its own on CPU, and is nothing elsewhere."""
+"""What tells XLA how to divide a program into kernels, each thing only where it helps."""
 
 from __future__ import annotations
 
@@ -6,6 +6,7 @@ from collections.abc import Sequence
 from typing import Any
 
 import jax
+import jax.numpy as jnp
 from jax.extend.core import Primitive
 from jax.interpreters import ad, batching, mlir
 
@@ -49,3 +50,21 @@ def barrier_each(arrays: Sequence[Array | Rows]) -> list[Any]:
     for part in (*parts, *([i] for i, x in enumerate(arrays) if x.size > SMALL)):
         apart |= zip(part, barrier([arrays[i] for i in part]), strict=True)
     return [apart[i] for i in range(len(arrays))]
+
+
+def in_place(new: Array, old: Array) -> Array:
+    """new, a memory that follows from nothing that was remembered, for the place of old.
+
+    XLA writes over an array, in the kernel that reads it, only what depends on it; anything else it writes elsewhere
+    on GPUs, and copies. So there new depends on old: where they are equal it is old, perhaps a zero of the other sign.
+    """
+    chosen: Array = jax.lax.platform_dependent(new, old, cuda=_old_if_equal, rocm=_old_if_equal, default=_new)
+    return chosen
+
+
+def _old_if_equal(new: Array, old: Array) -> Array:
+    return jnp.where(new == old, old.astype(new.dtype), new)
+
+
+def _new(new: Array, old: Array) -> Array:
+    return new

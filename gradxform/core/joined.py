@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import itertools
 from collections.abc import Iterable, Iterator, Sequence
 from typing import Any, NamedTuple
@@ -38,7 +39,7 @@ def run_joined(leaves: Sequence[Leaf]) -> None:
     run_pending(leaves)
     items = {leaf: _items(leaf, pending) for leaf, pending in last.items()}
     packs = [*_packs((item, last[leaf]) for leaf, parts in items.items() for item in parts)]
-    shared = {item.leaf for pack in packs if len(pack) > 1 for item in pack}
+    shared = {leaf for pack in packs for leaf, *_ in pack if len(pack) > 1 or _inner(last[leaf].rule).places}
     done: dict[int, tuple[Array, Memory]] = {}
     for pack in packs:
         if any(item.leaf in shared for item in pack):
@@ -97,13 +98,13 @@ def _on_stack(rule: Any) -> Any:
 def _run(pack: list[Item], pending: Pending) -> list[tuple[Array, Memory]]:
     """Update and memory of each item."""
     rule, (first, *_), name = _on_stack(pending.rule), pack, pending.name
-    s, g, p = jax.tree.map(lambda *xs: jnp.concatenate(xs), *(item[1:] for item in pack))
+    places, shape = _inner(rule).places, first.g.shape[1:]
+    lay: Any = functools.partial(places.back, leaf=first.leaf, shape=shape) if places else lambda x: x
+    s, g, p = lay(jax.tree.map(lambda *xs: jnp.concatenate(xs), *(item[1:] for item in pack)))
     stack = Leaf(first.leaf.path, g, p, {} if s is None else {name: s})
     stack.pending = [pending._replace(rule=rule)]
     run_pending([stack])
-    new: Any = stack.g, stack.memory.get(name)
-    if (places := _inner(rule).places) is not None:
-        new = places.back(new, first.leaf, first.g.shape[1:])
+    new = lay((stack.g, stack.memory.get(name)))
     ends = itertools.accumulate((len(item.g) for item in pack), initial=0)
     return [_cut(new, *between) for between in itertools.pairwise(ends)]
 
@@ -118,6 +119,5 @@ def _keep(leaf: Leaf, pending: Pending, done: list[tuple[Array, Memory]]) -> Non
     us, memories = zip(*done, strict=True)
     leaf.g = inner.whole(us, leaf.g)
     if pending.name in leaf.memory:
-        s = leaf.memory[pending.name]
-        new = jax.tree.map(lambda x, old: x.reshape(old.shape), inner.memory(memories), s)
+        new = inner.memory(memories, leaf.memory[pending.name])
         leaf.memory = {**leaf.memory, pending.name: new}

@@ -39,6 +39,12 @@ class Places(Protocol):
     def there(self, x: Array) -> Array:
         """A stack where it is worked on, with more matrices where that takes some."""
 
+    def here(self, x: Array, count: int, joined: bool) -> Array:
+        """The first matrices of such a stack; joined: `back` follows."""
+
+    def like(self, x: Array, old: Shaped) -> Array:
+        """An array laid out as another, where that is part of its type."""
+
     def back(self, stack: Any, leaf: Leaf, shape: tuple[int, ...]) -> Any:
         """Updates or memories of many matrices of this shape, laid out as those of this leaf are."""
 
@@ -113,7 +119,8 @@ class Each(Rule, abstract=True):
         return self.rule.facts.matrix and self.together > 0 and not isinstance(self.rule, Factor)
 
     def init(self, p: Array) -> Memory:
-        return self.memory([s for _, s in self._each(lambda rule, s, p: (p, rule.init(p)), None, p)])
+        here = self.with_fields(places=None)
+        return self.memory([s for _, s in here._each(lambda rule, s, p: (p, rule.init(p)), None, p)], None)
 
     def scalars(self, t: Count, **extra: Any) -> Scalars:
         return self.rule.scalars(t, **extra)
@@ -131,19 +138,24 @@ class Each(Rule, abstract=True):
 
     def whole(self, stacks: list[Array], like: Shaped) -> Array:
         """The array that is these stacks."""
-        return stacks[0].reshape(like.shape) if self.spec is None else self.spec.unfold(stacks, like.shape)
+        return self._as(stacks[0] if self.spec is None else self.spec.unfold(stacks, like.shape), like)
 
-    def memory(self, memories: list[Memory]) -> Memory:
-        """The memory that is these."""
-        if self.spec is None or not self.spec.parts or memories[0] is None:
-            return memories[0]
-        return parts_class(self.spec.parts)(*memories)
+    def memory(self, memories: list[Memory], old: Memory) -> Memory:
+        """The memory that is these; old: what stood in its place."""
+        parts = () if self.spec is None or memories[0] is None else self.spec.parts
+        new = parts_class(parts)(*memories) if parts else memories[0]
+        return new if old is None else jax.tree.map(self._as, new, old)
+
+    def _as(self, x: Array, old: Shaped) -> Array:
+        x = x.reshape(old.shape)
+        return x if self.places is None else self.places.like(x, old)
 
     def _each(self, f: Callable[..., Any], s: Memory, *arrays: Param) -> list[Any]:
         """What `f(rule, memory, *matrices)` gives for all matrices, part by part."""
-        if self.spec is None:
+        if self.spec is None and self.places is None:
             return [f(self.rule, s, *arrays)]
-        return [self._side_by_side(f, *stacks) for stacks in self.stacks(s, *arrays)]
+        done = [self._side_by_side(f, *stacks) for stacks in self.stacks(s, *arrays)]
+        return done if self.spec is not None else [jax.tree.map(lambda x: x[0], done[0])]
 
     def _side_by_side(self, f: Callable[..., Any], *stacks: Any) -> Any:
         """The same for the matrices of one stack, each with keys of its own."""
@@ -151,18 +163,19 @@ class Each(Rule, abstract=True):
         args: Any = [jax.random.split(key, count) for key in keys_of(self.rule)], *stacks
         there = self.places.there if self.places else lambda x: x
         done = jax.vmap(lambda keys, *xs: f(with_keys(self.rule, keys), *xs))(*jax.tree.map(there, args))
-        return done if self.places is None else jax.tree.map(lambda x: there(x)[:count], done)
+        here = self.places.here if self.places else lambda x, *_: x
+        return jax.tree.map(lambda x: here(x, count, self.spec is STACK), done)
 
 
 class EachRule(Each):
     def update(self, g: Array, s: Memory, p: Param, k: Scalars) -> tuple[Array, Memory]:
         done = self._each(lambda rule, s, g, p: rule.advance(g, [], s, p, k, new_memory), s, g, p)
-        return self.whole([u for u, _ in done], g), self.memory([s for _, s in done])
+        return self.whole([u for u, _ in done], g), self.memory([new for _, new in done], s)
 
 
 class EachHalves(Each, Halves):
     def remember(self, g: Array, s: Memory, p: Param, k: Scalars) -> Memory:
-        return self.memory(self._each(lambda rule, s, g, p: rule.remember(g, s, p, k), s, g, p))
+        return self.memory(self._each(lambda rule, s, g, p: rule.remember(g, s, p, k), s, g, p), s)
 
     def emit(self, g: Array, s: Memory, p: Param, k: Scalars) -> Array:
         return self.whole(self._each(lambda rule, s, g, p: rule.emit(g, s, p, k), s, g, p), g)
@@ -183,7 +196,7 @@ class EachFactor(Each, Factor):
 def each(rule: Rule, spec: Folds | None, together: int, places: Places | None) -> Rule:
     """The rule on each matrix."""
     kind = EachHalves if isinstance(rule, Halves) else EachFactor if isinstance(rule, Factor) else EachRule
-    return kind(rule, spec, together, places)
+    return kind(rule, spec, together, None if kind is EachFactor else places)
 
 
 class ByMatrix(Wrapper):
@@ -194,9 +207,12 @@ class ByMatrix(Wrapper):
     places: Places | None = None
 
     def __repr__(self) -> str:
-        specs = ", ".join(f"{where!r}: {spec!r}" for where, spec in self.specs)
-        together = f", together={self.together}" if self.together else ""
-        return f"matrices({self.rule!r}, {{{specs}}}{together})"
+        shown = repr(self.rule)
+        if self.specs or self.places is None:
+            specs = ", ".join(f"{where!r}: {spec!r}" for where, spec in self.specs)
+            together = f", together={self.together}" if self.together and self.places is None else ""
+            shown = f"matrices({shown}, {{{specs}}}{together})"
+        return shown if self.places is None else f"spread({shown}, {self.places!r})"
 
     @property
     def selectors(self) -> tuple[Chooses, ...]:

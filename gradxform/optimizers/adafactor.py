@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Any, NamedTuple
 
+import jax
 import jax.numpy as jnp
 
 from gradxform.core import check
@@ -13,10 +14,11 @@ from gradxform.core.chain import Chain, chain, lift
 from gradxform.core.facts import Facts, Reach
 from gradxform.core.hyper import Hyper, Schedule
 from gradxform.core.rule import Halves
-from gradxform.core.sizes import squarable
+from gradxform.core.sizes import saturated, squarable
 from gradxform.core.types import Array, Count, Dtype, Mask, Memory, Param, Scalars
+from gradxform.params.masks import mask_selector
 from gradxform.transforms.clip import clip_by_block_rms
-from gradxform.transforms.decay import add_decayed_weights
+from gradxform.transforms.decay import AddDecayedWeights
 from gradxform.transforms.momentum import ema
 from gradxform.transforms.normalize import scale_by_param_block_rms
 from gradxform.transforms.scale import Turn, scale_by_learning_rate
@@ -40,18 +42,23 @@ def factored_like(p: Array, row: int, column: int) -> FactoredSquares:
     return FactoredSquares(jnp.zeros_like(p.real.sum(row)), jnp.zeros_like(p.real.sum(column)))
 
 
-def averaged(s: FactoredSquares, square: Array, old: Scalars, new: Scalars, row: int, column: int) -> FactoredSquares:
-    """`old` times what is kept plus `new` times the means of a square over each axis."""
-    means = square.mean(row), square.mean(column)
+def averaged(
+    s: FactoredSquares, g: Array, eps: Hyper, old: Scalars, new: Scalars, row: int, column: int
+) -> FactoredSquares:
+    """`old` times what is kept plus `new` times the means of `|g|² + eps` over each axis."""
+    square = abs_sq(g) + eps
+    means = saturated(square.mean(row)), saturated(square.mean(column))
     return FactoredSquares(*(old * v + new * mean for v, mean in zip(s, means, strict=True)))
 
 
 def over_root(g: Array, s: FactoredSquares, row: int, column: int) -> Array:
-    """g over the root of `v_row · v_col / mean(v_row)`; its derivatives are finite where g is 0."""
+    """g over the root of `v_row · v_col / mean(v_row)`."""
     reduced = column - (column > row)
-    size = root(s.v_row.mean(reduced, keepdims=True))
+    size = root((s.v_row / g.shape[column]).sum(reduced, keepdims=True))
     for v, axis in zip(s, (row, column), strict=True):
-        g = quotient(g, jnp.expand_dims(root(v), axis), 0.0)
+        side = jnp.expand_dims(root(v), axis)
+        # Where g is 0 its derivative by the side is 0 too, and would be computed from one that overflows.
+        g = quotient(g, jnp.where(g == 0, jax.lax.stop_gradient(side), side), 0.0)
     return g * jnp.expand_dims(size, row)
 
 
@@ -90,9 +97,10 @@ class ScaleByFactoredRms(Halves):
         return -jnp.expm1(power), jnp.exp(power)
 
     def remember(self, g: Array, s: Memory, p: Param, k: Scalars) -> Memory:
-        square = abs_sq(squarable(g, g.size)) + self.epsilon
         axes = self.axes(g)
-        return Squares(k[0] * s.v + k[1] * square) if axes is None else averaged(s, square, k[0], k[1], *axes)
+        if axes is not None:
+            return averaged(s, g, self.epsilon, k[0], k[1], *axes)
+        return Squares(k[0] * s.v + k[1] * (abs_sq(squarable(g)) + self.epsilon))
 
     def emit(self, g: Array, s: Memory, p: Param, k: Scalars) -> Array:
         axes = self.axes(g)
@@ -137,6 +145,7 @@ def adafactor(
     Source: Shazeer, Stern 2018, arXiv:1804.04235, algorithm 5.
     """
     check.boolean(multiply_by_parameter_scale=multiply_by_parameter_scale)
+    check.floating(dtype_momentum=dtype_momentum)
     if learning_rate is None:
         learning_rate = RelativeStep(1.0 if multiply_by_parameter_scale else 0.05)
     rate = check.given(check.positive, decay_rate=decay_rate)
@@ -150,9 +159,8 @@ def adafactor(
     if multiply_by_parameter_scale:
         stages.append(scale_by_param_block_rms())
     if momentum is not None:
-        check.floating(dtype_momentum=dtype_momentum)
         stages.append(ema(check.given(check.fraction, momentum=momentum), False, dtype_momentum))
     if weight_decay_rate is not None:
-        decay = check.given(check.nonnegative, weight_decay_rate=weight_decay_rate)
-        stages.append(add_decayed_weights(decay, weight_decay_mask))
+        decay = AddDecayedWeights(check.given(check.nonnegative, weight_decay_rate=weight_decay_rate))
+        stages.append(lift(decay, mask_selector(weight_decay_mask, "weight_decay_mask")))
     return chain(*stages, lift(Turn()))

@@ -18,7 +18,7 @@ from gradxform.transforms.scale import descend
 
 
 class ScaleByAdamMini(AdamLike):
-    block_axes: tuple[int, ...] = ()
+    block_axes: int | tuple[int, ...] | None = None
     facts = Facts(reach=Reach.ARRAY)
 
     def check(self) -> None:
@@ -27,8 +27,10 @@ class ScaleByAdamMini(AdamLike):
 
     def of_blocks(self, square: Array) -> Array:
         """The mean over each block, with axes of length 1 where it was taken."""
-        kept = {axis % square.ndim for axis in self.block_axes if -square.ndim <= axis < square.ndim}
-        return square.mean(tuple(axis for axis in range(square.ndim) if axis not in kept), keepdims=True)
+        n, axes = square.ndim, self.block_axes
+        axes = axes if isinstance(axes, tuple) else () if axes is None else (axes,)
+        kept = {axis % n for axis in axes if -n <= axis < n}
+        return square.mean(tuple(axis for axis in range(n) if axis not in kept), keepdims=True)
 
     def init(self, p: Array) -> Moments:
         return Moments(mu=jnp.zeros_like(p), nu=jnp.zeros_like(self.of_blocks(p.real)))
@@ -43,11 +45,11 @@ class ScaleByAdamMini(AdamLike):
 
 def scale_by_adam_mini(
     b1: Beta = 0.9, b2: Beta = 0.999, eps: Hyper = 1e-8, eps_root: Hyper = 0.0, mu_dtype: Dtype | None = None, *,
-    block_axes: int | tuple[int, ...] = (),
+    block_axes: int | tuple[int, ...] | None = None,
 ) -> Chain:  # fmt: skip
     """Adam with one second moment a block: `v <- b2·v + (1-b2)·mean(|g|²)`, `u = m̂ / (√(v̂ + eps_root) + eps)`.
 
-    m̂ and v̂ as in `scale_by_adam`; a block is what one index of the block_axes leaves, () the whole array. The authors
+    m̂ and v̂ as in `scale_by_adam`; a block is what one index of the block_axes leaves, None the whole array. The authors
     take heads for queries and keys, whole arrays elsewhere, and Adam itself for embeddings and the output, which
     `groups([("embed|head", adamw(...)), ("query|key", adam_mini(..., block_axes=1))], adam_mini(...))` says for kernels
     (in, heads, width). mu_dtype: store m in this dtype instead of float32.
@@ -56,14 +58,13 @@ def scale_by_adam_mini(
     Source: Zhang et al. 2024, arXiv:2406.16793, algorithm 1.
     """
     check.floating(mu_dtype=mu_dtype)
-    axes = block_axes if isinstance(block_axes, tuple) else (block_axes,)
-    return lift(stored_in(ScaleByAdamMini(b1, b2, eps, eps_root, axes), mu=mu_dtype))
+    return lift(stored_in(ScaleByAdamMini(b1, b2, eps, eps_root, block_axes), mu=mu_dtype))
 
 
 def adam_mini(
     learning_rate: Hyper, b1: Beta = 0.9, b2: Beta = 0.999, eps: Hyper = 1e-8, eps_root: Hyper = 0.0,
     mu_dtype: Dtype | None = None, weight_decay: Hyper = 0.0, mask: Mask = None, *,
-    block_axes: int | tuple[int, ...] = (),
+    block_axes: int | tuple[int, ...] | None = None,
 ) -> Chain:  # fmt: skip
     """Adam-mini: `scale_by_adam_mini`, `add_decayed_weights(weight_decay, mask)`, `scale_by_learning_rate`.
 

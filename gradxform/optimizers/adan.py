@@ -8,6 +8,7 @@ import jax.numpy as jnp
 
 from gradxform.core import check
 from gradxform.core.arithmetic import abs_sq, debias, quotient, root
+from gradxform.core.barriers import in_place
 from gradxform.core.chain import Chain, chain, lift
 from gradxform.core.hyper import Beta, Hyper
 from gradxform.core.rule import Halves
@@ -49,7 +50,7 @@ class ScaleByAdan(Halves):
             m=self.b1 * s.m + (1 - self.b1) * g,
             v=self.b2 * s.v + (1 - self.b2) * change,
             n=self.b3 * s.n + (1 - self.b3) * abs_sq(squarable(g + self.b2 * change)),
-            g=g,
+            g=in_place(g, s.g),
         )
 
     def emit(self, g: Array, s: AdanMoments, p: Param, k: Scalars) -> Array:

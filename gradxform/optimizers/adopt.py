@@ -44,7 +44,7 @@ class ScaleByAdopt(Rule):
         new = jnp.where(first, 0, jnp.where(starts, 1, 1 - self.b1))
         least, most = self.eps, jnp.inf
         if self.use_clipping is None:
-            least = jnp.maximum(least, power(self.b3, jnp.maximum(t - 2, 0)))
+            least = jnp.maximum(least, jnp.where(t > 2, power(self.b3, jnp.maximum(t - 2, 1)), 1))
         elif self.use_clipping:
             most = self.clip_value_fn(t - 1) if self.clip_value_fn else (t - 1.0) ** 0.25
         return old, new, jnp.where(first, 0, self.b2 * 1), jnp.where(first, 1, 1 - self.b2), least, most

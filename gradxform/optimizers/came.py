@@ -29,11 +29,13 @@ class CameMoments(NamedTuple):
 
 
 class FactoredCameMoments(NamedTuple):
-    """mu: shaped like p. square, of gradients, and residual, of what differs from their mean: by rows and columns."""
+    """mu: shaped like p. v, of gradients, and r, of what differs from their mean: by rows and columns, real."""
 
     mu: Array
-    square: FactoredSquares
-    residual: FactoredSquares
+    v_row: Array
+    v_col: Array
+    r_row: Array
+    r_col: Array
 
 
 class ScaleByCame(Halves):
@@ -53,22 +55,23 @@ class ScaleByCame(Halves):
         mu = jnp.zeros_like(p)
         if p.ndim < 2:
             return CameMoments(mu, jnp.zeros_like(p.real))
-        return FactoredCameMoments(mu, *(factored_like(p, p.ndim - 1, p.ndim - 2) for _ in range(2)))
+        sides = factored_like(p, p.ndim - 1, p.ndim - 2)
+        return FactoredCameMoments(mu, *sides, *map(jnp.copy, sides))
 
     def remember(self, g: Array, s: Memory, p: Param, k: Scalars) -> Memory:
-        g, axes = squarable(g, g.size), (g.ndim - 1, g.ndim - 2)
-        square = abs_sq(g) + self.eps
+        axes = g.ndim - 1, g.ndim - 2
         if g.ndim < 2:
-            v = self.b2 * s.v + (1 - self.b2) * square
+            g = squarable(g, g.size)
+            v = self.b2 * s.v + (1 - self.b2) * (abs_sq(g) + self.eps)
             return CameMoments(self.mean(s.mu, self.clipped(quotient(g, root(v), 0.0))), v)
-        squares = averaged(s.square, square, self.b2 * 1, 1 - self.b2, *axes)
+        squares = averaged(FactoredSquares(s.v_row, s.v_col), g, self.eps, self.b2 * 1, 1 - self.b2, *axes)
         unit = self.clipped(over_root(g, squares, *axes))
-        mu = self.mean(s.mu, unit)
-        apart = abs_sq(unit - mu) + self.eps_residual
-        return FactoredCameMoments(mu, squares, averaged(s.residual, apart, self.b3 * 1, 1 - self.b3, *axes))
+        mu, r = self.mean(s.mu, unit), FactoredSquares(s.r_row, s.r_col)
+        residual = averaged(r, unit - mu, self.eps_residual, self.b3 * 1, 1 - self.b3, *axes)
+        return FactoredCameMoments(mu, *squares, *residual)
 
     def emit(self, g: Array, s: Memory, p: Param, k: Scalars) -> Array:
-        return s.mu if g.ndim < 2 else over_root(s.mu, s.residual, g.ndim - 1, g.ndim - 2)
+        return s.mu if g.ndim < 2 else over_root(s.mu, FactoredSquares(s.r_row, s.r_col), g.ndim - 1, g.ndim - 2)
 
     def mean(self, mu: Array, unit: Array) -> Array:
         new: Array = self.b1 * mu + (1 - self.b1) * unit
@@ -87,7 +90,7 @@ def scale_by_came(
     d is `g / √V`, clipped to an RMS of clip_threshold. V and S are of the means, with rates b2 and b3, of `|g|² + eps`
     and of `|d - m|² + eps_residual`, the sides of the last two axes, as in `scale_by_factored_rms`; nothing is
     corrected. Vectors keep v, and give `u = m`. mu_dtype: store m in this dtype instead of float32.
-    Reach: array. State: mu, shaped like p; square and residual, each v_row and v_col, or v; float32 or wider.
+    Reach: array. State: mu, shaped like p; v_row, v_col, r_row, r_col, or v; float32 or wider.
     Raises: ValueError if a rate is not in [0, 1), eps < 0, eps_residual < 0 or clip_threshold <= 0.
     Source: Luo et al. 2023, arXiv:2307.02047, algorithm 2.
     """

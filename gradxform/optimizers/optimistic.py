@@ -7,6 +7,7 @@ from typing import NamedTuple
 import jax.numpy as jnp
 
 from gradxform.core import check
+from gradxform.core.barriers import in_place
 from gradxform.core.chain import Chain, chain, lift
 from gradxform.core.hyper import Beta, Hyper
 from gradxform.core.rule import Rule
@@ -38,7 +39,7 @@ class ScaleByOptimisticGradient(Rule):
     def update(self, g: Array, s: Previous, p: Param, k: Array) -> tuple[Array, Previous]:
         g = addable(g)
         change = jnp.where(k, 0, g - s.previous_gradient)
-        return self.alpha * g + self.beta * change, Previous(g)
+        return self.alpha * g + self.beta * change, Previous(in_place(g, s.previous_gradient))
 
 
 def scale_by_optimistic_gradient(alpha: Hyper = 1.0, beta: Hyper = 1.0) -> Chain:

@@ -13,7 +13,7 @@ from gradxform.core.chain import Chain, chain, lift
 from gradxform.core.facts import Facts, Reach
 from gradxform.core.hyper import Beta, Hyper
 from gradxform.core.rule import Rule
-from gradxform.core.sizes import saturated, squarable
+from gradxform.core.sizes import saturated
 from gradxform.core.types import Array, Param, Scalars
 from gradxform.transforms.scale import descend
 
@@ -23,6 +23,12 @@ class Sm3Memory(NamedTuple):
 
     sums: tuple[Array, ...]
     mu: Array
+
+
+def largest(x: Array, axis: int) -> Array:
+    """The largest over all axes but one; of a vector and a number, itself."""
+    others = [other for other in range(x.ndim) if other != axis]
+    return saturated(x.max(others, keepdims=True, initial=0)) if others else saturated(x)
 
 
 class ScaleBySm3(Rule):
@@ -35,20 +41,16 @@ class ScaleBySm3(Rule):
         check.unit(b2=self.b2)
         check.nonnegative(eps=self.eps)
 
-    def largest(self, x: Array) -> tuple[Array, ...]:
-        """The largest over all axes but one, for each."""
-        axes = range(x.ndim)
-        return tuple(x.max([a for a in axes if a != i], keepdims=True, initial=0) for i in axes) if x.ndim > 1 else (x,)
-
     def init(self, p: Array) -> Sm3Memory:
-        return Sm3Memory(tuple(jnp.zeros_like(x) for x in self.largest(p)), jnp.zeros_like(p))
+        sums = (largest(p, axis) for axis in range(max(p.ndim, 1)))
+        return Sm3Memory(tuple(jnp.zeros_like(x) for x in sums), jnp.zeros_like(p))
 
     def update(self, g: Array, s: Sm3Memory, p: Param, k: Scalars) -> tuple[Array, Sm3Memory]:
         fresh = jnp.where(self.b2 == 1, 1, 1 - self.b2)
-        total = saturated(self.b2 * functools.reduce(jnp.minimum, s.sums) + fresh * abs_sq(squarable(g)))
-        unit = jnp.where(total > 0, g * inverse_root(total + self.eps, self.eps), 0)
+        total = self.b2 * functools.reduce(jnp.minimum, s.sums) + fresh * abs_sq(g)
+        unit = g * jnp.where(total > 0, inverse_root(total + self.eps, self.eps), 0)
         mu = self.b1 * s.mu + (1 - self.b1) * unit
-        return mu, Sm3Memory(self.largest(total), mu)
+        return mu, Sm3Memory(tuple(largest(total, axis) for axis in range(max(g.ndim, 1))), mu)
 
 
 def scale_by_sm3(b1: Beta = 0.9, b2: Hyper = 1.0, eps: Hyper = 1e-8) -> Chain:

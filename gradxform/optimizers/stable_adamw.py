@@ -26,6 +26,7 @@ class ScaleByStableAdamw(AdamLike):
     weight_decay: Decay = 0.2
     mask: Chooses | None = None
     clip_threshold: Hyper = 1.0
+    decayed: bool = True
     facts = Facts(reach=Reach.ARRAY, needs_params=True)
 
     def check(self) -> None:
@@ -34,8 +35,7 @@ class ScaleByStableAdamw(AdamLike):
         check.positive_bound(clip_threshold=self.clip_threshold)
 
     def for_leaf(self, path: Path, p: Array) -> Rule:
-        decayed = self.mask is None or self.mask.matches(path, p)
-        return self if decayed else self.with_fields(weight_decay=0.0, mask=None)
+        return self if self.mask is None else self.with_fields(mask=None, decayed=self.mask.matches(path, p))
 
     @property
     def selectors(self) -> tuple[Where, ...]:
@@ -47,7 +47,7 @@ class ScaleByStableAdamw(AdamLike):
         ahead = quotient(abs_sq(squarable(g, g.size)), jnp.maximum(nu, self.eps**2), 0.0)
         shortened = clip_factor(self.clip_threshold, root(jnp.mean(ahead)))
         direction = quotient(s.mu / c1, root(nu + self.eps_root) + self.eps, self.eps)
-        u: Array = shortened * (direction + self.weight_decay * p)
+        u: Array = shortened * (direction + self.weight_decay * p if self.decayed else direction)
         return u
 
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import functools
 import math
 import re
+import sys
 from collections.abc import Mapping, Sequence
 from typing import Any, NamedTuple
 
@@ -182,7 +183,7 @@ def matrices(tx: Transformation, specs: Mapping[Any, Matrix] | None = None, *, t
     Reach: that of the stages. State: of such stages, stacks `[matrices, ...]`, by part where parts are unequal.
     Raises: TypeError if `tx` is not made of rules, ValueError if a name matches nothing, or a spec does not fit.
     """
-    check.integer(0, together=together)
+    check.integer(0, sys.maxsize, together=together)
     if specs is not None and not isinstance(specs, Mapping):
         raise TypeError(f"specs must map selectors to gx.Matrix(...), {got(specs)}")
     chosen = []
@@ -190,4 +191,5 @@ def matrices(tx: Transformation, specs: Mapping[Any, Matrix] | None = None, *, t
         if not isinstance(spec, Matrix):
             raise TypeError(f"specs must map selectors to gx.Matrix(...), {got(spec)} for {where!r}")
         chosen.append((selector(where, "a key of specs"), spec))
-    return map_rules(tx, lambda rule: by_matrix(rule, specs=tuple(chosen), together=together), "matrices")
+    fields = {"specs": tuple(chosen)} | ({"together": together} if together else {})
+    return map_rules(tx, lambda rule: by_matrix(rule, **fields), "matrices")

@@ -176,7 +176,7 @@ class HiddenMatrices(Weights):
 
 
 ENDS = re.compile(
-    r"embed|^(wte|wpe|tok|pos|patch)$|(^|_)(un)?emb(_|$)|logits|readout|classifier|router|switch_gate"
+    r"embed|^(wte|wpe|tok|pos|patch)$|(^|_)(un)?emb(_|$)|logits|readout|^predictions$|classifier|router|switch_gate"
     r"|^(?!.*(multi|attention|attn)_?head).*(^|_)head(_?\d+)?$"
 )
 """What embeddings, heads and routers are called."""

@@ -19,18 +19,29 @@ from gradxform.core.hyper import Hyper, coerce
 from gradxform.core.norms import norm_of
 from gradxform.core.plain import got
 from gradxform.core.rule import TreeRule
-from gradxform.core.types import Array, ArrayLike, AxisName, Key, Memory, Param, Scalars, Updates
+from gradxform.core.types import Array, ArrayLike, AxisName, Dtype, Key, Memory, Param, Scalars, Updates
 from gradxform.transforms.noise import Noisy, Seed, normal, one_key
+
+SMALL = 1e-10
+"""Squares that vanish are nothing beside that of a norm above this one."""
 
 
 def clip_factors(gs: list[Array], bound: Scalars) -> Array:
     """For every example `min(1, bound / norm)` over all arrays, and 0 where one of its numbers is not finite.
 
-    The norm is taken of numbers divided by about their largest, so that no square overflows or vanishes; by no number
-    whose inverse would be subnormal, which may count as 0.
+    A second look where squares may have overflowed, or have vanished and matter.
     """
+    norm = jax.vmap(lambda *xs: norm_of(xs, None))(*gs)
+    sure = jnp.isfinite(norm) & ((norm > SMALL) | (bound > 2 * SMALL))
+    factor = jnp.where(norm > bound, bound / jnp.where(norm > bound, norm, 1), 1)
+    factors: Array = jax.lax.cond(jnp.all(sure), lambda: factor, lambda: _factors_of_any(gs, bound, factor.dtype))
+    return factors
+
+
+def _factors_of_any(gs: list[Array], bound: Scalars, dtype: Dtype) -> Array:
+    """The norm is taken of numbers divided by about their largest, so that no square overflows or vanishes; by no
+    number whose inverse would be subnormal, which may count as 0."""
     sizes = [jnp.abs(cast(g, compute_dtype(g.dtype))) for g in gs]
-    dtype = jnp.result_type(*sizes)
     largest = jnp.stack([jnp.max(x, tuple(range(1, x.ndim)), initial=0).astype(dtype) for x in sizes]).max(axis=0)
     finite = jnp.isfinite(largest)
     tiny = jnp.finfo(dtype).tiny
@@ -40,7 +51,7 @@ def clip_factors(gs: list[Array], bound: Scalars) -> Array:
         unit, some, *sizes
     )
     factor = jnp.where(some, jnp.minimum(1, bound / unit / norm), 1)
-    return jnp.where(finite, factor, 0)
+    return jnp.where(finite, factor, 0).astype(dtype)
 
 
 def clipped_sum(factors: Array, g: Array) -> Array:

@@ -10,13 +10,15 @@ import abc
 import jax.numpy as jnp
 
 from gradxform.core import check
-from gradxform.core.arithmetic import compute_dtype, quotient
+from gradxform.core.arithmetic import compute_dtype, quotient, root
 from gradxform.core.bounds import Bound, ByPath, as_numbers, at_leaf
 from gradxform.core.chain import Chain, lift
 from gradxform.core.facts import Facts, Reach, Station
 from gradxform.core.hyper import Hyper
 from gradxform.core.rule import Rule
+from gradxform.core.sizes import squarable
 from gradxform.core.types import Array, ArrayLike, Memory, Param, Path, Scalars, Where
+from gradxform.transforms.clip import clip_factor
 from gradxform.transforms.proximal import steered
 
 Target = tuple[Array, ArrayLike, ArrayLike]
@@ -60,14 +62,14 @@ def lowered(v: Array, total: Array) -> Array:
     down = v - v.max()
     order = jnp.sort(jnp.maximum(down, -total).ravel(), descending=True)
     sums, n = jnp.cumsum(order), jnp.arange(1, order.size + 1)
-    kept = jnp.count_nonzero(n * order - sums + total > 0)
+    kept = jnp.maximum(jnp.count_nonzero(n * order - sums + total > 0), 1)
     return jnp.maximum(down - (sums[kept - 1] - total) / kept, 0)
 
 
 def length(v: Array) -> tuple[Array, Array]:
-    """v over its largest size, and the L2 norm of that."""
-    unit = quotient(v, jnp.abs(v).max(), 0.0)
-    return unit, jnp.sqrt(jnp.sum(unit * unit))
+    """v, its largest elements cut off where their squares would overflow, and its L2 norm."""
+    v = squarable(v, v.size)
+    return v, root(jnp.sum(v * v))
 
 
 class ProximalSimplex(InBall):
@@ -88,14 +90,14 @@ class ProximalL1Sphere(InBall):
 
 class ProximalL2Ball(InBall):
     def nearest(self, v: Array) -> Target:
-        (unit, norm), scale = length(v), inner(self.scale, v)
-        return within(jnp.where(jnp.abs(v).max() * norm <= scale, v, unit * quotient(scale, norm, 0.0)))
+        (v, norm), scale = length(v), inner(self.scale, v)
+        return within(v * clip_factor(scale, norm))
 
 
 class ProximalL2Sphere(InBall):
     def nearest(self, v: Array) -> Target:
-        unit, norm = length(v)
-        return unit * quotient(self.scale, norm, 0.0), -jnp.inf, jnp.inf
+        v, norm = length(v)
+        return v * quotient(self.scale, norm, 0.0), -jnp.inf, jnp.inf
 
 
 class ProximalLinfBall(InBall):
@@ -110,7 +112,7 @@ class AlongNormal(Projection, abstract=True):
     b: Hyper
 
     def check(self) -> None:
-        check.finite(b=self.b)
+        check.finite(a=self.a, b=self.b)
 
     def for_leaf(self, path: Path, p: Array) -> Rule:
         a = at_leaf("a", self.a, path, p)

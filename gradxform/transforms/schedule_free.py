@@ -9,6 +9,7 @@ import jax.numpy as jnp
 
 from gradxform.core import check
 from gradxform.core.arithmetic import compute_dtype, real_dtype
+from gradxform.core.barriers import in_place
 from gradxform.core.chain import Chain, lift
 from gradxform.core.codec import stored_in
 from gradxform.core.dither import APART, plus, turn
@@ -59,7 +60,7 @@ class AverageScheduleFree(Rule):
         total = plus(s.weight_sum, weight, threshold)
         c = jnp.where(total > 0.0, weight / jnp.where(total > 0.0, total, 1.0), 0.0)
         z = plus(s.z, dense(g, factors), threshold)
-        new = keep(ScheduleFree(z, total, max_lr, self.b1 * jnp.ones_like(s.b1)), s)
+        new = keep(ScheduleFree(z, total, max_lr, in_place(self.b1 * jnp.ones_like(s.b1), s.b1)), s)
         # the change of y, from what is small: x itself would be rounded to the size of the parameters
         stays = (new.b1 / s.b1 - 1) * (1 - c) - c
         u = ((1 - self.b1) + self.b1 * c) * (new.z - s.z) + stays * (p - s.z)

@@ -34,11 +34,13 @@ class ZoomInfo(NamedTuple):
 
 
 class Search(NamedTuple):
-    """The search under way: so many `evaluations`, the last at `at`, the interval from `low` to `high`, all scalars."""
+    """The search under way: so many `evaluations`, the last at `at`, the interval from `low` to `high`, all scalars.
+
+    grads: at `safe`; once the search has ended, where it lands: one gradient is carried, in the place of the last one.
+    """
 
     evaluations: Array
     at: Point
-    grads: list[Array]
     low: Point
     high: Point
     third: Point
@@ -48,7 +50,7 @@ class Search(NamedTuple):
     done: Array
     failed: Array
     safe: Point
-    safe_grads: list[Array]
+    grads: list[Array]
 
 
 class ZoomLinesearch(GradientTransformation):
@@ -84,11 +86,10 @@ class ZoomLinesearch(GradientTransformation):
         anew = (state.learning_rate == 0.0) | (self.initial_guess_strategy == "one")
         guess = jnp.where(anew, jnp.ones_like(state.learning_rate), state.learning_rate)
         s = jax.lax.while_loop(lambda s: ~(s.done | s.failed), lambda s: self._step(on, guess, s), _start(on))
-        retreat = s.failed & ((s.safe.step > 0.0) | jnp.isinf(s.decrease_error))
-        at, grads = _pick(retreat, (s.safe, s.safe_grads), (s.at, s.grads))
+        at = _pick(_retreats(s.failed, s.safe, s.decrease_error), s.safe, s.at)
         if self.verbose:
             report(self.name, s.failed, on, at.step, s.decrease_error)
-        grad = refilled(state.grad, dict(zip(on.paths, grads, strict=True)))
+        grad = refilled(state.grad, dict(zip(on.paths, s.grads, strict=True)))
         info = ZoomInfo(s.evaluations, s.decrease_error, s.curvature_error)
         return emitted(updates, on, at.step), LineSearchState(at.step, at.value, grad, info)
 
@@ -102,7 +103,7 @@ class ZoomLinesearch(GradientTransformation):
         decrease, curvature = self._decrease_error(on, new), self._curvature_error(on, new)
         good = jnp.maximum(decrease, curvature) <= self.tol
         accept = (decrease <= self.tol) & (~s.bracketed | (value < s.safe.value))
-        safe, safe_grads = _pick(accept, (new, grads), (s.safe, s.safe_grads))
+        safe = _pick(accept, new, s.safe)
         last = s.evaluations + 1 >= self.max_linesearch_steps
 
         too_far = (decrease > 0.0) | ((value >= s.at.value) & (s.evaluations > 0))
@@ -122,7 +123,8 @@ class ZoomLinesearch(GradientTransformation):
 
         low, high, third, bracketed, done, failed = _pick(s.bracketed, inner, outer)
         how = (decrease, curvature, bracketed, done, failed)
-        return Search(s.evaluations + 1, new, grads, low, high, third, *how, safe, safe_grads)
+        lands = (done | failed) & ~_retreats(failed, safe, decrease)
+        return Search(s.evaluations + 1, new, low, high, third, *how, safe, _pick(accept | lands, grads, s.grads))
 
     def _decrease_error(self, on: Line, new: Point) -> Array:
         error = new.value - on.value - self.slope_rtol * new.step * on.slope
@@ -141,7 +143,12 @@ def _start(on: Line) -> Search:
     start = Point(jnp.zeros_like(on.value), on.value, on.slope)
     inf, no = jnp.full_like(on.value, jnp.inf), jnp.zeros((), bool)
     count = jnp.zeros((), jnp.int32)
-    return Search(count, start, on.grads, start, start, start, inf, inf, no, no, no, start, on.grads)
+    return Search(count, start, start, start, start, inf, inf, no, no, no, start, on.grads)
+
+
+def _retreats(failed: Array, safe: Point, decrease_error: Array) -> Array:
+    """Whether a search that has failed goes back to its safe point."""
+    return failed & ((safe.step > 0.0) | jnp.isinf(decrease_error))
 
 
 def _between(s: Search) -> Array:

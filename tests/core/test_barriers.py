@@ -14,7 +14,7 @@ from jax.sharding import PartitionSpec as P
 
 import gradxform as gx
 from gradxform.core import barriers
-from gradxform.core.barriers import SMALL, TOGETHER, barrier, barrier_each
+from gradxform.core.barriers import SMALL, TOGETHER, barrier, barrier_each, in_place
 
 X = np.array([1.0, -2.0, 3.0], np.float32)
 
@@ -142,3 +142,23 @@ def test_small_arrays_share_barriers():
     assert program(lambda xs: barrier_each(xs), arrays, platform="cpu").count("optimization_barrier") == 4
     for x, same in zip(arrays, jax.jit(barrier_each)(arrays), strict=True):
         np.testing.assert_array_equal(same, x)
+
+
+@pytest.mark.parametrize("platform", ["cpu", "cuda", "tpu"])
+def test_what_follows_from_nothing_remembered_is_chosen_on_gpus(platform):
+    text = program(in_place, X, X, platform=platform)
+    assert ("stablehlo.select" in text) is (platform == "cuda")
+
+
+@pytest.mark.parametrize("platform", ["cpu", "cuda"])
+@pytest.mark.parametrize("dtype", [np.float32, np.float16, np.complex64])
+def test_in_its_place_it_is_the_same(platform, dtype, monkeypatch):
+    def chosen(*args, default, **by_platform):
+        return by_platform.get(platform, default)(*args)
+
+    monkeypatch.setattr(jax.lax, "platform_dependent", chosen)
+    new = jnp.array([1.0, 0.0, -0.0, np.nan, np.inf, -np.inf, 2.0], dtype)
+    for old in (new, jnp.zeros(7), jnp.full(7, np.nan), jnp.full(7, np.inf), new[::-1]):
+        got = jax.jit(lambda new, old: in_place(new, old))(new, old)
+        assert got.dtype == dtype
+        np.testing.assert_array_equal(got, new)

@@ -74,3 +74,13 @@ def test_one_plain_number():
 def test_a_mapping_is_no_dtype():
     with pytest.raises(TypeError, match=r"mu_dtype must be a floating dtype, got {'a': 'int8'} of type dict"):
         check.floating(mu_dtype={"a": "int8"})
+
+
+def test_functions_and_axes_may_be_left_out() -> None:
+    check.function(decay_rate_fn=abs, clip_value_fn=None)
+    check.axes(axis=0, block_axes=(), others=(-1, 2), none=None)
+    with pytest.raises(TypeError, match="clip_value_fn must be a function, got 3"):
+        check.function(clip_value_fn=3)
+    for wrong in (1.5, True, "rows", (0, "rows")):
+        with pytest.raises(TypeError, match="block_axes must be an integer, a tuple of them or None, got"):
+            check.axes(block_axes=wrong)

@@ -18,8 +18,10 @@ from tests.arguments import kind_of, parameters, public_functions
 P = {"a": jnp.asarray([1.0, 2.0, -3.0]), "b": jnp.asarray(0.5)}
 G = {"a": jnp.asarray([0.1, -0.2, 0.3]), "b": jnp.asarray(0.7)}
 REFUSED = {"eps", "eps_root", "initial_scale", "initial_accumulator_value", "eta_minus", "eta_plus", "min_step_size",
-           "b1", "b2", "min_scale", "max_step_size", "smooth_beta"}  # fmt: skip
+           "b1", "b2", "decay_rate", "min_scale", "max_step_size", "smooth_beta"}  # fmt: skip
 """Where optax takes infinity and does something else with it: no step at all, decay alone, NaN, or nothing."""
+BESIDE = {"adafactor": {"learning_rate": 0.1}}
+"""Where the two mean different things by None."""
 NEEDED = {"learning_rate": 0.1, "decay": 0.9, "step_size": 0.5, "weight_decay": 0.1, "rho": 0.9}
 
 
@@ -45,7 +47,7 @@ def takes_infinity() -> Iterator[Any]:
     for name, theirs in vars(optax).items():
         for p in parameters(theirs) if name in public_functions() else ():
             kind, needed = kind_of(name, p.name), {q.name for q in parameters(theirs) if q.default is q.empty}
-            kwargs = {**{key: NEEDED.get(key) for key in needed}, p.name: math.inf}
+            kwargs = {**{key: NEEDED.get(key) for key in needed}, **BESIDE.get(name, {}), p.name: math.inf}
             if kind is not None and kind.hyper and p.name not in REFUSED and trains(theirs, kwargs):
                 yield pytest.param(name, kwargs, id=f"{name}-{p.name}")
 

@@ -317,3 +317,160 @@ def test_a_string_means_matching_and_a_function_a_predicate():
     assert repr(selector(short)) == "short"
     assert chosen(selector(short)) == {"temperature"}
     assert selector(short) == selector(short)
+
+
+HIDDEN = {
+    "haiku": {
+        "gpt/~/token_embed": {"embeddings": (32, 8)},
+        "gpt": {"pos_embs": (16, 8)},
+        "gpt/h0_attn/query": {"w": (8, 8, True), "b": (8,)},
+        "gpt/h0_attn/linear": {"w": (8, 8, True), "b": (8,)},
+        "gpt/h0_mlp/linear_1": {"w": (8, 32, True), "b": (32,)},
+        "gpt/h0_ln_1": {"scale": (8,), "offset": (8,)},
+        "conv_net/~/conv2_d": {"w": (3, 3, 8, 8, True), "b": (8,)},
+        "lstm/linear": {"w": (16, 32, True), "b": (32,)},
+        "gpt/lm_head": {"w": (8, 32)},
+    },
+    "maxtext": {
+        "params": {
+            "token_embedder": {"embedding": (32, 8)},
+            "decoder": {
+                "layers": {
+                    "pre_self_attention_layer_norm": {"scale": (8, 2)},
+                    "self_attention": {
+                        "query": {"kernel": (8, 2, 4, 2, True)},
+                        "key": {"kernel": (8, 2, 4, 2, True)},
+                        "value": {"kernel": (8, 2, 4, 2, True)},
+                        "out": {"kernel": (4, 2, 2, 8, True)},
+                    },
+                    "mlp": {
+                        "wi_0": {"kernel": (8, 2, 32, True)},
+                        "wi_1": {"kernel": (8, 2, 32, True)},
+                        "wo": {"kernel": (32, 2, 8, True)},
+                    },
+                    "MoeBlock_0": {
+                        "gate": {"kernel": (8, 2, 4)},
+                        "wi_0": (4, 2, 8, 32, True),
+                        "wi_1": (4, 2, 8, 32, True),
+                        "wo": (4, 2, 32, 8, True),
+                    },
+                },
+                "decoder_norm": {"scale": (8,)},
+                "logits_dense": {"kernel": (8, 32)},
+            },
+        }
+    },
+    "keras": {
+        "token_and_position_embedding": {
+            "token_embedding": {"embeddings": (32, 8)},
+            "position_embedding": {"embeddings": (16, 8)},
+        },
+        "transformer_decoder": {
+            "self_attention": {
+                "query": {"kernel": (8, 2, 4, True), "bias": (2, 4)},
+                "attention_output": {"kernel": (2, 4, 8, True), "bias": (8,)},
+            },
+            "multi_head_attention": {"key": {"kernel": (8, 2, 4, True), "bias": (2, 4)}},
+            "feedforward_intermediate_dense": {"kernel": (8, 32, True), "bias": (32,)},
+            "feedforward_output_dense": {"kernel": (32, 8, True), "bias": (8,)},
+            "layer_normalization": {"gamma": (8,), "beta": (8,)},
+        },
+        "batch_normalization": {"gamma": (8,), "moving_mean": (8,)},
+        "gru": {"gru_cell": {"kernel": (8, 24, True), "recurrent_kernel": (8, 24, True), "bias": (2, 24)}},
+        "predictions": {"kernel": (8, 10)},
+    },
+    "llama": {
+        "tok_embeddings": {"weight": (32, 8)},
+        "layers": [
+            {
+                "attention": {"wq": {"weight": (8, 8, True)}, "wo": {"weight": (8, 8, True)}},
+                "feed_forward": {"gate_proj": {"weight": (32, 8, True)}, "down_proj": {"weight": (8, 32, True)}},
+                "attention_norm": {"weight": (8,)},
+            }
+        ],
+        "norm": {"weight": (8,)},
+        "output": {"weight": (32, 8)},
+    },
+    "scanned": {
+        "wte": (32, 8),
+        "wpe": (16, 8),
+        "blocks": {
+            "ln_1": {"weight": (3, 8), "bias": (3, 8)},
+            "attn": {"c_attn": {"weight": (3, 8, 24, True), "bias": (3, 24)}},
+            "moe": {"router": {"weight": (3, 8, 4)}, "experts": {"w1": (3, 4, 8, 32, True)}},
+            "bert": {"output": {"dense": {"kernel": (3, 8, 8, True), "bias": (3, 8)}}},
+            "mamba": {"A_log": (3, 8, 16), "in_proj": (3, 8, 32, True)},
+        },
+        "cls_token": (1, 1, 8),
+        "classifier": {"kernel": (8, 10)},
+    },
+}
+"""Shapes of parameters by the names that libraries give them, with True behind those of hidden matrices."""
+
+
+def hidden(tree):
+    paths, leaves, _ = open_tree(tree)
+    pairs = zip(paths, leaves, strict=True)
+    return {path for path, x in pairs if x is not None and gx.hidden_matrices.matches(path, x)}
+
+
+@pytest.mark.parametrize("library", HIDDEN)
+def test_hidden_matrices_by_the_names_of(library):
+    def is_shape(x):
+        return isinstance(x, tuple)
+
+    tree = jax.tree.map(lambda s: jnp.zeros([n for n in s if n is not True]), HIDDEN[library], is_leaf=is_shape)
+    told = jax.tree.map(lambda s: jnp.asarray(s[-1] is True), HIDDEN[library], is_leaf=is_shape)
+    paths, flags, _ = open_tree(told)
+    assert hidden(tree) == {path for path, flag in zip(paths, flags, strict=True) if flag}
+
+
+def test_hidden_matrices_of_linen():
+    class Net(linen.Module):
+        @linen.compact
+        def __call__(self, x):
+            x = linen.Embed(16, 8)(x) + self.param("pos_embedding", linen.initializers.ones, (4, 8))
+            x = x + linen.MultiHeadDotProductAttention(2)(linen.LayerNorm()(x))
+            x = linen.Dense(8, name="mlp_out")(linen.gelu(linen.Dense(16, name="mlp_in")(x)))
+            return linen.Dense(16, name="lm_head")(x)
+
+    params = Net().init(jax.random.key(0), jnp.zeros((1, 4), int))["params"]
+    attention = {f"MultiHeadDotProductAttention_0/{name}/kernel" for name in ("query", "key", "value", "out")}
+    assert hidden(params) == attention | {"mlp_in/kernel", "mlp_out/kernel"}
+
+
+def test_hidden_matrices_of_equinox():
+    class Net(eqx.Module):
+        embedding: eqx.nn.Embedding
+        attention: eqx.nn.MultiheadAttention
+        norm: eqx.nn.LayerNorm
+        cell: eqx.nn.GRUCell
+        conv: eqx.nn.Conv2d
+        head: eqx.nn.Linear
+
+        def __init__(self, key):
+            self.embedding = eqx.nn.Embedding(16, 8, key=key)
+            self.attention = eqx.nn.MultiheadAttention(2, 8, key=key)
+            self.norm = eqx.nn.LayerNorm((3, 8))
+            self.cell = eqx.nn.GRUCell(8, 8, key=key)
+            self.conv = eqx.nn.Conv2d(8, 8, 3, key=key)
+            self.head = eqx.nn.Linear(8, 16, key=key)
+
+    params = eqx.filter(Net(jax.random.key(0)), eqx.is_inexact_array)
+    attention = {f"attention/{name}_proj/weight" for name in ("query", "key", "value", "output")}
+    assert hidden(params) == attention | {"cell/weight_ih", "cell/weight_hh", "conv/weight"}
+
+
+def test_hidden_matrices_of_nnx():
+    class Net(nnx.Module):
+        def __init__(self, rngs):
+            self.embed = nnx.Embed(16, 8, rngs=rngs)
+            self.attention = nnx.MultiHeadAttention(2, 8, decode=False, rngs=rngs)
+            self.norm = nnx.RMSNorm(8, rngs=rngs)
+            self.lora = nnx.LoRA(8, 2, 8, rngs=rngs)
+            self.readout = nnx.Linear(8, 16, rngs=rngs)
+
+    params = nnx.state(Net(nnx.Rngs(0)), nnx.Param)
+    found = {path.removesuffix("/value") for path in hidden(params)}
+    attention = {f"attention/{name}/kernel" for name in ("query", "key", "value", "out")}
+    assert found == attention | {"lora/lora_a", "lora/lora_b"}

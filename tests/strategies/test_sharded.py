@@ -146,6 +146,32 @@ def test_new_parameters_are_gathered_in_their_dtype_and_no_update(name: str) -> 
     np.testing.assert_array_equal(ours, theirs)
 
 
+ELEMENTWISE = {
+    "adamw": gx.adamw(0.1),
+    "lion": gx.lion(0.1),
+    "average": gx.chain(gx.adamw(0.1), gx.ema_of_params(0.9)),
+    "schedule-free": gx.schedule_free_adamw(0.1),
+    "master": gx.master_weights(gx.adamw(0.1)),
+}
+
+
+@pytest.mark.parametrize("dtype", [np.float32, jnp.bfloat16], ids=["float32", "bfloat16"])
+@pytest.mark.parametrize("name", ELEMENTWISE)
+def test_parts_of_elementwise_steps_are_exact(name: str, dtype: Any) -> None:
+    """Norms are sums in another order; what looks at one element has the bits that it has alone."""
+    steps = [jax.tree.map(lambda x: x.astype(dtype), numbers(t)) for t in range(4)]
+
+    def walked(tx: Any, place: Any) -> Any:
+        step, params, *grads = gx.make_step(tx), *map(place, steps)
+        state = tx.init(params)
+        for g in grads:
+            params, state = step(params, state, g)
+        return params
+
+    parts = walked(gx.sharded(ELEMENTWISE[name], line()), partial(put, mesh=line()))
+    jax.tree.map(np.testing.assert_array_equal, parts, walked(ELEMENTWISE[name], partial(jax.tree.map, jnp.asarray)))
+
+
 def test_norms_of_updates_gather_none() -> None:
     mesh, whole = line(), numbers(0)
     tx, plain = (gx.measure(x, update_norm=True) for x in (gx.sharded(gx.adamw(0.1), mesh), gx.adamw(0.1)))

@@ -135,6 +135,17 @@ def test_a_norm_of_many_squares_is_kept_too():
     np.testing.assert_allclose(np.linalg.norm(np.asarray(total["a"], np.float64)), 1.0, rtol=1e-5)
 
 
+@pytest.mark.parametrize(("bound", "size"), [(1e-31, 1e-30), (1e-12, 1e-15), (1e-16, 1e-15), (1.0, 1e-30), (1.0, 1e30)])
+def test_squares_may_vanish_or_overflow(bound, size):
+    """Two examples of norms size and 3 size, and one of gradients of 0."""
+    g = {"w": size * jnp.asarray([[0.6, 0.0], [0.0, 1.8], [0.0, 0.0]]), "b": size * jnp.asarray([[0.8], [2.4], [0.0]])}
+    total, cut = gx.per_example_global_norm_clip(g, bound)
+    first, second = (min(1.0, bound / (times * size)) for times in (1, 3))
+    np.testing.assert_allclose(total["w"], [0.6 * size * first, 1.8 * size * second], rtol=1e-5)
+    np.testing.assert_allclose(total["b"], [0.8 * size * first + 2.4 * size * second], rtol=1e-5)
+    assert int(cut) == (first < 1) + (second < 1)
+
+
 @pytest.mark.parametrize("bad", [np.inf, -np.inf, np.nan])
 def test_an_example_that_is_not_finite_adds_nothing(bad):
     grads = examples()
