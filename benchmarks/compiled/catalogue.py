@@ -20,6 +20,7 @@ SHAPES = {"dense": {"kernel": (49152, 1024), "bias": (1024,)}, "scale": (12288, 
 
 AGAIN = {
     "chain clipped adamw": "g",
+    "centralize": "g",
     "chain two clips": "ema trace",  # both are written, and read again behind a norm of them
     "differentially_private_aggregate": "4*g",
     "dpsgd": "4*g",  # an example's norm comes first
@@ -95,7 +96,16 @@ FLOORS = {
 }
 """Of entries that do not move all of their state or all parameters, or write something else on the way."""
 
-LEFT: dict[str, str] = {}
+FACTORED = "means over rows and means over columns read the squares one after the other"
+CORRECTED = "what rounding left of the distance is summed once more, over what the first step gave"
+LEFT = {
+    **dict.fromkeys(("adafactor", "adafactor averaged", "scale_by_factored_rms"), FACTORED),
+    **dict.fromkeys(("came", "scale_by_came"), f"{FACTORED}, those of the update too"),
+    **dict.fromkeys(("sm3", "scale_by_sm3"), "the largest of rows and of columns read the squares one after the other"),
+    **dict.fromkeys(("proximal_halfspace", "proximal_hyperplane"), CORRECTED),
+    # Half a pass more than with the direction written, and no temporary as large as the parameters.
+    "cautious": "the mask is written, a byte for each element, and mu and nu are read again",
+}
 """What keeps an entry above its floor."""
 
 

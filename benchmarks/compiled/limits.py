@@ -8,6 +8,7 @@ LIMITS = {
     "momentum": (5.0, 0.1),
     "lion": (5.0, 0.1),
     "nadamw": (7.0, 0.1),
+    "adan": (11.0, 0.1),
     "lamb": (10.0, 0.1),
     "lars": (7.0, 0.1),
     "clip + adamw": (8.0, 0.1),
@@ -21,6 +22,7 @@ LIMITS = {
     "guard(spike)": (8.0, 0.1),
     "guard(spike, then zero)": (8.0, 0.1),
     "dynamic_loss_scale(adamw)": (8.0, 0.1),
+    "measure(adamw, 3 norms)": (7.0, 0.1),
     "adamw + ema_of_params": (9.0, 0.1),
     "groups": (7.0, 0.1),
 }

@@ -55,11 +55,11 @@ def over_root(g: Array, s: FactoredSquares, row: int, column: int) -> Array:
     """g over the root of `v_row · v_col / mean(v_row)`."""
     reduced = column - (column > row)
     size = root((s.v_row / g.shape[column]).sum(reduced, keepdims=True))
-    for v, axis in zip(s, (row, column), strict=True):
-        side = jnp.expand_dims(root(v), axis)
+    sides = jnp.expand_dims(root(s.v_row), row), jnp.expand_dims(root(s.v_col), column)
+    for side in (sides[0], quotient(sides[1], jnp.expand_dims(size, row), 0.0)):
         # Where g is 0 its derivative by the side is 0 too, and would be computed from one that overflows.
         g = quotient(g, jnp.where(g == 0, jax.lax.stop_gradient(side), side), 0.0)
-    return g * jnp.expand_dims(size, row)
+    return g
 
 
 class ScaleByFactoredRms(Halves):

@@ -78,6 +78,7 @@ class ScaleByCame(Halves):
         return new
 
     def clipped(self, u: Array) -> Array:
+        u = squarable(u, u.size)
         return u * clip_factor(self.clip_threshold, root(jnp.mean(abs_sq(u))))
 
 

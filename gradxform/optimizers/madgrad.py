@@ -45,7 +45,8 @@ class ScaleByMadgrad(Halves):
         return DualAverage(saturated(s.grad_sum_sq + k * abs_sq(g)), addable(s.s + k * g, 2), s.x0)
 
     def emit(self, g: Array, s: DualAverage, p: Array, k: Scalars) -> Array:
-        size = jnp.cbrt(s.grad_sum_sq) + self.eps
+        some = s.grad_sum_sq > 0  # at 0 the cube root has no slope
+        size = jnp.where(some, jnp.cbrt(jnp.where(some, s.grad_sum_sq, 1)), 0) + self.eps
         u: Array = (1 - self.momentum) * ((s.x0 - p) - quotient(s.s, size, self.eps))
         return u
 

@@ -92,10 +92,10 @@ def spread(
     told = None
     if param_shardings is not None:
         told = tuple(sorted(specs_by_path(param_shardings, "param_shardings").items()))
-    places = Spread(mesh, axis, told)
+    fields = {"places": Spread(mesh, axis, told), "together": together} if ways(mesh, axis) > 1 else {}
 
     def share(rule: Any) -> Any:
-        return by_matrix(rule, places=places, together=together) if rule.facts.matrix else rule
+        return by_matrix(rule, **fields) if rule.facts.matrix else rule
 
     made = map_rules(tx, share, "spread")
     if made == tx:

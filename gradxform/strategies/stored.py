@@ -27,15 +27,15 @@ def stored_as(
 
     codec: `"bfloat16"`, `"float16"`, `"int8"`, `"int4"`, `"float8_e4m3"`, `"uint8_sqrt"`, or one for each field:
     `{"mu": "int8", "nu": "uint8_sqrt"}`; of memory inside memory `"field/field"`. The last four hold a scale for every
-    block of at most 128 elements of the last axis, at least its largest size; second moments are then stored by their
+    row, or every column where those are shorter, at least its largest size; second moments are then stored by their
     roots, in 8 bits or more, and one above 0 stays above 0; uint8_sqrt is for these, or for what is named, alone.
     where: for which parameters, a selector, a regular expression or `(path, leaf) -> bool`. min_size: statistics of
-    fewer elements stay exact, as do complex ones, and vectors where codes are in blocks. Around another `stored_as` it
+    fewer elements stay exact, as do complex ones, and vectors where codes have scales. Around another `stored_as` it
     stores what that one has no codec for, or has in bfloat16. stochastic: round by chance, from seed, path and step.
-    Reach: row at least for codes in blocks, array if stochastic. State: as without it, in place of a statistic
-    `Blocks(codes, scales)` or a narrow array; `view` shows them as they are.
+    Reach: array for codes with scales and if stochastic; row inside `lazy`, where every row has one. State: in place of
+    a statistic `Blocks(codes, scales, largest)` or a narrow array, else as without it; `view` shows them as they are.
     Raises: ValueError for an unknown codec, at init for a field that no rule has; TypeError if `tx` is not of rules.
-    Source: Dettmers et al. 2021, arXiv:2110.02861 (blocks); Li et al. 2023, arXiv:2309.01507 (roots, no zeros).
+    Source: Dettmers et al. 2021, arXiv:2110.02861 (scales); Li et al. 2023, arXiv:2309.01507 (roots, no zeros).
     """
     by_field = codec if isinstance(codec, Mapping) else {"": codec}
     for name in by_field.values():

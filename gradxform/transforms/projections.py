@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import abc
 
+import jax
 import jax.numpy as jnp
 
 from gradxform.core import check
@@ -58,12 +59,18 @@ def inner(scale: Hyper, v: Array) -> Array:
 
 
 def lowered(v: Array, total: Array) -> Array:
-    """`max(v - x, 0)`, with the x that makes the sum the total; computed from below the largest."""
-    down = v - v.max()
-    order = jnp.sort(jnp.maximum(down, -total).ravel(), descending=True)
-    sums, n = jnp.cumsum(order), jnp.arange(1, order.size + 1)
-    kept = jnp.maximum(jnp.count_nonzero(n * order - sums + total > 0), 1)
-    return jnp.maximum(down - (sums[kept - 1] - total) / kept, 0)
+    """`max(v - x, 0)`, with the x that makes the sum the total: x rises until it leaves out no more elements."""
+    down = jnp.maximum(v - v.max(), -total)
+
+    def rise(carry: tuple[Array, Array, Array]) -> tuple[Array, Array, Array]:
+        _, n, x = carry
+        above = down > x
+        kept = jnp.sum(above, dtype=jnp.int32)
+        return n, kept, (jnp.sum(jnp.where(above, down, 0)) - total) / jnp.maximum(kept, 1)
+
+    n = jnp.int32(v.size)
+    first = n + 2, n + 1, -total
+    return jnp.maximum(down - jax.lax.while_loop(lambda carry: carry[1] < carry[0], rise, first)[2], 0)
 
 
 def length(v: Array) -> tuple[Array, Array]:
@@ -124,6 +131,7 @@ class AlongNormal(Projection, abstract=True):
 
     def moved(self, v: Array, slack: float) -> tuple[Array, Array, Array]:
         """v on the plane, moved twice for the digits that the first move loses; the normal; how far v is beyond."""
+        v = squarable(v, v.size)
         a = jnp.broadcast_to(jnp.asarray(as_numbers(self.a), v.dtype), v.shape)
 
         def beyond(x: Array) -> Array:

@@ -69,7 +69,7 @@ def test_without_eps_optax_agrees_where_gradients_are_not_zero(name: str):
     np.testing.assert_allclose(mine["w"], other["w"], rtol=2e-5)  # optax loses digits in 1 - 0.999
 
 
-@entries(lambda e: e.axis is None and not e.draws)
+@entries(lambda e: e.axis is None and not e.draws and e.function != "proximal_simplex")  # 0 is not in it
 def test_zero_gradients_of_zero_parameters_give_zero(entry: Entry):
     zeros = jax.tree.map(jnp.zeros_like, tree(0, jnp.float16))
     p, _ = gx.make_step(entry.tx)(jax.tree.map(jnp.copy, zeros), entry.tx.init(zeros), zeros, **entry.extra)
