@@ -31,7 +31,7 @@ from gradxform.core.keys import at_step, drawn, owned
 from gradxform.core.mistakes import refuse_memory, refuse_new_memory, refuse_scalars
 from gradxform.core.rule import Rule, TreeRule, remembers_tree
 from gradxform.core.shapes import NO_MEMORY, memory_shapes, without_numbers
-from gradxform.core.stacks import refuse_no_matrix
+from gradxform.core.stacks import refuse_no_matrix, whole_matrix
 from gradxform.core.stage import Chooses, Stage, Step, choose
 from gradxform.core.tree import Leaf, is_trained, open_tree
 from gradxform.core.types import Array, ArrayLike, Count, Gradient, Memory, Number, Path, Scalars, Shaped
@@ -92,6 +92,7 @@ class Lifted(Stage):
         rule = self.rule if leaf.array is None else self.rule.for_leaf(leaf.path, leaf.array)
         if rule.facts.matrix:
             refuse_no_matrix(name, leaf)
+            rule = whole_matrix(rule, leaf)
         return owned(rule, leaf.path, name, name != self.name)
 
     def through(self, name: str, path: Path, leaf: Shaped) -> Iterator[tuple[str, Any]]:

@@ -58,13 +58,14 @@ TABLES = {"jordan": JORDAN, "dion": DION, "polar_express": _safe(POLAR_EXPRESS)}
 def coefficients(ns_coeffs: str | Sequence[Any], ns_steps: int) -> Coefficients:
     """A row for each step: of a table by name, or of one row, with the last row for all further steps."""
     check.integer(1, ns_steps=ns_steps)
+    steps = int(ns_steps)
     if isinstance(ns_coeffs, str):
         check.choice(*TABLES, ns_coeffs=ns_coeffs)
         table = TABLES[ns_coeffs]
-        return (*table[:ns_steps], *(table[-1:] * (ns_steps - len(table))))
+        return (*table[:steps], *(table[-1:] * (steps - len(table))))
     try:
-        rows = [ns_coeffs] * ns_steps if len(ns_coeffs) == 3 and not hasattr(ns_coeffs[0], "__len__") else ns_coeffs
-        made = tuple((float(a), float(b), float(c)) for a, b, c in rows)
+        rows = [ns_coeffs] * steps if len(ns_coeffs) == 3 and not hasattr(ns_coeffs[0], "__len__") else ns_coeffs
+        made = tuple((float(a), float(b), float(c)) for a, b, c in map(tuple, rows))
     except (TypeError, ValueError):
         raise TypeError(f"ns_coeffs must be a name, three numbers or rows of three, {got(ns_coeffs)}") from None
     check.given(check.finite, ns_coeffs=[x for row in made for x in row])
@@ -142,7 +143,8 @@ class MuonMomentum(Halves):
     def emit(self, g: Array, s: Mean, p: Param, k: Scalars) -> Array:
         c, c_next = k
         if not self.nesterov:
-            return s.mu / c
+            plain: Array = s.mu / c
+            return plain
         ahead: Array = self.beta * (s.mu / c_next) + addable(g) / jnp.maximum(c / (1 - self.beta), 1.0)
         return ahead
 
@@ -198,8 +200,10 @@ def scale_by_muon(
     """
     check.floating(mu_dtype=mu_dtype)
     mean = lift(stored_in(MuonMomentum(beta, nesterov, bias_correction), mu=mu_dtype))
-    how = {"adaptive": adaptive, "preconditioning": preconditioning, "ns_dtype": ns_dtype}
-    return chain(mean, orthogonalize(ns_coeffs, ns_steps, eps, **how))
+    polar = orthogonalize(
+        ns_coeffs, ns_steps, eps, adaptive=adaptive, preconditioning=preconditioning, ns_dtype=ns_dtype
+    )
+    return chain(mean, polar)
 
 
 def scale_by_shape(consistent_rms: Hyper | None = None, *, shape_factor: str = "jordan") -> Chain:
@@ -233,19 +237,24 @@ def muon(
     `matrices(muon(...), specs)`.
     Source: Jordan et al. 2024; its code, KellerJordan/Muon.
     """
-    how = {"adaptive": adaptive, "preconditioning": preconditioning, "ns_dtype": ns_dtype}
-    momentum = {"nesterov": nesterov, "bias_correction": bias_correction}
-    direction = chain(
-        scale_by_muon(ns_coeffs, ns_steps, beta, eps, mu_dtype, **momentum, **how),
-        scale_by_shape(consistent_rms, shape_factor=shape_factor),
-    )
+    direction = scale_by_muon(
+        ns_coeffs, ns_steps, beta, eps, mu_dtype, nesterov=nesterov, adaptive=adaptive,
+        preconditioning=preconditioning, bias_correction=bias_correction, ns_dtype=ns_dtype,
+    )  # fmt: skip
     decay = lift(AddDecayedWeights(weight_decay), mask_selector(weight_decay_mask, "weight_decay_mask"))
-    betas = [check.given(check.fraction, **{name: b}) for name, b in {"adam_b1": adam_b1, "adam_b2": adam_b2}.items()]
     learning_rate = check.given(check.nonnegative, learning_rate=learning_rate)
-    rate = learning_rate if adam_learning_rate is None else adam_learning_rate
-    sizes = {"adam_learning_rate": rate, "adam_eps": adam_eps, "adam_eps_root": adam_eps_root}
-    sizes["adam_weight_decay"] = adam_weight_decay
-    rate, adam_eps, adam_eps_root, lam = [check.given(check.nonnegative, **{name: x}) for name, x in sizes.items()]
+    adam_learning_rate = learning_rate if adam_learning_rate is None else adam_learning_rate
     check.boolean(adam_nesterov=adam_nesterov)
-    rest = adamw(rate, *betas, adam_eps, adam_eps_root, mu_dtype, lam, nesterov=adam_nesterov)
-    return groups([(where, chain(direction, decay, descend(learning_rate)), "muon")], default=rest)
+    rest = adamw(
+        check.given(check.nonnegative, adam_learning_rate=adam_learning_rate),
+        check.given(check.fraction, adam_b1=adam_b1),
+        check.given(check.fraction, adam_b2=adam_b2),
+        check.given(check.nonnegative, adam_eps=adam_eps),
+        check.given(check.nonnegative, adam_eps_root=adam_eps_root),
+        mu_dtype,
+        check.given(check.nonnegative, adam_weight_decay=adam_weight_decay),
+        nesterov=adam_nesterov,
+    )
+    factor = scale_by_shape(consistent_rms, shape_factor=shape_factor)
+    hidden = chain(direction, factor, decay, descend(learning_rate))
+    return groups([(where, hidden, "muon")], default=rest)

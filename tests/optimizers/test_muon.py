@@ -7,9 +7,8 @@ from typing import Any
 import jax
 import jax.numpy as jnp
 import numpy as np
-import pytest
-
 import optax.contrib
+import pytest
 
 import gradxform as gx
 from gradxform.optimizers.muon import DION, POLAR_EXPRESS
