@@ -179,8 +179,7 @@ def _everywhere(x: Array) -> Array:
 
 
 def _lying_as(x: Array, old: Shaped) -> Array:
-    lies = jax.typeof(old).sharding
-    return x if lies == jax.typeof(x).sharding else jax.sharding.reshard(x, lies)
+    return jax.sharding.reshard(x, jax.typeof(old).sharding) if _is_split(old) else x
 
 
 class EachRule(Each):

@@ -50,7 +50,7 @@ def test_normuon_follows_the_authors(tx: Any, letters: Any, shape: tuple[int, in
     params, grads = parameters(), gradients()
     params["kernel"], grads["kernel"] = D(shape), D((50, *shape))
     paths = {k: normuon(params[k], grads[k], 0.02, **letters) for k in params}
-    near(walk(tx, params, grads, jnp.float32)[0], paths, 1e-4)
+    near(walk(tx, params, grads, jnp.float32)[0], paths, 1e-5)
     with double():
         near(walk(tx, params, grads, jnp.float64)[0], paths, 1e-12)
 

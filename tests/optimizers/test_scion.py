@@ -55,6 +55,6 @@ def test_scion_follows_the_authors(tx: Any, letters: Any, radii: Any) -> None:
     params["lm_head"], grads["lm_head"] = D((3, 7)), D((50, 3, 7))
     lmos = {"kernel": spectral, "lm_head": sign, "bias": bias_rms, "scale": bias_rms}
     paths = {k: scion(params[k], grads[k], 2**-8, lmo, scale=radii[lmo is sign], **letters) for k, lmo in lmos.items()}
-    near(walk(tx, params, grads, jnp.float32)[0], paths, 1e-4)
+    near(walk(tx, params, grads, jnp.float32)[0], paths, 1e-5)
     with double():
         near(walk(tx, params, grads, jnp.float64)[0], paths, 1e-12)

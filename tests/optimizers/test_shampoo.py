@@ -72,7 +72,7 @@ def test_shampoo_follows_the_authors(graft: str | None, options: Any, letters: A
     }
     tx = gx.shampoo(0.01, grafting=graft or "none", **options)
     with double():
-        near(walk(tx, params, grads, jnp.float64)[0], paths, 1e-7)
+        near(walk(tx, params, grads, jnp.float64)[0], paths, 1e-12)
 
 
 def test_blocks_by_a_spec() -> None:
