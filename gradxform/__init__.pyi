@@ -138,6 +138,8 @@ from gradxform.optimizers.optimistic import optimistic_gradient_descent as optim
 from gradxform.optimizers.optimistic import scale_by_optimistic_gradient as scale_by_optimistic_gradient
 from gradxform.optimizers.polyak import polyak_sgd as polyak_sgd
 from gradxform.optimizers.polyak import scale_by_polyak as scale_by_polyak
+from gradxform.optimizers.prodigy import dadapt_adamw as dadapt_adamw
+from gradxform.optimizers.prodigy import prodigy as prodigy
 from gradxform.optimizers.proximal import proximal_adagrad as proximal_adagrad
 from gradxform.optimizers.proximal import proximal_sgd as proximal_sgd
 from gradxform.optimizers.radam import radam as radam

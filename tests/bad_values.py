@@ -248,6 +248,7 @@ ALONE = {
         ("gx", x, "block_axes"): Meant({"None", *WHOLE, "()", "2**63", "10**400"})
         for x in ("adam_mini", "scale_by_adam_mini")
     },
+    **{("gx", x, "betas"): Meant({"[[0.5]]"}, {"generator", "ones(2)"}) for x in ("prodigy", "dadapt_adamw")},
     ("gx", "adafactor", "dtype_momentum"): Meant({"None", "float16"}),
     ("gx", "tunable", "value"): Meant({*NUMBERS, "[nan]"}, RATES - {"a tunable"}),
     ("gx", "accumulate_gradients", "loss_fn"): Meant(FUNCTIONS),
