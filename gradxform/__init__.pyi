@@ -116,6 +116,10 @@ from gradxform.optimizers.came import came as came
 from gradxform.optimizers.came import scale_by_came as scale_by_came
 from gradxform.optimizers.cocob import cocob as cocob
 from gradxform.optimizers.cocob import scale_by_cocob as scale_by_cocob
+from gradxform.optimizers.dog import dog as dog
+from gradxform.optimizers.dog import dowg as dowg
+from gradxform.optimizers.dog import scale_by_dog as scale_by_dog
+from gradxform.optimizers.dog import scale_by_dowg as scale_by_dowg
 from gradxform.optimizers.fromage import fromage as fromage
 from gradxform.optimizers.ftrl import ftrl as ftrl
 from gradxform.optimizers.layerwise import lamb as lamb

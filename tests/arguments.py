@@ -135,6 +135,10 @@ ARGUMENTS = {
     "grad_norm": flag,
     "growth_rate": positive_number._replace(out=(0.0, -1.0, NAN)),
     "has_aux": flag,
+    "init_estim_sq_dist": Kind(None, ("fast", True, [1.0]), (0.0, -1.0, NAN)),
+    "init_step": Kind(
+        ("distance", 0.1), (3, None, ("distance", "far")), (("distance",), ("near", 0.1), ("distance", 0.0))
+    ),
     "init_value": number,
     "initial_accumulator_value": rate,
     "initial_guess_strategy": choice("one"),
@@ -232,6 +236,7 @@ ARGUMENTS = {
 
 OVERRIDES: dict[str, dict[str, Kind]] = {
     "adadelta": {"eps": positive},
+    **{name: {"eps": positive} for name in ("dowg", "scale_by_dowg")},
     "adafactor": {"decay_rate": positive, "momentum": fraction},
     "scale_by_factored_rms": {"decay_rate": positive},
     **{name: {"alpha": rate} for name in ("ademamix", "scale_by_ademamix", "cocob", "scale_by_cocob")},

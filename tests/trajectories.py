@@ -114,8 +114,8 @@ def follows_whole(tx: Any, transcript: Callable[..., Any], rtol: float = 1e-5, *
     near(updates, moves, rtol)
     with double():
         after, updates = walk(tx, params, grads, jnp.float64, **extra)
-    near(after, paths, 1e-11)
-    near(updates, moves, 1e-11)
+    near(after, paths, rtol * 1e-6)
+    near(updates, moves, rtol * 1e-6)
 
 
 def agrees(name: str, *args: Any, dtype: Any = np.float64, rtol: float = 1e-12, **kwargs: Any) -> None:
