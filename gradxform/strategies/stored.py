@@ -54,7 +54,7 @@ def stored_as(
     chosen = None if where is None else selector(where)
 
     def store(rule: Rule) -> Rule:
-        if rule.facts.keeps_zero or isinstance(rule, TreeRule):
+        if rule.facts.keeps_zero or (isinstance(rule, TreeRule) and not rule.remembers):
             return rule
         if isinstance(rule, Wrapper) and not isinstance(rule, Stored):
             return rule.with_fields(rule=store(rule.rule))
