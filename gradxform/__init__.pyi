@@ -139,6 +139,8 @@ from gradxform.optimizers.momo import momo_adam as momo_adam
 from gradxform.optimizers.muon import orthogonalize as orthogonalize
 from gradxform.optimizers.muon import scale_by_muon as scale_by_muon
 from gradxform.optimizers.muon import scale_by_shape as scale_by_shape
+from gradxform.optimizers.normuon import normuon as normuon
+from gradxform.optimizers.normuon import scale_by_normuon as scale_by_normuon
 from gradxform.optimizers.novograd import novograd as novograd
 from gradxform.optimizers.novograd import scale_by_novograd as scale_by_novograd
 from gradxform.optimizers.optimistic import optimistic_adam as optimistic_adam
@@ -158,12 +160,17 @@ from gradxform.optimizers.rmsprop import scale_by_rms as scale_by_rms
 from gradxform.optimizers.rmsprop import scale_by_stddev as scale_by_stddev
 from gradxform.optimizers.rprop import rprop as rprop
 from gradxform.optimizers.rprop import scale_by_rprop as scale_by_rprop
+from gradxform.optimizers.scion import scion as scion
 from gradxform.optimizers.sgd import dpsgd as dpsgd
 from gradxform.optimizers.sgd import momentum as momentum
 from gradxform.optimizers.sgd import noisy_sgd as noisy_sgd
 from gradxform.optimizers.sgd import sgd as sgd
 from gradxform.optimizers.sgd import sign_sgd as sign_sgd
 from gradxform.optimizers.sgd import signum as signum
+from gradxform.optimizers.shampoo import scale_by_shampoo as scale_by_shampoo
+from gradxform.optimizers.shampoo import shampoo as shampoo
+from gradxform.optimizers.soap import scale_by_soap as scale_by_soap
+from gradxform.optimizers.soap import soap as soap
 from gradxform.optimizers.sm3 import scale_by_sm3 as scale_by_sm3
 from gradxform.optimizers.sm3 import sm3 as sm3
 from gradxform.optimizers.stable_adamw import stable_adamw as stable_adamw

@@ -155,13 +155,15 @@ class ScaleByShape(Factor):
     facts = Facts(reach=Reach.ARRAY, station=Station.DIRECT, matrix=True)
 
     def check(self) -> None:
-        check.choice("jordan", "moonlight", "spectral", shape_factor=self.shape_factor)
+        check.choice("jordan", "moonlight", "spectral", "input", shape_factor=self.shape_factor)
         check.nonnegative(consistent_rms=self.consistent_rms)
 
     def factor(self, g: Array, p: Param, k: Scalars) -> Hyper:
         rows, columns = g.shape
         if self.shape_factor == "moonlight":
             return self.consistent_rms * max(rows, columns) ** 0.5
+        if self.shape_factor == "input":
+            return 1 / rows
         ratio = columns / rows
         return float(max(ratio, 1.0) if self.shape_factor == "jordan" else ratio) ** 0.5
 
@@ -210,7 +212,7 @@ def scale_by_shape(consistent_rms: Hyper | None = None, *, shape_factor: str = "
     """Multiply each matrix by a number that its shape gives: `√max(1, columns / rows)`, where rows are a layer's input.
 
     shape_factor: that is "jordan"; "spectral": `√(columns / rows)`; "moonlight": `0.2·√max(rows, columns)`, with which
-    AdamW's rates fit. consistent_rms: that, with this number for 0.2.
+    AdamW's rates fit; "input": `1 / rows`, for signs. consistent_rms: moonlight's, with this number for 0.2.
     Reach: array. State: none.
     Raises: ValueError if consistent_rms < 0, or at init for an array that is no matrix.
     Source: Jordan et al. 2024; Bernstein, Newhouse 2024, arXiv:2409.20325; Liu et al. 2025, arXiv:2502.16982.
