@@ -36,7 +36,7 @@ def blocks_of(shape: Sequence[int], by_rows: bool = False) -> tuple[int, ...]:
     So every token of a table, every neuron of a layer that widens has a scale of its own, and an array that is split
     along that axis has no block on two devices. Where both axes are too short, an index of the first axis is a block.
     """
-    *before, rows, columns = (1, *shape)[-max(len(shape), 2) :]
+    *before, rows, columns = (1, 1, *shape)[-max(len(shape), 2) :]
     if max(rows, columns) < LEAST and before:
         counts = (before[0], *(1 for _ in shape[1:]))
     elif by_rows or (columns <= WIDER * rows if min(rows, columns) >= LEAST else columns >= rows):
