@@ -14,7 +14,7 @@ import pytest
 import gradxform as gx
 from gradxform.core.blocks import Blocks
 from tests.checkpoints import files
-from tests.checkpoints.chains import CHAINS, ROUNDING, SAVED_AFTER, STEPS, Kept, parameters, train
+from tests.checkpoints.chains import CHAINS, RELAID, ROUNDING, SAVED_AFTER, STEPS, Kept, parameters, train
 
 
 def from_numpy(name: str, fresh: Any) -> Any:
@@ -37,8 +37,6 @@ CASES = [
     for suffix, read in FORMATS.items()
     if suffix == "npz" or (files.DATA / f"{name}.{suffix}").exists()
 ]
-RELAID = ("stored_int8", "stored_int8_stochastic", "stored_int4", "stored_float8")
-"""Of which codes lie otherwise now: read by `migrate`."""
 
 
 def assert_recorded(tree: Any, expected: dict[str, Any], tolerance: Callable[[str], float], what: str) -> None:
