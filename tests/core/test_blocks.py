@@ -36,6 +36,7 @@ from gradxform.core.blocks import (
         ((3, 3, 256, 512), (3, 3, 256, 1)),
         ((512, 256, 3, 3), (512, 1, 1, 1)),
         ((40,), (1,)),
+        ((), ()),
     ],
 )
 def test_every_row_is_a_block_or_every_column_of_wide_arrays(shape: tuple[int, ...], blocks: tuple[int, ...]) -> None:
