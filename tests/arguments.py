@@ -177,6 +177,7 @@ ARGUMENTS = {
     "mu_dtype": dtype,
     "nesterov": flag,
     "noise_multiplier": rate,
+    "num_betas": count,
     "opaque_mode": flag,
     "optimism": finite,
     "param_norm": flag,
@@ -192,6 +193,7 @@ ARGUMENTS = {
     "rho": fraction,
     "rtol": setting,
     "safeguard_warmup": flag,
+    "s_init": positive,
     "scale": positive,
     "scale_factor": finite,
     "scale_init_precond": flag,
@@ -287,6 +289,7 @@ OVERRIDES: dict[str, dict[str, Kind]] = {
     },
     "lookahead": {"fast_optimizer": transformation},
     "sam": {"optimizer": transformation, "adv_optimizer": transformation, "adaptive": flag},
+    "mechanize": {"base_optimizer": transformation, "eps": positive},
     "schedule_free": {"base_optimizer": transformation},
     **{
         name: {

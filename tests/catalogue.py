@@ -201,6 +201,7 @@ CATALOGUE: dict[str, Callable[[], Tx]] = {
     "madgrad": lambda: gx.madgrad(0.01, weight_decay=0.1),
     "scale_by_madgrad": lambda: gx.scale_by_madgrad(0.1, 0.5),
     "mars": lambda: gx.mars(0.01, weight_decay=0.1),
+    "mechanize": lambda: gx.mechanize(gx.adamw(0.1, weight_decay=0.1), s_init=1e-2),
     "momo": lambda: Searched(gx.momo(0.1, lower_bound=-0.5, weight_decay=0.1)),
     "momo adapting": lambda: Searched(gx.momo(0.1, 0.5, -9.0, adapt_lower_bound=True, bias_correction=True)),
     "momo_adam": lambda: Searched(gx.momo_adam(lower_bound=-0.5, weight_decay=0.1)),
@@ -404,7 +405,7 @@ class Entry(NamedTuple):
 
     @property
     def extra(self) -> dict[str, Any]:
-        return {key: EXTRAS[key] for _, rule in self.rules for key in rule.facts.needs}
+        return {key: EXTRAS[key] for _, rule in self.rules for key in rule.facts.needs if key in EXTRAS}
 
     @property
     def axis(self) -> str | None:
