@@ -52,6 +52,7 @@ AGAIN = {
     "polyak_sgd": "g",
     "scale_by_polyak": "g",
     "stable_adamw": "g nu",
+    "stored_as codes": "g",
     "scale_by_trust_ratio": "p g",
     "proximal_group_l1": "p g",
     "proximal_halfspace": "p g",

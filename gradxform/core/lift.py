@@ -32,7 +32,7 @@ from gradxform.core.lens import layers, remembers_tree, widened
 from gradxform.core.mistakes import refuse_memory, refuse_new_memory, refuse_scalars
 from gradxform.core.rule import Rule, TreeRule
 from gradxform.core.shapes import NO_MEMORY, memory_shapes, without_numbers
-from gradxform.core.stacks import refuse_no_matrix
+from gradxform.core.stacks import refuse_no_matrix, whole_matrix
 from gradxform.core.stage import Chooses, Stage, Step, choose
 from gradxform.core.tree import Leaf, is_trained, open_tree
 from gradxform.core.types import Array, ArrayLike, Count, Gradient, Memory, Number, Path, Scalars, Shaped
@@ -93,6 +93,7 @@ class Lifted(Stage):
         rule = self.rule if leaf.array is None else self.rule.for_leaf(leaf.path, leaf.array)
         if rule.facts.matrix:
             refuse_no_matrix(name, leaf)
+            rule = whole_matrix(rule, leaf)
         return owned(rule, leaf.path, name, name != self.name)
 
     def through(self, name: str, path: Path, leaf: Shaped) -> Iterator[tuple[str, Any]]:
@@ -122,7 +123,8 @@ class Lifted(Stage):
         if remembers_tree(self.rule):
             rule: Any = layers(self._whole(name, now, None))[-1]
             s = rule.init_tree([leaf.p for leaf in leaves if is_trained(leaf.p)])
-            step.tree[step.prefix + name] = jax.tree.map(_copied, s)
+            if s is not None:
+                step.tree[step.prefix + name] = jax.tree.map(_copied, s)
 
     def _asked(self, name: str, leaves: list[Leaf], step: Step) -> None:
         """What `init` would keep, by shape and dtype."""

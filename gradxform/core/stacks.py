@@ -120,6 +120,8 @@ class Each(Rule, abstract=True):
 
     def init(self, p: Array) -> Memory:
         here = self.with_fields(places=None)
+        if self.spec is None:
+            return self.rule.init(p)
         return self.memory([s for _, s in here._each(lambda rule, s, p: (p, rule.init(p)), None, p)], None)
 
     def scalars(self, t: Count, **extra: Any) -> Scalars:
@@ -148,12 +150,12 @@ class Each(Rule, abstract=True):
 
     def _as(self, x: Array, old: Shaped) -> Array:
         x = x.reshape(old.shape)
-        return x if self.places is None else self.places.like(x, old)
+        return _lying_as(x, old) if self.places is None else self.places.like(x, old)
 
     def _each(self, f: Callable[..., Any], s: Memory, *arrays: Param) -> list[Any]:
         """What `f(rule, memory, *matrices)` gives for all matrices, part by part."""
         if self.spec is None and self.places is None:
-            return [f(self.rule, s, *arrays)]
+            return [f(self.rule, *jax.tree.map(_everywhere, (s, *arrays)))]
         done = [self._side_by_side(f, *stacks) for stacks in self.stacks(s, *arrays)]
         return done if self.spec is not None else [jax.tree.map(lambda x: x[0], done[0])]
 
@@ -165,6 +167,20 @@ class Each(Rule, abstract=True):
         done = jax.vmap(lambda keys, *xs: f(with_keys(self.rule, keys), *xs))(*jax.tree.map(there, args))
         here = self.places.here if self.places else lambda x, *_: x
         return jax.tree.map(lambda x: here(x, count, self.spec is STACK), done)
+
+
+def _is_split(x: Shaped) -> bool:
+    """Whether an array's type says that it is split over devices."""
+    return isinstance(x, jax.Array) and any(axis is not None for axis in jax.typeof(x).sharding.spec)
+
+
+def _everywhere(x: Array) -> Array:
+    return jax.sharding.reshard(x, jax.P(*(None for _ in x.shape))) if _is_split(x) else x
+
+
+def _lying_as(x: Array, old: Shaped) -> Array:
+    lies = jax.typeof(old).sharding
+    return x if lies == jax.typeof(x).sharding else jax.sharding.reshard(x, lies)
 
 
 class EachRule(Each):
@@ -239,6 +255,11 @@ def by_matrix(rule: Rule, **fields: Any) -> Rule:
         return rule.with_fields(rule=by_matrix(rule.rule, **fields))
     far = rule.facts.reach in (Reach.ROW, Reach.ARRAY) and not (rule.facts.placed or rule.facts.per_example)
     return ByMatrix(rule, **fields) if far else rule
+
+
+def whole_matrix(rule: Rule, leaf: Leaf) -> Rule:
+    """The rule for a leaf that is a matrix: where its type splits it, on the whole of it."""
+    return each(rule, None, 0, None) if _is_split(leaf.array) and not isinstance(rule, Factor) else rule
 
 
 def refuse_no_matrix(name: str, leaf: Leaf) -> None:

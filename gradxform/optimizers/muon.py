@@ -1,58 +1,262 @@
-"""Muon: a direction made orthogonal."""
+"""Muon: a mean of gradients made orthogonal."""
 
 from __future__ import annotations
 
-from typing import Any
+from collections.abc import Sequence
+from typing import Any, NamedTuple
 
 import jax
 import jax.numpy as jnp
 
 from gradxform.core import check
-from gradxform.core.arithmetic import abs_sq, quotient, root
-from gradxform.core.chain import Chain, lift
+from gradxform.core.arithmetic import abs_sq, cast, debias, inverse_root, quotient, root
+from gradxform.core.chain import Chain, chain, lift
+from gradxform.core.codec import stored_in
 from gradxform.core.facts import Facts, Reach, Station
-from gradxform.core.hyper import Hyper
-from gradxform.core.rule import Rule
-from gradxform.core.sizes import squarable
-from gradxform.core.types import Array, Memory, Param, Scalars
+from gradxform.core.hyper import Beta, Hyper
+from gradxform.core.plain import got
+from gradxform.core.rule import Factor, Halves, Rule
+from gradxform.core.sizes import addable, squarable
+from gradxform.core.types import Array, Count, Dtype, Mask, Memory, Param, Scalars, Where
+from gradxform.optimizers.adam import adamw
+from gradxform.params.groups import groups
+from gradxform.params.masks import mask_selector
+from gradxform.params.select import hidden_matrices
+from gradxform.transforms.decay import AddDecayedWeights
+from gradxform.transforms.scale import descend
 
 Coefficients = tuple[tuple[float, float, float], ...]
-JORDAN: Coefficients = ((3.4445, -4.7750, 2.0315),) * 5
+JORDAN: Coefficients = ((3.4445, -4.7750, 2.0315),)
+DION: Coefficients = (
+    (4.0848, -6.8946, 2.9270),
+    (3.9505, -6.3029, 2.6377),
+    (3.7418, -5.5913, 2.3037),
+    (2.8769, -3.1427, 1.2046),
+    (2.8366, -3.0525, 1.2012),
+)
+POLAR_EXPRESS: Coefficients = (
+    (8.28721201814563, -23.595886519098837, 17.300387312530933),
+    (4.107059111542203, -2.9478499167379106, 0.5448431082926601),
+    (3.9486908534822946, -2.908902115962949, 0.5518191394370137),
+    (3.3184196573706015, -2.488488024314874, 0.51004894012372),
+    (2.300652019954817, -1.6689039845747493, 0.4188073119525673),
+    (1.891301407787398, -1.2679958271945868, 0.37680408948524835),
+    (1.8750014808534479, -1.2500016453999487, 0.3750001645474248),
+    (1.875, -1.25, 0.375),
+)
+
+
+def _safe(table: Coefficients) -> Coefficients:
+    """Polynomials of `x / 1.01`, all but the last; the first of x / 1.01², as the paper divides by 1.01·‖g‖."""
+    by = (1.01**2, *(1.01 for _ in table[1:-1]), 1.0)
+    return tuple((a / d, b / d**3, c / d**5) for (a, b, c), d in zip(table, by, strict=True))
+
+
+TABLES = {"jordan": JORDAN, "dion": DION, "polar_express": _safe(POLAR_EXPRESS)}
+
+
+def coefficients(ns_coeffs: str | Sequence[Any], ns_steps: int) -> Coefficients:
+    """A row for each step: of a table by name, or of one row, with the last row for all further steps."""
+    check.integer(1, ns_steps=ns_steps)
+    steps = int(ns_steps)
+    if isinstance(ns_coeffs, str):
+        check.choice(*TABLES, ns_coeffs=ns_coeffs)
+        table = TABLES[ns_coeffs]
+        return (*table[:steps], *(table[-1:] * (steps - len(table))))
+    try:
+        rows = [ns_coeffs] * steps if len(ns_coeffs) == 3 and not hasattr(ns_coeffs[0], "__len__") else ns_coeffs
+        made = tuple((float(a), float(b), float(c)) for a, b, c in map(tuple, rows))
+    except (TypeError, ValueError):
+        raise TypeError(f"ns_coeffs must be a name, three numbers or rows of three, {got(ns_coeffs)}") from None
+    check.given(check.finite, ns_coeffs=[x for row in made for x in row])
+    return made
 
 
 class Orthogonalize(Rule):
-    coefficients: Coefficients = JORDAN
+    coefficients: Coefficients = JORDAN * 5
     eps: Hyper = 1e-7
+    preconditioning: str = "frobenius"
+    adaptive: bool = False
+    ns_dtype: Dtype | None = None
     facts = Facts(reach=Reach.ARRAY, station=Station.DIRECT, matrix=True)
 
     def check(self) -> None:
         check.nonnegative(eps=self.eps)
+        check.choice("frobenius", "aol", "schatten", preconditioning=self.preconditioning)
 
     def update(self, g: Array, s: Memory, p: Param, k: Scalars) -> tuple[Array, Memory]:
-        x = squarable(g.T.conj() if g.shape[0] > g.shape[1] else g, g.size)
-        x = quotient(x, root(jnp.sum(abs_sq(x))) + self.eps, self.eps)
+        wide = squarable(g.T.conj() if g.shape[0] > g.shape[1] else g, g.size)
+        x = self.bounded(quotient(wide, root(jnp.sum(abs_sq(wide))) + self.eps, self.eps))
+        x = x if self.ns_dtype is None else cast(x, self.ns_dtype)
         x, _ = jax.lax.scan(_polynomial, x, jnp.asarray(self.coefficients, x.real.dtype))
+        x = cast(x, g.dtype)
+        x = x * jnp.sum(wide.conj() * x).real if self.adaptive else x
         return (x.T.conj() if g.shape[0] > g.shape[1] else x), s
+
+    def bounded(self, x: Array) -> Array:
+        """x, of Frobenius norm 1, with a largest singular value nearer to 1."""
+        if self.preconditioning == "frobenius":
+            return x
+        gram = product(x, x.T.conj())
+        if self.preconditioning == "aol":
+            return x * inverse_root(jnp.abs(gram).sum(axis=1, keepdims=True), 0.0)
+        return x * inverse_root(root(jnp.sum(abs_sq(gram))), 0.0)
 
 
 def _polynomial(x: Array, abc: Array) -> tuple[Array, Any]:
     """`a·x + (b·xxᴴ + c·(xxᴴ)²)·x`, which moves every singular value s to `a·s + b·s³ + c·s⁵`."""
     a, b, c = abc
-    gram = _product(x, x.T.conj())
-    return a * x + _product(b * gram + c * _product(gram, gram), x), None
+    gram = product(x, x.T.conj())
+    return a * x + product(b * gram + c * product(gram, gram), x), None
 
 
-def _product(x: Array, y: Array) -> Array:
+def product(x: Array, y: Array) -> Array:
     return jnp.matmul(x, y, precision=jax.lax.Precision.HIGHEST)
 
 
-def orthogonalize(eps: Hyper = 1e-7) -> Chain:
+class Mean(NamedTuple):
+    """mu: shaped like p."""
+
+    mu: Array
+
+
+class MuonMomentum(Halves):
+    beta: Beta = 0.95
+    nesterov: bool = True
+    bias_correction: bool = False
+    facts = Facts(decay_rates=("beta",), monotone=True)
+    name = "muon"
+
+    @property
+    def corrects(self) -> bool:
+        return self.bias_correction
+
+    def init(self, p: Array) -> Mean:
+        return Mean(jnp.zeros_like(p))
+
+    def scalars(self, t: Count) -> Scalars:
+        return [debias(self.beta, now) if self.bias_correction else 1.0 for now in (t, t + 1)]
+
+    def remember(self, g: Array, s: Mean, p: Param, k: Scalars) -> Mean:
+        return Mean(self.beta * s.mu + (1 - self.beta) * addable(g))
+
+    def emit(self, g: Array, s: Mean, p: Param, k: Scalars) -> Array:
+        c, c_next = k
+        if not self.nesterov:
+            plain: Array = s.mu / c
+            return plain
+        ahead: Array = self.beta * (s.mu / c_next) + addable(g) / jnp.maximum(c / (1 - self.beta), 1.0)
+        return ahead
+
+
+class ScaleByShape(Factor):
+    shape_factor: str = "jordan"
+    consistent_rms: Hyper = 0.2
+    facts = Facts(reach=Reach.ARRAY, station=Station.DIRECT, matrix=True)
+
+    def check(self) -> None:
+        check.choice("jordan", "moonlight", "spectral", "input", shape_factor=self.shape_factor)
+        check.nonnegative(consistent_rms=self.consistent_rms)
+
+    def factor(self, g: Array, p: Param, k: Scalars) -> Hyper:
+        rows, columns = g.shape
+        if self.shape_factor == "moonlight":
+            return self.consistent_rms * max(rows, columns) ** 0.5
+        if self.shape_factor == "input":
+            return 1 / rows
+        ratio = columns / rows
+        return float(max(ratio, 1.0) if self.shape_factor == "jordan" else ratio) ** 0.5
+
+
+def orthogonalize(
+    ns_coeffs: str | Sequence[Any] = "jordan", ns_steps: int = 5, eps: Hyper = 1e-7, *, adaptive: bool = False,
+    preconditioning: str = "frobenius", ns_dtype: Dtype | None = None,
+) -> Chain:  # fmt: skip
     """Make each matrix nearly orthogonal: `u ≈ U·Vᴴ` of `g = U·S·Vᴴ`, every singular value brought to about 1.
 
-    Five Newton-Schulz steps `x <- a·x + (b·xxᴴ + c·(xxᴴ)²)·x` from `g / (‖g‖ + eps)`, with the authors' numbers: those
-    of singular values between 0.7 and 1.2. For what has another number of axes than two: `matrices`, `groups`.
+    Newton-Schulz steps `x <- a·x + (b·xxᴴ + c·(xxᴴ)²)·x` from `g / (‖g‖ + eps)`; Jordan's leave singular values between
+    0.7 and 1.2. For what has another number of axes than two: `matrices`, `groups`.
+    ns_coeffs: "jordan", "dion" (You's rows), "polar_express" (the paper's algorithm 1, with its 1.01), `(a, b, c)`, or
+    a row a step, whatever ns_steps is. preconditioning: "aol" (by row sums of |xxᴴ|) or "schatten" (by ‖xxᴴ‖) divides
+    further. adaptive: times `⟨g, u⟩`. ns_dtype: of the steps, as the authors' bfloat16; None: float32 or wider.
     Reach: array. State: none.
     Raises: ValueError if eps < 0, or at init for an array that is no matrix.
-    Source: Jordan et al. 2024, "Muon: an optimizer for hidden layers in neural networks".
+    Source: Jordan et al. 2024, "Muon: an optimizer for hidden layers in neural networks"; arXiv:2505.16932, 2512.04632.
     """
-    return lift(Orthogonalize(eps=eps))
+    check.floating(ns_dtype=ns_dtype)
+    return lift(Orthogonalize(coefficients(ns_coeffs, ns_steps), eps, preconditioning, adaptive, ns_dtype))
+
+
+def scale_by_muon(
+    ns_coeffs: str | Sequence[Any] = "jordan", ns_steps: int = 5, beta: Beta = 0.95, eps: Hyper = 1e-7,
+    mu_dtype: Dtype | None = None, *, nesterov: bool = True, adaptive: bool = False,
+    preconditioning: str = "frobenius", bias_correction: bool = False, ns_dtype: Dtype | None = None,
+) -> Chain:  # fmt: skip
+    """Make a mean of gradients orthogonal: `m <- b·m + (1-b)·g`, then `orthogonalize` of `b·m + (1-b)·g`, or of m.
+
+    b is beta; without nesterov it is m. bias_correction, as optax has it: `b·m / (1-bᵗ⁺¹) + (1-b)·g / (1-bᵗ)`. Behind
+    it: `scale_by_shape`. For others than matrices, and for the other arguments: see `orthogonalize`.
+    Reach: array. State: mu, shaped like p, in mu_dtype, or float32 or wider.
+    Raises: as `orthogonalize`; ValueError if beta is not in [0, 1).
+    Source: Jordan et al. 2024; its code, KellerJordan/Muon.
+    """
+    check.floating(mu_dtype=mu_dtype)
+    mean = lift(stored_in(MuonMomentum(beta, nesterov, bias_correction), mu=mu_dtype))
+    polar = orthogonalize(
+        ns_coeffs, ns_steps, eps, adaptive=adaptive, preconditioning=preconditioning, ns_dtype=ns_dtype
+    )
+    return chain(mean, polar)
+
+
+def scale_by_shape(consistent_rms: Hyper | None = None, *, shape_factor: str = "jordan") -> Chain:
+    """Multiply each matrix by a number that its shape gives: `√max(1, columns / rows)`, where rows are a layer's input.
+
+    shape_factor: that is "jordan"; "spectral": `√(columns / rows)`; "moonlight": `0.2·√max(rows, columns)`, with which
+    AdamW's rates fit; "input": `1 / rows`, for signs. consistent_rms: moonlight's, with this number for 0.2.
+    Reach: array. State: none.
+    Raises: ValueError if consistent_rms < 0, or at init for an array that is no matrix.
+    Source: Jordan et al. 2024; Bernstein, Newhouse 2024, arXiv:2409.20325; Liu et al. 2025, arXiv:2502.16982.
+    """
+    if consistent_rms is None:
+        return lift(ScaleByShape(shape_factor))
+    return lift(ScaleByShape("moonlight", consistent_rms))
+
+
+def muon(
+    learning_rate: Hyper, ns_coeffs: str | Sequence[Any] = "jordan", ns_steps: int = 5, beta: Beta = 0.95,
+    eps: Hyper = 1e-7, weight_decay: Hyper = 0.0, weight_decay_mask: Mask = None, mu_dtype: Dtype | None = None,
+    *, nesterov: bool = True, adaptive: bool = False, preconditioning: str = "frobenius", adam_b1: Beta = 0.9,
+    adam_b2: Beta = 0.95, adam_eps: Hyper = 1e-10, adam_eps_root: Hyper = 0.0, adam_weight_decay: Hyper = 0.0,
+    adam_learning_rate: Hyper | None = None, adam_nesterov: bool = False, consistent_rms: Hyper | None = None,
+    shape_factor: str = "jordan", bias_correction: bool = False, ns_dtype: Dtype | None = None,
+    where: Where = hidden_matrices,
+) -> Chain:  # fmt: skip
+    """Muon for hidden matrices: `scale_by_muon`, `scale_by_shape`, decay, learning rate; AdamW for all others.
+
+    The groups are "muon" and "default". adam_learning_rate: AdamW's, that of Muon unless given; the authors take 3e-4
+    and 0.02. Their Adam has no Nesterov momentum and eps of its own; optax: bias_correction, adam_nesterov,
+    adam_b2=0.999, eps and adam_eps of 1e-8, where=ndim 2. where: selector of the matrices; stacks of them say how by
+    `matrices(muon(...), specs)`.
+    Source: Jordan et al. 2024; its code, KellerJordan/Muon.
+    """
+    direction = scale_by_muon(
+        ns_coeffs, ns_steps, beta, eps, mu_dtype, nesterov=nesterov, adaptive=adaptive,
+        preconditioning=preconditioning, bias_correction=bias_correction, ns_dtype=ns_dtype,
+    )  # fmt: skip
+    decay = lift(AddDecayedWeights(weight_decay), mask_selector(weight_decay_mask, "weight_decay_mask"))
+    learning_rate = check.given(check.nonnegative, learning_rate=learning_rate)
+    adam_learning_rate = learning_rate if adam_learning_rate is None else adam_learning_rate
+    check.boolean(adam_nesterov=adam_nesterov)
+    rest = adamw(
+        check.given(check.nonnegative, adam_learning_rate=adam_learning_rate),
+        check.given(check.fraction, adam_b1=adam_b1),
+        check.given(check.fraction, adam_b2=adam_b2),
+        check.given(check.nonnegative, adam_eps=adam_eps),
+        check.given(check.nonnegative, adam_eps_root=adam_eps_root),
+        mu_dtype,
+        check.given(check.nonnegative, adam_weight_decay=adam_weight_decay),
+        nesterov=adam_nesterov,
+    )
+    factor = scale_by_shape(consistent_rms, shape_factor=shape_factor)
+    hidden = chain(direction, factor, decay, descend(learning_rate))
+    return groups([(where, hidden, "muon")], default=rest)

@@ -36,7 +36,7 @@ def ulps_of(entry: Entry) -> float:
     if "schedule_free" in entry.name:
         return 16  # x is read back from y and z, which multiplies the rounding of y by 1 / b1, step after step
     if any(rule.facts.matrix for _, rule in entry.rules):
-        return 16  # products of matrices are multiplied again
+        return 64  # products of matrices are multiplied again
     if entry.reach != gx.Reach.ELEMENT:
         return 4
     return 3 if jax.__version_info__ < (0, 8) else 2
@@ -91,9 +91,10 @@ def test_vmap_over_a_batch_of_parameters_equals_a_loop(entry: Entry):
         p, g = jax.tree.map(lambda x, i=i: x[i], (ps, gs))
         updates, state = entry.run(g, entry.tx.init(p), p)
         one = jax.tree.map(lambda x, i=i: x[i], batched)
-        assert_close(one[0], updates, landing(entry, p), ulps=4)
+        ulps = max(4, ulps_of(entry))
+        assert_close(one[0], updates, landing(entry, p), ulps=ulps)
         if not entry.narrow:
-            assert_close(one[1], own(state).leaves, [], ulps=4)
+            assert_close(one[1], own(state).leaves, [], ulps=ulps)
 
 
 def equations(jaxpr: Any) -> Iterator[Any]:
