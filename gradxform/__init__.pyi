@@ -133,9 +133,10 @@ from gradxform.optimizers.lion import scale_by_lion as scale_by_lion
 from gradxform.optimizers.madgrad import madgrad as madgrad
 from gradxform.optimizers.madgrad import scale_by_madgrad as scale_by_madgrad
 from gradxform.optimizers.mars import mars as mars
-from gradxform.optimizers.muon import muon as muon
+from gradxform.optimizers.mechanic import mechanize as mechanize
 from gradxform.optimizers.momo import momo as momo
 from gradxform.optimizers.momo import momo_adam as momo_adam
+from gradxform.optimizers.muon import muon as muon
 from gradxform.optimizers.muon import orthogonalize as orthogonalize
 from gradxform.optimizers.muon import scale_by_muon as scale_by_muon
 from gradxform.optimizers.muon import scale_by_shape as scale_by_shape

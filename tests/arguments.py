@@ -190,6 +190,7 @@ ARGUMENTS = {
     "mu_dtype": dtype,
     "nesterov": flag,
     "noise_multiplier": rate,
+    "num_betas": count,
     "opaque_mode": flag,
     "ns_coeffs": Kind("dion", (3, None, [1.0], [[1.0, 2.0]]), ("other", (1.0, NAN, 1.0))),
     "ns_dtype": dtype,
@@ -211,6 +212,7 @@ ARGUMENTS = {
     "rho": fraction,
     "rtol": setting,
     "safeguard_warmup": flag,
+    "s_init": positive,
     "scale": positive,
     "scale_factor": finite,
     "scale_init_precond": flag,
@@ -312,6 +314,7 @@ OVERRIDES: dict[str, dict[str, Kind]] = {
     },
     "lookahead": {"fast_optimizer": transformation},
     "sam": {"optimizer": transformation, "adv_optimizer": transformation, "adaptive": flag},
+    "mechanize": {"base_optimizer": transformation, "eps": positive},
     "schedule_free": {"base_optimizer": transformation},
     **{
         name: {

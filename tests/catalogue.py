@@ -201,6 +201,7 @@ CATALOGUE: dict[str, Callable[[], Tx]] = {
     "madgrad": lambda: gx.madgrad(0.01, weight_decay=0.1),
     "scale_by_madgrad": lambda: gx.scale_by_madgrad(0.1, 0.5),
     "mars": lambda: gx.mars(0.01, weight_decay=0.1),
+    "mechanize": lambda: gx.mechanize(gx.adamw(0.1, weight_decay=0.1), s_init=1e-2),
     "muon": lambda: gx.muon(0.01, weight_decay=0.1),
     "muon as optax has it": lambda: gx.muon(
         0.01, "dion", mu_dtype=jnp.bfloat16, bias_correction=True, adaptive=True, preconditioning="aol"
@@ -417,7 +418,7 @@ class Entry(NamedTuple):
 
     @property
     def extra(self) -> dict[str, Any]:
-        return {key: EXTRAS[key] for _, rule in self.rules for key in rule.facts.needs}
+        return {key: EXTRAS[key] for _, rule in self.rules for key in rule.facts.needs if key in EXTRAS}
 
     @property
     def axis(self) -> str | None:

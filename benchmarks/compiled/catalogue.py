@@ -87,6 +87,7 @@ FLOORS = {
     **dict.fromkeys(("dog", "scale_by_dog", "dowg", "scale_by_dowg"), "p g first, again p g -> p"),
     **dict.fromkeys(("momo", "momo adapting"), "p g mu -> mu + p mu -> p"),
     "momo_adam": "p g mu nu -> mu nu + p mu nu -> p",
+    "mechanize": "p g first mu nu, again p g first -> p mu nu",
     # All products of s, y and g come first, and one pair of them is written; then the loss is asked for at parameters
     # written for it, and its gradient's slope is taken.
     "lbfgs": "p g oldp oldg 3*s 3*y, again g 3*s 3*y -> u oldp oldg s y + p u -> near + near again, grad u + p u -> p",

@@ -123,7 +123,8 @@ class Lifted(Stage):
         if remembers_tree(self.rule):
             rule: Any = layers(self._whole(name, now, None))[-1]
             s = rule.init_tree([leaf.p for leaf in leaves if is_trained(leaf.p)])
-            step.tree[step.prefix + name] = jax.tree.map(_copied, s)
+            if s is not None:
+                step.tree[step.prefix + name] = jax.tree.map(_copied, s)
 
     def _asked(self, name: str, leaves: list[Leaf], step: Step) -> None:
         """What `init` would keep, by shape and dtype."""
