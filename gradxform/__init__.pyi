@@ -116,6 +116,10 @@ from gradxform.optimizers.came import came as came
 from gradxform.optimizers.came import scale_by_came as scale_by_came
 from gradxform.optimizers.cocob import cocob as cocob
 from gradxform.optimizers.cocob import scale_by_cocob as scale_by_cocob
+from gradxform.optimizers.dog import dog as dog
+from gradxform.optimizers.dog import dowg as dowg
+from gradxform.optimizers.dog import scale_by_dog as scale_by_dog
+from gradxform.optimizers.dog import scale_by_dowg as scale_by_dowg
 from gradxform.optimizers.fromage import fromage as fromage
 from gradxform.optimizers.ftrl import ftrl as ftrl
 from gradxform.optimizers.layerwise import lamb as lamb
@@ -129,6 +133,9 @@ from gradxform.optimizers.lion import scale_by_lion as scale_by_lion
 from gradxform.optimizers.madgrad import madgrad as madgrad
 from gradxform.optimizers.madgrad import scale_by_madgrad as scale_by_madgrad
 from gradxform.optimizers.mars import mars as mars
+from gradxform.optimizers.mechanic import mechanize as mechanize
+from gradxform.optimizers.momo import momo as momo
+from gradxform.optimizers.momo import momo_adam as momo_adam
 from gradxform.optimizers.muon import muon as muon
 from gradxform.optimizers.muon import orthogonalize as orthogonalize
 from gradxform.optimizers.muon import scale_by_muon as scale_by_muon
@@ -143,6 +150,8 @@ from gradxform.optimizers.optimistic import optimistic_gradient_descent as optim
 from gradxform.optimizers.optimistic import scale_by_optimistic_gradient as scale_by_optimistic_gradient
 from gradxform.optimizers.polyak import polyak_sgd as polyak_sgd
 from gradxform.optimizers.polyak import scale_by_polyak as scale_by_polyak
+from gradxform.optimizers.prodigy import dadapt_adamw as dadapt_adamw
+from gradxform.optimizers.prodigy import prodigy as prodigy
 from gradxform.optimizers.proximal import proximal_adagrad as proximal_adagrad
 from gradxform.optimizers.proximal import proximal_sgd as proximal_sgd
 from gradxform.optimizers.radam import radam as radam

@@ -91,6 +91,8 @@ ARGUMENTS = {
     "b3_warmup": index,
     "batch_axis_name": axis,
     "beta": fraction,
+    "beta3": fraction,
+    "betas": Kind((0.9, 0.99), (0.9, "fast", None, ("a", 0.9)), ((0.9,), (0.9, 0.9, 0.9), (1.0, 0.9), (0.9, NAN))),
     "block_axes": Kind(None, (1.5, "rows", (0, "rows"))),
     "bias_correction": flag,
     "bias_correction_mu": flag,
@@ -125,6 +127,8 @@ ARGUMENTS = {
     "eps_residual": rate,
     "eps_root": rate,
     "epsilon": rate,
+    "estim_lr0": positive_number,
+    "estim_lr_coef": positive,
     "eta": rate,
     "eta_minus": Kind(0.5, WORDS, (1.5, 0.0, -0.5, NAN), hyper=True),
     "eta_plus": Kind(1.2, WORDS, (0.5, 0.0, NAN)),
@@ -141,7 +145,12 @@ ARGUMENTS = {
     "graft_eps": rate,
     "grafting": choice("sgd"),
     "grad_norm": flag,
+    "growth_rate": positive_number._replace(out=(0.0, -1.0, NAN)),
     "has_aux": flag,
+    "init_estim_sq_dist": Kind(None, ("fast", True, [1.0]), (0.0, -1.0, NAN)),
+    "init_step": Kind(
+        ("distance", 0.1), (3, None, ("distance", "far")), (("distance",), ("near", 0.1), ("distance", 0.0))
+    ),
     "init_value": number,
     "initial_accumulator_value": rate,
     "initial_guess_strategy": choice("one"),
@@ -156,7 +165,9 @@ ARGUMENTS = {
     "lambd": rate,
     "learning_rate": rate,
     "loss_scale": positive._replace(out=(*positive.out, 1e-50)),
+    "adapt_lower_bound": flag,
     "lower": lower,
+    "lower_bound": finite,
     "m_mul": positive_number,
     "mask": mask,
     "mask_compatible_extra_args": flag,
@@ -179,6 +190,7 @@ ARGUMENTS = {
     "mu_dtype": dtype,
     "nesterov": flag,
     "noise_multiplier": rate,
+    "num_betas": count,
     "opaque_mode": flag,
     "ns_coeffs": Kind("dion", (3, None, [1.0], [[1.0, 2.0]]), ("other", (1.0, NAN, 1.0))),
     "ns_dtype": dtype,
@@ -199,6 +211,8 @@ ARGUMENTS = {
     "reset_state": flag,
     "rho": fraction,
     "rtol": setting,
+    "safeguard_warmup": flag,
+    "s_init": positive,
     "scale": positive,
     "scale_factor": finite,
     "scale_init_precond": flag,
@@ -250,6 +264,7 @@ ARGUMENTS = {
 
 OVERRIDES: dict[str, dict[str, Kind]] = {
     "adadelta": {"eps": positive},
+    **{name: {"eps": positive} for name in ("dowg", "scale_by_dowg")},
     "adafactor": {"decay_rate": positive, "momentum": fraction},
     "scale_by_factored_rms": {"decay_rate": positive},
     **{name: {"alpha": rate} for name in ("ademamix", "scale_by_ademamix", "cocob", "scale_by_cocob")},
@@ -299,6 +314,7 @@ OVERRIDES: dict[str, dict[str, Kind]] = {
     },
     "lookahead": {"fast_optimizer": transformation},
     "sam": {"optimizer": transformation, "adv_optimizer": transformation, "adaptive": flag},
+    "mechanize": {"base_optimizer": transformation, "eps": positive},
     "schedule_free": {"base_optimizer": transformation},
     **{
         name: {

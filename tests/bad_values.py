@@ -248,6 +248,11 @@ ALONE = {
         ("gx", x, "block_axes"): Meant({"None", *WHOLE, "()", "2**63", "10**400"})
         for x in ("adam_mini", "scale_by_adam_mini")
     },
+    **{("gx", x, "betas"): Meant({"[[0.5]]"}, {"generator", "ones(2)"}) for x in ("prodigy", "dadapt_adamw")},
+    **{
+        ("gx", x, "init_estim_sq_dist"): Meant({"None", "0.5", "1.5", "1e-50", "1", "2**63"})
+        for x in ("dowg", "scale_by_dowg")
+    },
     ("gx", "adafactor", "dtype_momentum"): Meant({"None", "float16"}),
     ("gx", "tunable", "value"): Meant({*NUMBERS, "[nan]"}, RATES - {"a tunable"}),
     ("gx", "accumulate_gradients", "loss_fn"): Meant(FUNCTIONS),

@@ -182,6 +182,10 @@ CATALOGUE: dict[str, Callable[[], Tx]] = {
     "scale_by_came": gx.scale_by_came,
     "cocob": lambda: gx.cocob(weight_decay=0.1),
     "scale_by_cocob": gx.scale_by_cocob,
+    "dog": lambda: gx.dog(init_step=("learning_rate", 0.1), weight_decay=0.1),
+    "scale_by_dog": gx.scale_by_dog,
+    "dowg": lambda: gx.dowg(cosine, 0.1, weight_decay=0.1),
+    "scale_by_dowg": lambda: gx.scale_by_dowg(1e-3),
     "fromage": lambda: gx.fromage(0.1),
     "ftrl": lambda: gx.ftrl(0.1, 0.5, 0.1),
     "lamb": lambda: gx.lamb(0.01, weight_decay=0.1),
@@ -197,12 +201,16 @@ CATALOGUE: dict[str, Callable[[], Tx]] = {
     "madgrad": lambda: gx.madgrad(0.01, weight_decay=0.1),
     "scale_by_madgrad": lambda: gx.scale_by_madgrad(0.1, 0.5),
     "mars": lambda: gx.mars(0.01, weight_decay=0.1),
+    "mechanize": lambda: gx.mechanize(gx.adamw(0.1, weight_decay=0.1), s_init=1e-2),
     "muon": lambda: gx.muon(0.01, weight_decay=0.1),
     "muon as optax has it": lambda: gx.muon(
         0.01, "dion", mu_dtype=jnp.bfloat16, bias_correction=True, adaptive=True, preconditioning="aol"
     ),
     "scale_by_muon": lambda: gx.masked(gx.scale_by_muon("polar_express", nesterov=False), kernel),
     "scale_by_shape": lambda: gx.masked(gx.scale_by_shape(), kernel),
+    "momo": lambda: Searched(gx.momo(0.1, lower_bound=-0.5, weight_decay=0.1)),
+    "momo adapting": lambda: Searched(gx.momo(0.1, 0.5, -9.0, adapt_lower_bound=True, bias_correction=True)),
+    "momo_adam": lambda: Searched(gx.momo_adam(lower_bound=-0.5, weight_decay=0.1)),
     "orthogonalize": lambda: gx.masked(gx.orthogonalize(), kernel),
     "normuon": lambda: gx.normuon(0.01, weight_decay=0.1),
     "scale_by_normuon": lambda: gx.masked(gx.scale_by_normuon(), kernel),
@@ -215,6 +223,9 @@ CATALOGUE: dict[str, Callable[[], Tx]] = {
     "scale_by_optimistic_gradient": gx.scale_by_optimistic_gradient,
     "polyak_sgd": lambda: Searched(gx.polyak_sgd(0.1, f_min=-0.5)),
     "scale_by_polyak": lambda: Searched(gx.scale_by_polyak(f_min=-0.5, variant="sps+")),
+    "prodigy": lambda: gx.prodigy(weight_decay=0.1, estim_lr0=1e-3),
+    "prodigy limited": lambda: gx.prodigy([0.1, 1.0], bias_correction=True, safeguard_warmup=True, growth_rate=2.0),
+    "dadapt_adamw": lambda: gx.dadapt_adamw(weight_decay=0.1, estim_lr0=1e-3),
     "proximal_adagrad": lambda: gx.proximal_adagrad(0.1, l1=0.5, l2=0.1),
     "proximal_adagrad adaptive": lambda: gx.proximal_adagrad(0.1, l1=0.5, l2=0.1, adaptive_threshold=True),
     "proximal_sgd": lambda: gx.proximal_sgd(0.1, 0.5, 0.1),
@@ -407,7 +418,7 @@ class Entry(NamedTuple):
 
     @property
     def extra(self) -> dict[str, Any]:
-        return {key: EXTRAS[key] for _, rule in self.rules for key in rule.facts.needs}
+        return {key: EXTRAS[key] for _, rule in self.rules for key in rule.facts.needs if key in EXTRAS}
 
     @property
     def axis(self) -> str | None:

@@ -47,18 +47,18 @@ def gradients(seed: int = 1, steps: int = STEPS) -> Tree:
     return {k: x.astype(np.float32).astype(np.float64) for k, x in found.items()}
 
 
-def walk(tx: Any, params: Tree, grads: Tree, dtype: Any) -> tuple[Tree, Tree]:
-    """Parameters and updates after each step, as float64 arrays with a leading axis of steps."""
+def walk(tx: Any, params: Tree, grads: Tree, dtype: Any, **extra: Any) -> tuple[Tree, Tree]:
+    """Parameters and updates after each step, as float64 arrays with a leading axis of steps; as extra has it."""
 
     @jax.jit
     def run(params: Tree, grads: Tree) -> tuple[Tree, Tree]:
-        def step(carry: Any, g: Tree) -> Any:
-            params, state = carry
-            updates, state = tx.update(g, state, params)
+        def step(carry: Any, now: Any) -> Any:
+            (params, state), (g, extra) = carry, now
+            updates, state = tx.update(g, state, params, **extra)
             params = optax.apply_updates(params, updates)
             return (params, state), (params, updates)
 
-        return jax.lax.scan(step, (params, tx.init(params)), grads)[1]
+        return jax.lax.scan(step, (params, tx.init(params)), (grads, extra))[1]
 
     params, grads = (jax.tree.map(lambda x: jnp.asarray(x, dtype), tree) for tree in (params, grads))
     return jax.tree.map(lambda x: np.asarray(x, np.float64), run(params, grads))
@@ -92,6 +92,30 @@ def follows(
         after, updates = walk(tx, params, grads, jnp.float64)
     near(after, paths, 1e-12)
     near(updates, moves, 1e-12)
+
+
+def follows_whole(tx: Any, transcript: Callable[..., Any], rtol: float = 1e-5, **kwargs: Any) -> None:
+    """As `follows`, where a transcript of the whole tree as one vector sees gradients that point one way for a while.
+
+    An array `value` among the transcript's arguments, one number a step, is the extra argument of that name.
+    """
+    params, grads = parameters(), gradients()
+    way = np.exp(-np.arange(STEPS) / 8)
+    grads = {k: x + 2 * np.std(x) * way.reshape(-1, *[1] * (x.ndim - 1)) for k, x in grads.items()}
+    extra = {"value": kwargs["value"]} if "value" in kwargs else {}
+    ends = np.cumsum([params[k].size for k in params])[:-1]
+    vector = np.concatenate([params[k].ravel() for k in params])
+    path = transcript(vector, np.concatenate([grads[k].reshape(STEPS, -1) for k in params], 1), **kwargs)
+    parts = zip(params, np.split(path, ends, 1), strict=True)
+    paths = {k: x.reshape(STEPS, *params[k].shape) for k, x in parts}
+    moves = {k: np.diff(x, axis=0, prepend=params[k][None]) for k, x in paths.items()}
+    after, updates = walk(tx, params, grads, jnp.float32, **extra)
+    near(after, paths, rtol)
+    near(updates, moves, rtol)
+    with double():
+        after, updates = walk(tx, params, grads, jnp.float64, **extra)
+    near(after, paths, rtol * 1e-6)
+    near(updates, moves, rtol * 1e-6)
 
 
 def agrees(name: str, *args: Any, dtype: Any = np.float64, rtol: float = 1e-12, **kwargs: Any) -> None:

@@ -52,6 +52,7 @@ AGAIN = {
     "polyak_sgd": "g",
     "scale_by_polyak": "g",
     "stable_adamw": "g nu",
+    "stored_as codes": "g",
     "scale_by_trust_ratio": "p g",
     "proximal_group_l1": "p g",
     "proximal_halfspace": "p g",
@@ -81,6 +82,12 @@ FLOORS = {
     "scale_by_cocob": "p g first sum scale subgradients reward -> p sum scale subgradients reward",
     "madgrad": "p g first sum squares -> p sum squares",
     "scale_by_madgrad": "p g first sum squares -> p sum squares",
+    # What is summed over comes first, and its sizes are written there; where it began is not needed again.
+    **dict.fromkeys(("prodigy", "prodigy limited"), "p g first sum -> sum + p g mu nu -> p mu nu"),
+    **dict.fromkeys(("dog", "scale_by_dog", "dowg", "scale_by_dowg"), "p g first, again p g -> p"),
+    **dict.fromkeys(("momo", "momo adapting"), "p g mu -> mu + p mu -> p"),
+    "momo_adam": "p g mu nu -> mu nu + p mu nu -> p",
+    "mechanize": "p g first mu nu, again p g first -> p mu nu",
     # All products of s, y and g come first, and one pair of them is written; then the loss is asked for at parameters
     # written for it, and its gradient's slope is taken.
     "lbfgs": "p g oldp oldg 3*s 3*y, again g 3*s 3*y -> u oldp oldg s y + p u -> near + near again, grad u + p u -> p",

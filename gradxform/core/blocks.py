@@ -17,6 +17,9 @@ Encoded: TypeAlias = Any
 LEAST = 16
 """Of fewer elements the numbers of a block would take more than half of what its codes save."""
 
+WIDER = 2.5
+"""Columns of arrays so much wider than high have a scale each: layers that widen; tables of few tokens are lower."""
+
 
 class Blocks(NamedTuple):
     """An encoded statistic: `codes` shaped like it, and for each block a scale and the largest size in it."""
@@ -28,15 +31,15 @@ class Blocks(NamedTuple):
 
 
 def blocks_of(shape: Sequence[int], by_rows: bool = False) -> tuple[int, ...]:
-    """The shape of one number a block: each row of the last two axes is a block, each column where those are shorter.
+    """The shape of one number a block: each row of the last two axes is a block, each column of a wide array.
 
-    So every index of the longer axis, a token, a neuron, has a scale of its own, and an array that is split along that
-    one has no block on two devices. Where both axes are too short, an index of the first axis is a block.
+    So every token of a table, every neuron of a layer that widens has a scale of its own, and an array that is split
+    along that axis has no block on two devices. Where both axes are too short, an index of the first axis is a block.
     """
     *before, rows, columns = (1, 1, *shape)[-max(len(shape), 2) :]
     if max(rows, columns) < LEAST and before:
         counts = (before[0], *(1 for _ in shape[1:]))
-    elif by_rows or (columns <= rows if min(rows, columns) >= LEAST else columns >= rows):
+    elif by_rows or (columns <= WIDER * rows if min(rows, columns) >= LEAST else columns >= rows):
         counts = (*before, rows, 1)
     else:
         counts = (*before, 1, columns)

@@ -140,43 +140,51 @@ class Stored(Lens):
         """New memory as the rule reads it, and as it is kept.
 
         Of codes that are numbers still XLA's GPU compiler makes all in one kernel; codes it would write and read again.
+        That for CPUs would compute codes twice that are measured where they are made: there it is a second loop.
         """
+        blocks = self._bounded(s, g)
+
+        def written(gradient: tuple[Array, Factors], s: Memory) -> Memory:
+            return self._remembered(*gradient, s, k, blocks)
 
         def cpu(g: Array, factors: Factors, s: Memory) -> tuple[Memory, Memory]:
-            new = _once(self._remembered(k, True), k[1], (g, factors), s)
+            new = _once(lambda gradient, s: self._narrowed(written(gradient, s), s), k[1], (g, factors), s)
+            new = _once(lambda _, new: self._measured(new, {}), k[1], (), new) if blocks else new
             return self.read(new, g), new
 
         def elsewhere(g: Array, factors: Factors, s: Memory) -> tuple[Memory, Memory]:
-            new = self._remembered(k, False)((g, factors), s)
+            new = written((g, factors), s)
+            if blocks and blocks[-1] > 1:  # numbers of which it takes the largest in columns it would write too
+                new = self._measured(self._narrowed(new, s), {})
+            elif blocks:
+                encoded = {f: unseeded(x) for f, x in parts(new).items()}
+                numbers = {f: x.codes for f, x in encoded.items() if isinstance(x, Blocks)}
+                new = self._measured(new, largest_together(numbers, blocks))
             return self.read(new, g), self._narrowed(new, s)
 
         seen, new = jax.lax.platform_dependent(g, factors, s, cpu=cpu, default=elsewhere)
         kept = keep(new, s)
         return seen if keep is new_memory else self.read(kept, g), kept
 
-    def _remembered(self, k: Scalars, narrow: bool) -> Callable[[Any, Memory], Memory]:
-        """`(g, factors), memory -> new memory`, encoded, the bounds of blocks from memory and gradient where it may."""
-        rule: Any = self.rule
+    def _bounded(self, s: Memory, g: Array) -> tuple[int, ...]:
+        """The shape of one number a block where memory and gradient bound what is in blocks, () elsewhere."""
+        kept = [unseeded(x) for x in parts(s).values()]
+        shapes = {(x.codes if isinstance(x, Blocks) else x).shape for x in kept}
+        blocks = next((x.scales.shape for x in kept if isinstance(x, Blocks)), ())
+        return blocks if self.rule.facts.monotone and shapes <= {(), g.shape} else ()
 
-        def remembered(gradient: tuple[Array, Factors], s: Memory) -> Memory:
-            g, factors = gradient
-            old = self.read(s, g)
-            new = rule.remember(scaled(g, factors), old, None, k[0])
-            shapes = {x.shape for x in jax.tree.leaves(old)}
-            blocks = next((x.scales.shape for x in map(unseeded, parts(s).values()) if isinstance(x, Blocks)), None)
-            if blocks is None or not rule.facts.monotone or not shapes <= {(), g.shape}:
-                new = self._written(new, s, k[1])
-                return self._narrowed(new, s) if narrow else new
+    def _remembered(self, g: Array, factors: Factors, s: Memory, k: Scalars, blocks: tuple[int, ...]) -> Memory:
+        """The new memory, its codes numbers still; the bounds of blocks from memory and gradient where it may."""
+        rule: Any = self.rule
+        new, bounds = rule.remember(scaled(g, factors), self.read(s, g), None, k[0]), None
+        if blocks:
             largest = jnp.abs(scaled(largest_in(g, blocks), factors))
             bounds = rule.remember(largest, self._largest(s, blocks, real_dtype(g.dtype)), None, k[0])
-            new = self._written(new, s, k[1], bounds)
-            if narrow or blocks[-1] > 1:  # numbers of which it takes the largest in columns it would write too
-                return self._mapped(lambda field, codec, x: codec.measured(x), self._narrowed(new, s))
-            encoded = {f: unseeded(x) for f, x in parts(new).items()}
-            tops = largest_together({f: x.codes for f, x in encoded.items() if isinstance(x, Blocks)}, blocks)
-            return self._mapped(lambda field, codec, x: codec.measured(x, tops.get(field)), new)
+        return self._written(new, s, k[1], bounds)
 
-        return remembered
+    def _measured(self, s: Memory, tops: dict[str, Array]) -> Memory:
+        """The memory with the largest size of each block as its codes have it. tops: the largest codes, if known."""
+        return self._mapped(lambda field, codec, x: codec.measured(x, tops.get(field)), s)
 
     @property
     def claimed(self) -> set[str]:
@@ -259,20 +267,14 @@ def stored_in(rule: Rule, **dtypes: Dtype | None) -> Rule:
 
 
 def _once(f: Callable[[Any, Memory], Memory], t: Array, g: Any, s: Memory) -> Memory:
-    """`f(g, s)`, in the place of s; on CPU computed before anything that uses it.
+    """`f(g, s)`, in the place of s and, on CPU, before anything that uses it.
 
     XLA writes one array per kernel there: it would compute it a second time inside what reads it, from a copy of s, or
     keep it decoded. Only a loop keeps it from that: this one runs once, which the compiler cannot know. The barrier
-    inside keeps what depends on g alone from being computed before it. Elsewhere one kernel makes memory and update.
+    inside keeps what depends on g alone from being computed before it.
     """
 
-    def once(t: Array, g: Any, s: Memory) -> Memory:
-        return jax.tree.map(lambda n, o: n.astype(o.dtype), f(g, s), s)
+    def body(carry: tuple[Any, Memory]) -> tuple[Any, Memory]:
+        return t, f(*jax.lax.optimization_barrier((g, carry[1])))
 
-    def loop(t: Array, g: Any, s: Memory) -> Memory:
-        def body(carry: tuple[Any, Memory]) -> tuple[Any, Memory]:
-            return t, once(t, *jax.lax.optimization_barrier((g, carry[1])))
-
-        return jax.lax.while_loop(lambda carry: carry[0] < 0, body, (-t, s))[1]
-
-    return jax.lax.platform_dependent(t, g, s, cpu=loop, default=once)
+    return jax.lax.while_loop(lambda carry: carry[0] < 0, body, (-t, s))[1]

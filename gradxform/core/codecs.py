@@ -9,6 +9,7 @@ from gradxform.core.blocks import Blocks, axes_within, blocks_of, largest_in
 from gradxform.core.cast import Cast, Codec, Draw
 from gradxform.core.dither import random_bits, random_units, round_randomly
 from gradxform.core.facts import Reach
+from gradxform.core.float8 import FLOAT8, float8_of, float32_of, rounded
 from gradxform.core.types import Array, Dtype
 
 SQUARES = frozenset({"nu", "nu_max", "sum_of_squares", "e_g", "e_x"})
@@ -114,37 +115,19 @@ class Scaled:
 
 
 class Float8(Scaled):
-    """Codes are numbers of 8 bits, made and read bit by bit on CPUs, which have none and convert slowly."""
+    """Codes are numbers of 8 bits."""
 
     def __init__(self, root: bool) -> None:
-        super().__init__("float8_e4m3", jnp.float8_e4m3fn, 448, root)
+        super().__init__("float8_e4m3", FLOAT8, 448, root)
 
     def rounded(self, y: Array, draw: Draw | None) -> Array:
-        return jnp.where(jnp.abs(y) < 2.0**-6, jnp.round(y * 2.0**9) * 2.0**-9, jax.lax.reduce_precision(y, 8, 3))
+        return rounded(y.astype(jnp.float32))
 
     def narrowed(self, x: Blocks) -> Blocks:
-        def by_bits(y: Array) -> Array:
-            bits, size = jax.lax.bitcast_convert_type(y.astype(jnp.float32), jnp.int32), jnp.abs(y)
-            normal = ((bits & 0x7FFFFFFF) >> 20) - (120 << 3)
-            code = jnp.where(size < 2.0**-6, (size * 2.0**9).astype(jnp.int32), normal)
-            code = jnp.where(jnp.isnan(y), 0x7F, code) | (bits >> 24 & 0x80)
-            return jax.lax.bitcast_convert_type(code.astype(jnp.uint8), self.dtype)
-
-        codes = jax.lax.platform_dependent(x.codes, cpu=by_bits, default=lambda y: y.astype(self.dtype))
-        return x._replace(codes=codes)
+        return x._replace(codes=float8_of(x.codes.astype(jnp.float32)))
 
     def widened(self, codes: Array, wide: Dtype) -> Array:
-        def by_bits(codes: Array) -> Array:
-            code = jax.lax.bitcast_convert_type(codes, jnp.uint8).astype(jnp.int32)
-            size = code & 0x7F
-            y = jax.lax.bitcast_convert_type((size + (120 << 3)) << 20, jnp.float32)
-            y = jnp.where(size < 8, size.astype(jnp.float32) * 2.0**-9, jnp.where(size == 0x7F, jnp.nan, y))
-            return jnp.where(code < 0x80, y, -y).astype(wide)
-
-        if codes.dtype != self.dtype:
-            return codes.astype(wide)
-        y: Array = jax.lax.platform_dependent(codes, cpu=by_bits, default=lambda codes: codes.astype(wide))
-        return y
+        return (float32_of(codes) if codes.dtype == self.dtype else codes).astype(wide)
 
     def largest_code(self, codes: Array, axes: tuple[int, ...]) -> Array:
         sizes = jnp.max(jax.lax.bitcast_convert_type(codes, jnp.uint8) & 0x7F, axes, keepdims=True)

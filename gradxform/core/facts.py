@@ -33,6 +33,9 @@ class Facts(Value):
     station: Station | None = None
     """None where nobody says: it directs, but for a rule without memory in front of one that has some."""
     needs_params: bool = False
+    measures_memory: bool = False
+    """`measure` of a `TreeRule` takes `ps` and `ms` by keyword: each leaf's parameter and memory. These and its
+    gradients are dense then, and float32 or wider."""
     needs: tuple[str, ...] = ()
     """Extra arguments of `update` (such as `value`) that `scalars` takes by keyword."""
     real_only: bool = False

@@ -3,11 +3,14 @@
 from __future__ import annotations
 
 import abc
+from collections.abc import Mapping, Sequence
 from typing import Any, ClassVar, final
 
+from gradxform.core.arithmetic import cast, compute_dtype
 from gradxform.core.facts import Facts
 from gradxform.core.rows import Rows
-from gradxform.core.rule import Keep, Rule, new_memory
+from gradxform.core.rule import Keep, Rule, TreeRule, new_memory
+from gradxform.core.tree import Leaf
 from gradxform.core.types import Array, Count, Factors, Gradient, Memory, Param, Path, Scalars, Shaped, Where
 from gradxform.core.value import Child
 
@@ -81,6 +84,26 @@ class Wrapper(Rule, abstract=True):
 def layers(rule: Rule) -> list[Rule]:
     """A rule, and the rules inside it, outermost first."""
     return [rule, *layers(rule.rule)] if isinstance(rule, Wrapper) else [rule]
+
+
+def remembers_tree(rule: Rule) -> bool:
+    """Whether a rule keeps memory of the whole tree."""
+    inner = layers(rule)[-1]
+    return isinstance(inner, TreeRule) and type(inner).init_tree is not TreeRule.init_tree
+
+
+def widened(
+    name: str, rules: Mapping[str, Rule], leaves: Sequence[Leaf], gs: Sequence[Gradient], extra: dict[str, Any]
+) -> tuple[list[Gradient], dict[str, Any]]:
+    """Gradients, and beside the extra arguments parameters and memories, of all leaves as their rules get them."""
+    dtypes = [compute_dtype(leaf.p.dtype) for leaf in leaves]
+    gs = [cast(g.dense() if isinstance(g, Rows) else g, dtype) for g, dtype in zip(gs, dtypes, strict=True)]
+    ps = [cast(leaf.p, dtype) for leaf, dtype in zip(leaves, dtypes, strict=True)]
+    ms = [leaf.memory.get(name) for leaf in leaves]
+    for i, (leaf, g) in enumerate(zip(leaves, gs, strict=True)):
+        for lens in [layer for layer in layers(rules[leaf.path]) if isinstance(layer, Lens)]:
+            ms[i] = lens.read(ms[i], g)
+    return gs, {**extra, "ps": ps, "ms": ms}
 
 
 class Lens(Wrapper, abstract=True):

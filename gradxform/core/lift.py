@@ -28,8 +28,9 @@ from gradxform.core.hyper import (
 )
 from gradxform.core.joined import run_joined
 from gradxform.core.keys import at_step, drawn, owned
+from gradxform.core.lens import layers, remembers_tree, widened
 from gradxform.core.mistakes import refuse_memory, refuse_new_memory, refuse_scalars
-from gradxform.core.rule import Rule, TreeRule, remembers_tree
+from gradxform.core.rule import Rule, TreeRule
 from gradxform.core.shapes import NO_MEMORY, memory_shapes, without_numbers
 from gradxform.core.stacks import refuse_no_matrix, whole_matrix
 from gradxform.core.stage import Chooses, Stage, Step, choose
@@ -119,8 +120,9 @@ class Lifted(Stage):
             _admit(self.rule, name, leaf)
             if is_trained(leaf.p) and (s := _init_leaf(drawn(replace_hyper(rules[leaf.path], now)), leaf)) is not None:
                 leaf.memory[name] = s
-        if isinstance(self.rule, TreeRule):
-            s = self._whole(name, now, None).init_tree([leaf.p for leaf in leaves if is_trained(leaf.p)])
+        if remembers_tree(self.rule):
+            rule: Any = layers(self._whole(name, now, None))[-1]
+            s = rule.init_tree([leaf.p for leaf in leaves if is_trained(leaf.p)])
             if s is not None:
                 step.tree[step.prefix + name] = jax.tree.map(_copied, s)
 
@@ -144,7 +146,7 @@ class Lifted(Stage):
             if made[kind] is not NO_MEMORY:
                 leaf.memory[name] = made[kind]
         if remembers_tree(self.rule):
-            made_of_tree: Any = without_numbers(self.rule)
+            made_of_tree: Any = without_numbers(layers(self.rule)[-1])
             step.tree[step.prefix + name] = jax.eval_shape(made_of_tree.init_tree, [leaf.p for leaf in leaves])
 
     @property
@@ -157,7 +159,7 @@ class Lifted(Stage):
         _refuse_resting(name, [(leaf, rules.get(leaf.path, self.rule)) for leaf in leaves if leaf.raw is None])
         leaves = [leaf for leaf in chosen if leaf.moves]
         facts, wanted = self.facts, _extra(self.rule, name, step.extra)
-        gs = gradients(leaves) if isinstance(self.rule, TreeRule) else []
+        gs = gradients(leaves) if isinstance(layers(self.rule)[-1], TreeRule) else []
         if facts.reach != Reach.ELEMENT and any(map(_varies, leaves)):
             run_pending(leaves)
         if facts.per_example:
@@ -166,6 +168,8 @@ class Lifted(Stage):
             _admit(self.rule, name, leaf)
             if facts.needs_params and leaf.p is None:
                 raise _without_params(name)
+        if facts.measures_memory:
+            gs, wanted = widened(name, rules, leaves, gs, wanted)
         now = self.now(name, step)
         k = jax.tree.map(_strong, self._scalars(name, gs, step, self._whole(name, now, step.t), wanted))
         pending: dict[int, Pending] = {}
@@ -181,15 +185,15 @@ class Lifted(Stage):
         """The rule for what is the same for every leaf; its path is no leaf's."""
         return drawn(at_step(owned(replace_hyper(self.rule, now), "/", name, True), t))
 
-    def _scalars(self, name: str, gs: list[Gradient], step: Step, rule: Rule, wanted: dict[str, Any]) -> Scalars:
+    def _scalars(self, name: str, gs: list[Gradient], step: Step, rule: Any, wanted: dict[str, Any]) -> Scalars:
         """What is the same for every leaf at this step; memory that sees the whole tree moves on."""
         old = step.tree.get(step.prefix + name)
         try:
-            if not isinstance(rule, TreeRule):
+            if not isinstance(whole := layers(rule)[-1], TreeRule):
                 k = rule.scalars(step.t, **wanted)
                 refuse_scalars(name, k)
                 return k
-            k, s = rule.measure(gs, old, step.t, **wanted)
+            k, s = whole.measure(gs, old, step.t, **wanted)
         except TypeError as error:
             if step.t is not None:
                 raise
@@ -197,7 +201,7 @@ class Lifted(Stage):
         refuse_new_memory(name, s, old)
         if s is not None:
             step.tree[step.prefix + name] = kept(step.ok, like(s, old, name), old)
-        return k
+        return rule.scalars(step.t, measured=k)
 
     def evaluate(self, name: str, leaves: list[Leaf], step: Step) -> None:
         rules, now = step.plan.rules[step.prefix + name], self.now(name, step)

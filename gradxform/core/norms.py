@@ -78,11 +78,17 @@ def _are_pair(x: Any, y: Any) -> bool:
     return bool(x.shape == y.shape and compute_dtype(x.dtype) == compute_dtype(y.dtype))
 
 
-def _summed_across(arrays: Sequence[Array | Rows], names: tuple[str, ...]) -> Array:
+def total(parts: Sequence[Array], axis_name: AxisName | None) -> Array:
+    """The sum of one number from each leaf; across devices too where `axis_name` is given."""
+    return _summed_across(parts, axis_names(axis_name), lambda xs: jnp.stack(xs).sum())
+
+
+def _summed_across(arrays: Sequence[Array | Rows], names: tuple[str, ...], summed: Any = None) -> Array:
     split: dict[tuple[str, ...], list[Any]] = {}
+    summed = summed or sum_of_squares
     for x in arrays:
         split.setdefault(axes_to_sum(x, names), []).append(x)
-    sums = [jax.lax.psum(sum_of_squares(xs), axes) if axes else sum_of_squares(xs) for axes, xs in split.items()]
+    sums = [jax.lax.psum(summed(xs), axes) if axes else summed(xs) for axes, xs in split.items()]
     return jnp.stack(sums).sum() if sums else jnp.zeros((), jnp.float32)
 
 

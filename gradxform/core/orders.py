@@ -7,7 +7,8 @@ from typing import TYPE_CHECKING, Any
 
 from gradxform.core.facts import Reach, Station
 from gradxform.core.hyper import Hyper, Tunable, hyper_fields
-from gradxform.core.rule import Factor, Rule, remembers_tree
+from gradxform.core.lens import remembers_tree
+from gradxform.core.rule import Factor, Rule
 
 if TYPE_CHECKING:
     from gradxform.core.stage import Stage

@@ -201,6 +201,10 @@ class TreeRule(Rule, abstract=True):
     facts = Facts(reach=Reach.TREE)
 
     @property
+    def corrects(self) -> bool:
+        return False
+
+    @property
     def norm_bound(self) -> Number:
         """The global norm above which the rule clips; None for one that does not."""
         return None
@@ -213,7 +217,7 @@ class TreeRule(Rule, abstract=True):
     def measure(self, gs: list[Gradient], s: Memory, t: Count) -> tuple[Scalars, Memory]:
         """All gradients, tree-wide memory and the step -> the scalars `k`, and new memory."""
 
-
-def remembers_tree(rule: Rule) -> bool:
-    """Whether a rule keeps memory of the whole tree."""
-    return isinstance(rule, TreeRule) and type(rule).init_tree is not TreeRule.init_tree
+    @final
+    def scalars(self, t: Count, measured: Scalars = None) -> Scalars:
+        """What was measured, on its way through strategies around the rule."""
+        return measured

@@ -138,6 +138,10 @@ def offloaded(
     names = None if fields is None else tuple([fields] if isinstance(fields, str) else fields)
 
     def offload(rule: Rule) -> Rule:
+        if rule.facts.measures_memory and memory_kind != "device":
+            raise TypeError(
+                f"offloaded cannot hold what {rule.name} remembers: it measures it on the device at each step"
+            )
         stays = memory_kind == "device" or rule.facts.keeps_zero or isinstance(rule, TreeRule)
         return rule if stays else Offloaded(rule, chosen, names, compute_on == "host")
 

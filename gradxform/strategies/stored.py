@@ -27,7 +27,7 @@ def stored_as(
 
     codec: `"bfloat16"`, `"float16"`, `"int8"`, `"int4"`, `"float8_e4m3"`, `"uint8_sqrt"`, or one for each field:
     `{"mu": "int8", "nu": "uint8_sqrt"}`; of memory inside memory `"field/field"`. The last four hold a scale for every
-    row, or every column where those are shorter, at least its largest size; second moments are then stored by their
+    row, or every column of a wide array, at least its largest size; second moments are then stored by their
     roots, in 8 bits or more, and one above 0 stays above 0; uint8_sqrt is for these, or for what is named, alone.
     where: for which parameters, a selector, a regular expression or `(path, leaf) -> bool`. min_size: statistics of
     fewer elements stay exact, as do complex ones, and vectors where codes have scales. Around another `stored_as` it
@@ -54,7 +54,7 @@ def stored_as(
     chosen = None if where is None else selector(where)
 
     def store(rule: Rule) -> Rule:
-        if rule.facts.keeps_zero or isinstance(rule, TreeRule):
+        if rule.facts.keeps_zero or (isinstance(rule, TreeRule) and not rule.remembers):
             return rule
         if isinstance(rule, Wrapper) and not isinstance(rule, Stored):
             return rule.with_fields(rule=store(rule.rule))

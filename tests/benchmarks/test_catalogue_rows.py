@@ -28,7 +28,7 @@ def test_exceptions_are_entries() -> None:
         ("lamb", 10),
         ("adan", 11),
         ("dpsgd", 12),  # p, the trace, four gradients twice; p, the trace
-        ("stored_as codes", 5.5 + 2 / 128),  # a scale of four bytes beside 128 codes, both ways
+        ("stored_as codes", 6.5),  # g again for the largest in each block
         ("partition", 0.8 * 7 + 0.2 * 5),
         ("freeze", 0),
     ],

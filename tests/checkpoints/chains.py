@@ -176,6 +176,8 @@ CHAINS: dict[str, Kept] = {
     "mindspore_adam": Kept(lambda: mindspore.adam(0.01, weight_decay=0.1, loss_scale=4.0)),
 }
 
+RELAID = ("stored_int8", "stored_int8_stochastic", "stored_int4", "stored_float8")
+"""Of which codes lie otherwise now: read by `migrate`."""
 THROUGH_ORBAX = ("adamw_masked", "groups", "guard", "stored_int8", "foreign")
 
 

@@ -14,7 +14,7 @@ import pytest
 import gradxform as gx
 from gradxform.core.blocks import Blocks
 from tests.checkpoints import files
-from tests.checkpoints.chains import CHAINS, ROUNDING, SAVED_AFTER, STEPS, Kept, parameters, train
+from tests.checkpoints.chains import CHAINS, RELAID, ROUNDING, SAVED_AFTER, STEPS, Kept, parameters, train
 
 
 def from_numpy(name: str, fresh: Any) -> Any:
@@ -37,8 +37,6 @@ CASES = [
     for suffix, read in FORMATS.items()
     if suffix == "npz" or (files.DATA / f"{name}.{suffix}").exists()
 ]
-RELAID = ("stored_int8", "stored_int8_stochastic")
-"""Of which codes lie otherwise now: read by `migrate`."""
 
 
 def assert_recorded(tree: Any, expected: dict[str, Any], tolerance: Callable[[str], float], what: str) -> None:
@@ -111,13 +109,14 @@ def test_codes_that_lay_otherwise_are_read_by_migrate(name: str, read: Callable[
     state, report = gx.migrate(old, tx, loaded["params"])
     assert not report.fresh
     assert not report.dropped
+    within = 0.15 if name == "stored_int4" else 0.05  # of 7 codes one is coarser
     for i, step in enumerate(
         train(name, tx, loaded["params"], state, range(SAVED_AFTER + 1, STEPS + 1)), SAVED_AFTER + 1
     ):
         after = files.arrays_of(step["params"])
         for path, x in after.items():
             was, then = recorded["params"][path], recorded[f"params {i}"][path]
-            assert np.abs(x - then).mean() <= 0.05 * np.abs(then - was).mean(), path
+            assert np.abs(x - then).mean() <= within * np.abs(then - was).mean(), path
 
 
 def test_every_chain_has_its_checkpoint_and_every_checkpoint_its_chain() -> None:

@@ -31,13 +31,16 @@ from gradxform.core.blocks import (
         ((1024, 4), (1, 4)),
         ((4, 1024), (4, 1)),
         ((12, 768, 3072), (12, 1, 3072)),
-        ((3, 3, 256, 512), (3, 3, 1, 512)),
+        ((768, 2304), (1, 2304)),
+        ((103, 256), (103, 1)),
+        ((3, 3, 256, 512), (3, 3, 256, 1)),
         ((512, 256, 3, 3), (512, 1, 1, 1)),
         ((40,), (1,)),
+        ((), ()),
     ],
 )
-def test_every_index_of_the_longer_axis_has_a_block(shape: tuple[int, ...], blocks: tuple[int, ...]) -> None:
-    """Where the shorter one is too short for that, every index of the shorter; kernels of 3 by 3 go by the first."""
+def test_every_row_is_a_block_or_every_column_of_wide_arrays(shape: tuple[int, ...], blocks: tuple[int, ...]) -> None:
+    """Where one axis is too short for that, every index of that one; kernels of 3 by 3 go by the first."""
     assert blocks_of(shape) == blocks
 
 

@@ -6,6 +6,7 @@ import numpy as np
 import pytest
 
 import gradxform as gx
+from gradxform.core import codecs, float8
 from gradxform.core.codec import stored_in
 from gradxform.core.codecs import NAMES, Named
 from gradxform.optimizers.adam import ScaleByAdam
@@ -62,13 +63,17 @@ def test_memory_is_decoded_into_the_computation_dtype():
 
 
 @pytest.mark.parametrize("apart", [True, False])
+@pytest.mark.parametrize("shape", [(64, 256), (256, 64)])
 @pytest.mark.parametrize("codec", NAMES)
-def test_the_update_is_that_of_the_memory_as_it_is_stored(codec, apart, monkeypatch):
+def test_the_update_is_that_of_the_memory_as_it_is_stored(codec, shape, apart, monkeypatch, request):
     """Where nothing keeps new memory apart from what reads it too, as on other platforms than the CPU."""
     if not apart:
         monkeypatch.setattr(jax.lax, "platform_dependent", lambda *args, default, **_: default(*args))
+        monkeypatch.setattr(codecs, "rounded", float8._nearest)
+        jax.clear_caches()
+        request.addfinalizer(jax.clear_caches)
     rng = np.random.default_rng(0)
-    g = jnp.asarray(rng.standard_normal((64, 256)) * np.logspace(-7, 1, 256), jnp.float32)
+    g = jnp.asarray(rng.standard_normal(shape) * np.logspace(-7, 1, shape[1]), jnp.float32)
     tx = gx.stored_as(codec, gx.scale_by_adam(0.8), min_size=0)
     state, step = tx.init(g), jax.jit(tx.update)
     for _ in range(2):

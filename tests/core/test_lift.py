@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+from typing import Any, NamedTuple
+
+import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
@@ -9,6 +12,7 @@ import pytest
 import gradxform as gx
 from gradxform.core.lift import Lifted
 from gradxform.core.stage import Step
+from gradxform.core.state import find_state
 from gradxform.transforms.scale import ScaleByLearningRate, ScaleByTrustRatio
 
 P = {"a": jnp.ones(2), "b": jnp.ones(3)}
@@ -78,3 +82,43 @@ def test_a_frozen_leaf_gets_zeros_and_no_stage_sees_it(dtype) -> None:
     assert updates["a"].dtype == jnp.float32
     np.testing.assert_array_equal(updates["a"], [0.0, 0.0])
     np.testing.assert_allclose(updates["b"], 0.5)
+
+
+class First(NamedTuple):
+    first: jax.Array
+
+
+class Far(gx.TreeRule):
+    """The sum of |g|, and how far the parameters are from where they were."""
+
+    facts = gx.Facts(reach=gx.Reach.TREE, needs_params=True, measures_memory=True)
+
+    def init(self, p: Any) -> First:
+        return First(p)
+
+    def init_tree(self, ps: Any) -> First:
+        return First(jnp.zeros(()))
+
+    def measure(self, gs: Any, s: Any, t: Any, ps: Any = (), ms: Any = ()) -> Any:
+        assert all(x.dtype == jnp.float32 for x in (*gs, *ps, *jax.tree.leaves(ms)))
+        far = sum(jnp.sum(jnp.abs(p - m.first)) for p, m in zip(ps, ms, strict=True))
+        return (far, sum(jnp.sum(jnp.abs(g)) for g in gs)), First(far)
+
+    def update(self, g: Any, s: Any, p: Any, k: Any) -> Any:
+        return 0 * g + k[0] + 100 * k[1], s
+
+
+@pytest.mark.parametrize("strategy", [gx.chain, lambda tx: gx.stored_as("bfloat16", tx, min_size=0)])
+def test_a_measure_sees_parameters_and_memories_in_float32(strategy: Any) -> None:
+    tx = strategy(gx.lift(Far()))
+    p = {"a": jnp.ones(3, jnp.bfloat16), "b": jnp.zeros((4, 2), jnp.bfloat16), "still": jnp.ones(2, jnp.bfloat16)}
+    g = {"a": jnp.ones(3, jnp.bfloat16), "b": gx.Rows(jnp.array([1, 1]), jnp.ones((2, 2)), (4, 2)), "still": None}
+    state = tx.init(p)
+    u, _ = jax.jit(tx.update)(g, state, jax.tree.map(lambda x: x + 1, p))
+    np.testing.assert_array_equal(u["a"], jnp.full(3, 3 + 8 + 100 * (3 + 4.0)))
+
+
+def test_what_a_guard_holds_back_is_not_measured() -> None:
+    tx, p = gx.guard(gx.lift(Far())), {"a": jnp.ones(3)}
+    _, state = tx.update({"a": jnp.array([jnp.nan, 1.0, 1.0])}, tx.init(p), {"a": jnp.zeros(3)})
+    np.testing.assert_array_equal([x.first for x in find_state(state).tree.values()], [0.0])

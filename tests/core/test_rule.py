@@ -9,7 +9,7 @@ import pytest
 
 import gradxform as gx
 from gradxform.core.codec import stored_in
-from gradxform.core.rule import remembers_tree
+from gradxform.core.lens import remembers_tree
 from gradxform.optimizers.adam import ScaleByAdam
 from tests.trajectories import as_written
 

@@ -51,6 +51,9 @@ def norms(axis_name: Any) -> dict[str, Any]:
     return {
         "clipped": gx.clip_by_global_norm(0.7, axis_name=axis_name),
         "clipped adamw": gx.chain(gx.clip_by_global_norm(0.7, axis_name=axis_name), gx.adamw(0.1)),
+        "prodigy": gx.prodigy(weight_decay=0.1, estim_lr0=1e-2, axis_name=axis_name),
+        "dadapt_adamw": gx.dadapt_adamw(estim_lr0=1e-2, axis_name=axis_name),
+        "dog": gx.dog(init_step=("heuristic", 0.1), axis_name=axis_name),
         "measured": gx.measure(
             gx.chain(gx.clip_by_global_norm(0.7, axis_name=axis_name), gx.adam(0.1)),
             grad_norm=True,

@@ -41,7 +41,13 @@ def dividing() -> list[Any]:
     for entry in ENTRIES:
         for _, rule in entry.rules:
             rule = rule.rule if isinstance(rule, ByMatrix) else rule
-            if small_fields(rule) and rule not in cases.values() and with_small(rule, 0.0) not in cases.values():
+            alone = EXTRAS.keys() >= {*rule.facts.needs}
+            if (
+                alone
+                and small_fields(rule)
+                and rule not in cases.values()
+                and with_small(rule, 0.0) not in cases.values()
+            ):
                 cases[f"{entry.name} {rule.name}".replace(" ", "-")] = with_small(rule, 0.0)
     return [pytest.param(rule, id=name) for name, rule in cases.items()]
 

@@ -192,3 +192,8 @@ def test_bad_arguments() -> None:
 def test_it_is_a_value() -> None:
     assert gx.offloaded(gx.adam(0.1), "w") == gx.offloaded(gx.adam(0.1), "w") != gx.offloaded(gx.adam(0.1), "b")
     assert repr(gx.offloaded(gx.trace(0.9), "w")).endswith(", matching('w'))")
+
+
+def test_what_is_measured_at_each_step_stays():
+    with pytest.raises(TypeError, match="offloaded cannot hold what prodigy remembers"):
+        gx.offloaded(gx.prodigy())

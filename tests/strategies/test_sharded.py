@@ -38,6 +38,8 @@ def gathers(program: str) -> list[int]:
 
 TRANSFORMATIONS = {
     "clipped": gx.chain(gx.clip_by_global_norm(0.7), gx.adamw(0.1)),
+    "prodigy": gx.prodigy(estim_lr0=1e-2),
+    "mechanized": gx.mechanize(gx.sgd(0.1), s_init=0.1),
     "lamb": gx.lamb(0.1),
     "groups": gx.groups([(gx.named("bias"), gx.momentum(0.1))], default=gx.adam(gx.tunable(0.1))),
     "codes": gx.stored_as("bfloat16", gx.adam(0.1), min_size=0),
