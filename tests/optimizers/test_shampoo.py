@@ -5,11 +5,13 @@ from __future__ import annotations
 import itertools
 from typing import Any
 
+import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
 
 import gradxform as gx
+from tests.optimizers.test_soap import work
 from tests.trajectories import double, near, walk
 from tests.transcripts import adam, iterates
 
@@ -73,6 +75,25 @@ def test_shampoo_follows_the_authors(graft: str | None, options: Any, letters: A
     tx = gx.shampoo(0.01, grafting=graft or "none", **options)
     with double():
         near(walk(tx, params, grads, jnp.float64)[0], paths, 1e-12)
+
+
+def test_roots_are_made_in_a_conditional() -> None:
+    tx = gx.matrices(gx.scale_by_shampoo(), {"w": gx.Matrix("layer in out", rows="in", columns="out")})
+    params = {"w": jnp.asarray(D((3, 4, 5)), jnp.float32)}
+    inside, outside = work(jax.make_jaxpr(tx.update)(params, tx.init(params)).jaxpr)
+    assert "eigh" in inside
+    assert "eigh" not in outside
+
+
+@pytest.mark.parametrize(
+    "tx", [gx.scale_by_muon(), gx.scale_by_normuon(), gx.scale_by_soap(), gx.scale_by_shampoo(b2=0.9)], ids=repr
+)
+def test_matrices_of_several_leaves_together_are_each_by_itself(tx: Any) -> None:
+    params, grads = {k: D((4, 4)) for k in "abc"}, {k: D((12, 4, 4)) for k in "abc"}
+    with double():
+        one, _ = walk(tx, params, grads, jnp.float64)
+        joined, _ = walk(gx.matrices(tx, together=1000), params, grads, jnp.float64)
+    near(joined, one, 1e-11)
 
 
 def test_blocks_by_a_spec() -> None:
