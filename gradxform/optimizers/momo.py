@@ -101,15 +101,16 @@ class Momo(Modelled):
         self, gs: list[Array], s: Model, t: Count, value: ArrayLike | None = None, ps: Any = (), ms: Any = ()
     ) -> tuple[Scalars, Model]:
         b, rho = (self.b1, debias(self.b1, t)) if self.bias_correction else (jnp.where(t == 1, 0.0, self.b1 * 1.0), 1.0)
-        gs = [squarable(g, sum(g.size for g in gs)) for g in gs]
+        n = sum(g.size for g in gs)
+        gs = [squarable(g, n) for g in gs]
         mus = [b * m.mu + (1 - b) * g for g, m in zip(gs, ms, strict=True)]
         along, new = ([jnp.sum(x * p) for x, p in zip(xs, ps, strict=True)] for xs in (mus, gs))
         step, model = self.modelled(s, value, b, rho, along, [jnp.sum(mu * mu) for mu in mus], new)
-        return (step, b), model
+        return (step, b, n), model
 
     def update(self, g: Array, s: Momentum, p: Array, k: Scalars) -> tuple[Array, Momentum]:
-        step, b = k
-        mu = b * s.mu + (1 - b) * squarable(g)
+        step, b, n = k
+        mu = b * s.mu + (1 - b) * squarable(g, n)
         return self.landed(step * mu, p), Momentum(mu)
 
 
@@ -139,16 +140,17 @@ class MomoAdam(Modelled):
     def measure(
         self, gs: list[Array], s: Model, t: Count, value: ArrayLike | None = None, ps: Any = (), ms: Any = ()
     ) -> tuple[Scalars, Model]:
-        c2, gs = debias(self.b2, t), [squarable(g, sum(g.size for g in gs)) for g in gs]
+        c2, n = debias(self.b2, t), sum(g.size for g in gs)
+        gs = [squarable(g, n) for g in gs]
         moved = [self.moved(g, m, c2) for g, m in zip(gs, ms, strict=True)]
         along = [jnp.sum(m.mu * p) for (m, _), p in zip(moved, ps, strict=True)]
         size, new = [jnp.sum(m.mu * u) for m, u in moved], [jnp.sum(g * p) for g, p in zip(gs, ps, strict=True)]
         step, model = self.modelled(s, value, self.b1, debias(self.b1, t), along, size, new)
-        return (step, c2), model
+        return (step, c2, n), model
 
     def update(self, g: Array, s: Moments, p: Array, k: Scalars) -> tuple[Array, Moments]:
-        step, c2 = k
-        s, u = self.moved(squarable(g), s, c2)
+        step, c2, n = k
+        s, u = self.moved(squarable(g, n), s, c2)
         return self.landed(step * u, p), s
 
 
