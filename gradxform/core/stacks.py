@@ -135,7 +135,8 @@ class Each(Rule, abstract=True):
         if self.spec is None:
             return [jax.tree.map(lambda x: x[None], (s, *arrays))]
         parts = max(1, len(self.spec.parts))
-        folded = [[None] * parts if x is None else self.spec.fold(x) for x in arrays]
+        here = _everywhere if self.places is None else lambda x: x
+        folded = [[None] * parts if x is None else self.spec.fold(here(x)) for x in arrays]
         return [*zip([s] * parts if s is None or parts == 1 else s, *folded, strict=True)]
 
     def whole(self, stacks: list[Array], like: Shaped) -> Array:

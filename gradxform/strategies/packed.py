@@ -257,7 +257,7 @@ def _cut(x: Array, size: int, start: int, shape: tuple[int, ...]) -> Array:
     return jax.lax.dynamic_slice_in_dim(x, start, math.prod(shape), x.ndim - 1).reshape(*x.shape[:-1], *shape)
 
 
-@functools.partial(jax.jit, static_argnums=3)
+@functools.partial(jax.jit, static_argnums=3, inline=True)
 def _part(buffer: Array, start: ArrayLike, common: Array | None, shape: tuple[int, ...]) -> Array:
     part: Array = beside(common, jax.lax.dynamic_slice(buffer, (start,), (math.prod(shape),)).reshape(shape))
     return part
