@@ -48,6 +48,11 @@ def masked_functions() -> list[tuple[str, str]]:
     return found
 
 
+def for_some(function: str) -> bool:
+    """Whether it is two methods, each for some parameters: of masks it asks for what its own are told."""
+    return "where" in inspect.signature(getattr(gx, function)).parameters
+
+
 FIRST: dict[str, tuple[Any, ...]] = {
     "add_corrected_decay": (0.1, 0.1),
     "masked": (gx.sgd(0.1),),
@@ -58,18 +63,28 @@ RATELESS = ("add_decayed_weights", "subtract_decayed_weights", "freeze")
 
 def make(function: str, argument: str, mask: Any) -> Any:
     first = FIRST.get(function, () if function in RATELESS else (0.1,))
-    decay = {"weight_decay": 0.1} if "weight_decay" in inspect.signature(getattr(gx, function)).parameters else {}
+    known = inspect.signature(getattr(gx, function)).parameters
+    decay = {name: 0.1 for name in ("weight_decay", "weight_decay_rate") if name in known}
     return getattr(gx, function)(*first, **{argument: mask}, **(decay if len(first) < 2 else {}))
 
 
 @pytest.mark.parametrize("given", ["tree", "function"])
 @pytest.mark.parametrize("misfit", MISFITS)
-@pytest.mark.parametrize(("function", "argument"), masked_functions())
+@pytest.mark.parametrize(("function", "argument"), [x for x in masked_functions() if not for_some(x[0])])
 def test_a_mask_that_does_not_fit_is_refused(function: str, argument: str, misfit: str, given: str) -> None:
     mask, words = MISFITS[misfit]
     tx = make(function, argument, mask if given == "tree" else lambda params: mask)
     with pytest.raises(ValueError, match=f"{argument} has .*{words.format(what='entry')}"):
         tx.init(P)
+
+
+@pytest.mark.parametrize(("function", "argument"), [x for x in masked_functions() if for_some(x[0])])
+def test_a_mask_without_the_matrices_of_a_method_for_matrices_is_refused(function: str, argument: str) -> None:
+    params = {"layer": {"kernel": jnp.ones((16, 16)), "bias": jnp.ones(16)}}
+    with pytest.raises(ValueError, match=f"{argument} has .*no entry for .*'layer/kernel'"):
+        make(function, argument, {"layer": {"bias": False}}).init(params)
+    with pytest.raises(ValueError, match=f"{argument} has .*a surplus entry at 'other'"):
+        make(function, argument, {"layer": True, "other": True}).init(params)
 
 
 @pytest.mark.parametrize("fit", FITS)
