@@ -37,6 +37,8 @@ def ulps_of(entry: Entry) -> float:
         return 16  # x is read back from y and z, which multiplies the rounding of y by 1 / b1, step after step
     if any(rule.facts.matrix for _, rule in entry.rules):
         return 64  # products of matrices are multiplied again
+    if "momo" in entry.name:
+        return 8  # the step is a difference of two sums over all leaves (5.0 measured)
     if entry.reach != gx.Reach.ELEMENT:
         return 4
     return 3 if jax.__version_info__ < (0, 8) else 2
