@@ -38,8 +38,7 @@ def watched(what: str, **named: Transformation) -> GradientTransformation:
 
 
 def axis_or_none(axis_name: AxisName | None) -> AxisName | None:
-    if axis_name is not None:
-        check.axis(axis_name=axis_name)
+    check.axis_or_none(axis_name=axis_name)
     return axis_name
 
 

@@ -153,8 +153,7 @@ def measure(
     """
     check.boolean(grad_norm=grad_norm, update_norm=update_norm, param_norm=param_norm, clip_fraction=clip_fraction)
     check.choice(None, "global", "per_leaf", update_ratio=update_ratio)
-    if axis_name is not None:
-        check.axis(axis_name=axis_name)
+    check.axis_or_none(axis_name=axis_name)
     inner = inner_of(tx=tx)
     if grad_norm:
         refuse_loss_scale("measure", inner)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import Any
 
 import jax
@@ -58,7 +58,7 @@ def in_place(new: Array, old: Array) -> Array:
     XLA writes over an array, in the kernel that reads it, only what depends on it; anything else it writes elsewhere
     on GPUs, and copies. So there new depends on old: where they are equal it is old, perhaps a zero of the other sign.
     """
-    chosen: Array = jax.lax.platform_dependent(new, old, cuda=_old_if_equal, rocm=_old_if_equal, default=_new)
+    chosen: Array = on_gpus(_old_if_equal, _new, new, old)
     return chosen
 
 
@@ -68,3 +68,8 @@ def _old_if_equal(new: Array, old: Array) -> Array:
 
 def _new(new: Array, old: Array) -> Array:
     return new
+
+
+def on_gpus(there: Callable[..., Any], elsewhere: Callable[..., Any], *args: Any) -> Any:
+    """What one function gives where the program is compiled for a GPU, another for all else."""
+    return jax.lax.platform_dependent(*args, cuda=there, rocm=there, default=elsewhere)

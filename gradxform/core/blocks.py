@@ -83,7 +83,7 @@ def unseeded(x: Encoded) -> Encoded:
 
 def parts(s: Memory) -> dict[str, Any]:
     """The statistics of a memory, encoded or not, by field; of a memory inside it as `field/field`."""
-    keyed, _ = jax.tree_util.tree_flatten_with_path(s, is_leaf=_is_encoded)
+    keyed, _ = jax.tree_util.tree_flatten_with_path(s, is_leaf=is_encoded)
     return {"/".join(map(name_of, keys)): x for keys, x in keyed}
 
 
@@ -91,9 +91,10 @@ def exchanged(s: Memory, new: Mapping[str, Any]) -> Memory:
     """The memory with some statistics exchanged."""
     if not new:
         return s
-    structure: Structure = jax.tree.structure(s, is_leaf=_is_encoded)
+    structure: Structure = jax.tree.structure(s, is_leaf=is_encoded)
     return structure.unflatten([new.get(f, x) for f, x in parts(s).items()])
 
 
-def _is_encoded(x: object) -> bool:
+def is_encoded(x: object) -> bool:
+    """Whether it is a statistic of more than one array."""
     return isinstance(x, Blocks | Seeded)

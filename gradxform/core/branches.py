@@ -1,9 +1,9 @@
-"""Groups: chains beside one another, each with its own leaves."""
+"""Stages that are made of chains: one with something done around it, or groups, each with its own leaves."""
 
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
-from typing import Any, Protocol
+from typing import Any, Protocol, Self
 
 from gradxform.core.chain import Chain
 from gradxform.core.facts import Facts, Reach
@@ -11,6 +11,30 @@ from gradxform.core.stage import NO_NAMES, Names, Stage, Step
 from gradxform.core.tree import Leaf
 from gradxform.core.types import Params, Path, Shaped
 from gradxform.core.value import Child
+
+
+class Inside(Stage):
+    """A chain, and what is done around it."""
+
+    chain: Child[Chain]
+
+    @property
+    def taken(self) -> Names:
+        """The names that stages around it have."""
+        return NO_NAMES
+
+    @property
+    def facts(self) -> Facts:
+        return Facts(reach=self.chain.reach)
+
+    def parts(self) -> list[tuple[str, Chain, Names]]:
+        return [("", self.chain, self.taken)]
+
+    def after(self, taken: Names) -> Self:
+        return self.with_fields(taken=taken)
+
+    def map_parts(self, f: Callable[[Chain, str, Names], Chain]) -> Self:
+        return self.with_fields(chain=f(self.chain, "", self.taken))
 
 
 class Labels(Protocol):

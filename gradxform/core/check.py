@@ -155,6 +155,11 @@ def axis(**named: Any) -> None:
             raise ValueError(f"{name} must be the name of an axis or a tuple of names, {got(x)}")
 
 
+def axis_or_none(**named: Any) -> None:
+    """As `axis`, or None."""
+    axis(**{name: x for name, x in named.items() if x is not None})
+
+
 def given(check: Callable[..., None], **named: Hyper) -> Hyper:
     """One hyperparameter in its stored form, checked under the name that its caller knows it by."""
     ((name, x),) = named.items()

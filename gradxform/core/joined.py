@@ -11,7 +11,7 @@ import jax
 import jax.numpy as jnp
 
 from gradxform.core.arithmetic import compute_dtype
-from gradxform.core.blocks import Blocks, Seeded
+from gradxform.core.blocks import is_encoded, parts
 from gradxform.core.codec import Stored
 from gradxform.core.lens import Wrapper, layers
 from gradxform.core.rows import Rows
@@ -55,17 +55,12 @@ def _joins(leaf: Leaf) -> bool:
     """Whether a leaf's matrices go through its rule beside others: unless something is kept for the leaf as one."""
     name, rule, _, _ = leaf.pending[-1]
     *around, inner = layers(rule)
-    plain = all(isinstance(x, Stored) for x in around) and not _is_encoded(leaf.memory.get(name))
-    return plain and isinstance(inner, Each) and inner.joins
+    encoded = any(map(is_encoded, parts(leaf.memory.get(name)).values()))
+    return all(isinstance(x, Stored) for x in around) and not encoded and isinstance(inner, Each) and inner.joins
 
 
 def _inner(rule: Rule) -> Any:
     return layers(rule)[-1]
-
-
-def _is_encoded(s: Memory) -> bool:
-    nodes = jax.tree.leaves(s, is_leaf=lambda x: isinstance(x, Blocks | Seeded))
-    return any(isinstance(x, Blocks | Seeded) for x in nodes)
 
 
 def _items(leaf: Leaf, pending: Pending) -> list[Item]:

@@ -15,23 +15,14 @@ from gradxform.core.types import Array, Count, Factors, Gradient, Memory, Param,
 from gradxform.core.value import Child
 
 
-class Wrapper(Rule, abstract=True):
-    """A rule around a rule, with the inner one's name and facts: what strategies make of rules.
-
-    A subclass says in `advance` what becomes of a step; what else it does not say is the inner rule's.
-    """
+class Around(Rule, abstract=True):
+    """A rule that acts by the rule inside it, under its name and with its scalars."""
 
     rule: Child[Rule]
-    sees_array: ClassVar[bool] = False
-    """Whether what it adds to the rule inside looks at the whole array."""
 
     @property
     def name(self) -> str:
         return self.rule.name
-
-    @property
-    def facts(self) -> Facts:
-        return self.rule.facts
 
     @property
     def remembers(self) -> bool:
@@ -41,11 +32,25 @@ class Wrapper(Rule, abstract=True):
     def corrects(self) -> bool:
         return self.rule.corrects
 
-    def init(self, p: Array) -> Memory:
-        return self.rule.init(p)
-
     def scalars(self, t: Count, **extra: Any) -> Scalars:
         return self.rule.scalars(t, **extra)
+
+
+class Wrapper(Around, abstract=True):
+    """A rule around a rule, with the inner one's facts: what strategies make of rules.
+
+    A subclass says in `advance` what becomes of a step; what else it does not say is the inner rule's.
+    """
+
+    sees_array: ClassVar[bool] = False
+    """Whether what it adds to the rule inside looks at the whole array."""
+
+    @property
+    def facts(self) -> Facts:
+        return self.rule.facts
+
+    def init(self, p: Array) -> Memory:
+        return self.rule.init(p)
 
     @final
     def update(self, g: Array, s: Memory, p: Param, k: Scalars) -> tuple[Gradient, Memory]:

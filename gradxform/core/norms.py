@@ -12,7 +12,7 @@ import jax.numpy as jnp
 
 from gradxform.core import check
 from gradxform.core.arithmetic import abs_sq, cast, compute_dtype, root
-from gradxform.core.barriers import SMALL, TOGETHER, barrier_each
+from gradxform.core.barriers import SMALL, TOGETHER, barrier_each, on_gpus
 from gradxform.core.devices import axes_to_sum, axis_names
 from gradxform.core.donated import refuse_deleted
 from gradxform.core.plain import as_array
@@ -30,8 +30,7 @@ def global_norm(updates: Updates, *, axis_name: AxisName | None = None) -> Array
     Sparse rows count as the dense gradient would (repeated rows are summed first); `None` and float0 count nothing.
     Along an axis where `shard_map` knows a leaf to be the same on every device, it counts once.
     """
-    if axis_name is not None:
-        check.axis(axis_name=axis_name)
+    check.axis_or_none(axis_name=axis_name)
     leaves = jax.tree.leaves(updates, is_leaf=is_row_leaf)
     refuse_deleted(updates=leaves)
     counted = [x for x in leaves if x is not None and not _is_float0(x)]
@@ -52,7 +51,6 @@ def norms_of_two(xs: Sequence[Any], ys: Sequence[Any]) -> tuple[Array, Array]:
     On GPUs one reduction sums both arrays of a place, as parts of complex numbers: XLA lets a kernel write over an
     array that a reduction in it reads, and not over one that two do, so that the new parameters would be copied.
     """
-
     pairs = {i for i, place in enumerate(zip(xs, ys, strict=True)) if _are_pair(*place)}
 
     def apart(xs: Sequence[Any], ys: Sequence[Any]) -> tuple[Array, Array]:
@@ -67,7 +65,7 @@ def norms_of_two(xs: Sequence[Any], ys: Sequence[Any]) -> tuple[Array, Array]:
 
     if not pairs:
         return apart(xs, ys)
-    both: tuple[Array, Array] = jax.lax.platform_dependent(xs, ys, cuda=together, rocm=together, default=apart)
+    both: tuple[Array, Array] = on_gpus(together, apart, xs, ys)
     return both
 
 

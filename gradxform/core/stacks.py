@@ -12,13 +12,12 @@ import jax.numpy as jnp
 
 from gradxform.core.facts import Facts, Reach
 from gradxform.core.keys import keys_of, with_keys
-from gradxform.core.lens import Wrapper
+from gradxform.core.lens import Around, Wrapper
 from gradxform.core.mistakes import refuse_factor
 from gradxform.core.rule import Factor, Halves, Rule, new_memory
 from gradxform.core.stage import Chooses
 from gradxform.core.tree import Leaf, is_trained
 from gradxform.core.types import Array, Count, Memory, Param, Path, Scalars, Shaped
-from gradxform.core.value import Child
 
 
 class Folds(Protocol):
@@ -88,30 +87,17 @@ class Stack:
 STACK = Stack()
 
 
-class Each(Rule, abstract=True):
+class Each(Around, abstract=True):
     """A rule on each matrix of a leaf, of the kind that the rule is. Its memory is stacks, as the matrices are."""
 
-    rule: Child[Rule]
     spec: Folds | None
     """None: the leaf is one matrix, and kept as that."""
     together: int = 0
     places: Places | None = None
 
     @property
-    def name(self) -> str:
-        return self.rule.name
-
-    @property
     def facts(self) -> Facts:
         return self.rule.facts.with_fields(reach=Reach.ARRAY, matrix=False, keeps_zero=False, monotone=False)
-
-    @property
-    def remembers(self) -> bool:
-        return self.rule.remembers
-
-    @property
-    def corrects(self) -> bool:
-        return self.rule.corrects
 
     @property
     def joins(self) -> bool:
@@ -123,9 +109,6 @@ class Each(Rule, abstract=True):
         if self.spec is None:
             return self.rule.init(p)
         return self.memory([s for _, s in here._each(lambda rule, s, p: (p, rule.init(p)), None, p)], None)
-
-    def scalars(self, t: Count, **extra: Any) -> Scalars:
-        return self.rule.scalars(t, **extra)
 
     def evaluate(self, p: Array, s: Memory, t: Count) -> Array:
         return self.whole(self._each(lambda rule, s, p: rule.evaluate(p, s, t), s, p), p)

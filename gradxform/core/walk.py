@@ -12,7 +12,7 @@ import jax.numpy as jnp
 import numpy as np
 
 from gradxform.core.arithmetic import compute_dtype, plain_numbers, real_dtype
-from gradxform.core.barriers import barrier, barrier_each
+from gradxform.core.barriers import barrier, barrier_each, on_gpus
 from gradxform.core.devices import varying_axes
 from gradxform.core.facts import Reach
 from gradxform.core.keys import drawn
@@ -84,7 +84,7 @@ def beside(common: Array | None, x: Any) -> Any:
     def read(common: Array, x: Array) -> Array:
         return jax.lax.select(common, x, jnp.zeros_like(x))
 
-    return jax.lax.platform_dependent(common, x, cuda=read, rocm=read, default=lambda common, x: x)
+    return on_gpus(read, lambda common, x: x, common, x)
 
 
 def gradients(leaves: Sequence[Leaf]) -> list[Gradient]:

@@ -38,8 +38,7 @@ class FromStart(TreeRule, Factor, abstract=True):
     facts = Facts(reach=Reach.TREE, needs_params=True, measures_memory=True)
 
     def check(self) -> None:
-        if self.axis_name is not None:
-            check.axis(axis_name=self.axis_name)
+        check.axis_or_none(axis_name=self.axis_name)
 
     def init(self, p: Array) -> Start:
         return Start(p)

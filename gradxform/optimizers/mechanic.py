@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from typing import Any, ClassVar, NamedTuple
 
 import jax.numpy as jnp
 
 from gradxform.core import check
 from gradxform.core.arithmetic import cast, compute_dtype, root
+from gradxform.core.branches import Inside
 from gradxform.core.chain import Chain, lift, stages_of
 from gradxform.core.facts import Facts, Reach, Station
 from gradxform.core.hyper import Hyper
@@ -16,10 +16,9 @@ from gradxform.core.norms import norm_of, total
 from gradxform.core.rows import Rows
 from gradxform.core.rule import TreeRule
 from gradxform.core.sizes import squarable
-from gradxform.core.stage import NO_NAMES, Names, Stage, Step
+from gradxform.core.stage import NO_NAMES, Names, Step
 from gradxform.core.tree import Leaf
 from gradxform.core.types import Array, AxisName, Count, Scalars, Transformation
-from gradxform.core.value import Child
 from gradxform.core.walk import run_pending
 
 
@@ -54,8 +53,7 @@ class LearnScale(TreeRule):
         check.divisor(eps=self.eps)
         check.positive(s_init=self.s_init)
         check.integer(1, num_betas=self.num_betas)
-        if self.axis_name is not None:
-            check.axis(axis_name=self.axis_name)
+        check.axis_or_none(axis_name=self.axis_name)
 
     def init(self, p: Array) -> Start:
         return Start(p)
@@ -85,29 +83,15 @@ class LearnScale(TreeRule):
         return back * (s.x0 - p) + scale * g, s
 
 
-class Mechanized(Stage):
+class Mechanized(Inside):
     """A stage: a chain that ends in a rule which sees the gradients that the chain began with."""
 
-    chain: Child[Chain]
     label: str | None = None
     taken: Names = NO_NAMES
     name: ClassVar[str] = "mechanize"
 
     def __repr__(self) -> str:
         return f"mechanize({self.chain!r})"
-
-    @property
-    def facts(self) -> Facts:
-        return Facts(reach=self.chain.reach)
-
-    def parts(self) -> list[tuple[str, Chain, Names]]:
-        return [("", self.chain, self.taken)]
-
-    def after(self, taken: Names) -> Mechanized:
-        return self.with_fields(taken=taken)
-
-    def map_parts(self, f: Callable[[Chain, str, Names], Chain]) -> Mechanized:
-        return self.with_fields(chain=f(self.chain, "", self.taken))
 
     def init(self, name: str, leaves: list[Leaf], step: Step) -> None:
         self.chain.init_stages(leaves, step, self.taken)

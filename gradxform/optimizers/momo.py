@@ -15,6 +15,8 @@ from gradxform.core.norms import total
 from gradxform.core.rule import TreeRule
 from gradxform.core.sizes import squarable
 from gradxform.core.types import Array, ArrayLike, AxisName, Count, Scalars
+from gradxform.optimizers.adam import Moments
+from gradxform.optimizers.lion import Momentum
 
 
 class Model(NamedTuple):
@@ -42,8 +44,7 @@ class Modelled(TreeRule, abstract=True):
     def check(self) -> None:
         check.nonnegative(learning_rate=self.learning_rate, weight_decay=self.weight_decay)
         check.finite(lower_bound=self.lower_bound)
-        if self.axis_name is not None:
-            check.axis(axis_name=self.axis_name)
+        check.axis_or_none(axis_name=self.axis_name)
 
     @property
     def corrects(self) -> bool:
@@ -85,12 +86,6 @@ class Modelled(TreeRule, abstract=True):
         return moved
 
 
-class Momentum(NamedTuple):
-    """mu: shaped like p."""
-
-    mu: Array
-
-
 class Momo(Modelled):
     bias_correction: bool = False
 
@@ -112,13 +107,6 @@ class Momo(Modelled):
         step, b, n = k
         mu = b * s.mu + (1 - b) * squarable(g, n)
         return self.landed(step * mu, p), Momentum(mu)
-
-
-class Moments(NamedTuple):
-    """mu, nu: shaped like p."""
-
-    mu: Array
-    nu: Array
 
 
 class MomoAdam(Modelled):

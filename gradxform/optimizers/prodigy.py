@@ -44,8 +44,7 @@ class Estimates(TreeRule, abstract=True):
 
     def check(self) -> None:
         check.nonnegative(learning_rate=self.learning_rate, eps=self.eps, weight_decay=self.weight_decay)
-        if self.axis_name is not None:
-            check.axis(axis_name=self.axis_name)
+        check.axis_or_none(axis_name=self.axis_name)
 
     @property
     def corrects(self) -> bool:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import functools
 import itertools
 import math
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from typing import Any, ClassVar
 
 import jax
@@ -13,20 +13,20 @@ import jax.numpy as jnp
 
 from gradxform.core import check
 from gradxform.core.admit import of_kind
+from gradxform.core.branches import Inside
 from gradxform.core.chain import Chain, stages_of
 from gradxform.core.claims import looks_farther
 from gradxform.core.clock import OwnClock
 from gradxform.core.devices import varying_axes
-from gradxform.core.facts import Facts, Reach
+from gradxform.core.facts import Reach
 from gradxform.core.lens import layers
 from gradxform.core.plain import got
 from gradxform.core.rows import Rows
 from gradxform.core.rule import Factor, Rule, TreeRule
-from gradxform.core.stage import NO_NAMES, Names, Stage, Step
+from gradxform.core.stage import NO_NAMES, Names, Step
 from gradxform.core.state import State
 from gradxform.core.tree import Leaf, in_boxes, is_trained, open_memories
 from gradxform.core.types import Array, ArrayLike, Params, Shaped, Transformation
-from gradxform.core.value import Child
 from gradxform.core.walk import beside, in_common, run_pending
 from gradxform.strategies.lazy import Lazy
 
@@ -34,13 +34,12 @@ ALONE = "alone"
 """The trait of a leaf that shares with none."""
 
 
-class Packing(Stage):
+class Packing(Inside):
     """A stage: the inner chain on the large leaves and on buffers of the small ones.
 
     A buffer goes under the path of its first leaf: what the plan says of that one it says of all.
     """
 
-    chain: Child[Chain]
     max_size: int = 16384
     label: str | None = None
     taken: Names = NO_NAMES
@@ -49,19 +48,6 @@ class Packing(Stage):
     def __repr__(self) -> str:
         size = "" if self.max_size == type(self).max_size else f", max_size={self.max_size}"
         return f"packed({self.chain!r}{size})"
-
-    @property
-    def facts(self) -> Facts:
-        return Facts(reach=self.chain.reach)
-
-    def parts(self) -> list[tuple[str, Chain, Names]]:
-        return [("", self.chain, self.taken)]
-
-    def after(self, taken: Names) -> Packing:
-        return self.with_fields(taken=taken)
-
-    def map_parts(self, f: Callable[[Chain, str, Names], Chain]) -> Packing:
-        return self.with_fields(chain=f(self.chain, "", self.taken))
 
     def plan(self, name: str, leaves: list[Leaf], step: Step) -> None:
         before, packed_before = len(step.plan.rules), set(step.plan.packs)

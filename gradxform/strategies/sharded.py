@@ -2,32 +2,30 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from typing import ClassVar
 
 import jax
 from jax.sharding import PartitionSpec
 
 from gradxform.core import check
+from gradxform.core.branches import Inside
 from gradxform.core.chain import Chain, stages_of
 from gradxform.core.claims import looks_farther
 from gradxform.core.devices import axis_names, varying_axes
-from gradxform.core.facts import Facts, Reach
+from gradxform.core.facts import Reach
 from gradxform.core.rows import Rows
-from gradxform.core.stage import NO_NAMES, Names, Stage, Step
+from gradxform.core.stage import NO_NAMES, Names, Step
 from gradxform.core.tree import Leaf
 from gradxform.core.types import AxisName, Memory, Mesh, Number, Param, Shardings, Transformation
-from gradxform.core.value import Child
 from gradxform.core.walk import run_pending
 from gradxform.strategies.layout import Layout, check_mesh, laid_out, of_parameter, refuse_strays, specs_by_path, ways
 from gradxform.strategies.packed import Packing
 from gradxform.strategies.parts import ByCompiler, ByHand, Way, is_explicit, is_manual, joined, spec_at_hand
 
 
-class Sharding(Stage):
+class Sharding(Inside):
     """A stage: the inner chain on a part of every leaf on each device along an axis."""
 
-    chain: Child[Chain]
     mesh: Mesh
     axis: AxisName = "data"
     told: tuple[tuple[str, PartitionSpec], ...] | None = None
@@ -39,19 +37,6 @@ class Sharding(Stage):
     def __repr__(self) -> str:
         sizes = ", ".join(f"{name}={size}" for name, size in self.mesh.shape.items())
         return f"sharded({self.chain!r}, mesh({sizes}), {self.axis!r})"
-
-    @property
-    def facts(self) -> Facts:
-        return Facts(reach=self.chain.reach)
-
-    def parts(self) -> list[tuple[str, Chain, Names]]:
-        return [("", self.chain, self.taken)]
-
-    def after(self, taken: Names) -> Sharding:
-        return self.with_fields(taken=taken)
-
-    def map_parts(self, f: Callable[[Chain, str, Names], Chain]) -> Sharding:
-        return self.with_fields(chain=f(self.chain, "", self.taken))
 
     @property
     def is_trivial(self) -> bool:

@@ -62,8 +62,7 @@ class ClipByGlobalNorm(TreeRule, Factor):
 
     def check(self) -> None:
         check.positive_bound(max_norm=self.max_norm)
-        if self.axis_name is not None:
-            check.axis(axis_name=self.axis_name)
+        check.axis_or_none(axis_name=self.axis_name)
 
     @property
     def norm_bound(self) -> Hyper:
@@ -114,8 +113,7 @@ class ClipByPercentile(TreeRule, Factor):
     def check(self) -> None:
         check.percentage(percentile=self.percentile)
         check.integer(1, window=self.window)
-        if self.axis_name is not None:
-            check.axis(axis_name=self.axis_name)
+        check.axis_or_none(axis_name=self.axis_name)
 
     def init_tree(self, ps: list[Array]) -> Norms:
         dtype = jnp.result_type(jnp.float32, *(real_dtype(compute_dtype(p.dtype)) for p in ps))

@@ -24,8 +24,7 @@ class NormalizeByUpdateNorm(TreeRule):
     def check(self) -> None:
         check.finite(scale_factor=self.scale_factor)
         check.nonnegative(eps=self.eps)
-        if self.axis_name is not None:
-            check.axis(axis_name=self.axis_name)
+        check.axis_or_none(axis_name=self.axis_name)
 
     def measure(self, gs: list[Array], s: Memory, t: Array) -> tuple[Scalars, Memory]:
         return quotient(self.scale_factor, norm_of(gs, self.axis_name) + self.eps, self.eps), s

@@ -70,8 +70,7 @@ class DifferentiallyPrivateAggregate(Noisy, TreeRule):
     def check(self) -> None:
         check.positive(l2_norm_clip=self.l2_norm_clip)
         check.nonnegative(noise_multiplier=self.noise_multiplier)
-        if self.axis_name is not None:
-            check.axis(axis_name=self.axis_name)
+        check.axis_or_none(axis_name=self.axis_name)
 
     def measure(self, gs: list[Array], s: Memory, t: Array) -> tuple[Scalars, Memory]:
         _examples(gs)
