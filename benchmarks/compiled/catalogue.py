@@ -164,8 +164,9 @@ def row(entry: Entry) -> Row:
         extra = compositions.search if entry.function != "sam" else compositions.ascent
     make = make_of(entry)
     floor = floor_of(entry.name, make, examples)
+    every = compositions.RARELY if examples else 1
     return Row(entry.name, make, floor, left=LEFT.get(entry.name, ""), peer=peer_of(entry), shapes=SHAPES,
-               examples=examples, extra=extra, axis=entry.axis)  # fmt: skip
+               examples=examples, extra=extra, axis=entry.axis, every=every)  # fmt: skip
 
 
 def rows() -> list[Row]:
