@@ -10,6 +10,7 @@ from gradxform.core.cast import Cast, Codec, Draw
 from gradxform.core.dither import random_bits, random_units, round_randomly
 from gradxform.core.facts import Reach
 from gradxform.core.float8 import FLOAT8, float8_of, float32_of, rounded
+from gradxform.core.sizes import storable
 from gradxform.core.types import Array, Dtype
 
 SQUARES = frozenset({"nu", "nu_max", "sum_of_squares", "e_g", "e_x"})
@@ -34,7 +35,7 @@ class Narrow(Cast):
             y = jnp.minimum(jnp.sqrt(x), float(info.max))
             return super().encode(self.rounded(jnp.where(x > 0, jnp.maximum(y, float(info.tiny)), y)))
         x = x if draw is None else round_randomly(x.astype(jnp.float32), random_bits(draw[0], draw[1], x.shape))
-        return super().encode(self.rounded(x))
+        return super().encode(self.rounded(storable(x, self.dtype)))
 
     def decode(self, x: Array, wide: Dtype) -> Array:
         y = super().decode(x, wide)

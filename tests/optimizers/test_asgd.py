@@ -3,10 +3,12 @@ from __future__ import annotations
 import jax
 import jax.numpy as jnp
 import numpy as np
-import torch
+import pytest
 
 import gradxform as gx
 from tests.trajectories import double, gradients, near, parameters
+
+torch = pytest.importorskip("torch")
 
 
 def test_asgd_equals_torch_iterates_and_average():
