@@ -153,7 +153,7 @@ def test_an_example_that_is_not_finite_adds_nothing(bad):
     dropped = {k: g.at[2].set(0) for k, g in grads.items()}
     tx = gx.differentially_private_aggregate(1.0, 0.7, key=3)
     for a, b in zip(*(jax.tree.leaves(aggregate(tx, g)) for g in (broken, dropped)), strict=True):
-        np.testing.assert_array_max_ulp(np.asarray(a), np.asarray(b), 4)  # the rare branch rounds its factors twice more
+        np.testing.assert_array_max_ulp(np.asarray(a), np.asarray(b), 4)  # the rare branch rounds twice more
 
 
 def test_without_noise_it_is_the_mean_of_bounded_gradients():
