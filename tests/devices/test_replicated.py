@@ -9,7 +9,7 @@ import numpy as np
 
 import gradxform as gx
 from gradxform.core.chain import Chain
-from tests.catalogue import Entry, entries, told_by_others
+from tests.catalogue import Entry, entries
 from tests.devices.layout import P, alone, assert_same, gradients, line, numbers, parameters, parts, walk
 
 AXIS = "devices"
@@ -25,7 +25,7 @@ def share(entry: Entry, params: Any, grads: Any) -> Any:
     return walk(tx, params, tx.init(params), grads, **entry.extra)
 
 
-@entries(lambda e: e.axis is None and e.name not in told_by_others())
+@entries(lambda e: e.axis is None)
 def test_shard_map(entry: Entry) -> None:
     """The compiler's own check passes too: what `mean_across` gives is known to be the same on every device."""
 
@@ -40,7 +40,7 @@ def test_shard_map(entry: Entry) -> None:
         assert_same(state, held, entry.narrow)
 
 
-@entries(lambda e: e.axis is None and e.name not in told_by_others())
+@entries(lambda e: e.axis is None)
 def test_pmap(entry: Entry) -> None:
     run = jax.pmap(lambda p, g: share(entry, p, g)[0], axis_name=AXIS, in_axes=(None, 0))
     params = jax.tree.map(np.asarray, run(parameters(), parts(gradients())))

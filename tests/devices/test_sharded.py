@@ -9,7 +9,7 @@ import pytest
 from jax.sharding import AxisType, NamedSharding
 
 import gradxform as gx
-from tests.catalogue import Entry, entries, own, told_by_others
+from tests.catalogue import Entry, entries, own
 from tests.devices.layout import (
     SPECS,
     STACKED,
@@ -40,7 +40,7 @@ def assert_state_lies_with(params: Any, state: Any) -> None:
 
 
 @kinds
-@entries(lambda e: e.axis is None and e.name not in told_by_others())
+@entries(lambda e: e.axis is None)
 def test_every_transformation_as_on_one_device(entry: Entry, kind: AxisType) -> None:
     if entry.packs and kind == AxisType.Explicit:
         pytest.skip("leaves that are sharded by type stay alone, and the state has another form")
