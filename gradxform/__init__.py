@@ -20,7 +20,7 @@ def __getattr__(name: str) -> Any:
     if name in _PACKAGES:
         return import_module(f"{__name__}.{name}")
     if name not in _HOMES:
-        instead = None if name.startswith("_") else import_module(f"{__name__}.compat.optax.names").instead(name)
+        instead = None if name.startswith("_") else import_module(f"{__name__}.compat.instead").instead(name)
         advice = f"; instead of optax.{name}: {instead}" if instead else ""
         raise AttributeError(f"module {__name__!r} has no attribute {name!r}{advice}")
     value = globals()[name] = getattr(import_module(_HOMES[name]), name)

@@ -31,6 +31,8 @@ MAY_IMPORT["compat"] = {*BELOW_INSPECT, "compat"}
 RUN_TIME = {"jax", "jaxlib", "numpy", *sys.stdlib_module_names}
 """What may be imported with the package; anything else waits until a function of `OPTIONAL` is called."""
 OPTIONAL = {"compat", "inspect"}
+OVER_OPTAX = PACKAGE / "compat" / "optax"
+"""What is optax with our rules in it needs optax, and nothing else imports it."""
 LONGEST_FILE, LONGEST_FUNCTION = 320, 70
 SAYS_NOTHING = {"utils", "util", "misc", "helpers", "helper", "common", "_src"}
 SHARED = PACKAGE / "compat" / "common"
@@ -109,7 +111,7 @@ def test_run_time_needs_jax_alone(path: Path) -> None:
     for line, name in imported(tree, path):
         assert not name.startswith("jax._src"), f"{names(path)}:{line}: {name} is JAX's own business"
         if name.split(".")[0] not in {*RUN_TIME, "gradxform"}:
-            allowed = layer(path) in OPTIONAL and line in waits
+            allowed = layer(path) in OPTIONAL and (line in waits or path.is_relative_to(OVER_OPTAX))
             assert allowed, f"{names(path)}:{line}: {name} is not there at run time"
 
 

@@ -1,56 +1,33 @@
-"""Our transformations as optax's type, for clients that ask for it."""
+"""All of optax behind one import: `import gradxform.compat.optax as optax`.
 
-from __future__ import annotations
+Every public name of the installed optax, in every namespace. Stages, optimizers and schedules compute with our rules,
+in optax's types, state classes and dtypes; losses, tree functions and what else is no transformation are optax's own.
+Where our rules refuse what optax takes, optax's own code runs, from the same state: nothing is refused here.
+"""
 
-import functools
-from collections.abc import Callable
-from typing import TYPE_CHECKING, Any
+import importlib as _importlib
+import sys as _sys
+import types as _types
 
-import jax
-import jax.numpy as jnp
+import optax as _optax
 
-from gradxform.core.plain import got
-from gradxform.core.transform import GradientTransformation
-from gradxform.core.tree import open_tree
-from gradxform.core.types import OptState, Params, Updates
-from gradxform.core.value import is_hashable
+from gradxform.compat.optax.converter import to_optax as to_optax
+from gradxform.compat.optax.recipes import lent as _lent
 
-if TYPE_CHECKING:
-    import optax
-
-
-def to_optax(tx: GradientTransformation) -> optax.GradientTransformationExtraArgs:
-    """Give a transformation optax's own type: the same `init`, and an `update` whose every update can be added.
-
-    For clients that look for the type (optax's wrappers drop extra arguments of anything else) or that add with
-    `optax.apply_updates`, which cannot skip: where `update` returns None and there is a parameter, this one returns
-    zeros, of the parameter's shape and dtype. Extra arguments pass through. Equal transformations give equal pairs.
-    State: that of `tx`.
-    Raises: TypeError for anything but a transformation of this library.
-    """
-    import optax
-
-    if not isinstance(tx, GradientTransformation):
-        raise TypeError(f"to_optax takes a gradxform transformation, {got(tx)}")
-    update = _filled(tx) if is_hashable(tx) else _filled.__wrapped__(tx)
-    return optax.GradientTransformationExtraArgs(tx.init, update)
+for _name in ("contrib", "experimental", "microbatching"):
+    _importlib.import_module(f"optax.{_name}")
 
 
-@functools.lru_cache(maxsize=1024)
-def _filled(tx: GradientTransformation) -> Callable[..., tuple[Updates, OptState]]:
-    def update(
-        updates: Updates, state: OptState, params: Params | None = None, **extra: Any
-    ) -> tuple[Updates, OptState]:
-        updates, state = tx.update(updates, state, params, **extra)
-        return (updates if params is None else _fill(updates, params)), state
-
-    return update
+def _namespace(theirs: _types.ModuleType) -> _types.ModuleType:
+    """A module of optax's, as one of ours that can be imported."""
+    name = theirs.__name__.replace("optax", __name__, 1)
+    ours = _types.ModuleType(name, theirs.__doc__)
+    vars(ours).update(_lent(theirs))
+    _sys.modules[name] = ours
+    return ours
 
 
-def _fill(updates: Updates, params: Params) -> Updates:
-    paths, us, structure = open_tree(updates)
-    if all(u is not None for u in us):
-        return updates
-    ps = dict(zip(*open_tree(params)[:2], strict=True))
-    zeros = (jax.tree.map(jnp.zeros_like, ps[path]) for path in paths)
-    return structure.unflatten([z if u is None else u for u, z in zip(us, zeros, strict=True)])
+globals().update(_lent(_optax))
+globals().update(
+    {name: _namespace(x) for name, x in vars(_optax).items() if isinstance(x, _types.ModuleType) and name[0] != "_"}
+)

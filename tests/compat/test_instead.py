@@ -9,7 +9,7 @@ import optax
 import pytest
 
 import gradxform as gx
-from gradxform.compat.optax.names import INSTEAD, instead
+from gradxform.compat.instead import INSTEAD, instead
 
 ABSENT = [name for name in dir(optax) if not name.startswith("_") and name not in dir(gx)]
 

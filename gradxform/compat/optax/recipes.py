@@ -1,0 +1,136 @@
+"""optax's namespaces with our stages in place: what optax builds of its stages, it builds of ours."""
+
+from __future__ import annotations
+
+import functools
+import types
+from collections.abc import Callable, Iterator
+from importlib import import_module
+from typing import Any
+
+import optax
+import optax.contrib
+
+from gradxform.compat.optax.stages import REFUSALS, over
+
+STAGES = (
+    "adaptive_grad_clip", "add_decayed_weights", "centralize", "clip", "clip_by_block_rms", "clip_by_global_norm",
+    "ema", "identity", "keep_params_nonnegative", "normalize_by_update_norm", "scale", "scale_by_adadelta",
+    "scale_by_adam", "scale_by_adamax", "scale_by_amsgrad", "scale_by_belief", "scale_by_factored_rms",
+    "scale_by_learning_rate", "scale_by_lion", "scale_by_novograd", "scale_by_optimistic_gradient",
+    "scale_by_param_block_norm", "scale_by_param_block_rms", "scale_by_radam", "scale_by_rms", "scale_by_rss",
+    "scale_by_schedule", "scale_by_sign", "scale_by_stddev", "scale_by_trust_ratio", "scale_by_yogi", "set_to_zero",
+    "trace", "scale_by_acprop", "scale_by_ademamix", "scale_by_adopt", "scale_by_cocob", "scale_by_madgrad",
+    "scale_by_simplified_ademamix",
+)  # fmt: skip
+"""Stages that are ours inside optax's type and state: those of which optax's numbers are ours, to rounding."""
+
+FUNCTIONS = (
+    "apply_updates", "constant_schedule", "cosine_decay_schedule", "cosine_onecycle_schedule", "exponential_decay",
+    "global_norm", "join_schedules", "linear_onecycle_schedule", "linear_schedule", "piecewise_constant_schedule",
+    "piecewise_interpolate_schedule", "polynomial_schedule", "sgdr_schedule", "warmup_constant_schedule",
+    "warmup_cosine_decay_schedule", "warmup_exponential_decay_schedule",
+)  # fmt: skip
+"""Functions that are ours, where ours take what they are given."""
+
+
+def lent(namespace: types.ModuleType) -> dict[str, Any]:
+    """The public names of a namespace of optax, with ours in place of what is ours."""
+    names = (name for name in dir(namespace) if not name.startswith("_"))
+    return {name: replaced(getattr(namespace, name)) for name in names}
+
+
+def verdict(theirs: Any) -> str:
+    """Whether a name of optax is ours, a recipe of optax's of what is ours, or optax's own."""
+    if replaced(theirs) is theirs:
+        return "optax's own"
+    return "ours" if theirs in _stages() or theirs in _functions() else "optax's recipe of ours"
+
+
+def replaced(theirs: Any) -> Any:
+    """What stands here for something of optax: itself, where nothing of ours is in it."""
+    if isinstance(theirs, functools.partial) and replaced(theirs.func) is not theirs.func:
+        return functools.partial(replaced(theirs.func), *theirs.args, **theirs.keywords)
+    return _replaced(theirs) if isinstance(theirs, types.FunctionType) else theirs
+
+
+@functools.cache
+def _replaced(theirs: types.FunctionType) -> Any:
+    if theirs in _stages():
+        return over(theirs, _stages()[theirs])
+    if theirs in _functions():
+        return _ours_or(theirs, _functions()[theirs])
+    return _of_ours(theirs) if _gives_transformation(theirs) and _reaches_ours(theirs) else theirs
+
+
+@functools.cache
+def _stages() -> dict[Any, Callable[..., Any]]:
+    return dict(_pairs(STAGES))
+
+
+@functools.cache
+def _functions() -> dict[Any, Callable[..., Any]]:
+    return dict(_pairs(FUNCTIONS))
+
+
+def _pairs(names: tuple[str, ...]) -> Iterator[tuple[Any, Callable[..., Any]]]:
+    ours = import_module("gradxform")
+    for name in names:
+        theirs = getattr(optax, name, None) or getattr(optax.contrib, name, None)
+        if theirs is not None:
+            yield theirs, getattr(ours, name)
+
+
+def _ours_or(theirs: Callable[..., Any], ours: Callable[..., Any]) -> Callable[..., Any]:
+    @functools.wraps(theirs)
+    def function(*args: Any, **kwargs: Any) -> Any:
+        try:
+            return ours(*args, **kwargs)
+        except REFUSALS:
+            return theirs(*args, **kwargs)
+
+    return function
+
+
+def _gives_transformation(function: types.FunctionType) -> bool:
+    return "GradientTransformation" in str(function.__annotations__.get("return"))
+
+
+def _reaches_ours(function: types.FunctionType) -> bool:
+    """Whether a stage of ours, or a recipe of one, is named in a function of optax."""
+    names = set(_names(function.__code__))
+    found = [function.__globals__[name] for name in names if name in function.__globals__]
+    for x in [x for x in found if _is_optax(x)]:
+        found += [vars(x)[name] for name in names if name in vars(x)]
+    return any(isinstance(x, types.FunctionType) and x is not function and _replaced(x) is not x for x in found)
+
+
+def _names(code: types.CodeType) -> Iterator[str]:
+    yield from code.co_names
+    for constant in code.co_consts:
+        if isinstance(constant, types.CodeType):
+            yield from _names(constant)
+
+
+def _is_optax(x: Any) -> bool:
+    return isinstance(x, types.ModuleType) and x.__name__.split(".")[0] == "optax"
+
+
+def _of_ours(recipe: types.FunctionType) -> Callable[..., Any]:
+    """The same code, that finds ours where it names a stage of optax."""
+    named = {name: recipe.__globals__[name] for name in _names(recipe.__code__) if name in recipe.__globals__}
+    scope = recipe.__globals__ | {name: Lent(x) if _is_optax(x) else replaced(x) for name, x in named.items()}
+    new = types.FunctionType(recipe.__code__, scope, recipe.__name__, recipe.__defaults__, recipe.__closure__)
+    new.__kwdefaults__ = recipe.__kwdefaults__
+    return functools.update_wrapper(new, recipe)
+
+
+class Lent:
+    """A module of optax with ours in place."""
+
+    def __init__(self, module: types.ModuleType) -> None:
+        self._module = module
+
+    def __getattr__(self, name: str) -> Any:
+        found = getattr(self._module, name)
+        return Lent(found) if _is_optax(found) else replaced(found)
