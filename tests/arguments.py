@@ -145,6 +145,7 @@ ARGUMENTS = {
     "graft_eps": rate,
     "grafting": choice("sgd"),
     "grad_norm": flag,
+    "gram_restarts": Kind((2,), (2, "2", (1.5,)), ((0,),)),
     "growth_rate": positive_number._replace(out=(0.0, -1.0, NAN)),
     "has_aux": flag,
     "init_estim_sq_dist": Kind(None, ("fast", True, [1.0]), (0.0, -1.0, NAN)),

@@ -35,7 +35,6 @@ AGAIN = {
     "pin_radius": "p g",
     "radial_brake": "p g",
     "update_floor": "p g",
-    "update_floor of neurons": "p g",
     "scale_by_param_block_norm": "p",
     "scale_by_param_block_rms": "p",
     "scale_by_mars": "g old",
