@@ -214,6 +214,7 @@ from gradxform.transforms.projections import proximal_l2_ball as proximal_l2_bal
 from gradxform.transforms.projections import proximal_l2_sphere as proximal_l2_sphere
 from gradxform.transforms.projections import proximal_linf_ball as proximal_linf_ball
 from gradxform.transforms.projections import proximal_simplex as proximal_simplex
+from gradxform.transforms.average import ema_nesterov as ema_nesterov
 from gradxform.transforms.average import ema_of_params as ema_of_params
 from gradxform.transforms.average import polyak_average as polyak_average
 from gradxform.transforms.average import pull_to_slow_weights as pull_to_slow_weights

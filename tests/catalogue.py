@@ -307,6 +307,8 @@ CATALOGUE: dict[str, Callable[[], Tx]] = {
     ),
     "ema_of_params": lambda: gx.chain(gx.sgd(0.1), gx.ema_of_params(0.9)),
     "ema_of_params plain": lambda: gx.chain(gx.sgd(0.1), gx.ema_of_params(0.9, debias=False)),
+    "ema_of_params of the tail": lambda: gx.chain(gx.sgd(0.1), gx.ema_of_params(0.9, False, start=1, blend=0.6)),
+    "ema_nesterov": lambda: gx.chain(gx.sgd(0.1), gx.ema_nesterov(cosine, 0.9)),
     "polyak_average": lambda: gx.chain(gx.momentum(0.1), gx.polyak_average(1)),
     "stochastic_weight_average": lambda: gx.chain(gx.sgd(0.1), gx.stochastic_weight_average(2, 1)),
     "pull_to_slow_weights": lambda: gx.chain(gx.sgd(0.1), gx.pull_to_slow_weights(3, 0.5)),
