@@ -115,6 +115,7 @@ LEFT = {
     **dict.fromkeys(("came", "scale_by_came"), f"{FACTORED}, those of the update too"),
     **dict.fromkeys(("sm3", "scale_by_sm3"), "the largest of rows and of columns read the squares one after the other"),
     **dict.fromkeys(("proximal_halfspace", "proximal_hyperplane"), CORRECTED),
+    "adamh": "three sums read Adam's direction, which is written for them where an array is large",
     # Half a pass more than with the direction written, and no temporary as large as the parameters.
     "cautious": "the mask is written, a byte for each element, and mu and nu are read again",
 }

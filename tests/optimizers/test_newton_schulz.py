@@ -65,7 +65,6 @@ def test_they_are_the_authors(shape: tuple[int, int]) -> None:
         (gx.orthogonalize("polar_express_speedrun", eps=1e-6 / 1.02), newton_schulz(g, 1e-6, SPEEDRUN, 1.02)),
         (gx.orthogonalize("aol", 4, 0.0, preconditioning="aol"), turbo(g)),
         (gx.orthogonalize("polar_express_gram", gram_restarts=(2,)), gram_newton_schulz(g, GRAM, (2,))),
-        (gx.orthogonalize("dion", gram_restarts=()), gram_newton_schulz(g, coefficients("dion", 5), ())),
         (gx.orthogonalize("dion", gram_restarts=[1, 3, 9]), gram_newton_schulz(g, coefficients("dion", 5), (1, 3))),
     ]
     with double():
@@ -112,12 +111,13 @@ def test_the_gram_form_with_a_restart_bears_small_singular_values() -> None:
         assert np.linalg.svd(tx.update(g, ())[0], compute_uv=False).max() < 1.2
 
 
-@pytest.mark.parametrize("size", [0.0, 1e-40, 1e30])
-def test_the_gram_form_is_finite_with_finite_derivatives(size: float) -> None:
-    tx, g = gx.orthogonalize(eps=0.0, gram_restarts=(2,)), jnp.full((3, 4), size)
-    value, slope = jax.jit(jax.value_and_grad(lambda g: tx.update(g, ())[0].sum()))(g)
-    assert jnp.isfinite(value)
-    assert jnp.isfinite(slope).all()
+def test_the_gram_form_is_finite_with_finite_derivatives() -> None:
+    tx = gx.orthogonalize(eps=0.0, gram_restarts=(2,))
+    of = jax.jit(jax.value_and_grad(lambda g: tx.update(g, ())[0].sum()))
+    for size in (0.0, 1e-40, 1e30):
+        value, slope = of(jnp.full((3, 4), size))
+        assert jnp.isfinite(value)
+        assert jnp.isfinite(slope).all()
 
 
 def test_too_few_steps_are_refused() -> None:

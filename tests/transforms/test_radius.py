@@ -10,7 +10,7 @@ import pytest
 from numpy.linalg import norm
 
 import gradxform as gx
-from tests.trajectories import double, follows, gradients, near, parameters, walk
+from tests.trajectories import as_written, double, follows, gradients, near, parameters, walk
 from tests.transcripts import iterates
 
 
@@ -59,24 +59,26 @@ def sgd_behind(stage: Any) -> Any:
     return gx.chain(stage, gx.sgd(0.1))
 
 
-def test_they_follow_the_records() -> None:
-    follows(gx.hyperball(0.03), turned, 0.03, steers=True)
-    follows(gx.hyperball(0.03, "now"), turned, 0.03, now=True, steers=True)
-    follows(sgd_behind(gx.radial_brake()), braked, 0.1)
-    follows(sgd_behind(gx.radial_brake(0.0, 0.3)), braked, 0.1, outward=0.0, inward=0.3)
-    follows(gx.chain(gx.sgd(0.1), gx.pin_radius()), pinned, 0.1, steers=True)
-    follows(sgd_behind(gx.update_floor(3.0, "array")), lifted, 0.1, 3.0, None)
+CASES = [
+    (gx.hyperball(0.03), turned, {"eta": 0.03}, True),
+    (gx.hyperball(0.03, "now"), turned, {"eta": 0.03, "now": True}, True),
+    (sgd_behind(gx.radial_brake(0.5, 0.3)), braked, {"eta": 0.1, "inward": 0.3}, False),
+    (gx.chain(gx.sgd(0.1), gx.pin_radius()), pinned, {"eta": 0.1}, True),
+    (sgd_behind(gx.update_floor(3.0, "array")), lifted, {"eta": 0.1, "ratio": 3.0, "axis": None}, False),
+]
+
+
+@pytest.mark.parametrize(("tx", "transcript", "letters", "steers"), CASES, ids=as_written)
+def test_they_follow_the_records(tx: Any, transcript: Any, letters: dict[str, Any], steers: bool) -> None:
+    follows(tx, transcript, **letters, steers=steers)
 
 
 def test_a_floor_of_neurons() -> None:
     params, grads = ({"kernel": x["kernel"]} for x in (parameters(), gradients()))
     tx = sgd_behind(gx.update_floor(2.0))
     with double():
-        near(walk(tx, params, grads, jnp.float64)[0], {"kernel": lifted(**_of(params, grads))}, 1e-12)
-
-
-def _of(params: Any, grads: Any) -> dict[str, Any]:
-    return {"x": params["kernel"], "gs": grads["kernel"], "eta": 0.1, "ratio": 2.0}
+        found, _ = walk(tx, params, grads, jnp.float64)
+    near(found, {"kernel": lifted(params["kernel"], grads["kernel"], 0.1, 2.0)}, 1e-12)
 
 
 @pytest.mark.parametrize("radius", ["start", "now"])
