@@ -75,6 +75,10 @@ from gradxform.transforms.normalize import normalize_by_update_norm as normalize
 from gradxform.transforms.normalize import orthogonalize_gradient as orthogonalize_gradient
 from gradxform.transforms.normalize import scale_by_param_block_norm as scale_by_param_block_norm
 from gradxform.transforms.normalize import scale_by_param_block_rms as scale_by_param_block_rms
+from gradxform.transforms.radius import hyperball as hyperball
+from gradxform.transforms.radius import pin_radius as pin_radius
+from gradxform.transforms.radius import radial_brake as radial_brake
+from gradxform.transforms.radius import update_floor as update_floor
 from gradxform.transforms.centralize import centralize as centralize
 from gradxform.transforms.noise import add_noise as add_noise
 from gradxform.transforms.momentum import ema as ema
@@ -122,6 +126,8 @@ from gradxform.optimizers.dog import scale_by_dog as scale_by_dog
 from gradxform.optimizers.dog import scale_by_dowg as scale_by_dowg
 from gradxform.optimizers.fromage import fromage as fromage
 from gradxform.optimizers.ftrl import ftrl as ftrl
+from gradxform.optimizers.hyperball import adamh as adamh
+from gradxform.optimizers.hyperball import muonh as muonh
 from gradxform.optimizers.layerwise import lamb as lamb
 from gradxform.optimizers.layerwise import lars as lars
 from gradxform.optimizers.laprop import laprop as laprop
@@ -208,6 +214,7 @@ from gradxform.transforms.projections import proximal_l2_ball as proximal_l2_bal
 from gradxform.transforms.projections import proximal_l2_sphere as proximal_l2_sphere
 from gradxform.transforms.projections import proximal_linf_ball as proximal_linf_ball
 from gradxform.transforms.projections import proximal_simplex as proximal_simplex
+from gradxform.transforms.average import ema_nesterov as ema_nesterov
 from gradxform.transforms.average import ema_of_params as ema_of_params
 from gradxform.transforms.average import polyak_average as polyak_average
 from gradxform.transforms.average import pull_to_slow_weights as pull_to_slow_weights

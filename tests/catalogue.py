@@ -134,6 +134,10 @@ CATALOGUE: dict[str, Callable[[], Tx]] = {
     "orthogonalize_gradient": gx.orthogonalize_gradient,
     "scale_by_param_block_norm": gx.scale_by_param_block_norm,
     "scale_by_param_block_rms": gx.scale_by_param_block_rms,
+    "hyperball": lambda: gx.groups([(gx.ndim_at_least(1), gx.hyperball(0.1, "now"))], gx.sgd(0.1)),
+    "pin_radius": lambda: gx.chain(gx.sgd(0.1), gx.pin_radius()),
+    "radial_brake": gx.radial_brake,
+    "update_floor": lambda: gx.masked(gx.update_floor(3.0), kernel),
     "centralize": gx.centralize,
     "add_noise": lambda: gx.add_noise(0.1, 0.55, key=3),
     "ema": lambda: gx.ema(0.9),
@@ -188,6 +192,8 @@ CATALOGUE: dict[str, Callable[[], Tx]] = {
     "scale_by_dowg": lambda: gx.scale_by_dowg(1e-3),
     "fromage": lambda: gx.fromage(0.1),
     "ftrl": lambda: gx.ftrl(0.1, 0.5, 0.1),
+    "muonh": lambda: gx.muonh(0.01),
+    "adamh": lambda: gx.adamh(0.01, mu_dtype=jnp.bfloat16),
     "lamb": lambda: gx.lamb(0.01, weight_decay=0.1),
     "lars": lambda: gx.lars(0.1, 0.01, matrices, nesterov=True),
     "laprop": lambda: gx.laprop(0.01, weight_decay=0.1),
@@ -301,6 +307,8 @@ CATALOGUE: dict[str, Callable[[], Tx]] = {
     ),
     "ema_of_params": lambda: gx.chain(gx.sgd(0.1), gx.ema_of_params(0.9)),
     "ema_of_params plain": lambda: gx.chain(gx.sgd(0.1), gx.ema_of_params(0.9, debias=False)),
+    "ema_of_params of the tail": lambda: gx.chain(gx.sgd(0.1), gx.ema_of_params(0.9, False, start=1, blend=0.6)),
+    "ema_nesterov": lambda: gx.chain(gx.sgd(0.1), gx.ema_nesterov(cosine, 0.9)),
     "polyak_average": lambda: gx.chain(gx.momentum(0.1), gx.polyak_average(1)),
     "stochastic_weight_average": lambda: gx.chain(gx.sgd(0.1), gx.stochastic_weight_average(2, 1)),
     "pull_to_slow_weights": lambda: gx.chain(gx.sgd(0.1), gx.pull_to_slow_weights(3, 0.5)),
@@ -392,7 +400,7 @@ class Entry(NamedTuple):
     @property
     def lands(self) -> bool:
         """Whether it steers where the step lands, and so subtracts the parameter."""
-        words = ("proximal", "pull", "madgrad", "cocob", "ftrl")
+        words = ("proximal", "pull", "hyperball", "pin_radius", "madgrad", "cocob", "ftrl")
         return any(word in rule.public_name() or word in rule.name for _, rule in self.rules for word in words)
 
     @property

@@ -59,9 +59,12 @@ BY_HAND: list[tuple[str, str, Any, type[Exception], str]] = [
     ("own_clock", "where", lambda: gx.own_clock(gx.adam(0.1), 3), TypeError, "must be a selector.* got 3"),
     *[
         (f.__name__, "where", lambda f=f: f(0.1, where=3), TypeError, "must be a selector.* got 3")
-        for f in (gx.muon, gx.normuon, gx.scion, gx.shampoo, gx.soap)
+        for f in (gx.adamh, gx.muon, gx.muonh, gx.normuon, gx.scion, gx.shampoo, gx.soap)
     ],
-    ("normuon", "default", lambda: gx.normuon(0.1, default=3), TypeError, "default must be .* got 3"),
+    *[
+        (f.__name__, "default", lambda f=f: f(0.1, default=3), TypeError, "default must be .* got 3")
+        for f in (gx.adamh, gx.muonh, gx.normuon)
+    ],
     ("offloaded", "where", lambda: gx.offloaded(gx.sgd(0.1), 3), TypeError, "must be a selector.* got 3"),
     ("layerwise_decay", "layers", lambda: gx.layerwise_decay(0.5, [3]), TypeError, "must be a selector.* got 3"),
     (

@@ -31,6 +31,10 @@ AGAIN = {
     "clip_by_percentile": "g",
     "normalize_by_update_norm": "g",
     "orthogonalize_gradient": "p g",
+    "hyperball": "p g",
+    "pin_radius": "p g",
+    "radial_brake": "p g",
+    "update_floor": "p g",
     "scale_by_param_block_norm": "p",
     "scale_by_param_block_rms": "p",
     "scale_by_mars": "g old",
@@ -44,6 +48,7 @@ AGAIN = {
     "adam_mini": "g",
     "scale_by_adam_mini": "g",
     "fromage": "p g",
+    "adamh": "p mu nu",
     "lamb": "p mu nu",
     "lars": "p g",
     "matrices": "g",
@@ -110,6 +115,7 @@ LEFT = {
     **dict.fromkeys(("came", "scale_by_came"), f"{FACTORED}, those of the update too"),
     **dict.fromkeys(("sm3", "scale_by_sm3"), "the largest of rows and of columns read the squares one after the other"),
     **dict.fromkeys(("proximal_halfspace", "proximal_hyperplane"), CORRECTED),
+    "adamh": "three sums read Adam's direction, which is written for them where an array is large",
     # Half a pass more than with the direction written, and no temporary as large as the parameters.
     "cautious": "the mask is written, a byte for each element, and mu and nu are read again",
 }

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import functools
+import itertools
 from collections.abc import Sequence
 from typing import Any, NamedTuple
 
@@ -14,62 +16,16 @@ from gradxform.core.chain import Chain, chain, lift
 from gradxform.core.codec import stored_in
 from gradxform.core.facts import Facts, Reach, Station
 from gradxform.core.hyper import Beta, Hyper
-from gradxform.core.plain import got
 from gradxform.core.rule import Factor, Halves, Rule
 from gradxform.core.sizes import addable, squarable
 from gradxform.core.types import Array, Count, Dtype, Mask, Memory, Param, Scalars, Where
 from gradxform.optimizers.adam import adamw
+from gradxform.optimizers.newton_schulz import JORDAN, Coefficients, coefficients, restarts
 from gradxform.params.groups import groups
 from gradxform.params.masks import mask_selector
 from gradxform.params.select import hidden_matrices
 from gradxform.transforms.decay import AddDecayedWeights
 from gradxform.transforms.scale import descend
-
-Coefficients = tuple[tuple[float, float, float], ...]
-JORDAN: Coefficients = ((3.4445, -4.7750, 2.0315),)
-DION: Coefficients = (
-    (4.0848, -6.8946, 2.9270),
-    (3.9505, -6.3029, 2.6377),
-    (3.7418, -5.5913, 2.3037),
-    (2.8769, -3.1427, 1.2046),
-    (2.8366, -3.0525, 1.2012),
-)
-POLAR_EXPRESS: Coefficients = (
-    (8.28721201814563, -23.595886519098837, 17.300387312530933),
-    (4.107059111542203, -2.9478499167379106, 0.5448431082926601),
-    (3.9486908534822946, -2.908902115962949, 0.5518191394370137),
-    (3.3184196573706015, -2.488488024314874, 0.51004894012372),
-    (2.300652019954817, -1.6689039845747493, 0.4188073119525673),
-    (1.891301407787398, -1.2679958271945868, 0.37680408948524835),
-    (1.8750014808534479, -1.2500016453999487, 0.3750001645474248),
-    (1.875, -1.25, 0.375),
-)
-
-
-def _safe(table: Coefficients) -> Coefficients:
-    """Polynomials of `x / 1.01`, all but the last; the first of x / 1.01², as the paper divides by 1.01·‖g‖."""
-    by = (1.01**2, *(1.01 for _ in table[1:-1]), 1.0)
-    return tuple((a / d, b / d**3, c / d**5) for (a, b, c), d in zip(table, by, strict=True))
-
-
-TABLES = {"jordan": JORDAN, "dion": DION, "polar_express": _safe(POLAR_EXPRESS)}
-
-
-def coefficients(ns_coeffs: str | Sequence[Any], ns_steps: int) -> Coefficients:
-    """A row for each step: of a table by name, or of one row, with the last row for all further steps."""
-    check.integer(1, ns_steps=ns_steps)
-    steps = int(ns_steps)
-    if isinstance(ns_coeffs, str):
-        check.choice(*TABLES, ns_coeffs=ns_coeffs)
-        table = TABLES[ns_coeffs]
-        return (*table[:steps], *(table[-1:] * (steps - len(table))))
-    try:
-        rows = [ns_coeffs] * steps if len(ns_coeffs) == 3 and not hasattr(ns_coeffs[0], "__len__") else ns_coeffs
-        made = tuple((float(a), float(b), float(c)) for a, b, c in map(tuple, rows))
-    except (TypeError, ValueError):
-        raise TypeError(f"ns_coeffs must be a name, three numbers or rows of three, {got(ns_coeffs)}") from None
-    check.given(check.finite, ns_coeffs=[x for row in made for x in row])
-    return made
 
 
 class Orthogonalize(Rule):
@@ -78,6 +34,7 @@ class Orthogonalize(Rule):
     preconditioning: str = "frobenius"
     adaptive: bool = False
     ns_dtype: Dtype | None = None
+    gram_restarts: tuple[int, ...] | None = None
     facts = Facts(reach=Reach.ARRAY, station=Station.DIRECT, matrix=True)
 
     def check(self) -> None:
@@ -88,7 +45,10 @@ class Orthogonalize(Rule):
         wide = squarable(g.T.conj() if g.shape[0] > g.shape[1] else g, g.size)
         x = self.bounded(quotient(wide, root(jnp.sum(abs_sq(wide))) + self.eps, self.eps))
         x = x if self.ns_dtype is None else cast(x, self.ns_dtype)
-        x, _ = jax.lax.scan(_polynomial, x, jnp.asarray(self.coefficients, x.real.dtype))
+        if self.gram_restarts is None or x.shape[0] == x.shape[1]:
+            x, _ = jax.lax.scan(_polynomial, x, jnp.asarray(self.coefficients, x.real.dtype))
+        else:
+            x = _by_gram(x, self.coefficients, self.gram_restarts, g.dtype)
         x = cast(x, g.dtype)
         x = x * jnp.sum(wide.conj() * x).real if self.adaptive else x
         return (x.T.conj() if g.shape[0] > g.shape[1] else x), s
@@ -110,8 +70,20 @@ def _polynomial(x: Array, abc: Array) -> tuple[Array, Any]:
     return a * x + product(b * gram + c * product(gram, gram), x), None
 
 
-def product(x: Array, y: Array) -> Array:
-    return jnp.matmul(x, y, precision=jax.lax.Precision.HIGHEST)
+def _by_gram(x: Array, rows: Coefficients, restarts: tuple[int, ...], wide: Dtype) -> Array:
+    """The same, where each part's polynomials `z = a + b·xxᴴ + c·(xxᴴ)²` are found from the small xxᴴ, in wide."""
+    ends = sorted({0, len(rows), *(i for i in restarts if i < len(rows))})
+    for start, end in itertools.pairwise(ends):
+        gram, zs = product(x, x.T.conj(), wide), []
+        for a, b, c in rows[start:end]:
+            zs.append(a * jnp.eye(len(x), dtype=wide) + b * gram + c * product(gram, gram))
+            gram = product(zs[-1], product(gram, zs[-1]))
+        x = product(cast(functools.reduce(product, zs), x.dtype), x)
+    return x
+
+
+def product(x: Array, y: Array, dtype: Dtype | None = None) -> Array:
+    return jnp.matmul(x, y, precision=jax.lax.Precision.HIGHEST, preferred_element_type=dtype)
 
 
 class Mean(NamedTuple):
@@ -170,27 +142,31 @@ class ScaleByShape(Factor):
 
 def orthogonalize(
     ns_coeffs: str | Sequence[Any] = "jordan", ns_steps: int = 5, eps: Hyper = 1e-7, *, adaptive: bool = False,
-    preconditioning: str = "frobenius", ns_dtype: Dtype | None = None,
+    preconditioning: str = "frobenius", ns_dtype: Dtype | None = None, gram_restarts: Sequence[int] | None = None,
 ) -> Chain:  # fmt: skip
     """Make each matrix nearly orthogonal: `u ≈ U·Vᴴ` of `g = U·S·Vᴴ`, every singular value brought to about 1.
 
-    Newton-Schulz steps `x <- a·x + (b·xxᴴ + c·(xxᴴ)²)·x` from `g / (‖g‖ + eps)`; Jordan's leave singular values between
-    0.7 and 1.2. For what has another number of axes than two: `matrices`, `groups`.
-    ns_coeffs: "jordan", "dion" (You's rows), "polar_express" (the paper's algorithm 1, with its 1.01), `(a, b, c)`, or
-    a row a step, whatever ns_steps is. preconditioning: "aol" (by row sums of |xxᴴ|) or "schatten" (by ‖xxᴴ‖) divides
-    further. adaptive: times `⟨g, u⟩`. ns_dtype: of the steps, as the authors' bfloat16; None: float32 or wider.
-    Reach: array. State: none.
-    Raises: ValueError if eps < 0, or at init for an array that is no matrix.
-    Source: Jordan et al. 2024, "Muon: an optimizer for hidden layers in neural networks"; arXiv:2505.16932, 2512.04632.
+    Newton-Schulz steps `x <- a·x + (b·xxᴴ + c·(xxᴴ)²)·x` from `g / (‖g‖ + eps)`; Jordan's leave singular values from
+    0.003 on between 0.68 and 1.21. For what has another number of axes than two: `matrices`, `groups`.
+    ns_coeffs: a name, `(a, b, c)`, or a row a step, whatever ns_steps is. "dion": You's, also called quintic. "cans":
+    to 1 ± 0.12. "aol": of Turbo-Muon, 4 steps with that preconditioning. "deepseek_v4": 10 steps. "polar_express": the
+    paper's algorithm 1, with its 1.01; "polar_express_speedrun": modded-nanogpt's; "polar_express_gram": Dao's, 1.05.
+    preconditioning: "aol" (by row sums of |xxᴴ|) or "schatten" (by ‖xxᴴ‖) divides further. adaptive: times `⟨g, u⟩`.
+    ns_dtype: of the steps, as the authors' bfloat16; None: float32 or wider. gram_restarts: the steps on xxᴴ alone, of
+    fewer products for what is not square, made anew after these numbers of steps; Dao's: (2,).
+    Reach: array. State: none. Raises: ValueError if eps < 0, or at init for an array that is no matrix.
+    Source: Jordan et al. 2024, "Muon"; arXiv:2505.16932, 2506.10935, 2512.04632; Dao-AILab/gram-newton-schulz.
     """
     check.floating(ns_dtype=ns_dtype)
-    return lift(Orthogonalize(coefficients(ns_coeffs, ns_steps), eps, preconditioning, adaptive, ns_dtype))
+    rows, again = coefficients(ns_coeffs, ns_steps), restarts(gram_restarts)
+    return lift(Orthogonalize(rows, eps, preconditioning, adaptive, ns_dtype, again))
 
 
 def scale_by_muon(
     ns_coeffs: str | Sequence[Any] = "jordan", ns_steps: int = 5, beta: Beta = 0.95, eps: Hyper = 1e-7,
     mu_dtype: Dtype | None = None, *, nesterov: bool = True, adaptive: bool = False,
     preconditioning: str = "frobenius", bias_correction: bool = False, ns_dtype: Dtype | None = None,
+    gram_restarts: Sequence[int] | None = None,
 ) -> Chain:  # fmt: skip
     """Make a mean of gradients orthogonal: `m <- b·m + (1-b)·g`, then `orthogonalize` of `b·m + (1-b)·g`, or of m.
 
@@ -203,8 +179,9 @@ def scale_by_muon(
     check.floating(mu_dtype=mu_dtype)
     mean = lift(stored_in(MuonMomentum(beta, nesterov, bias_correction), mu=mu_dtype))
     polar = orthogonalize(
-        ns_coeffs, ns_steps, eps, adaptive=adaptive, preconditioning=preconditioning, ns_dtype=ns_dtype
-    )
+        ns_coeffs, ns_steps, eps, adaptive=adaptive, preconditioning=preconditioning, ns_dtype=ns_dtype,
+        gram_restarts=gram_restarts,
+    )  # fmt: skip
     return chain(mean, polar)
 
 
@@ -229,7 +206,7 @@ def muon(
     adam_b2: Beta = 0.95, adam_eps: Hyper = 1e-10, adam_eps_root: Hyper = 0.0, adam_weight_decay: Hyper = 0.0,
     adam_learning_rate: Hyper | None = None, adam_nesterov: bool = False, consistent_rms: Hyper | None = None,
     shape_factor: str = "jordan", bias_correction: bool = False, ns_dtype: Dtype | None = None,
-    where: Where = hidden_matrices,
+    gram_restarts: Sequence[int] | None = None, where: Where = hidden_matrices,
 ) -> Chain:  # fmt: skip
     """Muon for hidden matrices: `scale_by_muon`, `scale_by_shape`, decay, learning rate; AdamW for all others.
 
@@ -242,6 +219,7 @@ def muon(
     direction = scale_by_muon(
         ns_coeffs, ns_steps, beta, eps, mu_dtype, nesterov=nesterov, adaptive=adaptive,
         preconditioning=preconditioning, bias_correction=bias_correction, ns_dtype=ns_dtype,
+        gram_restarts=gram_restarts,
     )  # fmt: skip
     decay = lift(AddDecayedWeights(weight_decay), mask_selector(weight_decay_mask, "weight_decay_mask"))
     learning_rate = check.given(check.nonnegative, learning_rate=learning_rate)

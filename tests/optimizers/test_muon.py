@@ -11,7 +11,7 @@ import optax.contrib
 import pytest
 
 import gradxform as gx
-from gradxform.optimizers.muon import DION, POLAR_EXPRESS
+from gradxform.optimizers.newton_schulz import DION, POLAR_EXPRESS
 from tests.trajectories import as_written, double, gradients, near, parameters, walk
 from tests.transcripts import adam, iterates
 

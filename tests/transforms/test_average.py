@@ -210,3 +210,47 @@ def test_an_average_in_between_is_not_spoiled_by_a_step_that_is_not_taken():
 def test_bad_arguments_are_refused(make, words):
     with pytest.raises(ValueError, match=words):
         make()
+
+
+def tail(x, gs, decay, start, blend):
+    """modded-nanogpt at f411b3d, track 3, record 46: what is evaluated, of `_tailema` filled after `start` steps."""
+    found, a = [], None
+    for t, w in enumerate(descent(x, gs), 1):
+        if t >= start:
+            a = w if a is None else a + (w - a) * (1 - decay)
+        found.append(w if a is None else (1 - blend) * w + blend * a)
+    return np.stack(found)
+
+
+def test_the_average_of_the_tail():
+    params, grads = parameters(), gradients()
+    tx = gx.chain(gx.sgd(0.1), gx.ema_of_params(0.9, False, start=20, blend=0.6))
+    near(walked(tx, jnp.float32)[1], {k: tail(params[k], grads[k], 0.9, 20, 0.6) for k in params}, 2e-6)
+    tx = gx.chain(gx.sgd(0.1), gx.ema_of_params(0.9, start=20))
+    late = {k: ema(descent(params[k], grads[k])[19], grads[k][20:], 0.9) for k in params}
+    near({k: x[20:] for k, x in walked(tx, jnp.float32)[1].items()}, late, 2e-6)
+
+
+def nesterov_of_ema(x, gs, betas, gamma, eta=0.1):
+    """`EMA_Nesterov` there: points where gradients are taken, from the second on, and where steps land."""
+    p, before, m, points, landed = x, x, 0.0, [], []
+    for g, beta in zip([*gs, 0 * gs[0]], [0.0, *betas], strict=True):
+        p = p + beta * m
+        points.append(p)
+        p = p - eta * g
+        m = gamma * m + (1 - gamma) * (p - before)
+        before = p
+        landed.append(p)
+    return np.stack(points[1:]), np.stack(landed[:-1])
+
+
+def test_nesterov_along_a_mean():
+    betas = np.concatenate([np.zeros(10), np.linspace(0.3, 2.0, 30), np.zeros(10)])
+    params, grads = parameters(), gradients()
+    tx = gx.chain(gx.sgd(0.1), gx.ema_nesterov(list(betas), 0.8))
+    paths = {k: nesterov_of_ema(params[k], grads[k], betas, 0.8) for k in params}
+    for dtype, rtol in ((jnp.float32, 2e-6), (jnp.float64, 1e-12)):
+        with double():
+            found = walked(tx, dtype)
+        for i in (0, 1):
+            near(found[i], {k: path[i] for k, path in paths.items()}, rtol)
