@@ -44,15 +44,31 @@ POLAR_EXPRESS: Coefficients = (
     (1.8750014808534479, -1.2500016453999487, 0.3750001645474248),
     (1.875, -1.25, 0.375),
 )
+POLAR_EXPRESS_5: Coefficients = (
+    (8.156554524902461, -22.48329292557795, 15.878769915207462),
+    (4.042929935166739, -2.808917465908714, 0.5000178451051316),
+    (3.8916678022926607, -2.772484153217685, 0.5060648178503393),
+    (3.285753657755655, -2.3681294933425376, 0.46449024233003106),
+    (2.3465413258596377, -1.7097828382687081, 0.42323551169305323),
+)
 
 
 def _safe(table: Coefficients) -> Coefficients:
     """Polynomials of `x / 1.01`, all but the last; the first of x / 1.01², as the paper divides by 1.01·‖g‖."""
-    by = (1.01**2, *(1.01 for _ in table[1:-1]), 1.0)
+    return _divided(table, (1.01**2, *(1.01 for _ in table[1:-1]), 1.0))
+
+
+def _divided(table: Coefficients, by: tuple[float, ...]) -> Coefficients:
+    """Polynomials of x divided by one number each."""
     return tuple((a / d, b / d**3, c / d**5) for (a, b, c), d in zip(table, by, strict=True))
 
 
-TABLES = {"jordan": JORDAN, "dion": DION, "polar_express": _safe(POLAR_EXPRESS)}
+TABLES = {
+    "jordan": JORDAN,
+    "dion": DION,
+    "polar_express": _safe(POLAR_EXPRESS),
+    "polar_express_5": _divided(POLAR_EXPRESS_5, (1.02, 1.0, 1.0, 1.0, 1.0)),
+}
 
 
 def coefficients(ns_coeffs: str | Sequence[Any], ns_steps: int) -> Coefficients:
@@ -176,9 +192,10 @@ def orthogonalize(
 
     Newton-Schulz steps `x <- a·x + (b·xxᴴ + c·(xxᴴ)²)·x` from `g / (‖g‖ + eps)`; Jordan's leave singular values between
     0.7 and 1.2. For what has another number of axes than two: `matrices`, `groups`.
-    ns_coeffs: "jordan", "dion" (You's rows), "polar_express" (the paper's algorithm 1, with its 1.01), `(a, b, c)`, or
-    a row a step, whatever ns_steps is. preconditioning: "aol" (by row sums of |xxᴴ|) or "schatten" (by ‖xxᴴ‖) divides
-    further. adaptive: times `⟨g, u⟩`. ns_dtype: of the steps, as the authors' bfloat16; None: float32 or wider.
+    ns_coeffs: "jordan", "dion" (You's rows), "polar_express" (the paper's algorithm 1, with its 1.01),
+    "polar_express_5" (its rows for five steps, with 1.02), `(a, b, c)`, or rows, whatever ns_steps is. preconditioning:
+    "aol" (by row sums of |xxᴴ|) or "schatten" (by ‖xxᴴ‖) divides further. adaptive: times `⟨g, u⟩`. ns_dtype: of the
+    steps, as the authors' bfloat16; None: float32 or wider.
     Reach: array. State: none.
     Raises: ValueError if eps < 0, or at init for an array that is no matrix.
     Source: Jordan et al. 2024, "Muon: an optimizer for hidden layers in neural networks"; arXiv:2505.16932, 2512.04632.
