@@ -248,7 +248,9 @@ CATALOGUE: dict[str, Callable[[], Tx]] = {
     "shampoo": lambda: gx.shampoo(0.01, b2=0.9, eps=1.0, grafting="adam"),
     "scale_by_shampoo": lambda: gx.masked(gx.scale_by_shampoo(eps=1.0, power=0.5, max_precond_dim=5), kernel),
     "soap": lambda: gx.soap(0.01, precondition_frequency=1),
-    "scale_by_soap": lambda: gx.masked(gx.scale_by_soap(max_precond_dim=5, precondition_frequency=2), kernel),
+    "scale_by_soap": lambda: gx.masked(
+        gx.scale_by_soap(max_precond_dim=5, precondition_frequency=2, staggered=True), kernel
+    ),
     "kl_soap": lambda: gx.kl_soap(0.01, precondition_frequency=1),
     "scale_by_kl_soap": lambda: gx.masked(gx.scale_by_kl_soap(max_precond_dim=5, precondition_frequency=2), kernel),
     "psgd_kron": lambda: gx.psgd_kron(0.01, weight_decay=0.1),

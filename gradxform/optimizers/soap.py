@@ -167,7 +167,7 @@ def scale_by_soap(
     iteration and QR; m is turned along and v sorted, as in the authors' code. The first step is zero: it only looks.
     eps stands beside `√v`, uncorrected.
     shampoo_beta: b, which is b2 unless given. max_precond_dim: a longer side has no basis. staggered: each leaf turns
-    at steps that its path picks, for steps of even length. Others than matrices, also where the authors merge
+    at steps that its path picks, so that steps take equally long. Others than matrices, also where the authors merge
     dimensions: `matrices`, `groups`.
     Reach: array. State: mu, nu, shaped like p; left, right, left_basis, right_basis, `[n, n]`; float32 or wider.
     Raises: ValueError if a beta is not in [0, 1) or eps < 0, or at init for an array that is no matrix.

@@ -110,9 +110,11 @@ def test_staggered_leaves_turn_at_steps_of_their_own() -> None:
     near(after, {k: soap(params[k], grads[k], 0.01, every=4, phase=phase) for k, phase in phases.items()}, 1e-12)
 
 
-def test_work_on_bases_stays_a_conditional() -> None:
+@pytest.mark.parametrize("staggered", [False, True])
+@pytest.mark.parametrize("method", [gx.scale_by_soap, gx.scale_by_kl_soap])
+def test_work_on_bases_stays_a_conditional(method: Any, staggered: bool) -> None:
     """Also where several matrices go through side by side."""
-    tx = gx.matrices(gx.scale_by_soap(), {"w": gx.Matrix("layer in out", rows="in", columns="out")})
+    tx = gx.matrices(method(staggered=staggered), {"w": gx.Matrix("layer in out", rows="in", columns="out")})
     params = {"w": jnp.asarray(D((3, 4, 5)), jnp.float32)}
     inside, outside = work(jax.make_jaxpr(tx.update)(params, tx.init(params)).jaxpr)
     for names in ({"eigh"}, {"qr", "geqrf"}):
