@@ -55,7 +55,7 @@ def test_dion2_follows_the_authors(tx: Any, letters: Any, shape: tuple[int, int]
     params, grads = parameters(), gradients()
     params["kernel"], grads["kernel"] = D(shape), D((50, *shape))
     paths = {k: dion2(params[k], grads[k], 0.02, **letters) for k in params}
-    with double():
+    with double():  # eps stands beside the norm here, beside 1.02 times the norm there
         near(walk(tx, params, grads, jnp.float64)[0], paths, 1e-9)
     near(walk(tx, params, grads, jnp.float32)[0], paths, 1e-5)
 
