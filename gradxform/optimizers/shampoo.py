@@ -66,7 +66,8 @@ class ScaleByShampoo(Periodic):
 
     def due(self, t: Count) -> Array:
         start = self.start_preconditioning_step
-        return jnp.where(jnp.less(start, t), self.turn(t), jnp.equal(t, start))
+        now: Array = (t == start) | ((t > start) & self.turn(t))
+        return now
 
     def remember(self, g: Array, s: ShampooMoments, p: Param, k: Scalars) -> ShampooMoments:
         g, (now, _, _, c2, _) = squarable(g, g.size), k

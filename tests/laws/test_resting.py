@@ -89,10 +89,8 @@ RULES = {(type(rule), rule.corrects): rule for e in ENTRIES for _, r in e.rules 
 def test_a_rule_corrects_where_its_scalars_change_with_the_step(rule: Any) -> None:
     """Draws change with the step too, and are not read by it."""
     numbers = {f: evaluate(x, 0) for f, x in hyper_fields(rule).items() if isinstance(x, Schedule)}
-    now, extra = (
-        with_keys(replace_hyper(rule, numbers), repeat(jax.random.key(0))),
-        dict.fromkeys(rule.facts.needs, 1.0),
-    )
+    now, extra = replace_hyper(rule, numbers), dict.fromkeys(rule.facts.needs, 1.0)
+    now = with_keys(now, repeat(jax.random.key(0)))
     first, third, last = (now.scalars(jnp.int32(t), **extra) for t in (1, 3, 100))
     same = jax.tree.all(jax.tree.map(lambda a, b, c: bool(a == b) and bool(b == c), first, third, last))
     assert rule.corrects == (not same and not isinstance(rule, Noisy | RoundRandomly))
