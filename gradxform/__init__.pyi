@@ -120,6 +120,8 @@ from gradxform.optimizers.came import came as came
 from gradxform.optimizers.came import scale_by_came as scale_by_came
 from gradxform.optimizers.cocob import cocob as cocob
 from gradxform.optimizers.cocob import scale_by_cocob as scale_by_cocob
+from gradxform.optimizers.dion2 import dion2 as dion2
+from gradxform.optimizers.dion2 import scale_by_dion2 as scale_by_dion2
 from gradxform.optimizers.dog import dog as dog
 from gradxform.optimizers.dog import dowg as dowg
 from gradxform.optimizers.dog import scale_by_dog as scale_by_dog
@@ -130,6 +132,8 @@ from gradxform.optimizers.hyperball import adamh as adamh
 from gradxform.optimizers.hyperball import muonh as muonh
 from gradxform.optimizers.layerwise import lamb as lamb
 from gradxform.optimizers.layerwise import lars as lars
+from gradxform.optimizers.kl_soap import kl_soap as kl_soap
+from gradxform.optimizers.kl_soap import scale_by_kl_soap as scale_by_kl_soap
 from gradxform.optimizers.laprop import laprop as laprop
 from gradxform.optimizers.laprop import scale_by_laprop as scale_by_laprop
 from gradxform.optimizers.lbfgs import lbfgs as lbfgs
@@ -160,6 +164,8 @@ from gradxform.optimizers.prodigy import dadapt_adamw as dadapt_adamw
 from gradxform.optimizers.prodigy import prodigy as prodigy
 from gradxform.optimizers.proximal import proximal_adagrad as proximal_adagrad
 from gradxform.optimizers.proximal import proximal_sgd as proximal_sgd
+from gradxform.optimizers.psgd import psgd_kron as psgd_kron
+from gradxform.optimizers.psgd import scale_by_psgd_kron as scale_by_psgd_kron
 from gradxform.optimizers.radam import radam as radam
 from gradxform.optimizers.radam import scale_by_radam as scale_by_radam
 from gradxform.optimizers.rmsprop import rmsprop as rmsprop

@@ -220,6 +220,8 @@ CATALOGUE: dict[str, Callable[[], Tx]] = {
     "orthogonalize": lambda: gx.masked(gx.orthogonalize(), kernel),
     "normuon": lambda: gx.normuon(0.01, weight_decay=0.1),
     "scale_by_normuon": lambda: gx.masked(gx.scale_by_normuon(), kernel),
+    "dion2": lambda: gx.dion2(0.01),
+    "scale_by_dion2": lambda: gx.masked(gx.scale_by_dion2(0.5, 0.8, "jordan"), kernel),
     "scion": lambda: gx.scion(0.01, where=gx.ndim_at_least(9)),
     "novograd": lambda: gx.novograd(0.01, weight_decay=0.1),
     "scale_by_novograd": lambda: gx.scale_by_novograd(mu_dtype=jnp.bfloat16),
@@ -252,7 +254,13 @@ CATALOGUE: dict[str, Callable[[], Tx]] = {
     "shampoo": lambda: gx.shampoo(0.01, b2=0.9, eps=1.0, grafting="adam"),
     "scale_by_shampoo": lambda: gx.masked(gx.scale_by_shampoo(eps=1.0, power=0.5, max_precond_dim=5), kernel),
     "soap": lambda: gx.soap(0.01, precondition_frequency=1),
-    "scale_by_soap": lambda: gx.masked(gx.scale_by_soap(max_precond_dim=5, precondition_frequency=2), kernel),
+    "scale_by_soap": lambda: gx.masked(
+        gx.scale_by_soap(max_precond_dim=5, precondition_frequency=2, staggered=True), kernel
+    ),
+    "kl_soap": lambda: gx.kl_soap(0.01, precondition_frequency=1),
+    "scale_by_kl_soap": lambda: gx.masked(gx.scale_by_kl_soap(max_precond_dim=5, precondition_frequency=2), kernel),
+    "psgd_kron": lambda: gx.psgd_kron(0.01, weight_decay=0.1),
+    "scale_by_psgd_kron": lambda: gx.masked(gx.scale_by_psgd_kron(memory_save_mode="one_diag", key=5), kernel),
     "sm3": lambda: gx.sm3(0.1),
     "scale_by_sm3": lambda: gx.scale_by_sm3(b2=0.9),
     "stable_adamw": lambda: gx.stable_adamw(0.01, mask=gx.weights_only, clip_threshold=0.3),

@@ -59,11 +59,23 @@ BY_HAND: list[tuple[str, str, Any, type[Exception], str]] = [
     ("own_clock", "where", lambda: gx.own_clock(gx.adam(0.1), 3), TypeError, "must be a selector.* got 3"),
     *[
         (f.__name__, "where", lambda f=f: f(0.1, where=3), TypeError, "must be a selector.* got 3")
-        for f in (gx.adamh, gx.muon, gx.muonh, gx.normuon, gx.scion, gx.shampoo, gx.soap)
+        for f in (
+            gx.adamh,
+            gx.dion2,
+            gx.kl_soap,
+            gx.muon,
+            gx.muonh,
+            gx.normuon,
+            gx.psgd_kron,
+            gx.scion,
+            gx.shampoo,
+            gx.soap,
+        )
     ],
+    ("dion2", "fraction", lambda: gx.dion2(0.1, fraction=0.0), ValueError, "fraction must be positive"),
     *[
         (f.__name__, "default", lambda f=f: f(0.1, default=3), TypeError, "default must be .* got 3")
-        for f in (gx.adamh, gx.muonh, gx.normuon)
+        for f in (gx.adamh, gx.dion2, gx.muonh, gx.normuon, gx.psgd_kron)
     ],
     ("offloaded", "where", lambda: gx.offloaded(gx.sgd(0.1), 3), TypeError, "must be a selector.* got 3"),
     ("layerwise_decay", "layers", lambda: gx.layerwise_decay(0.5, [3]), TypeError, "must be a selector.* got 3"),

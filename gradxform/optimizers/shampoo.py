@@ -12,12 +12,11 @@ from gradxform.core.arithmetic import TINY, abs_sq, debias, quotient, root
 from gradxform.core.chain import Chain, chain, lift
 from gradxform.core.facts import Facts, Reach, Station
 from gradxform.core.hyper import Beta, Hyper
-from gradxform.core.rule import Halves
 from gradxform.core.sizes import addable, saturated, squarable
 from gradxform.core.types import Array, Count, Mask, Param, Scalars, Where
 from gradxform.optimizers.adam import adamw
 from gradxform.optimizers.muon import product
-from gradxform.optimizers.soap import AT_LEAST_TWO, between, outer, sides, unit
+from gradxform.optimizers.soap import AT_LEAST_TWO, Periodic, between, outer, sides, unit
 from gradxform.params.groups import groups
 from gradxform.transforms.decay import add_decayed_weights
 from gradxform.transforms.scale import descend
@@ -35,12 +34,11 @@ class ShampooMoments(NamedTuple):
     right_root: Array
 
 
-class ScaleByShampoo(Halves):
+class ScaleByShampoo(Periodic):
     b1: Beta = 0.9
     b2: Beta | None = None
     eps: Hyper = 1e-12
     power: Hyper = 0.25
-    precondition_frequency: int = 1
     start_preconditioning_step: int = 1
     max_precond_dim: int = 1024
     grafting: str = "none"
@@ -62,11 +60,14 @@ class ScaleByShampoo(Halves):
         return ShampooMoments(jnp.zeros_like(p), nu, *zeros, *ones)
 
     def scalars(self, t: Count) -> Scalars:
-        start = self.start_preconditioning_step
-        now = (t == start) | ((t > start) & (t % self.precondition_frequency == 0))
         c2 = 1.0 if self.b2 is None else debias(self.b2, t)
         c3 = debias(self.graft_b2, t) if self.grafting == "adam" else 1.0
-        return now, t >= start, debias(self.b1, t), c2, c3
+        return self.shared(self.due, t), t >= self.start_preconditioning_step, debias(self.b1, t), c2, c3
+
+    def due(self, t: Count) -> Array:
+        start = self.start_preconditioning_step
+        now: Array = (t == start) | ((t > start) & self.turn(t))
+        return now
 
     def remember(self, g: Array, s: ShampooMoments, p: Param, k: Scalars) -> ShampooMoments:
         g, (now, _, _, c2, _) = squarable(g, g.size), k
@@ -77,7 +78,9 @@ class ScaleByShampoo(Halves):
         old, new = (1.0, 1.0) if self.b2 is None else (self.b2 * 1, 1 - self.b2)
         left, right = (addable(outer(x, y, old, new), 1) for x, y in ((s.left, g), (s.right, g.T)))
         held = s.left_root, s.right_root
-        roots = jax.lax.cond(now, lambda: tuple(self.inverse_root(x / c2) for x in (left, right)), lambda: held)
+        roots = jax.lax.cond(
+            self.own(self.due, now), lambda: tuple(self.inverse_root(x / c2) for x in (left, right)), lambda: held
+        )
         return ShampooMoments(self.b1 * s.mu + (1 - self.b1) * g, nu, left, right, *roots)
 
     def inverse_root(self, factor: Array) -> Array:
@@ -104,29 +107,33 @@ class ScaleByShampoo(Halves):
 def scale_by_shampoo(
     b1: Beta = 0.9, b2: Beta | None = None, eps: Hyper = 1e-12, *, power: Hyper = 0.25, precondition_frequency: int = 1,
     start_preconditioning_step: int | None = None, max_precond_dim: int = 1024, grafting: str = "none",
-    graft_b2: Beta = 0.999, graft_eps: Hyper = 1e-8,
+    graft_b2: Beta = 0.999, graft_eps: Hyper = 1e-8, staggered: bool = False,
 ) -> Chain:  # fmt: skip
     """Put inverse roots on both sides: `u = (L + eps)^-power · m̂ · (R + eps)^-power`, `L <- L + g·gᵀ`, `R <- R + gᵀ·g`.
 
     `m̂` is Adam's mean. b2: corrected means in place of the sums. power: 1/4 as published; 1/2 is of the best Kronecker
     product. Roots are made every precondition_frequency steps, first at start_preconditioning_step (as many unless
-    given). grafting: u gets the norm of this method's direction, and is that direction before there are roots: "sgd",
-    "adagrad", "rmsprop", "adam", of graft_b2 and graft_eps. max_precond_dim: a longer side has no root; for blocks:
-    `matrices` with `Matrix("(i a) (j b)", rows="a", columns="b", a=512, b=512)`.
+    given), staggered as in `scale_by_soap`. grafting: u gets the norm of this method's direction, and is that before
+    there are roots: "sgd", "adagrad", "rmsprop", "adam", of graft_b2 and graft_eps. max_precond_dim: a longer side has
+    no root; for blocks: `matrices` with `Matrix("(i a) (j b)", rows="a", columns="b", a=512, b=512)`.
     Reach: array. State: mu, nu (where grafted), shaped like p; left, right, left_root, right_root, `[n, n]`.
     Raises: ValueError if a beta is not in [0, 1), eps < 0, power is not in [0, 1], or at init for what is no matrix.
     Source: Gupta et al. 2018, arXiv:1802.09568; Shi et al. 2023, arXiv:2309.06497; facebookresearch/optimizers.
     """
     start = precondition_frequency if start_preconditioning_step is None else start_preconditioning_step
-    numbers = precondition_frequency, start, max_precond_dim, grafting
-    return lift(ScaleByShampoo(b1, b2, eps, power, *numbers, graft_b2, graft_eps))
+    return lift(
+        ScaleByShampoo(
+            precondition_frequency, staggered, b1=b1, b2=b2, eps=eps, power=power, start_preconditioning_step=start,
+            max_precond_dim=max_precond_dim, grafting=grafting, graft_b2=graft_b2, graft_eps=graft_eps,
+        )
+    )  # fmt: skip
 
 
 def shampoo(
     learning_rate: Hyper, b1: Beta = 0.9, b2: Beta | None = None, eps: Hyper = 1e-12, weight_decay: Hyper = 0.0,
     mask: Mask = None, *, power: Hyper = 0.25, precondition_frequency: int = 1,
     start_preconditioning_step: int | None = None, max_precond_dim: int = 1024, grafting: str = "none",
-    graft_b2: Beta = 0.999, graft_eps: Hyper = 1e-8, where: Where = AT_LEAST_TWO,
+    graft_b2: Beta = 0.999, graft_eps: Hyper = 1e-8, staggered: bool = False, where: Where = AT_LEAST_TWO,
 ) -> Chain:  # fmt: skip
     """Shampoo for matrices: `scale_by_shampoo`, decay, learning rate; AdamW of the grafted numbers for all others.
 
@@ -140,7 +147,7 @@ def shampoo(
     direction = scale_by_shampoo(
         b1, b2, eps, power=power, precondition_frequency=precondition_frequency,
         start_preconditioning_step=start_preconditioning_step, max_precond_dim=max_precond_dim, grafting=grafting,
-        graft_b2=graft_b2, graft_eps=graft_eps,
+        graft_b2=graft_b2, graft_eps=graft_eps, staggered=staggered,
     )  # fmt: skip
     inner = chain(direction, add_decayed_weights(lam, mask), descend(rate))
     return groups(

@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
-from typing import NamedTuple
+import dataclasses
+import zlib
+from collections.abc import Callable
+from typing import Any, NamedTuple
 
 import jax
 import jax.numpy as jnp
@@ -12,9 +15,9 @@ from gradxform.core.arithmetic import debias, quotient, root
 from gradxform.core.chain import Chain, chain, lift
 from gradxform.core.facts import Facts, Reach, Station
 from gradxform.core.hyper import Beta, Hyper
-from gradxform.core.rule import Halves
+from gradxform.core.rule import Halves, Rule
 from gradxform.core.sizes import squarable
-from gradxform.core.types import Array, Count, Mask, Param, Scalars, Where
+from gradxform.core.types import Array, Count, Mask, Param, Path, Scalars, Where
 from gradxform.optimizers.adam import adamw
 from gradxform.optimizers.muon import product
 from gradxform.params.groups import groups
@@ -22,6 +25,8 @@ from gradxform.params.select import ndim_at_least
 from gradxform.transforms.decay import add_decayed_weights
 from gradxform.transforms.scale import descend
 
+Moments = Any
+"""A memory with the fields of `SoapMoments`."""
 AT_LEAST_TWO = ndim_at_least(2)
 
 
@@ -55,6 +60,36 @@ def between(left: Array, x: Array, right: Array) -> Array:
     return x if right.ndim == 0 else product(x, right)
 
 
+class Periodic(Halves, abstract=True):
+    """A rule whose dear work is done every so many steps; staggered: at steps that the leaf's path picks."""
+
+    precondition_frequency: int = 10
+    staggered: bool = False
+    phase: int = dataclasses.field(default=0, repr=False)
+
+    def for_leaf(self, path: Path, p: Array) -> Rule:
+        if not self.staggered:
+            return self
+        return self.with_fields(phase=zlib.crc32(path.encode()) % self.precondition_frequency)
+
+    def turn(self, t: Count) -> Array:
+        """Whether the dear work is due at step t."""
+        return jnp.equal((t + self.phase) % self.precondition_frequency, 0)
+
+    def shared(self, due: Callable[[Count], Array], t: Count) -> Scalars:
+        """What is due at this step, for `scalars`: of all leaves, or the step."""
+        return t if self.staggered else due(t)
+
+    def own(self, due: Callable[[Count], Array], k: Scalars) -> Array:
+        """What is due for this leaf, from what `shared` gave."""
+        return due(k) if self.staggered else k
+
+
+def which_bases(rule: Periodic) -> Callable[[Count], Array]:
+    """Which bases a step starts with: 0 those of before, 1 the first, 2 turned ones."""
+    return lambda t: jnp.where(t == 2, 1, 2 * ((t > 2) & rule.turn(t - 2)))
+
+
 def unit(factor: Array) -> tuple[Array, Array]:
     """A factor of largest element 1, as a constant for derivatives, and what that element was."""
     factor = jax.lax.stop_gradient(factor)
@@ -62,12 +97,11 @@ def unit(factor: Array) -> tuple[Array, Array]:
     return quotient(factor, size, 0.0), size
 
 
-class ScaleBySoap(Halves):
+class ScaleBySoap(Periodic):
     b1: Beta = 0.95
     b2: Beta = 0.95
     eps: Hyper = 1e-8
     shampoo_beta: Beta = 0.95
-    precondition_frequency: int = 10
     max_precond_dim: int = 10000
     facts = Facts(reach=Reach.ARRAY, station=Station.DIRECT, real_only=True, matrix=True)
 
@@ -81,16 +115,15 @@ class ScaleBySoap(Halves):
         return SoapMoments(jnp.zeros_like(p), jnp.zeros_like(p), *zeros, *ones)
 
     def scalars(self, t: Count) -> Scalars:
-        """Which bases this step starts with: 0 those of before, 1 the first, 2 turned ones; Adam begins at t = 2."""
+        """Adam begins at t = 2."""
         past = jnp.maximum(t - 1, 1)
-        turns = (t > 2) & ((t - 2) % self.precondition_frequency == 0)
         corrected = jnp.sqrt(debias(self.b2, past)) / debias(self.b1, past)
-        return jnp.where(t == 2, 1, 2 * turns), jnp.where(t == 1, 0, corrected)
+        return self.shared(which_bases(self), t), jnp.where(t == 1, 0, corrected)
 
     def remember(self, g: Array, s: SoapMoments, p: Param, k: Scalars) -> SoapMoments:
-        which, corrected = k
+        which, corrected = self.own(which_bases(self), k[0]), k[1]
         g = squarable(g, g.size)
-        s = jax.lax.switch(which, [lambda s: s, _first, _turned], s)
+        s = jax.lax.switch(which, [lambda s: s, first_bases, turned], s)
         x = between(s.left_basis.T, g, s.right_basis)
         begun = corrected > 0
         mu = jnp.where(begun, self.b1 * s.mu + (1 - self.b1) * x, s.mu)
@@ -103,20 +136,22 @@ class ScaleBySoap(Halves):
         return between(s.left_basis, u, s.right_basis.T)
 
 
-def _first(s: SoapMoments) -> SoapMoments:
+def first_bases(s: Moments) -> Moments:
+    """Eigenvectors as bases, by falling eigenvalues."""
     left, right = (x if x.ndim == 0 else jnp.linalg.eigh(unit(x)[0])[1][:, ::-1] for x in (s.left, s.right))
     return s._replace(left_basis=left, right_basis=right)
 
 
-def _turned(s: SoapMoments) -> SoapMoments:
-    """Bases after one power iteration, columns by falling eigenvalues: nu moves with its columns, mu is turned."""
+def turned(s: Moments, ordered: bool = True) -> Moments:
+    """Bases after one power iteration; ordered: columns by falling eigenvalues. nu moves with columns, mu is turned."""
     mu, nu, bases = between(s.left_basis, s.mu, s.right_basis.T), s.nu, []
     for axis, (factor, basis) in enumerate(((s.left, s.left_basis), (s.right, s.right_basis))):
         if factor.ndim:
             image = product(unit(factor)[0], basis)
-            order = jnp.argsort(-jnp.sum(basis * image, axis=0))
-            nu = jnp.take(nu, order, axis)
-            basis = jnp.linalg.qr(image[:, order])[0]
+            if ordered:
+                order = jnp.argsort(-jnp.sum(basis * image, axis=0))
+                nu, image = jnp.take(nu, order, axis), image[:, order]
+            basis = jnp.linalg.qr(image)[0]
         bases.append(basis)
     left, right = bases
     return s._replace(mu=between(left.T, mu, right), nu=nu, left_basis=left, right_basis=right)
@@ -124,29 +159,33 @@ def _turned(s: SoapMoments) -> SoapMoments:
 
 def scale_by_soap(
     b1: Beta = 0.95, b2: Beta = 0.95, eps: Hyper = 1e-8, *, shampoo_beta: Beta | None = None,
-    precondition_frequency: int = 10, max_precond_dim: int = 10000,
+    precondition_frequency: int = 10, max_precond_dim: int = 10000, staggered: bool = False,
 ) -> Chain:  # fmt: skip
     """Adam in the eigenbases of `L <- b·L + (1-b)·g·gᵀ` and `R <- b·R + (1-b)·gᵀ·g`: `u = Q_L·adam(Q_Lᵀ·g·Q_R)·Q_Rᵀ`.
 
     Before a gradient comes in: at step 2 Q are eigenvectors, then every precondition_frequency steps one power
     iteration and QR; m is turned along and v sorted, as in the authors' code. The first step is zero: it only looks.
     eps stands beside `√v`, uncorrected.
-    shampoo_beta: b, which is b2 unless given. max_precond_dim: a longer side has no basis. Others than matrices:
-    `matrices`, `groups`.
+    shampoo_beta: b, which is b2 unless given. max_precond_dim: a longer side has no basis. staggered: each leaf turns
+    at steps that its path picks, so that steps take equally long. Others than matrices, also where the authors merge
+    dimensions: `matrices`, `groups`.
     Reach: array. State: mu, nu, shaped like p; left, right, left_basis, right_basis, `[n, n]`; float32 or wider.
     Raises: ValueError if a beta is not in [0, 1) or eps < 0, or at init for an array that is no matrix.
     Source: Vyas et al. 2024, arXiv:2409.11321, algorithm 3; its code, nikhilvyas/SOAP.
     """
     b2 = check.given(check.fraction, b2=b2)
+    beta = b2 if shampoo_beta is None else shampoo_beta
     return lift(
-        ScaleBySoap(b1, b2, eps, b2 if shampoo_beta is None else shampoo_beta, precondition_frequency, max_precond_dim)
+        ScaleBySoap(
+            precondition_frequency, staggered, b1=b1, b2=b2, eps=eps, shampoo_beta=beta, max_precond_dim=max_precond_dim
+        )
     )
 
 
 def soap(
     learning_rate: Hyper, b1: Beta = 0.95, b2: Beta = 0.95, eps: Hyper = 1e-8, weight_decay: Hyper = 0.01,
     mask: Mask = None, *, shampoo_beta: Beta | None = None, precondition_frequency: int = 10,
-    max_precond_dim: int = 10000, where: Where = AT_LEAST_TWO,
+    max_precond_dim: int = 10000, staggered: bool = False, where: Where = AT_LEAST_TWO,
 ) -> Chain:  # fmt: skip
     """SOAP for matrices: `scale_by_soap`, decay, learning rate; AdamW with the same numbers for all others.
 
@@ -160,7 +199,7 @@ def soap(
     eps, lam = check.given(check.nonnegative, eps=eps), check.given(check.nonnegative, weight_decay=weight_decay)
     direction = scale_by_soap(
         b1, b2, eps, shampoo_beta=shampoo_beta, precondition_frequency=precondition_frequency,
-        max_precond_dim=max_precond_dim,
+        max_precond_dim=max_precond_dim, staggered=staggered,
     )  # fmt: skip
     inner = chain(direction, add_decayed_weights(lam, mask), descend(rate))
     return groups([(where, inner, "soap")], default=adamw(rate, b1, b2, eps, weight_decay=lam, mask=mask))

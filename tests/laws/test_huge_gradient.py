@@ -13,10 +13,10 @@ import gradxform as gx
 from tests.catalogue import Entry, entries, tree
 
 SIZES = {"1e15": 1e15, "3e19": 3e19, "1e30": 1e30, "largest": float(jnp.finfo(jnp.float32).max)}
-SLOW = {"proximal_adagrad", "chain two clips", "momo"}
+SLOW = {"proximal_adagrad", "chain two clips", "momo", "scale_by_dion2"}
 """Adagrad's sum forgets nothing, and what is left of the rate is lost in rounding where the parameter is subtracted; a
 mean of gradients in front of a clip is 1e19 again, which can be squared, after 200 steps; MoMo's step is 0 where the
-difference of two means that remember it rounds to less than 0."""
+difference of two means that remember it rounds to less than 0; Dion2 moves the largest columns, which are others."""
 
 
 def with_size(g: Any, size: float, everywhere: bool) -> Any:

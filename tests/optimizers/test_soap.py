@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import zlib
 from typing import Any
 
 import jax
@@ -16,8 +17,8 @@ from tests.transcripts import adam, iterates
 D = np.random.default_rng(0).standard_normal
 
 
-def soap(x, gs, lr, betas=(0.95, 0.95), shampoo_beta=None, eps=1e-8, every=10, longest=10000):
-    """`SOAP.step` of one matrix without decay; `step` counts from the second gradient."""
+def soap(x, gs, lr, betas=(0.95, 0.95), shampoo_beta=None, eps=1e-8, every=10, longest=10000, phase=0):
+    """`SOAP.step` of one matrix without decay; `step` counts from the second gradient. phase: not the authors'."""
     beta1, beta2 = betas
     beta = beta2 if shampoo_beta is None else shampoo_beta
     kept = [n <= longest for n in np.shape(x)]
@@ -43,7 +44,7 @@ def soap(x, gs, lr, betas=(0.95, 0.95), shampoo_beta=None, eps=1e-8, every=10, l
         size = lr * np.sqrt(1 - beta2**n) / (1 - beta1**n)
         x = x - size * turn(mean / (np.sqrt(square) + eps), qs, True)
         mean, ggs = turn(mean, qs, True), outer(ggs, g)
-        if n % every == 0:
+        if (n + phase) % every == 0:
             new = []
             for axis, (gg, q) in enumerate(zip(ggs, qs, strict=True)):
                 if q is not None:
@@ -99,9 +100,21 @@ def test_a_side_that_is_too_long_has_no_basis(shape: tuple[int, int]) -> None:
     near(after, {"w": soap(params["w"], grads["w"], 0.01, longest=6)}, 1e-12)
 
 
-def test_work_on_bases_stays_a_conditional() -> None:
+def test_staggered_leaves_turn_at_steps_of_their_own() -> None:
+    phases = {name: zlib.crc32(name.encode()) % 4 for name in ("a", "b", "d")}
+    assert len(set(phases.values())) == 3
+    params, grads = {name: D((4, 4)) for name in phases}, {name: D((14, 4, 4)) for name in phases}
+    tx = gx.soap(0.01, weight_decay=0.0, precondition_frequency=4, staggered=True)
+    with double():
+        after, _ = walk(tx, params, grads, jnp.float64)
+    near(after, {k: soap(params[k], grads[k], 0.01, every=4, phase=phase) for k, phase in phases.items()}, 1e-12)
+
+
+@pytest.mark.parametrize("staggered", [False, True])
+@pytest.mark.parametrize("method", [gx.scale_by_soap, gx.scale_by_kl_soap])
+def test_work_on_bases_stays_a_conditional(method: Any, staggered: bool) -> None:
     """Also where several matrices go through side by side."""
-    tx = gx.matrices(gx.scale_by_soap(), {"w": gx.Matrix("layer in out", rows="in", columns="out")})
+    tx = gx.matrices(method(staggered=staggered), {"w": gx.Matrix("layer in out", rows="in", columns="out")})
     params = {"w": jnp.asarray(D((3, 4, 5)), jnp.float32)}
     inside, outside = work(jax.make_jaxpr(tx.update)(params, tx.init(params)).jaxpr)
     for names in ({"eigh"}, {"qr", "geqrf"}):
