@@ -175,9 +175,15 @@ from gradxform.optimizers.soap import scale_by_soap as scale_by_soap
 from gradxform.optimizers.soap import soap as soap
 from gradxform.optimizers.sm3 import scale_by_sm3 as scale_by_sm3
 from gradxform.optimizers.sm3 import sm3 as sm3
+from gradxform.optimizers.sophia import adahessian as adahessian
+from gradxform.optimizers.sophia import scale_by_adahessian as scale_by_adahessian
+from gradxform.optimizers.sophia import scale_by_sophia as scale_by_sophia
+from gradxform.optimizers.sophia import sophia as sophia
 from gradxform.optimizers.stable_adamw import stable_adamw as stable_adamw
 from gradxform.optimizers.yogi import scale_by_yogi as scale_by_yogi
 from gradxform.optimizers.yogi import yogi as yogi
+from gradxform.transforms.curvature import gauss_newton_bartlett as gauss_newton_bartlett
+from gradxform.transforms.curvature import hutchinson as hutchinson
 from gradxform.transforms.cautious import cautious as cautious
 from gradxform.transforms.decay import add_corrected_decay as add_corrected_decay
 from gradxform.transforms.decay import add_decayed_weights as add_decayed_weights

@@ -147,6 +147,7 @@ ARGUMENTS = {
     "grad_norm": flag,
     "growth_rate": positive_number._replace(out=(0.0, -1.0, NAN)),
     "has_aux": flag,
+    "hessian_power": Kind(0.5, WORDS, (0.0, 1.5, -0.5, NAN), hyper=True),
     "init_estim_sq_dist": Kind(None, ("fast", True, [1.0]), (0.0, -1.0, NAN)),
     "init_step": Kind(
         ("distance", 0.1), (3, None, ("distance", "far")), (("distance",), ("near", 0.1), ("distance", 0.0))
@@ -222,6 +223,7 @@ ARGUMENTS = {
     "shape_factor": choice("spectral"),
     "shampoo_beta": fraction,
     "sign_radius": rate,
+    "spatial_axes": Kind(None, (1.5, "rows", (0, "rows"))),
     "slope_rtol": setting,
     "slow_step_size": unit,
     "smooth_beta": positive,
@@ -245,6 +247,7 @@ ARGUMENTS = {
     "transition_steps": steps,
     "trust_coefficient": rate,
     "trust_ratio_mask": mask,
+    "update_interval": count,
     "update_norm": flag,
     "update_ratio": choice("global"),
     "upper": upper,
@@ -420,6 +423,13 @@ OVERRIDES: dict[str, dict[str, Kind]] = {
         "key": path._replace(valid="count"),
         "default": Kind(None, ()),
         "filtering": Kind(None, (3, "mu")),
+    },
+    **{
+        name: {argument: Kind(fn, (3, "loss", None)), "params": Kind({"a": jnp.ones(1)}, ()), "count": Kind(0, ())}
+        for name, argument, fn in (
+            ("hutchinson", "loss_fn", lambda p: jnp.zeros(())),
+            ("gauss_newton_bartlett", "logits_fn", lambda p: jnp.zeros((2, 3))),
+        )
     },
     "matching": {"pattern": path._replace(out=("(",))},
     "under": {"prefix": path},
