@@ -80,6 +80,10 @@ from gradxform.transforms.centralize import centralize as centralize
 from gradxform.transforms.noise import add_noise as add_noise
 from gradxform.transforms.momentum import ema as ema
 from gradxform.transforms.momentum import trace as trace
+from gradxform.optimizers.galore import apollo as apollo
+from gradxform.optimizers.galore import galore as galore
+from gradxform.optimizers.galore import scale_by_apollo as scale_by_apollo
+from gradxform.optimizers.galore import scale_by_galore as scale_by_galore
 from gradxform.optimizers.grokfast import grokfast as grokfast
 from gradxform.optimizers.mars import scale_by_mars as scale_by_mars
 from gradxform.optimizers.acprop import acprop as acprop

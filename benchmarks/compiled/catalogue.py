@@ -97,6 +97,9 @@ FLOORS = {
     # The loss is asked for once, at parameters written for it.
     "scale_by_backtracking_linesearch": "p g -> near + near grad -> old + p g -> p",
     "scale_by_zoom_linesearch": "p g -> near + near grad g + p g -> p",
+    # Few dimensions and the norms of the rows come first.
+    "apollo": "p g 0.81*state, again 0.8*g -> p 0.81*state",
+    "scale_by_apollo": "p g, again 0.8*g -> p",
     "sam": "p g -> near, again p g + p near trace -> p trace",
     # The mean of the mask comes first: the direction is written, and read again.
     "cautious": "p g mu nu -> p mu nu u, again u",
@@ -112,6 +115,7 @@ LEFT = {
     **dict.fromkeys(("came", "scale_by_came"), f"{FACTORED}, those of the update too"),
     **dict.fromkeys(("sm3", "scale_by_sm3"), "the largest of rows and of columns read the squares one after the other"),
     **dict.fromkeys(("proximal_halfspace", "proximal_hyperplane"), CORRECTED),
+    "apollo": "on an H100 the bounded gradient is written for a product with few columns, which reads memory alone",
     # Half a pass more than with the direction written, and no temporary as large as the parameters.
     "cautious": "the mask is written, a byte for each element, and mu and nu are read again",
 }
@@ -173,12 +177,12 @@ def row(entry: Entry) -> Row:
     extra = compositions.loss if entry.reads_loss or entry.extra else dict
     if searched:
         extra = compositions.search if entry.function != "sam" else compositions.ascent
-    if isinstance(entry.tx, Curved):
+    if curved := isinstance(entry.tx, Curved):
         extra = curvature
-    make = make_of(entry)
+    make, peer = make_of(entry), None if curved else peer_of(entry)
     floor = floor_of(entry.name, make, examples)
     every = compositions.RARELY if examples else 1
-    return Row(entry.name, make, floor, left=LEFT.get(entry.name, ""), peer=peer_of(entry), shapes=SHAPES,
+    return Row(entry.name, make, floor, left=LEFT.get(entry.name, ""), peer=peer, shapes=SHAPES,
                examples=examples, extra=extra, axis=entry.axis, every=every)  # fmt: skip
 
 

@@ -52,8 +52,12 @@ def trajectory(entry: Entry, tx: Any, steps: Any, rests: Any = ()) -> list[Any]:
 
 
 def alone(entry: Entry) -> bool:
-    """Whether the kernel's steps follow from its own gradients, at rates that do not change; a restart is of all."""
-    far = any(isinstance(rule, TreeRule) for _, rule in entry.rules) or entry.function in ("lbfgs", "scale_by_lbfgs")
+    """Whether the kernel's steps follow from its own gradients, at rates that do not change.
+
+    A restart is of all leaves, and what is drawn is of the chain's step.
+    """
+    far = any(isinstance(rule, TreeRule) for _, rule in entry.rules)
+    far |= entry.function in ("lbfgs", "scale_by_lbfgs", "apollo")
     numbers = [x for _, rule in entry.rules for x in hyper_fields(rule).values()]
     rates = not any(isinstance(x, Schedule | Tunable) for x in numbers) and not entry.draws
     return not far and rates and entry.axis is None and entry.name != "lookahead restarted"
