@@ -21,6 +21,7 @@ from gradxform.core.hyper import Hyper as Hyper
 from gradxform.core.hyper import ScalarOrSchedule as ScalarOrSchedule
 from gradxform.core.hyper import Schedule as Schedule
 from gradxform.core.keys import OwnExtra as OwnExtra
+from gradxform.core.keys import OwnFigures as OwnFigures
 from gradxform.core.keys import OwnKey as OwnKey
 from gradxform.core.keys import OwnPath as OwnPath
 from gradxform.core.types import MaskOrFn as MaskOrFn

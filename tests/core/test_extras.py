@@ -10,7 +10,6 @@ import numpy as np
 import pytest
 
 import gradxform as gx
-from gradxform.core.keys import OwnFigures
 
 
 class Sum(NamedTuple):
@@ -121,7 +120,7 @@ def test_a_tree_that_does_not_fit_is_refused_by_path() -> None:
 
 def test_figures_have_shapes_of_their_own() -> None:
     class Scaled(gx.Rule):
-        heads: OwnFigures = "heads"
+        heads: gx.OwnFigures = "heads"
 
         def update(self, g: Any, s: Any, p: Any, k: Any) -> tuple[Any, Any]:
             return g * self.heads.sum(), s
