@@ -20,6 +20,8 @@ from gradxform.core.hyper import Beta as Beta
 from gradxform.core.hyper import Hyper as Hyper
 from gradxform.core.hyper import ScalarOrSchedule as ScalarOrSchedule
 from gradxform.core.hyper import Schedule as Schedule
+from gradxform.core.keys import OwnExtra as OwnExtra
+from gradxform.core.keys import OwnFigures as OwnFigures
 from gradxform.core.keys import OwnKey as OwnKey
 from gradxform.core.keys import OwnPath as OwnPath
 from gradxform.core.types import MaskOrFn as MaskOrFn
@@ -83,6 +85,10 @@ from gradxform.transforms.centralize import centralize as centralize
 from gradxform.transforms.noise import add_noise as add_noise
 from gradxform.transforms.momentum import ema as ema
 from gradxform.transforms.momentum import trace as trace
+from gradxform.optimizers.galore import apollo as apollo
+from gradxform.optimizers.galore import galore as galore
+from gradxform.optimizers.galore import scale_by_apollo as scale_by_apollo
+from gradxform.optimizers.galore import scale_by_galore as scale_by_galore
 from gradxform.optimizers.grokfast import grokfast as grokfast
 from gradxform.optimizers.mars import scale_by_mars as scale_by_mars
 from gradxform.optimizers.acprop import acprop as acprop
@@ -186,9 +192,15 @@ from gradxform.optimizers.soap import scale_by_soap as scale_by_soap
 from gradxform.optimizers.soap import soap as soap
 from gradxform.optimizers.sm3 import scale_by_sm3 as scale_by_sm3
 from gradxform.optimizers.sm3 import sm3 as sm3
+from gradxform.optimizers.sophia import adahessian as adahessian
+from gradxform.optimizers.sophia import scale_by_adahessian as scale_by_adahessian
+from gradxform.optimizers.sophia import scale_by_sophia as scale_by_sophia
+from gradxform.optimizers.sophia import sophia as sophia
 from gradxform.optimizers.stable_adamw import stable_adamw as stable_adamw
 from gradxform.optimizers.yogi import scale_by_yogi as scale_by_yogi
 from gradxform.optimizers.yogi import yogi as yogi
+from gradxform.transforms.curvature import gauss_newton_bartlett as gauss_newton_bartlett
+from gradxform.transforms.curvature import hutchinson as hutchinson
 from gradxform.transforms.cautious import cautious as cautious
 from gradxform.transforms.decay import add_corrected_decay as add_corrected_decay
 from gradxform.transforms.decay import add_decayed_weights as add_decayed_weights

@@ -150,6 +150,7 @@ ARGUMENTS = {
     "gram_restarts": Kind((2,), (2, "2", (1.5,)), ((0,),)),
     "growth_rate": positive_number._replace(out=(0.0, -1.0, NAN)),
     "has_aux": flag,
+    "hessian_power": Kind(0.5, WORDS, (0.0, 1.5, -0.5, NAN), hyper=True),
     "init_estim_sq_dist": Kind(None, ("fast", True, [1.0]), (0.0, -1.0, NAN)),
     "init_factor": positive,
     "init_step": Kind(
@@ -224,6 +225,7 @@ ARGUMENTS = {
     "pull": unit,
     "radius": rate,
     "ratio": rate,
+    "rank": count,
     "reset_state": flag,
     "rho": fraction,
     "rtol": setting,
@@ -231,6 +233,7 @@ ARGUMENTS = {
     "s_init": positive,
     "scale": positive,
     "scale_factor": finite,
+    "scale_type": choice("tensor"),
     "scale_init_precond": flag,
     "scaling": rate,
     "schedules": schedules,
@@ -238,6 +241,7 @@ ARGUMENTS = {
     "shape_factor": choice("spectral"),
     "shampoo_beta": fraction,
     "sign_radius": rate,
+    "spatial_axes": Kind(None, (1.5, "rows", (0, "rows"))),
     "slope_rtol": setting,
     "slow_step_size": unit,
     "smooth_beta": positive,
@@ -262,7 +266,9 @@ ARGUMENTS = {
     "transition_steps": steps,
     "trust_coefficient": rate,
     "trust_ratio_mask": mask,
+    "update_interval": count,
     "update_norm": flag,
+    "update_proj_gap": count,
     "update_ratio": choice("global"),
     "upper": upper,
     "value_fn": Kind(jnp.sum, (3, "loss", None)),
@@ -438,6 +444,13 @@ OVERRIDES: dict[str, dict[str, Kind]] = {
         "key": path._replace(valid="count"),
         "default": Kind(None, ()),
         "filtering": Kind(None, (3, "mu")),
+    },
+    **{
+        name: {argument: Kind(fn, (3, "loss", None)), "params": Kind({"a": jnp.ones(1)}, ()), "count": Kind(0, ())}
+        for name, argument, fn in (
+            ("hutchinson", "loss_fn", lambda p: jnp.zeros(())),
+            ("gauss_newton_bartlett", "logits_fn", lambda p: jnp.zeros((2, 3))),
+        )
     },
     "matching": {"pattern": path._replace(out=("(",))},
     "under": {"prefix": path},

@@ -94,6 +94,24 @@ class Searched(Tx):
         return self.inner.update(updates, state, params, **extra)
 
 
+class Curved(Tx):
+    """A transformation that reads the Hessian's diagonal, fed with sizes of the gradient."""
+
+    inner: Child[Any]
+    name = "curved"
+
+    def _init(self, params: Any) -> Any:
+        return self.inner.init(params)
+
+    def _update(self, updates: Any, state: Any, params: Any, extra: dict[str, Any]) -> Any:
+        def sizes(g: Any) -> Any:
+            g = g.dense() if isinstance(g, gx.Rows) else g
+            return g if getattr(g, "dtype", None) == jax.dtypes.float0 else jnp.abs(g)
+
+        extra = {**extra, "hessian": jax.tree.map(sizes, updates, is_leaf=lambda x: isinstance(x, gx.Rows))}
+        return self.inner.update(updates, state, params, **extra)
+
+
 def matrices(params: Any) -> Any:
     """A mask as optax's users write it."""
     return jax.tree.map(lambda x: x.ndim > 1, params)
@@ -194,6 +212,10 @@ CATALOGUE: dict[str, Callable[[], Tx]] = {
     "ftrl": lambda: gx.ftrl(0.1, 0.5, 0.1),
     "muonh": lambda: gx.muonh(0.01),
     "adamh": lambda: gx.adamh(0.01, mu_dtype=jnp.bfloat16),
+    "galore": lambda: gx.galore(0.01, 2, where=kernel, update_proj_gap=2),
+    "scale_by_galore": lambda: gx.masked(gx.scale_by_galore(3, eps=0.0), kernel),
+    "apollo": lambda: gx.apollo(0.01, 2, where=kernel, update_proj_gap=2),
+    "scale_by_apollo": lambda: gx.masked(gx.scale_by_apollo(1, scale=128.0, scale_type="tensor", eps=0.0), kernel),
     "lamb": lambda: gx.lamb(0.01, weight_decay=0.1),
     "lars": lambda: gx.lars(0.1, 0.01, matrices, nesterov=True),
     "laprop": lambda: gx.laprop(0.01, weight_decay=0.1),
@@ -261,6 +283,11 @@ CATALOGUE: dict[str, Callable[[], Tx]] = {
     "scale_by_kl_soap": lambda: gx.masked(gx.scale_by_kl_soap(max_precond_dim=5, precondition_frequency=2), kernel),
     "psgd_kron": lambda: gx.psgd_kron(0.01, weight_decay=0.1),
     "scale_by_psgd_kron": lambda: gx.masked(gx.scale_by_psgd_kron(memory_save_mode="one_diag", key=5), kernel),
+    "scale_by_soap": lambda: gx.masked(gx.scale_by_soap(max_precond_dim=5, precondition_frequency=2), kernel),
+    "sophia": lambda: Curved(gx.sophia(0.01, update_interval=2)),
+    "scale_by_sophia": lambda: Curved(gx.scale_by_sophia(eps=0.0, mu_dtype=jnp.bfloat16, bias_correction=True)),
+    "adahessian": lambda: Curved(gx.adahessian(0.01, weight_decay=0.1)),
+    "scale_by_adahessian": lambda: Curved(gx.scale_by_adahessian(hessian_power=0.5, spatial_axes=None)),
     "sm3": lambda: gx.sm3(0.1),
     "scale_by_sm3": lambda: gx.scale_by_sm3(b2=0.9),
     "stable_adamw": lambda: gx.stable_adamw(0.01, mask=gx.weights_only, clip_threshold=0.3),

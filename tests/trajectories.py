@@ -94,6 +94,19 @@ def follows(
     near(updates, moves, 1e-12)
 
 
+def follows_curved(tx: Any, transcript: Callable[..., Any], *args: Any, rtol: float = 2e-6, **kwargs: Any) -> None:
+    """As `follows` where a random Hessian's diagonal comes with each gradient; a convolution is among the leaves."""
+    params, grads, curvature = parameters(), gradients(), gradients(2)
+    for i, tree in enumerate((params, grads, curvature)):
+        kernel = np.random.default_rng(7 + i).normal(size=((STEPS,) if i else ()) + (2, 3, 1, 2))
+        tree["conv"] = kernel.astype(np.float32).astype(np.float64)
+    paths = {k: transcript(params[k], grads[k], curvature[k], *args, **kwargs) for k in params}
+    near(walk(tx, params, grads, jnp.float32, hessian=curvature)[0], paths, rtol)
+    with double():
+        curvature = jax.tree.map(jnp.asarray, curvature)
+        near(walk(tx, params, grads, jnp.float64, hessian=curvature)[0], paths, 1e-12)
+
+
 def follows_whole(tx: Any, transcript: Callable[..., Any], rtol: float = 1e-5, **kwargs: Any) -> None:
     """As `follows`, where a transcript of the whole tree as one vector sees gradients that point one way for a while.
 

@@ -13,7 +13,7 @@ import gradxform as gx
 from benchmarks.compiled import compositions
 from benchmarks.compiled.peer import Peer
 from benchmarks.compiled.rows import Row
-from tests.catalogue import ENTRIES, AsExamples, Entry, Searched
+from tests.catalogue import ENTRIES, AsExamples, Curved, Entry, Searched
 
 SHAPES = {"dense": {"kernel": (49152, 1024), "bias": (1024,)}, "scale": (12288, 1024)}
 """The catalogue's tree, with 4/5 of 63 M elements in the kernel, and nearly all others in the scale."""
@@ -92,6 +92,8 @@ FLOORS = {
     **dict.fromkeys(("dog", "scale_by_dog", "dowg", "scale_by_dowg"), "p g first, again p g -> p"),
     **dict.fromkeys(("momo", "momo adapting"), "p g mu -> mu + p mu -> p"),
     "momo_adam": "p g mu nu -> mu nu + p mu nu -> p",
+    **dict.fromkeys(("sophia", "adahessian", "scale_by_adahessian"), "p g hessian mu nu -> p mu nu"),
+    "scale_by_sophia": "p g hessian mu/2 nu -> p mu/2 nu",
     "mechanize": "p g first mu nu, again p g first -> p mu nu",
     # All products of s, y and g come first, and one pair of them is written; then the loss is asked for at parameters
     # written for it, and its gradient's slope is taken.
@@ -100,6 +102,9 @@ FLOORS = {
     # The loss is asked for once, at parameters written for it.
     "scale_by_backtracking_linesearch": "p g -> near + near grad -> old + p g -> p",
     "scale_by_zoom_linesearch": "p g -> near + near grad g + p g -> p",
+    # Few dimensions and the norms of the rows come first.
+    "apollo": "p g 0.81*state, again 0.8*g -> p 0.81*state",
+    "scale_by_apollo": "p g, again 0.8*g -> p",
     "sam": "p g -> near, again p g + p near trace -> p trace",
     # The mean of the mask comes first: the direction is written, and read again.
     "cautious": "p g mu nu -> p mu nu u, again u",
@@ -116,6 +121,7 @@ LEFT = {
     **dict.fromkeys(("sm3", "scale_by_sm3"), "the largest of rows and of columns read the squares one after the other"),
     **dict.fromkeys(("proximal_halfspace", "proximal_hyperplane"), CORRECTED),
     "adamh": "three sums read Adam's direction, which is written for them where an array is large",
+    "apollo": "on an H100 the bounded gradient is written for a product with few columns, which reads memory alone",
     # Half a pass more than with the direction written, and no temporary as large as the parameters.
     "cautious": "the mask is written, a byte for each element, and mu and nu are read again",
 }
@@ -146,7 +152,7 @@ def make_of(entry: Entry) -> Callable[[Any], Any]:
     def make(library: Any) -> Any:
         if entry.make is getattr(gx, entry.name, None):
             return getattr(library, entry.name)()
-        words = {"gx": library, "AsExamples": lambda tx: tx, "Searched": lambda tx: tx}
+        words = {"gx": library, "AsExamples": lambda tx: tx, "Searched": lambda tx: tx, "Curved": lambda tx: tx}
         words |= {name: library.named(name) for name in ("kernel", "bias")}
         return types.FunctionType(entry.make.__code__, {**entry.make.__globals__, **words})()
 
@@ -163,15 +169,26 @@ def peer_of(entry: Entry) -> Any:
     return True
 
 
+def curvature() -> dict[str, Any]:
+    """A Hessian's diagonal, which is an argument too."""
+    return {
+        "hessian": jax.tree.map(
+            lambda s: jax.ShapeDtypeStruct(s, "float32"), SHAPES, is_leaf=lambda x: isinstance(x, tuple)
+        )
+    }
+
+
 def row(entry: Entry) -> Row:
     searched, examples = isinstance(entry.tx, Searched), 4 * isinstance(entry.tx, AsExamples)
     extra = compositions.loss if entry.reads_loss or entry.extra else dict
     if searched:
         extra = compositions.search if entry.function != "sam" else compositions.ascent
-    make = make_of(entry)
+    if curved := isinstance(entry.tx, Curved):
+        extra = curvature
+    make, peer = make_of(entry), None if curved else peer_of(entry)
     floor = floor_of(entry.name, make, examples)
     every = compositions.RARELY if examples else 1
-    return Row(entry.name, make, floor, left=LEFT.get(entry.name, ""), peer=peer_of(entry), shapes=SHAPES,
+    return Row(entry.name, make, floor, left=LEFT.get(entry.name, ""), peer=peer, shapes=SHAPES,
                examples=examples, extra=extra, axis=entry.axis, every=every)  # fmt: skip
 
 

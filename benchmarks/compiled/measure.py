@@ -58,9 +58,10 @@ def program(library: Any, make: Callable[[Any], Any], row: Row, place: Place, me
     grads = shaped(row.grads or row.params, *[row.examples] * bool(row.examples))
     given = row.extra()
     fixed = {key: x for key, x in given.items() if callable(x)}
-    arrays = {
-        key: jax.ShapeDtypeStruct((), x.dtype, sharding=place(())) for key, x in given.items() if key not in fixed
-    }
+    arrays = jax.tree.map(
+        lambda x: jax.ShapeDtypeStruct(x.shape, x.dtype, sharding=place(x.shape)),
+        {key: x for key, x in given.items() if key not in fixed},
+    )
     tx = make(library) if library is gx else library.with_extra_args_support(make(library))
     # Ours says by itself what lies in the host's memory, and which part on which device.
     state = tx.init(params) if library is gx else jax.eval_shape(tx.init, params)

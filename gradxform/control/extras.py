@@ -12,6 +12,7 @@ import numpy as np
 from gradxform.core import check
 from gradxform.core.arithmetic import compute_dtype
 from gradxform.core.chain import Chain
+from gradxform.core.extras import extra_trees
 from gradxform.core.foreign import Foreign
 from gradxform.core.plain import got
 from gradxform.core.transform import GradientTransformation
@@ -141,6 +142,7 @@ def _reads(tx: GradientTransformation) -> set[str] | None:
     for x in tx.inside():
         if isinstance(x, Chain):
             names |= {name for stage in x.stages if stage.only_rule for name in stage.only_rule.facts.needs}
+            names |= extra_trees(x)
         elif isinstance(x, Foreign) and x.takes is not None:
             names.update(x.takes)
         elif not x.wraps:

@@ -10,6 +10,7 @@ import jax.numpy as jnp
 
 from gradxform.core.admit import admitted, admitted_by_name, is_nothing, of_kind
 from gradxform.core.arithmetic import next_count
+from gradxform.core.extras import open_extras
 from gradxform.core.facts import Facts, Reach, Station
 from gradxform.core.fields import refuse_unknown_fields
 from gradxform.core.hyper import Hyper, Slots, Tunable, hyper_fields
@@ -86,6 +87,7 @@ class Chain(GradientTransformation):
             return self._once(updates, params, extra), state
         of_kind(state, State, self)
         opened = open_together(updates, params, state.leaves, self.per_example)
+        open_extras(self, opened.leaves, extra)
         begun = admitted(state.count, COUNT, "count")
         count = next_count(begun)
         step = Step(begun, count, state.tree, state.hyper, extra, params, updates, ok=ok)
@@ -99,6 +101,7 @@ class Chain(GradientTransformation):
         """An update that needs no state: nothing is remembered, and nobody reads the counter."""
         memories = memory_structure(updates)
         opened = open_together(updates, params, memories.unflatten([{}] * memories.num_leaves), self.per_example)
+        open_extras(self, opened.leaves, extra)
         step = Step(jnp.zeros((), jnp.int32), None, {}, {}, extra, params, updates)
         self.update_stages(opened.leaves, self.planned(opened.leaves, step))
         run_pending(opened.leaves)

@@ -1,4 +1,4 @@
-"""What a rule asks for of its own leaf: the path, and a random key of leaf and step."""
+"""What a rule asks for of its own leaf: the path, a random key of leaf and step, an array of an extra tree."""
 
 from __future__ import annotations
 
@@ -23,6 +23,12 @@ SharedKey = Annotated[Any, "key", "shared"]
 """The same, where only a second stage of one name in a chain is told apart from the first."""
 OwnPath = Annotated[str, "path"]
 """A field that holds the path of the leaf in `init` and `update`."""
+
+OwnExtra = Annotated[Any, "extra"]
+"""A field that holds the name of an extra argument of `update`, a tree like the parameters; in `update` its array for
+the leaf, shaped like it, or None where it has none."""
+OwnFigures = Annotated[Any, "extra", "figures"]
+"""The same for arrays of other shapes."""
 
 IMPL = "threefry2x32"
 V = TypeVar("V", bound=Value)
@@ -64,28 +70,40 @@ def drawn(rule: V) -> V:
     return _mapped(rule, lambda key, _: key.folded())
 
 
-def keys_of(rule: Value) -> list[Array]:
-    """The keys that a drawn rule draws with."""
-    keys: list[Array] = []
-    _mapped(rule, lambda key, _: keys.append(key))
-    return keys
+def handed(rule: V, extras: dict[str, Array]) -> V:
+    """The rule with the leaf's arrays of extra trees, by name."""
+    return _mapped(rule, lambda name, _: extras.get(name), mark="extra")
 
 
-def with_keys(rule: V, keys: Iterable[Array]) -> V:
-    """The rule with other keys, in the order of `keys_of`."""
-    there = iter(keys)
-    return _mapped(rule, lambda key, _: next(there))
+def extras_of(rule: Value) -> dict[str, bool]:
+    """The names of the extra trees that a rule reads, and whether their arrays are shaped like the leaf."""
+    names: dict[str, bool] = {}
+    _mapped(rule, lambda name, f: names.update({name: "figures" not in f.marks}), mark="extra")
+    return names
 
 
-def _mapped(value: V, of_key: Callable[[Any, Field], Any], path: Path | None = None) -> V:
+def own_arrays(rule: Value, mark: str) -> list[Any]:
+    """The keys that a drawn rule draws with, or what it was handed of extra trees; nothing before that."""
+    arrays: list[Any] = []
+    _mapped(rule, lambda x, _: arrays.append(x), mark=mark)
+    return [x for x in arrays if not isinstance(x, str)]
+
+
+def with_arrays(rule: V, arrays: Iterable[Any], mark: str) -> V:
+    """The rule with others, in the order of `own_arrays`."""
+    there = iter(arrays)
+    return _mapped(rule, lambda x, _: next(there), mark=mark)
+
+
+def _mapped(value: V, of: Callable[[Any, Field], Any], path: Path | None = None, mark: str = "key") -> V:
     fields: dict[str, Any] = {}
     for f in schema(type(value)):
         x = getattr(value, f.name)
-        if f.kind == "key":
-            fields[f.name] = of_key(x, f)
+        if mark in f.marks:
+            fields[f.name] = of(x, f)
         elif "path" in f.marks and path is not None:
             fields[f.name] = path
-        elif f.kind == "child" and isinstance(x, Value) and (new := _mapped(x, of_key, path)) is not x:
+        elif f.kind == "child" and isinstance(x, Value) and (new := _mapped(x, of, path, mark)) is not x:
             fields[f.name] = new
     return value.with_fields(**fields) if fields else value
 

@@ -13,6 +13,7 @@ from gradxform.core.arithmetic import compute_dtype
 from gradxform.core.claims import looks_farther
 from gradxform.core.clock import Counted
 from gradxform.core.devices import axis_names, varying_axes
+from gradxform.core.extras import asked_extras, refuse_extras
 from gradxform.core.facts import Facts, Reach
 from gradxform.core.hyper import (
     Hyper,
@@ -158,7 +159,7 @@ class Lifted(Stage):
         chosen = [leaf for leaf in leaves if leaf.path in rules]
         _refuse_resting(name, [(leaf, rules.get(leaf.path, self.rule)) for leaf in leaves if leaf.raw is None])
         leaves = [leaf for leaf in chosen if leaf.moves]
-        facts, wanted = self.facts, _extra(self.rule, name, step.extra)
+        facts, wanted = self.facts, asked_extras(self.rule, name, step.extra)
         gs = gradients(leaves) if isinstance(layers(self.rule)[-1], TreeRule) else []
         if facts.reach != Reach.ELEMENT and any(map(_varies, leaves)):
             run_pending(leaves)
@@ -168,6 +169,7 @@ class Lifted(Stage):
             _admit(self.rule, name, leaf)
             if facts.needs_params and leaf.p is None:
                 raise _without_params(name)
+            refuse_extras(self.rule, name, leaf)
         if facts.measures_memory:
             gs, wanted = widened(name, rules, leaves, gs, wanted)
         now = self.now(name, step)
@@ -229,13 +231,6 @@ def _is_rate(x: Hyper, rate: Hyper) -> bool:
     if is_hashable(x) and is_hashable(rate):
         return bool(x == rate)
     return isinstance(x, Tunable) and isinstance(rate, Tunable)
-
-
-def _extra(rule: Rule, name: str, extra: dict[str, Any]) -> dict[str, Any]:
-    for key in rule.facts.needs:
-        if key not in extra:
-            raise ValueError(f"{name} needs {key!r}: call update(updates, state, params, {key}=...)")
-    return {key: extra[key] for key in rule.facts.needs}
 
 
 def _refuse_resting(name: str, absent: list[tuple[Leaf, Rule]]) -> None:

@@ -15,6 +15,7 @@ from gradxform.core.hyper import coerce_fields
 from gradxform.core.keys import kept_key
 from gradxform.core.kinds import refuse_class
 from gradxform.core.mistakes import refuse_fields, refuse_result
+from gradxform.core.plain import got
 from gradxform.core.rows import Rows
 from gradxform.core.schema import schema
 from gradxform.core.types import (
@@ -40,9 +41,10 @@ class Rule(Value):
     """What happens to one array: `g, s, p, k -> u, s`. Subclass it, with hyperparameters as fields.
 
     Annotate a field `Hyper` (or `Beta` for a decay rate) to let it be a number, a schedule or a tunable; `update` then
-    sees it as a number. An `OwnKey` is a key to draw with, an `OwnPath` the path, of the leaf at hand. Arrays arrive in
-    float32 or wider. Where the update is the gradient times one number, subclass `Factor`; where it follows from the
-    new memory, `Halves`. A class is final, or says that it is not: `class Penalty(Rule, abstract=True)`.
+    sees it as a number. An `OwnKey` is a key to draw with, an `OwnPath` the path, an `OwnExtra` the array in an extra
+    tree, of the leaf at hand. Arrays arrive in float32 or wider. Where the update is the gradient times one number,
+    subclass `Factor`; where it follows from the new memory, `Halves`. A class is final, or says that it is not:
+    `class Penalty(Rule, abstract=True)`.
     """
 
     abstract: ClassVar[bool] = True
@@ -69,6 +71,9 @@ class Rule(Value):
                         f"{type(self).__name__} draws numbers by their places in the array: say facts = "
                         "Facts(reach=Reach.ARRAY)"
                     )
+            elif "extra" in f.marks:
+                if not isinstance(x := getattr(self, f.name), str):
+                    raise TypeError(f"{f.name} must be the name of an extra argument, {got(x)}")
             elif f.annotation is bool:
                 check.boolean(**{f.name: getattr(self, f.name)})
         self.check()

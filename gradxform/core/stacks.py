@@ -11,7 +11,7 @@ import jax
 import jax.numpy as jnp
 
 from gradxform.core.facts import Facts, Reach
-from gradxform.core.keys import keys_of, with_keys
+from gradxform.core.keys import extras_of, own_arrays, with_arrays
 from gradxform.core.lens import Around, Wrapper
 from gradxform.core.mistakes import refuse_factor
 from gradxform.core.rule import Factor, Halves, Rule, new_memory
@@ -102,7 +102,9 @@ class Each(Around, abstract=True):
     @property
     def joins(self) -> bool:
         """Whether matrices of several leaves may go through it at once."""
-        return self.rule.facts.matrix and self.together > 0 and not isinstance(self.rule, Factor)
+        return (
+            self.rule.facts.matrix and self.together > 0 and not (isinstance(self.rule, Factor) or extras_of(self.rule))
+        )
 
     def init(self, p: Array) -> Memory:
         here = self.with_fields(places=None)
@@ -140,15 +142,20 @@ class Each(Around, abstract=True):
         """What `f(rule, memory, *matrices)` gives for all matrices, part by part."""
         if self.spec is None and self.places is None:
             return [f(self.rule, *jax.tree.map(_everywhere, (s, *arrays)))]
-        done = [self._side_by_side(f, *stacks) for stacks in self.stacks(s, *arrays)]
+        own, n = own_arrays(self.rule, "extra"), len(arrays)
+
+        def with_own(rule: Rule, s: Memory, *xs: Param) -> Any:
+            return f(with_arrays(rule, xs[n:], "extra"), s, *xs[:n])
+
+        done = [self._side_by_side(with_own if own else f, *stacks) for stacks in self.stacks(s, *arrays, *own)]
         return done if self.spec is not None else [jax.tree.map(lambda x: x[0], done[0])]
 
     def _side_by_side(self, f: Callable[..., Any], *stacks: Any) -> Any:
         """The same for the matrices of one stack, each with keys of its own."""
         count = len(jax.tree.leaves(stacks)[0])
-        args: Any = [jax.random.split(key, count) for key in keys_of(self.rule)], *stacks
+        args: Any = [jax.random.split(key, count) for key in own_arrays(self.rule, "key")], *stacks
         there = self.places.there if self.places else lambda x: x
-        done = jax.vmap(lambda keys, *xs: f(with_keys(self.rule, keys), *xs))(*jax.tree.map(there, args))
+        done = jax.vmap(lambda keys, *xs: f(with_arrays(self.rule, keys, "key"), *xs))(*jax.tree.map(there, args))
         here = self.places.here if self.places else lambda x, *_: x
         return jax.tree.map(lambda x: here(x, count, self.spec is STACK), done)
 

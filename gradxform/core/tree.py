@@ -31,16 +31,18 @@ Arrays = jax.Array | jax.ShapeDtypeStruct | np.ndarray | np.generic
 class Leaf:
     """One parameter on its way through a transformation: path, gradient, parameter, memory."""
 
-    __slots__ = ("frozen", "memory", "p", "path", "pending", "raw")
+    __slots__ = ("extras", "frozen", "memory", "p", "path", "pending", "raw")
 
     def __init__(self, path: Path, g: Gradient, p: Param, memory: dict[str, Memory]) -> None:
         self.path, self.raw, self.p, self.memory = path, g, p, memory
         self.pending: list[Any] = []
         self.frozen = False
+        self.extras: dict[str, jax.Array] = {}
+        """Its arrays of extra trees, by the names of the arguments."""
 
     def copy(self) -> Leaf:
         copy = Leaf(self.path, self.raw, self.p, self.memory)
-        copy.pending, copy.frozen = self.pending, self.frozen
+        copy.pending, copy.frozen, copy.extras = self.pending, self.frozen, self.extras
         return copy
 
     def asked(self, per_example: bool) -> Leaf:

@@ -15,7 +15,7 @@ from gradxform.core.arithmetic import compute_dtype, plain_numbers, real_dtype
 from gradxform.core.barriers import barrier, barrier_each, on_gpus
 from gradxform.core.devices import varying_axes
 from gradxform.core.facts import Reach
-from gradxform.core.keys import drawn
+from gradxform.core.keys import drawn, handed
 from gradxform.core.mistakes import refuse_factor, refuse_host_memory, refuse_new_memory, refuse_update, told_of_none
 from gradxform.core.rows import Rows
 from gradxform.core.rule import Factor, Halves, Rule, new_memory, scaled
@@ -54,7 +54,7 @@ def run_pending(leaves: Sequence[Leaf]) -> None:
         memory = {b.name: leaf.memory[b.name] for b in leaf.pending if b.name in leaf.memory}
         with naming(leaf.path):
             try:
-                leaf.g, new = run(leaf.raw, memory, leaf.p, in_common(leaf.raw, whole) if many else None)
+                leaf.g, new = run(leaf.raw, memory, leaf.p, leaf.extras, in_common(leaf.raw, whole) if many else None)
             except ValueError as error:
                 refuse_host_memory(leaf.path, error, leaf.raw, leaf.p, memory)
                 raise
@@ -98,7 +98,7 @@ def gradients(leaves: Sequence[Leaf]) -> list[Gradient]:
         copy.memory = leaf.memory
     for copy, run, _ in _waiting(copies, _walk_recomputing):
         with naming(copy.path):
-            copy.g = run(copy.raw, {b.name: copy.memory.get(b.name) for b in copy.pending}, copy.p)
+            copy.g = run(copy.raw, {b.name: copy.memory.get(b.name) for b in copy.pending}, copy.p, copy.extras)
     arrays = {leaf: leaf.raw for leaf in leaves}
     arrays |= zip(raw, barrier_each([leaf.g for leaf in raw]), strict=True)
     arrays |= zip(twice, (copy.raw for copy in copies), strict=True)
@@ -154,10 +154,11 @@ def _walk(
     g: Array | Rows,
     memory: dict[str, Memory],
     p: Param,
+    extras: dict[str, Array],
     common: Array | None,
 ) -> tuple[Gradient, dict[str, Memory]]:
     dtype = compute_dtype(g.dtype if p is None else p.dtype)
-    stages = _stages(treedef, static, data, dtype)
+    stages = _stages(treedef, static, data, dtype, extras)
     wide = p.astype(dtype) if p is not None and any(rule.facts.needs_params for rule, _, _ in stages) else None
     arrived, shape, memory = g, g.shape[int(stages[0][0].facts.per_example) :], dict(memory)
     g = g.astype(dtype)
@@ -212,21 +213,25 @@ def _walk_recomputing(
     g: Array,
     memory: dict[str, Memory],
     p: Param,
+    extras: dict[str, Array],
 ) -> Gradient:
     dtype = compute_dtype(g.dtype if p is None else p.dtype)
-    stages = _stages(treedef, static, data, dtype)
+    stages = _stages(treedef, static, data, dtype, extras)
     p = p if any(rule.facts.needs_params for rule, _, _ in stages) else None
     return _recompute(stages, g, [memory[name] for name in names], p, dtype)[0]
 
 
-def _stages(treedef: Structure, static: tuple[Any, ...], data: list[Any], dtype: np.dtype[Any]) -> list[Stand]:
+def _stages(
+    treedef: Structure, static: tuple[Any, ...], data: list[Any], dtype: np.dtype[Any], extras: dict[str, Array]
+) -> list[Stand]:
     narrow = real_dtype(dtype)
+    extras = {name: x.astype(dtype if jnp.iscomplexobj(x) else narrow) for name, x in extras.items()}
 
     def scalar(x: Any) -> Any:
         return x.astype(narrow) if hasattr(x, "dtype") and jnp.issubdtype(x.dtype, jnp.floating) else x
 
     stages: list[Stand] = treedef.unflatten([s if d is None else scalar(d) for s, d in zip(static, data, strict=True)])
-    return [(drawn(rule), k, ok) for rule, k, ok in stages]
+    return [(handed(drawn(rule), extras), k, ok) for rule, k, ok in stages]
 
 
 def _recomputed(

@@ -55,15 +55,31 @@ def ways(mesh: Mesh, axis: Entry) -> int:
     return math.prod(mesh.shape[name] for name in axis_names(axis))
 
 
+def told(field: str) -> dict[str, Any]:
+    """What the name of a statistic says of its layout, for `of_statistic`: a `col`, a `left` or a `right` side."""
+    return {
+        "last": "col" in field,
+        "side": next((d for d, s in ((-2, "left"), (-1, "right")) if field.startswith(s)), None),
+    }
+
+
 def of_statistic(
-    shape: Sequence[int], like: Sequence[int], spec: Sequence[Any], mesh: Mesh, last: bool = False
+    shape: Sequence[int],
+    like: Sequence[int],
+    spec: Sequence[Any],
+    mesh: Mesh,
+    last: bool = False,
+    side: int | None = None,
 ) -> Entries | None:
     """The layout of a statistic whose parameter has shape `like` and layout `spec`; None where it has nothing of it.
 
     The same dimensions have the same layout; blocks of a dimension share it where they divide; a sum over dimensions
-    has what is left. last: which of equal dimensions are left, the last ones instead of the first.
+    has what is left. last: which of equal dimensions are left, the last ones instead of the first. side: the dimension
+    of matrices of which a square statistic is made; its rows lie as that dimension does.
     """
     n, m = len(shape), len(like)
+    if side is not None and n == m > 1 and tuple(shape) == (*like[:-2], like[side], like[side]):
+        return (*spec[:-2], spec[side], None)
     if n > m:
         return (None,) * (n - m) + tuple(spec) if m and tuple(shape[n - m :]) == tuple(like) else None
     if n == m and all(a and b % a == 0 for a, b in zip(shape, like, strict=True)):
@@ -133,8 +149,7 @@ def lay_memory(memory: Memory, layout: Layout | None, mesh: Mesh, put: Put) -> M
     """One parameter's memory with `put(x, spec)` in place of each array x."""
 
     def lay(keys: tuple[Any, ...], x: Any) -> Any:
-        last = "col" in str(keys[-1])
-        entries = layout and of_statistic(x.shape, layout.shape, layout.state, mesh, last)
+        entries = layout and of_statistic(x.shape, layout.shape, layout.state, mesh, **told(name_of(keys[-1])))
         return put(x, PartitionSpec(*entries or ()))
 
     return jax.tree_util.tree_map_with_path(lay, memory)

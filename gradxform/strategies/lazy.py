@@ -15,6 +15,7 @@ from gradxform.core.clock import OwnClock
 from gradxform.core.codec import by_rows
 from gradxform.core.facts import Facts, Reach
 from gradxform.core.hyper import hyper_fields, replace_hyper
+from gradxform.core.keys import extras_of
 from gradxform.core.lens import Lens, Wrapper
 from gradxform.core.rows import Rows, put_rows, take_rows
 from gradxform.core.rule import Halves, Keep, Rule
@@ -171,6 +172,8 @@ def _lazy_rule(rule: Rule, catch_up: bool) -> Rule:
             f"lazy moves rows alone, and {rule.name} looks at more than a row ({rule!r}); leave that stage out for "
             "sparse parameters: groups([(table, lazy(...))], default=...)"
         )
+    if names := extras_of(rule):
+        raise ValueError(f"lazy moves rows alone, and {rule.name} reads {', '.join(names)} of the whole leaf")
     if not catch_up or not rule.remembers:
         return Lazy(rule)
     rates = {f: hyper_fields(rule)[f] for f in rule.facts.decay_rates or ()}

@@ -228,6 +228,10 @@ def _buffer(step: Step, name: str, pack: list[Leaf]) -> Leaf:
     p = None if pack[0].p is None else _joined([leaf.p for leaf in pack])
     buffer = Leaf(pack[0].path, g, p, step.tree.get(key, {}))
     buffer.pending = pack[0].pending
+    for name in {name for leaf in pack for name in leaf.extras}:
+        if without := next((leaf.path for leaf in pack if name not in leaf.extras), None):
+            raise ValueError(f"packed needs {name!r} for every leaf of a buffer or for none, and {without!r} has none")
+        buffer.extras[name] = _joined([leaf.extras[name] for leaf in pack])
     return buffer
 
 

@@ -89,17 +89,21 @@ class Sharding(Inside):
             return
         run_pending(leaves)
         way, layouts = self._ways(leaves, step)
-        ps = [leaf.p for leaf in leaves]
+        ps, extras = [leaf.p for leaf in leaves], [leaf.extras for leaf in leaves]
         for leaf, layout in zip(leaves, layouts, strict=True):
             if layout is not None:
+                shape = leaf.array.shape
+                leaf.extras = {
+                    name: way.gradient(x, layout) if x.shape == shape else x for name, x in leaf.extras.items()
+                }
                 leaf.g = way.gradient(leaf.g, layout)
                 leaf.p = way.part(leaf.p, layout)
         self.chain.update_stages(leaves, step, self.taken)
         run_pending(leaves)
         self._keep(way, layouts, leaves, step)
-        for leaf, p, layout in zip(leaves, ps, layouts, strict=True):
+        for leaf, p, own, layout in zip(leaves, ps, extras, layouts, strict=True):
             leaf.g = leaf.g if layout is None else joined(way, leaf.g, layout, p, leaf.p)
-            leaf.p = p
+            leaf.p, leaf.extras = p, own
 
     def evaluate(self, name: str, leaves: list[Leaf], step: Step) -> None:
         if self.is_trivial:

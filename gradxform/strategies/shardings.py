@@ -81,9 +81,10 @@ def state_shardings(
     """How the state of `tx` lies, given how parameters lie: a tree of shardings shaped like `tx.init(params)`.
 
     For `jax.jit(tx.init, out_shardings=...)`, `in_shardings` and checkpoints; params may be `ShapeDtypeStruct`. What
-    has a parameter's shape lies where it lies, a statistic by rows or columns by what it keeps of it, scales of codes
-    where they divide, the rest is the same everywhere; so it is for other libraries' pairs, whose statistics are known
-    by the path of their parameter. What `sharded` keeps is split as it splits it.
+    has a parameter's shape lies where it lies, a statistic by rows or columns by what it keeps of it, a `left` or
+    `right` square of a matrix's side as that side, scales of codes where they divide, the rest is the same everywhere;
+    so it is for other libraries' pairs, whose statistics are known by the path of their parameter. What `sharded` keeps
+    is split as it splits it.
     param_shardings: a tree of `NamedSharding` or specs, or one for a whole subtree; specs need `mesh`.
     axis: split all state over this axis too, along the first dimension that divides evenly and is not taken; what
     cannot be split stays as it is.

@@ -15,7 +15,7 @@ from gradxform.core.stacks import by_matrix
 from gradxform.core.tree import Leaf, name_of
 from gradxform.core.types import Array, AxisName, Mesh, Shaped, Shardings, Transformation, Tree
 from gradxform.core.value import Value
-from gradxform.strategies.layout import Layout, check_mesh, of_parameter, of_statistic, specs_by_path, ways
+from gradxform.strategies.layout import Layout, check_mesh, of_parameter, of_statistic, specs_by_path, told, ways
 from gradxform.strategies.parts import ByCompiler, is_explicit, is_manual, spec_at_hand
 
 
@@ -57,7 +57,7 @@ class Spread(Value):
         own = of_statistic(shape, leaf.array.shape, entries, self.mesh) or (None, None)
 
         def lay(keys: tuple[Any, ...], x: Array) -> Any:
-            of_one = of_statistic(x.shape[1:], shape, own, self.mesh, "col" in name_of(keys[-1]))
+            of_one = of_statistic(x.shape[1:], shape, own, self.mesh, **told(name_of(keys[-1])))
             return self._way.whole(x, Layout(x.shape, (None, *(of_one or ())), (), None))
 
         return jax.tree_util.tree_map_with_path(lay, stack)

@@ -58,7 +58,8 @@ def steps(tx: Any, state: Any) -> tuple[Any, Any, Any]:
     shape = shape_for(tx)
 
     def step(state: Any, g: Any) -> Any:
-        updates, state = tx.update({"w": g.reshape(shape)}, state, {"w": P.reshape(shape)}, **EXTRAS)
+        extra = {**EXTRAS, "hessian": {"w": jnp.abs(g).reshape(shape)}}
+        updates, state = tx.update({"w": g.reshape(shape)}, state, {"w": P.reshape(shape)}, **extra)
         return state, updates["w"].reshape(P.shape)
 
     state, updates = jax.lax.scan(step, state, jnp.stack([0 * G] * 8 + [G]))

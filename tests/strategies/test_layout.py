@@ -20,6 +20,7 @@ from gradxform.strategies.layout import (
     sharding,
     spec_of,
     specs_by_path,
+    told,
     ways,
 )
 from tests.strategies.meshes import line, plane
@@ -48,6 +49,19 @@ def test_the_first_free_dimension_that_divides_is_split(shape: Any, spec: Any, s
     layout = laid_out(shape, spec, MESH, "data")
     assert (layout.split, layout.state) == (split, state)
     assert layout.param == (*spec, *[None] * (len(shape) - len(spec)))
+
+
+@pytest.mark.parametrize(
+    ("field", "expected"), [("left", ("data", None)), ("right_basis", ("model", None)), ("v", None)]
+)
+def test_a_square_of_a_side_lies_as_that_side(field: str, expected: Any) -> None:
+    """A square parameter's sides have its shape, and are not laid out as it is."""
+    n = 8 if field == "right_basis" else 12
+    assert of_statistic((n, n), (12, 8), ("data", "model"), MESH, **told(field)) == expected
+    square = of_statistic((8, 8), (8, 8), ("data", "model"), MESH, **told(field))
+    assert square == (expected or ("data", "model"))
+    stack = of_statistic((3, n, n), (3, 12, 8), (None, "data", "model"), MESH, **told(field))
+    assert stack == (expected and (None, *expected))
 
 
 def test_one_part_is_no_split() -> None:

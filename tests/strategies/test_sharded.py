@@ -90,6 +90,23 @@ def test_parameters_that_lie_over_another_axis(kind: AxisType, told: bool) -> No
     assert_same((after, state), jax.jit(lambda p, g: walk(plain, p, plain.init(p), g))(whole, numbers(1, 3)))
 
 
+@pytest.mark.parametrize("by_hand", [False, True])
+def test_an_extra_tree_is_split_as_gradients_are(by_hand: bool) -> None:
+    """Inside `shard_map` each device may have an estimate of its own; their mean counts."""
+    mesh, plain = line(), gx.scale_by_sophia(update_interval=1)
+    tx = gx.sharded(plain, mesh)
+    params, grads, hessian = numbers(0), numbers(1), jax.tree.map(jnp.abs, numbers(2))
+
+    def step(p: Any, g: Any, h: Any) -> Any:
+        if by_hand:
+            h = jax.tree.map(lambda x: x * jax.lax.axis_index("data") / 3.5, h)
+        return tx.update(g, tx.init(p), p, hessian=h)[0]
+
+    run = jax.shard_map(step, mesh=mesh, in_specs=P(), out_specs=P(), check_vma=False) if by_hand else step
+    expected = plain.update(grads, plain.init(params), params, hessian=hessian)[0]
+    assert_same(jax.jit(run)(params, grads, hessian), expected)
+
+
 def test_a_layout_that_would_be_lost_is_asked_for() -> None:
     mesh = plane()
     with pytest.raises(ValueError, match=r"sharded sees 'dense/bias' laid out as .*model.*give param_shardings"):
