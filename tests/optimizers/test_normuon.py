@@ -1,4 +1,4 @@
-"""NorMuon against a float64 transcript of the authors' code, zichongli5/NorMuon at d45c9a4."""
+"""NorMuon against a float64 transcript of the authors' code."""
 
 from __future__ import annotations
 
@@ -34,6 +34,7 @@ def normuon(x, gs, eta, beta=0.95, beta2=0.95, eps=1e-10, nesterov=True, lam=0.0
     return iterates(step, x, gs, eta)
 
 
+@pytest.mark.reference("zichongli5/NorMuon at d45c9a4", "normuon")
 @pytest.mark.parametrize(
     ("tx", "letters"),
     [

@@ -1,4 +1,4 @@
-"""Shampoo against a float64 transcript of the authors' code, facebookresearch/optimizers at f606606."""
+"""Shampoo against a float64 transcript of the authors' code."""
 
 from __future__ import annotations
 
@@ -48,6 +48,7 @@ def shampoo(x, gs, lr, betas=(0.9, 1.0), eps=1e-12, power=0.25, every=1, start=N
     return iterates(step, x, gs, lr)
 
 
+@pytest.mark.reference("facebookresearch/optimizers at f606606", "shampoo")
 @pytest.mark.parametrize("graft", [None, "sgd", "adagrad", "rmsprop", "adam"])
 @pytest.mark.parametrize(
     ("options", "letters"),
