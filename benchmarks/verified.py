@@ -1,7 +1,7 @@
 """Write what each method is held against, and how long it is, into `docs/verified.md`.
 
 `python -m benchmarks.verified` runs the tests that are marked with `reference` and notes what `tests.trajectories.near`
-compared in them. `--lines` only counts the lines of code.
+compared in them; given files of tests, only those. `--lines` only counts the lines of code.
 """
 
 from __future__ import annotations
@@ -67,20 +67,25 @@ def lines() -> str:
     return table(["method", "gradxform", "optax", "ratio"], [*rows, ["geometric mean", "", "", f"{mean:.2f}"]])
 
 
+def rows_of(page: str) -> list[list[str]]:
+    part = page.partition("<!-- references:")[2].partition("<!-- references: end")[0]
+    return [line.strip("| ").split(" | ") for line in part.splitlines() if line.startswith("| `")]
+
+
 def main() -> int:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--lines", action="store_true", help="only count lines of code")
-    parts = {"lines": lines()}
-    if not parser.parse_args().lines:
-        comparisons = Comparisons()
-        failed = pytest.main(
-            ["-q", "-n", "0", "-m", "reference", "tests/optimizers", "tests/transforms"], [comparisons]
-        )
+    parser.add_argument("tests", nargs="*", help="run these alone, and leave the rows of all others as they are")
+    given = parser.parse_args()
+    page, parts = PAGE.read_text(), {"lines": lines()}
+    if not given.lines:
+        comparisons, where = Comparisons(), given.tests or ["tests/optimizers", "tests/transforms"]
+        failed = pytest.main(["-q", "-n", "0", "-m", "reference", *where], [comparisons])
         if failed:
             return int(failed)
-        rows = sorted(row(methods, code, compared) for (methods, code), compared in comparisons.found.items())
-        parts["references"] = table(["method", "held against", "steps", "asked", "seen"], rows)
-    page = PAGE.read_text()
+        found = [row(methods, code, compared) for (methods, code), compared in comparisons.found.items()]
+        kept = {tuple(cells[:2]): cells for cells in [*(rows_of(page) if given.tests else []), *found]}
+        parts["references"] = table(["method", "held against", "steps", "asked", "seen"], sorted(kept.values()))
     for name, new in parts.items():
         page = into(page, name, new, "make verified")
     PAGE.write_text(page)
