@@ -87,6 +87,15 @@ def test_a_stack_goes_the_way_of_its_matrices_one_by_one(tx: Any) -> None:
         np.testing.assert_allclose(whole[i], alone, rtol=loose, atol=loose / 10)
 
 
+@pytest.mark.parametrize("tx", [gx.lamb(0.1), gx.chain(WHITEN, gx.sgd(0.1))], ids=["lamb", "whiten"])
+def test_a_stack_is_the_same_with_and_without_jit(tx: Any) -> None:
+    params = arrays(kernel=(3, 4, 5))
+    stacked = gx.matrices(tx, {"kernel": STACKED})
+    state = stacked.init(params)
+    (eager, _), (jitted, _) = (update(params, state, params) for update in (stacked.update, jax.jit(stacked.update)))
+    np.testing.assert_allclose(eager["kernel"], jitted["kernel"], 1e-6, 1e-7)
+
+
 def test_without_a_spec_lamb_takes_one_ratio_for_all_layers() -> None:
     """A stack of layers whose parameters differ in size: each moves by a share of its own."""
     sizes = np.array([0.1, 1.0, 10.0])[:, None, None]
