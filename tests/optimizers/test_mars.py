@@ -23,7 +23,7 @@ def mars(x, gs, eta, beta1=0.95, beta2=0.99, eps=1e-8, gamma=0.025, lam=0.0, lio
     return iterates(step, x, gs, eta)
 
 
-@pytest.mark.reference("AGI-Arena/MARS at 20c60c1", "scale_by_mars")
+@pytest.mark.reference("AGI-Arena/MARS at 20c60c1", "mars", "scale_by_mars")
 @pytest.mark.parametrize(
     ("tx", "letters"),
     [
