@@ -19,6 +19,7 @@ help:
 	@echo 'make package      build sdist and wheel into dist/, and import the wheel'
 	@echo 'make bench        compare speed and memory with optax and torch'
 	@echo 'make passes       compile for an H100 and a TPU v5e, without one, and count what a step moves'
+	@echo 'make verified     run what holds methods beside their references, and write how near they stay'
 	@echo 'make clean        remove everything made here'
 
 demo: .venv/examples
@@ -44,6 +45,9 @@ bench: .venv/bench
 
 passes: .venv-compiled/made
 	.venv-compiled/bin/python -m benchmarks.compiled h100 v5e
+
+verified: .venv/test
+	$(BIN)/python -m benchmarks.verified
 
 test-oldest:
 	sh .ci/test-on 3.11 constraints-oldest.txt .venv-oldest $(PYTEST)
@@ -86,4 +90,4 @@ clean:
 	.venv-compiled/bin/python -m pip install --quiet --disable-pip-version-check -c constraints.txt --editable '.[compiled]'
 	touch $@
 
-.PHONY: help demo test check docs package bench passes test-oldest test-newest clean
+.PHONY: help demo test check docs package bench passes verified test-oldest test-newest clean

@@ -1,9 +1,9 @@
 """Count the code of an optimizer, ours and optax's, by one rule.
 
-An optimizer is its public function and what that needs of its own: other optimizers and the `scale_by_` functions
-(or `trace`) that it calls, their rules and states, and functions and classes of the same file that these use. Stages of
-their own subject (decay, learning rate, line searches) and what all share (`chain`, `core`, optax's `tree_utils` and
-`base`) count for neither. Blank lines, comments and docstrings are no code.
+An optimizer is its public function and what that needs of its own: other optimizers, the `scale_by_` functions and
+the stages of `STAGES` that it calls, their rules and states, and functions and classes of the same file that these
+use. Stages of their own subject (decay, learning rate, line searches) and what all share (`chain`, `core`, optax's
+`tree_utils` and `base`) count for neither. Blank lines, comments and docstrings are no code.
 """
 
 from __future__ import annotations
@@ -12,7 +12,6 @@ import ast
 import functools
 import inspect
 import io
-import re
 import sys
 import textwrap
 import tokenize
@@ -20,12 +19,27 @@ from collections.abc import Iterator
 from types import ModuleType
 from typing import Any
 
-OPTIMIZERS = re.findall(
-    r"\w+",
-    "adabelief adadelta adagrad adam adamax adamaxw adamw adan amsgrad lamb lars lbfgs lion nadam nadamw noisy_sgd "
-    "novograd optimistic_gradient_descent polyak_sgd radam rmsprop rprop sgd sign_sgd signum yogi",
-)
-"""Those that both libraries have; a wrapper (`lookahead`) and what optax deprecates (`dpsgd`) are not among them."""
+import optax.contrib
+
+import gradxform as gx
+
+WRAPPERS = {"lookahead", "schedule_free"}
+DEPRECATED = {"dpsgd"}
+
+
+def peer(name: str) -> Any:
+    """Where optax has a name, else None."""
+    return next((library for library in (optax, optax.contrib) if name in dir(library)), None)
+
+
+OPTIMIZERS = [
+    name
+    for name in (*gx.__all__, "reduce_on_plateau")
+    if gx._HOMES[name].startswith("gradxform.optimizers.") or name == "reduce_on_plateau"
+    if peer(name) and not name.startswith("scale_by_") and name not in WRAPPERS | DEPRECATED
+]
+"""Those that both libraries have, but for wrappers of any optimizer and what optax deprecates."""
+STAGES = {"trace", "orthogonalize", "schedule_free", "average_schedule_free"}
 SHARED = {"learning_rate", "schedule", "zoom_linesearch", "backtracking_linesearch"}
 NOT_CODE = {tokenize.COMMENT, tokenize.NL, tokenize.NEWLINE, tokenize.INDENT, tokenize.DEDENT, tokenize.ENDMARKER}
 EVERYONES = ("gradxform.core.", "optax._src.base")
@@ -34,7 +48,7 @@ EVERYONES = ("gradxform.core.", "optax._src.base")
 def is_own(name: str) -> bool:
     """Whether a name stands for a part of an optimizer wherever it is defined."""
     part = name.removeprefix("scale_by_")
-    return name in OPTIMIZERS or name == "trace" or (part != name and part not in SHARED)
+    return name in OPTIMIZERS or name in STAGES or (part != name and part not in SHARED)
 
 
 def parsed(x: Any) -> tuple[ast.AST, str, int, str]:

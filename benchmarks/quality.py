@@ -36,13 +36,13 @@ def text() -> tuple[np.ndarray, np.ndarray, int]:
     return np.concatenate([x for i, x in enumerate(pieces) if i % 10 != 9]), held, len(letters)
 
 
-def initial(seed: int, letters: int, dtype: Any) -> Any:
+def initial(seed: int, letters: int, dtype: Any, d: int = WIDTH, layers: int = LAYERS) -> Any:
     rng = np.random.default_rng(seed)
 
     def normal(*shape: int, scale: float) -> Any:
         return jnp.asarray(scale * rng.standard_normal(shape), dtype)
 
-    d, inner, deep = WIDTH, 4 * WIDTH, 1 / math.sqrt(2 * LAYERS)
+    inner, deep = 4 * d, 1 / math.sqrt(2 * layers)
     blocks = [
         {
             "norm1": jnp.ones(d, dtype),
@@ -52,7 +52,7 @@ def initial(seed: int, letters: int, dtype: Any) -> Any:
             "up": normal(d, inner, scale=d**-0.5),
             "down": normal(inner, d, scale=deep * inner**-0.5),
         }
-        for _ in range(LAYERS)
+        for _ in range(layers)
     ]
     embedding = {"letters": normal(letters, d, scale=0.02), "places": normal(CONTEXT, d, scale=0.02)}
     return {**embedding, "blocks": blocks, "norm": jnp.ones(d, dtype), "head": normal(d, letters, scale=d**-0.5)}
@@ -79,8 +79,8 @@ def loss(params: Any, batch: Any) -> Any:
     return -jnp.mean(jnp.take_along_axis(chances, batch[:, 1:, None], -1))
 
 
-def windows(codes: np.ndarray, count: int, rng: Any) -> np.ndarray:
-    starts = rng.integers(0, len(codes) - CONTEXT - 1, (count, BATCH))
+def windows(codes: np.ndarray, count: int, rng: Any, batch: int = BATCH) -> np.ndarray:
+    starts = rng.integers(0, len(codes) - CONTEXT - 1, (count, batch))
     return codes[starts[..., None] + np.arange(CONTEXT + 1)]
 
 

@@ -17,8 +17,6 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
-import optax
-
 import gradxform as gx
 from benchmarks import code_lines
 
@@ -157,7 +155,8 @@ def files_of_adam() -> set[str]:
 
 def code_ratios() -> dict[str, tuple[int, int]]:
     """Our code lines and optax's of every optimizer that both have."""
-    return {n: (code_lines.lines_of(gx, n), code_lines.lines_of(optax, n)) for n in code_lines.OPTIMIZERS}
+    peers = {name: code_lines.peer(name) for name in code_lines.OPTIMIZERS}
+    return {name: (code_lines.lines_of(gx, name), code_lines.lines_of(peer, name)) for name, peer in peers.items()}
 
 
 def geometric_mean(ratios: dict[str, tuple[int, int]]) -> float:

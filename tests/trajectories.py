@@ -17,6 +17,8 @@ from gradxform.params.select import Selector
 STEPS = 50
 SHAPES: dict[str, tuple[int, ...]] = {"kernel": (4, 3), "bias": (5,), "scale": ()}
 Tree = dict[str, Any]
+COMPARED: list[tuple[int, float, float]] = []
+"""Of every comparison: its steps, the tolerance, and the largest error as a part of the leaf's largest value."""
 
 
 def double() -> AbstractContextManager[Any]:
@@ -70,6 +72,7 @@ def near(actual: Tree, expected: Tree, rtol: float) -> None:
     for name in expected:
         largest = np.max(np.abs(expected[name]))
         error = np.max(np.abs(actual[name] - expected[name])) / (largest or 1.0)
+        COMPARED.append((len(np.atleast_1d(expected[name])), rtol, float(error)))
         assert error <= rtol, f"{name} is off by {error:.2e} of its largest value, allowed are {rtol:.0e}"
 
 

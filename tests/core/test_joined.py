@@ -27,14 +27,13 @@ def shapes_of_products(tx: Any, params: Any) -> set[tuple[int, ...]]:
     "wrap",
     [
         lambda tx: tx,
-        lambda tx: gx.stored_as("bfloat16", tx, min_size=0),
         lambda tx: gx.stored_as("int8", tx, min_size=0),
         lambda tx: gx.own_clock(tx),
         lambda tx: gx.offloaded(tx),
         lambda tx: gx.groups([("^[abc]$", tx)], default=tx),
         lambda tx: gx.chain(gx.freeze("part"), gx.masked(gx.clip(0.5), "^a$"), tx),
     ],
-    ids=["plain", "bfloat16", "int8", "own_clock", "offloaded", "groups", "freeze"],
+    ids=["plain", "int8", "own_clock", "offloaded", "groups", "freeze"],
 )
 def test_joined_is_one_by_one(wrap: Any) -> None:
     alone, joint = (wrap(gx.matrices(CHAIN, SPECS, together=n)) for n in (0, 75))

@@ -21,6 +21,7 @@ def acprop(x, gs, alpha, beta1=0.9, beta2=0.999, eps=1e-16, eps_root=1e-16, lam=
     return iterates(step, x, gs, alpha)
 
 
+@pytest.mark.reference("Zhuang et al. 2021, algorithm 1, with optax's corrections", "acprop")
 @pytest.mark.parametrize(
     ("tx", "letters"),
     [
@@ -36,5 +37,6 @@ def test_acprop_follows_its_paper(tx, letters):
     follows(tx, acprop, letters.pop("rate", 0.002), **letters)
 
 
+@pytest.mark.reference("optax", "acprop")
 def test_equals_optax():
     agrees("acprop", 0.002, 0.8, 0.9, 1e-8, 1e-10, 0.1)

@@ -12,6 +12,7 @@ from tests.trajectories import agrees, as_written, follows
 KERNEL = {"kernel": True, "bias": False, "scale": False}
 
 
+@pytest.mark.reference("Zeiler 2012, algorithm 1", "adadelta")
 @pytest.mark.parametrize(
     ("tx", "letters"),
     [
@@ -24,6 +25,7 @@ def test_adadelta_follows_its_paper(tx, letters):
     follows(tx, transcripts.adadelta, **letters)
 
 
+@pytest.mark.reference("optax")
 @pytest.mark.parametrize(
     ("name", "args"),
     [

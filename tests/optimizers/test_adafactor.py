@@ -18,7 +18,7 @@ def rms(x):
 
 
 def adafactor(p, gs, eta=None, scaled=True, d=1.0, c=0.8, beta1=None, lam=0.0, eps=1e-30, factored=True):
-    """Shazeer, Stern 2018, algorithms 4 and 5, as tensor2tensor's `utils/adafactor.py` at 02999ee has them.
+    """Shazeer, Stern 2018, algorithms 4 and 5, as its authors' code has them.
 
     lam is optax's, and is not times the rate.
     """
@@ -40,6 +40,7 @@ def adafactor(p, gs, eta=None, scaled=True, d=1.0, c=0.8, beta1=None, lam=0.0, e
     return iterates(step, p, gs, np.nan if eta is None else eta)
 
 
+@pytest.mark.reference("tensor2tensor, utils/adafactor.py at 02999ee", "adafactor")
 @pytest.mark.parametrize(
     ("tx", "letters"),
     [
@@ -70,6 +71,7 @@ def three_axes(seed, steps=()):
     return {"w": draw(size=(*steps, 3, 4, 4)), "v": draw(size=(*steps, 6, 2))}
 
 
+@pytest.mark.reference("optax", "scale_by_factored_rms")
 @pytest.mark.parametrize(
     "arguments",
     [(True, 0.8, 0, 3), (True, 0.5, 0, 2, 1e-4), (False,), (True, 0.8, 0, 4, 1e-30, lambda i, c: 1 - (i + 2.0) ** -c)],

@@ -10,6 +10,7 @@ from tests import transcripts
 from tests.trajectories import agrees, as_written, follows
 
 
+@pytest.mark.reference("Duchi et al. 2011, equation 1", "adagrad")
 @pytest.mark.parametrize(
     ("tx", "letters"),
     [
@@ -23,6 +24,7 @@ def test_adagrad_follows_its_paper(tx, letters):
     follows(tx, transcripts.adagrad, 0.2, **letters)
 
 
+@pytest.mark.reference("optax")
 @pytest.mark.parametrize(
     ("name", "args"),
     [

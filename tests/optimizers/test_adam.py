@@ -23,6 +23,7 @@ def kernel(params):
     return jax.tree.map(lambda p: p.ndim > 1, params)
 
 
+@pytest.mark.reference("Kingma, Ba 2014; Loshchilov, Hutter 2017; Dozat 2016", "adam", "adamw", "nadam", "nadamw")
 @pytest.mark.parametrize(
     ("tx", "letters"),
     [
@@ -67,6 +68,7 @@ def test_adamw_decays_where_the_mask_says(mask):
     follows(gx.adamw(0.02, weight_decay=0.5, mask=mask), transcripts.adam, 0.02, per_leaf={"kernel": {"lam": 0.5}})
 
 
+@pytest.mark.reference("Reddi et al. 2018, algorithm 2", "amsgrad")
 @pytest.mark.parametrize(
     ("tx", "letters"),
     [
@@ -89,6 +91,7 @@ def test_equals_optax_in_single(name):
     agrees(name, 0.02, dtype=np.float32, rtol=2e-5)
 
 
+@pytest.mark.reference("optax")
 @pytest.mark.parametrize(
     ("name", "args", "kwargs"),
     [

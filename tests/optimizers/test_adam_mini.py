@@ -10,7 +10,7 @@ from tests.transcripts import iterates
 
 
 def adam_mini(theta, gs, eta, beta1=0.9, beta2=0.999, eps=1e-8, lam=0.0, axes=None):
-    """Zhang et al. 2024, as zyushun/Adam-mini has it at 11ee305: axes None for "other blocks", else those of a head."""
+    """Zhang et al. 2024, as its authors' code has it: axes None for "other blocks", else those of a head."""
 
     def step(theta, s, g, eta, t):
         m, v = (0.0, 0.0) if s is None else s
@@ -21,6 +21,7 @@ def adam_mini(theta, gs, eta, beta1=0.9, beta2=0.999, eps=1e-8, lam=0.0, axes=No
     return iterates(step, theta, gs, eta)
 
 
+@pytest.mark.reference("zyushun/Adam-mini at 11ee305", "adam_mini")
 @pytest.mark.parametrize(
     ("tx", "letters", "kernel"),
     [

@@ -11,6 +11,7 @@ from tests.trajectories import agrees, as_written, follows
 KERNEL = {"kernel": True, "bias": False, "scale": False}
 
 
+@pytest.mark.reference("Kingma, Ba 2014, algorithm 2", "adamax", "adamaxw")
 @pytest.mark.parametrize(
     ("tx", "letters"),
     [
@@ -35,6 +36,7 @@ def test_equals_optax_in_single(name):
     agrees(name, 0.02, dtype=np.float32, rtol=2e-6)
 
 
+@pytest.mark.reference("optax")
 @pytest.mark.parametrize(
     ("name", "args"),
     [

@@ -7,6 +7,7 @@ from tests import transcripts
 from tests.trajectories import agrees, as_written, follows
 
 
+@pytest.mark.reference("Xie et al. 2022, algorithm 1", "adan")
 @pytest.mark.parametrize(
     ("tx", "letters"),
     [
@@ -28,6 +29,7 @@ def test_adan_decays_where_the_mask_says():
     follows(tx, transcripts.adan, 0.02, eps_root=1e-8, per_leaf={"kernel": {"lam": 0.5}})
 
 
+@pytest.mark.reference("optax", "adan", "scale_by_adan")
 def test_equals_optax_where_its_weight_of_the_change_is_the_papers():
     """optax 0.2.8 takes 1 - b2 for b2 there; at one half they are the same."""
     agrees("adan", 0.02, 0.9, 0.5, 0.8, 1e-3, 1e-4, 0.1)

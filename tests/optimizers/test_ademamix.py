@@ -18,7 +18,7 @@ def half_life(t, start, end, steps):
 
 def ademamix(theta, gs, eta, beta1=0.9, beta2=0.999, beta3=0.9999, alpha=2.0, eps=1e-8, eps_root=0.0, lam=0.0,
              beta3_warmup=None, alpha_warmup=None):  # fmt: skip
-    """Pagliardini et al. 2024, algorithm 1, as apple/ml-ademamix has it at e732715."""
+    """Pagliardini et al. 2024, algorithm 1, as its authors' code has it."""
 
     def step(theta, s, g, eta, t):
         m1, m2, v = (0.0, 0.0, 0.0) if s is None else s
@@ -32,7 +32,7 @@ def ademamix(theta, gs, eta, beta1=0.9, beta2=0.999, beta3=0.9999, alpha=2.0, ep
 
 
 def simplified(theta, gs, eta, beta1=0.99, beta2=0.95, alpha=0.0, eps=1e-8, lam=0.0, warmup=None, least=0.9):
-    """Morwani et al. 2025, as DepenM/Simplified-AdEMAMix has it at 17b1eae."""
+    """Morwani et al. 2025, as its authors' code has it."""
 
     def step(theta, s, g, eta, t):
         m, n, weight = (0.0, 0.0, 0.0) if s is None else s
@@ -44,6 +44,7 @@ def simplified(theta, gs, eta, beta1=0.99, beta2=0.95, alpha=0.0, eps=1e-8, lam=
     return iterates(step, theta, gs, eta)
 
 
+@pytest.mark.reference("apple/ml-ademamix at e732715", "ademamix")
 @pytest.mark.parametrize(
     ("tx", "letters"),
     [
@@ -62,6 +63,7 @@ def test_ademamix_follows_the_authors(tx, letters):
     follows(tx, ademamix, 0.02, **letters)
 
 
+@pytest.mark.reference("DepenM/Simplified-AdEMAMix at 17b1eae", "simplified_ademamix")
 @pytest.mark.parametrize(
     ("tx", "letters"),
     [
@@ -77,6 +79,7 @@ def test_simplified_ademamix_follows_the_authors(tx, letters):
     follows(tx, simplified, 0.002, **letters)
 
 
+@pytest.mark.reference("optax")
 @pytest.mark.parametrize(
     ("name", "arguments"),
     [

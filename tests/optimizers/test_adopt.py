@@ -11,7 +11,7 @@ from tests.transcripts import iterates
 
 
 def adopt(theta, gs, alpha, beta1=0.9, beta2=0.9999, eps=1e-6, beta3=0.9):
-    """Taniguchi et al. 2024, as iShohei220/adopt has it at 44900fa."""
+    """Taniguchi et al. 2024, as its authors' code has it."""
 
     def step(theta, s, g, alpha, t):
         if s is None:
@@ -39,6 +39,7 @@ def published(theta, gs, alpha, beta1=0.9, beta2=0.9999, eps=1e-6, clips=True):
     return iterates(step, theta, gs, alpha)
 
 
+@pytest.mark.reference("iShohei220/adopt at 44900fa", "adopt")
 @pytest.mark.parametrize(
     ("tx", "letters"),
     [
@@ -51,11 +52,13 @@ def test_adopt_follows_the_authors(tx, letters):
     follows(tx, adopt, 0.02, **letters)
 
 
+@pytest.mark.reference("Taniguchi et al. 2024, algorithm 2, with and without clipping", "adopt")
 @pytest.mark.parametrize("clips", [True, False])
 def test_both_formulas_of_the_paper(clips):
     follows(gx.adopt(0.02, 0.7, 0.8, 1e-2, use_clipping=clips), published, 0.02, 0.7, 0.8, 1e-2, clips)
 
 
+@pytest.mark.reference("optax", "adopt")
 @pytest.mark.parametrize("clipping", [{}, {"clip_value_fn": lambda t: 0.5 * t}, {"use_clipping": False}])
 @pytest.mark.parametrize("nesterov", [True, False])
 def test_equals_optax(clipping, nesterov):

@@ -8,6 +8,7 @@ from tests import transcripts
 from tests.trajectories import agrees, as_written, follows
 
 
+@pytest.mark.reference("Zhuang et al. 2020, algorithm 2", "adabelief")
 @pytest.mark.parametrize(
     ("tx", "letters"),
     [
@@ -20,6 +21,7 @@ def test_adabelief_follows_its_paper(tx, letters):
     follows(tx, transcripts.adabelief, 0.02, **letters)
 
 
+@pytest.mark.reference("optax")
 @pytest.mark.parametrize(
     ("name", "args", "options"),
     [

@@ -9,7 +9,7 @@ from tests.transcripts import iterates
 
 
 def came(theta, gs, eta, beta1=0.9, beta2=0.999, beta3=0.9999, eps1=1e-30, eps2=1e-16, d=1.0, lam=0.0):
-    """Luo et al. 2023, algorithm 2, as yangluo7/CAME has it at b368dc0."""
+    """Luo et al. 2023, algorithm 2, as its authors' code has it."""
 
     def sides(old, square, beta):
         means = square.mean(-1, keepdims=True), square.mean(-2, keepdims=True)
@@ -35,6 +35,7 @@ def came(theta, gs, eta, beta1=0.9, beta2=0.999, beta3=0.9999, eps1=1e-30, eps2=
     return iterates(step, theta, gs, eta)
 
 
+@pytest.mark.reference("yangluo7/CAME at b368dc0", "came")
 @pytest.mark.parametrize(
     ("tx", "letters"),
     [

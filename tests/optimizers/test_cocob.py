@@ -9,7 +9,7 @@ from tests.transcripts import iterates
 
 
 def cocob(w, gs, rate=1.0, alpha=100.0, eps=1e-8, lam=0.0):
-    """Orabona, Tommasi 2017, algorithm 2, as bremen79/parameterfree has it at 05ecc43; rate is optax's."""
+    """Orabona, Tommasi 2017, algorithm 2, as its authors' code has it; rate is optax's."""
     first = np.asarray(w, np.float64)
 
     def step(w, s, g, rate, t):
@@ -23,6 +23,7 @@ def cocob(w, gs, rate=1.0, alpha=100.0, eps=1e-8, lam=0.0):
     return iterates(step, w, gs, rate)
 
 
+@pytest.mark.reference("bremen79/parameterfree at 05ecc43", "cocob")
 @pytest.mark.parametrize(
     ("tx", "letters"),
     [
@@ -36,5 +37,6 @@ def test_cocob_follows_the_authors(tx, letters):
     follows(tx, cocob, steers=True, **letters)
 
 
+@pytest.mark.reference("optax", "cocob")
 def test_equals_optax():
     agrees("cocob", 0.5, 10.0, 0.1, 0.1)

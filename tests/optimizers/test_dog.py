@@ -10,7 +10,7 @@ from tests.transcripts import iterates
 
 
 def dog(w, gs, rate=1.0, a=1e-6, eps=1e-8, lam=0.0, eta=None):
-    """Ivgi et al. 2023, as formll/dog has it at 8d45cf5."""
+    """Ivgi et al. 2023, as its authors' code has it."""
     first = np.asarray(w, np.float64)
 
     def step(w, state, g, rate, t):
@@ -24,7 +24,7 @@ def dog(w, gs, rate=1.0, a=1e-6, eps=1e-8, lam=0.0, eta=None):
 
 
 def dowg(w, gs, rate=1.0, start=1e-4, eps=1e-4, lam=0.0):
-    """Khaled et al. 2023, as rka97/dowg has it at e4dbe02; rate, start and lam are optax's."""
+    """Khaled et al. 2023, as its authors' code has it; rate, start and lam are optax's."""
     first = np.asarray(w, np.float64)
 
     def step(w, state, g, rate, t):
@@ -37,6 +37,7 @@ def dowg(w, gs, rate=1.0, start=1e-4, eps=1e-4, lam=0.0):
     return iterates(step, w, gs, rate)
 
 
+@pytest.mark.reference("formll/dog at 8d45cf5", "dog")
 @pytest.mark.parametrize(
     ("tx", "letters"),
     [
@@ -50,6 +51,7 @@ def test_dog_follows_the_authors(tx, letters):
     follows_whole(tx, dog, 1e-2, **letters)  # distances of 1e-5 from where float32 is 1e-7 apart
 
 
+@pytest.mark.reference("rka97/dowg at e4dbe02", "dowg")
 @pytest.mark.parametrize(
     ("tx", "letters"),
     [(gx.dowg(), {}), (gx.dowg(0.5, 0.1, 1e-2, 0.1), {"rate": 0.5, "start": 0.1, "eps": 1e-2, "lam": 0.1})],
@@ -59,6 +61,7 @@ def test_dowg_follows_the_authors(tx, letters):
     follows_whole(tx, dowg, **letters)
 
 
+@pytest.mark.reference("optax", "dog", "dowg")
 @pytest.mark.parametrize("init_step", [("distance", 0.1), ("learning_rate", 0.1), ("heuristic", 1e-3)])
 def test_equal_optax(init_step):
     agrees("dog", 0.5, init_step, 1e-3, 0.1)

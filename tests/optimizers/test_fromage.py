@@ -10,7 +10,7 @@ from tests.transcripts import iterates
 
 
 def fromage(w, gs, eta):
-    """Bernstein et al. 2020, algorithm 1, as jxbz/fromage has it at 1bbd929."""
+    """Bernstein et al. 2020, algorithm 1, as its authors' code has it."""
 
     def step(w, _, g, eta, t):
         sizes = np.sqrt(np.sum(w**2)), np.sqrt(np.sum(g**2))
@@ -20,6 +20,7 @@ def fromage(w, gs, eta):
     return iterates(step, w, gs, eta)
 
 
+@pytest.mark.reference("jxbz/fromage at 1bbd929", "fromage")
 @pytest.mark.parametrize(
     ("tx", "rate"),
     [(gx.fromage(0.02), 0.02), (gx.fromage([*np.linspace(0.1, 0.01, 50)]), np.linspace(0.1, 0.01, 50))],
@@ -29,6 +30,7 @@ def test_fromage_follows_the_authors(tx, rate):
     follows(tx, fromage, rate, steers=True)
 
 
+@pytest.mark.reference("optax", "fromage")
 @pytest.mark.parametrize("arguments", [(0.02, 1e-6), (lambda count: 0.1 / (1 + count), 0.5)])
 def test_equals_optax(arguments):
     agrees("fromage", *arguments)

@@ -23,6 +23,7 @@ def ftrl(w, gs, alpha, l1=0.0, l2=0.0, beta=1.0, n0=0.0):
     return iterates(step, w, gs, alpha)
 
 
+@pytest.mark.reference("McMahan et al. 2013, algorithm 1", "ftrl")
 @pytest.mark.parametrize(
     ("tx", "letters"),
     [
@@ -48,6 +49,7 @@ def keras(w, gs, rate, l1, l2, beta, n0):
     return iterates(step, w, gs, rate)
 
 
+@pytest.mark.reference("Keras 3, Ftrl, by its formula", "ftrl")
 def test_keras_has_twice_the_l2():
     tx = gx.ftrl(0.1, 0.5, 0.2, 0.0, initial_accumulator_value=0.1)
     follows(tx, keras, 0.1, 0.5, 0.1, 0.0, 0.1, steers=True)

@@ -8,7 +8,7 @@ from tests.transcripts import iterates
 
 
 def grokfast(x, gs, eta, alpha=0.98, lamb=2.0):
-    """Lee et al. 2024, `gradfilter_ema` of ironjr/grokfast at 47397ee, and descent."""
+    """Lee et al. 2024, `gradfilter_ema` of the authors' code, and descent."""
 
     def step(x, m, g, eta, t):
         m = alpha * (g if m is None else m) + (1 - alpha) * g
@@ -17,6 +17,7 @@ def grokfast(x, gs, eta, alpha=0.98, lamb=2.0):
     return iterates(step, x, gs, eta)
 
 
+@pytest.mark.reference("ironjr/grokfast at 47397ee", "grokfast")
 @pytest.mark.parametrize(
     ("tx", "letters"), [(gx.grokfast(), {}), (gx.grokfast(0.7, 5.0), {"alpha": 0.7, "lamb": 5.0})], ids=as_written
 )

@@ -9,7 +9,7 @@ from tests.transcripts import iterates
 
 
 def laprop(theta, gs, eta, mu=0.9, nu=0.999, eps=1e-15, lam=0.0, apart=0.0):
-    """Ziyin et al. 2020, algorithm 1, as Z-T-WANG/LaProp-Optimizer has it at 9373f13, rate inside the mean.
+    """Ziyin et al. 2020, algorithm 1, as its authors' code has it, rate inside the mean.
 
     apart is the authors' decay, lam one times the rate.
     """
@@ -25,6 +25,7 @@ def laprop(theta, gs, eta, mu=0.9, nu=0.999, eps=1e-15, lam=0.0, apart=0.0):
     return iterates(step, theta, gs, eta)
 
 
+@pytest.mark.reference("Z-T-WANG/LaProp-Optimizer at 9373f13", "laprop")
 @pytest.mark.parametrize(
     ("tx", "letters"),
     [

@@ -12,6 +12,7 @@ from tests.trajectories import agrees, as_written, follows
 KERNEL = {"kernel": True, "bias": False, "scale": False}
 
 
+@pytest.mark.reference("You et al. 2019, algorithm 2", "lamb")
 @pytest.mark.parametrize(
     ("tx", "letters"),
     [
@@ -25,6 +26,7 @@ def test_lamb_follows_its_paper(tx, letters):
     follows(tx, transcripts.lamb, 0.01, **letters)
 
 
+@pytest.mark.reference("You et al. 2017, algorithm 1", "lars")
 @pytest.mark.parametrize(
     ("tx", "letters"),
     [
@@ -52,6 +54,7 @@ def test_equals_optax_in_single(name):
     agrees(name, 0.02, dtype=np.float32, rtol=2e-5)
 
 
+@pytest.mark.reference("optax")
 @pytest.mark.parametrize(
     ("name", "args"),
     [

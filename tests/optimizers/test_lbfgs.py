@@ -49,6 +49,7 @@ SOLVERS = {
 }
 
 
+@pytest.mark.reference("optax", "lbfgs", "scale_by_zoom_linesearch", "scale_by_backtracking_linesearch")
 @pytest.mark.parametrize("make", SOLVERS.values(), ids=SOLVERS)
 def test_each_step_is_optaxs(make):
     with double():

@@ -13,6 +13,7 @@ from tests.trajectories import agrees, as_written, follows
 KERNEL = {"kernel": True, "bias": False, "scale": False}
 
 
+@pytest.mark.reference("Chen et al. 2023, algorithm 2", "lion")
 @pytest.mark.parametrize(
     ("tx", "letters"),
     [
@@ -35,6 +36,7 @@ def test_lion_decays_where_the_mask_says():
     follows(tx, transcripts.lion, 0.01, per_leaf={"kernel": {"lam": 0.5}})
 
 
+@pytest.mark.reference("optax")
 @pytest.mark.parametrize(
     ("name", "args", "kwargs"),
     [

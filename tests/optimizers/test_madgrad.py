@@ -9,7 +9,7 @@ from tests.transcripts import iterates
 
 
 def madgrad(x, gs, eta, momentum=0.9, lam=0.0, eps=1e-6):
-    """Defazio, Jelassi 2021, algorithm 1, as facebookresearch/madgrad has it at 06d075e."""
+    """Defazio, Jelassi 2021, algorithm 1, as its authors' code has it."""
     x0 = np.asarray(x, np.float64)
 
     def step(x, s, g, eta, t):
@@ -22,6 +22,7 @@ def madgrad(x, gs, eta, momentum=0.9, lam=0.0, eps=1e-6):
     return iterates(step, x, gs, eta)
 
 
+@pytest.mark.reference("facebookresearch/madgrad at 06d075e", "madgrad")
 @pytest.mark.parametrize(
     ("tx", "letters"),
     [
@@ -36,5 +37,6 @@ def test_madgrad_follows_the_authors(tx, letters):
     follows(tx, madgrad, letters.pop("rate", 0.02), steers=True, **letters)
 
 
+@pytest.mark.reference("optax", "madgrad")
 def test_equals_optax():
     agrees("madgrad", 0.02, 0.8, 0.1, 1e-4, rtol=1e-7)  # optax takes the root of t in float32

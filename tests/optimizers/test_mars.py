@@ -10,7 +10,7 @@ from tests.transcripts import iterates
 
 
 def mars(x, gs, eta, beta1=0.95, beta2=0.99, eps=1e-8, gamma=0.025, lam=0.0, lion=False):
-    """Yuan et al. 2024, algorithms 2 and 3 for one array, as AGI-Arena/MARS has them at 20c60c1 (mars-adamw, -lion)."""
+    """Yuan et al. 2024, algorithms 2 and 3 for one array, as its authors' code has them (mars-adamw, -lion)."""
 
     def step(x, s, g, eta, t):
         m, v, before = (0.0, 0.0, 0.0) if s is None else s
@@ -23,6 +23,7 @@ def mars(x, gs, eta, beta1=0.95, beta2=0.99, eps=1e-8, gamma=0.025, lam=0.0, lio
     return iterates(step, x, gs, eta)
 
 
+@pytest.mark.reference("AGI-Arena/MARS at 20c60c1", "mars", "scale_by_mars")
 @pytest.mark.parametrize(
     ("tx", "letters"),
     [

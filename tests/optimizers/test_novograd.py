@@ -9,6 +9,7 @@ from tests import transcripts
 from tests.trajectories import agrees, as_written, follows
 
 
+@pytest.mark.reference("Ginsburg et al. 2019, algorithm 1", "novograd")
 @pytest.mark.parametrize(
     ("tx", "letters"),
     [
@@ -21,6 +22,7 @@ def test_novograd_follows_its_paper(tx, letters):
     follows(tx, transcripts.novograd, 0.02, **letters)
 
 
+@pytest.mark.reference("optax", "novograd", "scale_by_novograd")
 def test_equals_optax():
     agrees("novograd", optax.cosine_decay_schedule(0.1, 40), 0.7, 0.8, 1e-2, 1e-3, 0.3)
     agrees("scale_by_novograd", 0.7, 0.8, 1e-2, 1e-3, 0.3)

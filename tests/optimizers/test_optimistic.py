@@ -11,11 +11,13 @@ from tests import transcripts
 from tests.trajectories import agrees, follows
 
 
+@pytest.mark.reference("Mokhtari et al. 2019", "optimistic_gradient_descent")
 @pytest.mark.parametrize("letters", [{}, {"alpha": 0.7, "beta": 0.3}])
 def test_it_follows_its_paper(letters):
     follows(gx.optimistic_gradient_descent(0.02, *letters.values()), transcripts.optimistic, 0.02, **letters)
 
 
+@pytest.mark.reference("optax", "optimistic_gradient_descent", "scale_by_optimistic_gradient")
 def test_equals_optax():
     agrees("optimistic_gradient_descent", optax.cosine_decay_schedule(0.1, 40), 0.7, 0.3)
     agrees("scale_by_optimistic_gradient")
@@ -38,6 +40,7 @@ def test_it_finds_a_saddle_point_that_plain_descent_circles():
     np.testing.assert_allclose(distance(gx.sgd(0.3)), np.sqrt(2) * 1.09**200, rtol=1e-4)
 
 
+@pytest.mark.reference("optax")
 @pytest.mark.parametrize(
     ("name", "arguments"),
     [
@@ -52,6 +55,7 @@ def test_optimistic_adam_equals_optax(name, arguments):
     agrees(name, **arguments)
 
 
+@pytest.mark.reference("Daskalakis et al. 2018, algorithm 1", "optimistic_adam", "optimistic_adam_v2")
 def test_both_forms_of_optimistic_adam_are_one():
     for tx in (gx.optimistic_adam(0.02, nesterov=False), gx.optimistic_adam_v2(0.02, nesterov=False)):
         follows(tx, daskalakis, 0.02)

@@ -15,7 +15,7 @@ INF = np.inf
 
 def prodigy(w, gs, rate=1.0, b1=0.9, b2=0.999, b3=None, eps=1e-8, d0=1e-6, coef=1.0, lam=0.0, safe=False,
             debiased=False, growth=INF):  # fmt: skip
-    """Mishchenko, Defazio 2023, as konstmish/prodigy has it at 3efb213."""
+    """Mishchenko, Defazio 2023, as its authors' code has it."""
     first, b3 = np.asarray(w, np.float64), b2**0.5 if b3 is None else b3
 
     def step(w, state, g, rate, t):
@@ -36,7 +36,7 @@ def prodigy(w, gs, rate=1.0, b1=0.9, b2=0.999, b3=None, eps=1e-8, d0=1e-6, coef=
 
 
 def dadapt(w, gs, rate=1.0, b1=0.9, b2=0.999, eps=1e-8, d0=1e-6, lam=0.0, debiased=False, growth=INF):
-    """Defazio, Mishchenko 2023, as facebookresearch/dadaptation has it at c984980, its decay decoupled."""
+    """Defazio, Mishchenko 2023, as its authors' code has it, its decay decoupled."""
     b = b2**0.5
 
     def step(w, state, g, rate, t):
@@ -57,6 +57,7 @@ def dadapt(w, gs, rate=1.0, b1=0.9, b2=0.999, eps=1e-8, d0=1e-6, lam=0.0, debias
 RATES = [*np.linspace(0.1, 1.0, 50)]
 
 
+@pytest.mark.reference("konstmish/prodigy at 3efb213", "prodigy")
 @pytest.mark.parametrize(
     ("tx", "letters"),
     [
@@ -74,6 +75,7 @@ def test_prodigy_follows_the_authors(tx, letters):
     follows_whole(tx, prodigy, 1e-2, **letters)  # steps of 1e-6 from where float32 is 1e-7 apart
 
 
+@pytest.mark.reference("facebookresearch/dadaptation at c984980", "dadapt_adamw")
 @pytest.mark.parametrize(
     ("tx", "letters"),
     [

@@ -12,12 +12,14 @@ from tests.trajectories import STEPS, double, follows, gradients, parameters, wa
 RATES = [0.1 / np.sqrt(1 + t) for t in range(STEPS)]
 
 
+@pytest.mark.reference("Duchi, Singer 2009, equations 2 and 3", "proximal_sgd")
 @pytest.mark.parametrize("eta", [0.05, RATES], ids=["constant", "table"])
 @pytest.mark.parametrize(("l1", "l2"), [(0.0, 0.0), (0.3, 0.0), (0.0, 0.5), (0.3, 0.5)])
 def test_proximal_sgd_is_fobos(eta, l1, l2):
     follows(gx.proximal_sgd(eta, l1, l2), transcripts.fobos, eta, l1, l2, steers=True)
 
 
+@pytest.mark.reference("Duchi, Singer 2009; Duchi et al. 2011", "proximal_adagrad")
 @pytest.mark.parametrize(
     ("args", "kwargs"),
     [

@@ -12,6 +12,7 @@ from tests import transcripts
 from tests.trajectories import agrees, as_written, double, follows
 
 
+@pytest.mark.reference("Liu et al. 2019, algorithm 2", "radam")
 @pytest.mark.parametrize(
     ("tx", "letters"),
     [
@@ -30,6 +31,7 @@ def test_radam_follows_its_paper(tx, letters):
     follows(tx, transcripts.radam, 0.02, **letters)
 
 
+@pytest.mark.reference("optax")
 @pytest.mark.parametrize(
     ("name", "args"),
     [

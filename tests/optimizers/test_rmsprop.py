@@ -10,6 +10,7 @@ from tests import transcripts
 from tests.trajectories import agrees, as_written, follows, walk
 
 
+@pytest.mark.reference("Tieleman, Hinton 2012; Graves 2013", "rmsprop")
 @pytest.mark.parametrize(
     ("tx", "letters"),
     [
@@ -30,6 +31,7 @@ def test_rmsprop_follows_its_papers(tx, letters):
     follows(tx, transcripts.rmsprop, 0.02, **letters)
 
 
+@pytest.mark.reference("optax")
 @pytest.mark.parametrize(
     ("name", "args"),
     [

@@ -9,6 +9,7 @@ from tests import transcripts
 from tests.trajectories import as_written, follows
 
 
+@pytest.mark.reference("Igel, Huesken 2003, iRprop-", "rprop")
 @pytest.mark.parametrize(
     ("tx", "letters"),
     [

@@ -4,45 +4,49 @@ from __future__ import annotations
 
 import jax
 import jax.numpy as jnp
-import numpy as np
 import optax
 import pytest
 
 import gradxform as gx
-from tests.trajectories import double, gradients, parameters
+from tests.trajectories import double, gradients, near, parameters
 
 
+def walked(tx, p, read):
+    """What is read from parameters and state, a pair of trees, after each of twenty steps."""
+
+    def step(carry, g):
+        p, state = carry
+        u, state = tx.update(g, state, p)
+        p = optax.apply_updates(p, u)
+        return (p, state), read(p, state)
+
+    return jax.jit(lambda gs: jax.lax.scan(step, (p, tx.init(p)), gs)[1])(gradients(steps=20))
+
+
+@pytest.mark.reference("optax")
 @pytest.mark.parametrize("name", ["schedule_free_sgd", "schedule_free_adamw"])
 def test_optax_agrees_for_a_constant_rate(name):
     kwargs = {"learning_rate": 0.05, "b1": 0.9, "weight_decay": 0.01}
     with double():
         ours, theirs = getattr(gx, name)(**kwargs), getattr(optax.contrib, name)(**kwargs)
-        p = q = jax.tree.map(jnp.asarray, parameters())
-        state, other, grads = ours.init(p), theirs.init(q), gradients(steps=10)
-        for t in range(10):
-            g = {k: jnp.asarray(x[t]) for k, x in grads.items()}
-            u, state = ours.update(g, state, p)
-            v, other = theirs.update(g, other, q)
-            p, q = gx.apply_updates(p, u), optax.apply_updates(q, v)
-        x, y = gx.eval_params(ours, state, p), optax.contrib.schedule_free_eval_params(other, q)
-        jax.tree.map(lambda a, b: np.testing.assert_allclose(a, b, rtol=1e-10), (p, x), (q, y))
+        p = jax.tree.map(jnp.asarray, parameters())
+        found = walked(ours, p, lambda p, s: (p, gx.eval_params(ours, s, p)))
+        expected = walked(theirs, p, lambda p, s: (p, optax.contrib.schedule_free_eval_params(s, p)))
+        for a, b in zip(found, expected, strict=True):
+            near(a, b, 1e-10)
 
 
+@pytest.mark.reference("optax", "lookahead")
 @pytest.mark.parametrize("reset", [False, True])
 def test_lookahead_is_optaxs_with_the_slow_weights_in_the_state(reset):
     with double():
-        fast = (gx.momentum(0.1), optax.sgd(0.1, 0.9))
-        ours, theirs = gx.lookahead(fast[0], 3, 0.4, reset), optax.lookahead(fast[1], 3, 0.4, reset)
+        ours = gx.lookahead(gx.momentum(0.1), 3, 0.4, reset)
+        theirs = optax.lookahead(optax.sgd(0.1, 0.9), 3, 0.4, reset)
         p = jax.tree.map(jnp.asarray, parameters())
-        q = optax.LookaheadParams.init_synced(p)
-        state, other, grads = ours.init(p), theirs.init(q), gradients(steps=10)
-        for t in range(10):
-            g = {k: jnp.asarray(x[t]) for k, x in grads.items()}
-            u, state = ours.update(g, state, p)
-            v, other = theirs.update(g, other, q)
-            p, q = gx.apply_updates(p, u), optax.apply_updates(q, v)
-            slow = gx.eval_params(ours, state, p)
-            jax.tree.map(lambda a, b: np.testing.assert_allclose(a, b, rtol=1e-12), (p, slow), (q.fast, q.slow))
+        found = walked(ours, p, lambda p, s: (p, gx.eval_params(ours, s, p)))
+        expected = walked(theirs, optax.LookaheadParams.init_synced(p), lambda q, s: (q.fast, q.slow))
+        for a, b in zip(found, expected, strict=True):
+            near(a, b, 1e-12)
 
 
 def test_a_restarted_inner_state_is_made_anew_after_every_period():

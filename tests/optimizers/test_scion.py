@@ -1,4 +1,4 @@
-"""Scion against a float64 transcript of the authors' code, LIONS-EPFL/scion at f58a393."""
+"""Scion against a float64 transcript of the authors' code."""
 
 from __future__ import annotations
 
@@ -38,6 +38,7 @@ def scion(x, gs, lr, lmo, momentum=0.1, scale=50.0, unconstrained=False):
     return iterates(step, x, gs, lr)
 
 
+@pytest.mark.reference("LIONS-EPFL/scion at f58a393", "scion")
 @pytest.mark.parametrize(
     ("tx", "letters", "radii"),
     [

@@ -13,11 +13,13 @@ from tests.trajectories import STEPS, agrees, as_written, double, follows, gradi
 RATES = [0.1 / np.sqrt(1 + t) for t in range(STEPS)]
 
 
+@pytest.mark.reference("Robbins, Monro 1951", "sgd")
 @pytest.mark.parametrize("rate", [0.1, RATES], ids=["constant", "table"])
 def test_sgd_follows_its_paper(rate):
     follows(gx.sgd(rate), transcripts.sgd, rate)
 
 
+@pytest.mark.reference("Sutskever et al. 2013, equations 1 and 3", "sgd", "momentum")
 @pytest.mark.parametrize(
     ("tx", "letters"),
     [
@@ -50,6 +52,7 @@ def test_nesterov_is_the_printed_lookahead_form():
             np.testing.assert_allclose(x, expected[t], rtol=0, atol=1e-14)
 
 
+@pytest.mark.reference("Bernstein et al. 2018, algorithms 1 and 3", "sign_sgd", "signum")
 @pytest.mark.parametrize(
     ("tx", "letters"),
     [(gx.sign_sgd(0.01), {}), (gx.signum(0.01), {"beta": 0.9}), (gx.signum(0.01, 0.6), {"beta": 0.6})],
@@ -68,6 +71,7 @@ def test_equals_optax_in_single(name, args):
     agrees(name, *args, dtype=np.float32, rtol=1e-6)
 
 
+@pytest.mark.reference("optax")
 @pytest.mark.parametrize(
     ("name", "args"),
     [

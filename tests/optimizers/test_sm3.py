@@ -10,7 +10,7 @@ from tests.transcripts import iterates
 
 
 def sm3(x, gs, eta, momentum=0.9, eps=1e-30):
-    """Anil et al. 2019, SM3-II, as google-research/sm3 has it at 0c1bbe5."""
+    """Anil et al. 2019, SM3-II, as its authors' code has it."""
 
     def step(x, s, g, eta, t):
         axes = range(g.ndim)
@@ -24,6 +24,7 @@ def sm3(x, gs, eta, momentum=0.9, eps=1e-30):
     return iterates(step, x, gs, eta)
 
 
+@pytest.mark.reference("google-research/sm3 at 0c1bbe5", "sm3")
 @pytest.mark.parametrize(
     ("tx", "letters"),
     [
@@ -36,6 +37,7 @@ def test_sm3_follows_the_authors(tx, letters):
     follows(tx, sm3, 0.02, **letters)
 
 
+@pytest.mark.reference("optax", "sm3")
 @pytest.mark.parametrize("arguments", [(), (0.5, 0.9, 1e-4)])
 def test_equals_optax_which_has_no_scalars(arguments):
     draw = np.random.default_rng(0).normal

@@ -1,4 +1,4 @@
-"""SOAP against a float64 transcript of the authors' code, nikhilvyas/SOAP at a1e5535."""
+"""SOAP against a float64 transcript of the authors' code."""
 
 from __future__ import annotations
 
@@ -62,6 +62,7 @@ def problem(shape: tuple[int, int]) -> Any:
     return {"w": D(shape), "b": D(5)}, {"w": D((40, *shape)), "b": D((40, 5))}
 
 
+@pytest.mark.reference("nikhilvyas/SOAP at a1e5535", "soap")
 @pytest.mark.parametrize(
     ("options", "letters"),
     [

@@ -10,7 +10,7 @@ from tests.transcripts import iterates
 
 
 def stable(theta, gs, alpha, beta1=0.9, beta2=0.99, eps=1e-6, lam=0.2, d=1.0):
-    """Wortsman et al. 2023, algorithm 2, as in the first author's gist d42e22a, version 2 (StableAdamWUnfused)."""
+    """Wortsman et al. 2023, algorithm 2, as StableAdamWUnfused of the first author's code has it."""
 
     def step(theta, s, g, alpha, t):
         v, u = (0.0, 0.0) if s is None else s
@@ -23,6 +23,7 @@ def stable(theta, gs, alpha, beta1=0.9, beta2=0.99, eps=1e-6, lam=0.2, d=1.0):
     return iterates(step, theta, gs, alpha)
 
 
+@pytest.mark.reference("gist d42e22a of Wortsman et al. 2023, version 2", "stable_adamw")
 @pytest.mark.parametrize(
     ("tx", "letters"),
     [

@@ -10,6 +10,7 @@ from tests import transcripts
 from tests.trajectories import agrees, as_written, follows
 
 
+@pytest.mark.reference("Zaheer et al. 2018, algorithm 2", "yogi")
 @pytest.mark.parametrize(
     ("tx", "letters"),
     [
@@ -26,6 +27,7 @@ def test_yogi_follows_its_paper(tx, letters):
     follows(tx, transcripts.yogi, 0.02, **letters)
 
 
+@pytest.mark.reference("optax", "scale_by_yogi")
 def test_equals_optax_where_both_moments_start_at_zero():
     agrees("scale_by_yogi", 0.7, 0.8, 1e-2, 1e-3, 0.0)
 

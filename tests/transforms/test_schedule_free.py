@@ -46,6 +46,7 @@ CASES = [
 ]
 
 
+@pytest.mark.reference("Defazio et al. 2024, algorithm 1", "schedule_free", "schedule_free_sgd")
 @pytest.mark.parametrize(("make", "kwargs"), CASES)
 def test_schedule_free_sgd_is_the_papers(make, kwargs):
     params, grads = parameters(), gradients()
