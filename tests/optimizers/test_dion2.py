@@ -39,6 +39,7 @@ def dion2(x, gs, lr, fraction=0.25, ef_decay=0.95, lam=0.01, rms=False):
     return iterates(step, x, gs, lr)
 
 
+@pytest.mark.reference("microsoft/dion at 0a059a4", "dion2")
 @pytest.mark.parametrize(
     ("tx", "letters"),
     [

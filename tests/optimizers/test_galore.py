@@ -92,6 +92,7 @@ def follows(tx, transcript, with_bases=False, **letters):
 OTHER = {"b1": 0.8, "b2": 0.9, "eps": 1e-3}
 
 
+@pytest.mark.reference("jiaweizzhao/GaLore at 2cc66f8", "galore")
 @pytest.mark.parametrize(
     ("options", "letters"),
     [
@@ -106,6 +107,7 @@ def test_galore_follows_the_authors(options, letters):
     follows(gx.galore(0.01, 2, where=gx.ndim_at_least(2), **options), galore, **letters)
 
 
+@pytest.mark.reference("zhuhanqing/APOLLO at 76b3472", "apollo")
 @pytest.mark.parametrize(
     ("options", "letters"),
     [

@@ -38,6 +38,7 @@ def adamh(x: Any, gs: Any, eta: float) -> Any:
     return iterates(step, x, gs, eta)
 
 
+@pytest.mark.reference("marin, muonh.py at 05422e2 and adamh.py at 0084342", "muonh", "adamh")
 @pytest.mark.parametrize("now", [False, True])
 def test_they_follow_the_authors(now: bool) -> None:
     """Fifty steps, and Adam for the others. In float64 the radius of the start is that of now."""

@@ -58,6 +58,7 @@ def kl_soap(x, gs, lr, betas=(0.9, 0.98), shampoo_beta=None, eps=1e-8, every=10,
     return iterates(step, x, gs, lr)
 
 
+@pytest.mark.reference("yorkerlin/KL-Methods at a02e622", "kl_soap")
 @pytest.mark.parametrize(
     ("options", "letters"),
     [

@@ -73,6 +73,7 @@ def draws_of(tx: Any, shape: tuple[int, ...], steps: int, probability: float) ->
     return [((bool(one < probability), two < 0.01), v) for (one, two), v in zip(chances, vs, strict=True)]
 
 
+@pytest.mark.reference("evanatyourservice/kron_torch at 884427c", "psgd_kron")
 @pytest.mark.parametrize(
     ("shape", "options", "letters", "double", "rtol"),
     [

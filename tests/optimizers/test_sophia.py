@@ -43,6 +43,7 @@ def ada_hessian(theta, gs, hs, lr, b1=0.9, b2=0.999, eps=1e-4, lam=0.0, k=1.0):
     return iterates(step, theta, np.stack([gs, hs], 1), lr)
 
 
+@pytest.mark.reference("Liuhong99/Sophia at a7e1572", "sophia")
 @pytest.mark.parametrize(
     ("tx", "letters"),
     [
@@ -58,6 +59,7 @@ def test_sophia_follows_the_authors(tx, letters):
     follows_curved(tx, sophia_g, 0.02, **letters)
 
 
+@pytest.mark.reference("amirgholami/adahessian at 85ebc00", "adahessian")
 @pytest.mark.parametrize(
     ("tx", "letters"),
     [

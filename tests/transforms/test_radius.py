@@ -68,6 +68,10 @@ CASES = [
 ]
 
 
+@pytest.mark.reference(
+    "KellerJordan/modded-nanogpt at f411b3d, records 46 and 29; arXiv:2606.16899",
+    "hyperball", "radial_brake", "pin_radius", "update_floor",
+)  # fmt: skip
 @pytest.mark.parametrize(("tx", "transcript", "letters", "steers"), CASES, ids=as_written)
 def test_they_follow_the_records(tx: Any, transcript: Any, letters: dict[str, Any], steers: bool) -> None:
     follows(tx, transcript, **letters, steers=steers)
