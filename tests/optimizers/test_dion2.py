@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 
 import gradxform as gx
-from gradxform.optimizers.muon import POLAR_EXPRESS_5
+from gradxform.optimizers.newton_schulz import SPEEDRUN
 from tests.optimizers.test_muon import newton_schulz
 from tests.trajectories import as_written, double, gradients, near, parameters, walk
 from tests.transcripts import adam, iterates
@@ -29,7 +29,7 @@ def dion2(x, gs, lr, fraction=0.25, ef_decay=0.95, lam=0.01, rms=False):
         part = m.T if turned else m
         chosen = np.argsort(-np.abs(part).sum(1))[: int(np.ceil(fraction * len(part)))]
         u = np.zeros_like(part)
-        u[chosen] = newton_schulz(part[chosen], 1e-8, POLAR_EXPRESS_5, 1.02)
+        u[chosen] = newton_schulz(part[chosen], 1e-8, SPEEDRUN, 1.02)
         part = part.copy()
         part[chosen] *= ef_decay
         u, m = (u.T, part.T) if turned else (u, part)

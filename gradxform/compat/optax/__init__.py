@@ -13,6 +13,8 @@ import optax as _optax
 
 from gradxform.compat.optax.converter import to_optax as to_optax
 from gradxform.compat.optax.recipes import lent as _lent
+from gradxform.compat.optax.states import state_from_optax as state_from_optax
+from gradxform.compat.optax.states import state_to_optax as state_to_optax
 
 for _name in ("contrib", "experimental", "microbatching"):
     _importlib.import_module(f"optax.{_name}")

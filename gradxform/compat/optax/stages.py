@@ -108,7 +108,7 @@ def _ours(fresh: State, state: OptState) -> State:
     idle = [x for f, column in columns.items() for i, x in enumerate(column) if (f, i) not in used]
     if any(jnp.size(x) > 1 or jnp.ndim(x) == 0 for x in idle):  # optax keeps one zero for a side that it has not
         raise UnlikeError
-    return State(_count(fields), leaves, {}, {})
+    return State(count_of(fields), leaves, {}, {})
 
 
 def _theirs(new: State, state: OptState) -> OptState:
@@ -142,8 +142,8 @@ def _column(tree: Any, n: int) -> list[Any]:
     return leaves
 
 
-def _count(fields: dict[str, Any]) -> Count:
+def count_of(fields: dict[str, Any]) -> Count:
     """The number of updates done as the state tells it, 0 where it needs none."""
     if FIRST in fields:
         return 1 - jnp.asarray(fields[FIRST], jnp.int32)
-    return jnp.asarray(next((fields[name] for name in COUNTS if name in fields), 0), jnp.int32)
+    return jnp.array(next((fields[name] for name in COUNTS if name in fields), 0), jnp.int32)
