@@ -16,7 +16,7 @@ import pytest
 import gradxform as gx
 from gradxform.core.chain import Chain
 from gradxform.core.hyper import Schedule, Tunable, evaluate, hyper_fields, replace_hyper
-from gradxform.core.keys import with_keys
+from gradxform.core.keys import with_arrays
 from gradxform.core.lens import layers
 from gradxform.core.rule import TreeRule
 from gradxform.optimizers.sophia import ScaleBySophia
@@ -99,7 +99,7 @@ def test_a_rule_corrects_where_its_scalars_change_with_the_step(rule: Any) -> No
     """Draws change with the step too, and are not read by it."""
     numbers = {f: evaluate(x, 0) for f, x in hyper_fields(rule).items() if isinstance(x, Schedule)}
     now, extra = replace_hyper(rule, numbers), dict.fromkeys(rule.facts.needs, 1.0)
-    now = with_keys(now, repeat(jax.random.key(0)))
+    now = with_arrays(now, repeat(jax.random.key(0)), "key")
     first, third, last = (now.scalars(jnp.int32(t), **extra) for t in (1, 3, 100))
     same = jax.tree.all(jax.tree.map(lambda a, b, c: bool(a == b) and bool(b == c), first, third, last))
     assert rule.corrects == (not same and not isinstance(rule, Noisy | RoundRandomly))
