@@ -14,6 +14,7 @@ help:
 	@echo 'make test         run all tests (newest JAX that this Python can have)'
 	@echo 'make test-oldest  run the short tests on the oldest supported JAX, Python 3.11'
 	@echo 'make test-newest  run the short tests on the newest tested JAX, Python 3.13'
+	@echo "make test-optax   run optax's own tests with gradxform.compat.optax in its place"
 	@echo 'make check        lint, format, types'
 	@echo 'make docs         build the documentation into docs/_build/html'
 	@echo 'make package      build sdist and wheel into dist/, and import the wheel'
@@ -48,6 +49,10 @@ passes: .venv-compiled/made
 
 verified: .venv/test
 	$(BIN)/python -m benchmarks.verified
+	$(BIN)/python -m benchmarks.optax_names
+
+test-optax: .venv/test
+	$(BIN)/python -m tests.compat.optax.suite build/optax
 
 test-oldest:
 	sh .ci/test-on 3.11 constraints-oldest.txt .venv-oldest $(PYTEST)
@@ -90,4 +95,4 @@ clean:
 	.venv-compiled/bin/python -m pip install --quiet --disable-pip-version-check -c constraints.txt --editable '.[compiled]'
 	touch $@
 
-.PHONY: help demo test check docs package bench passes verified test-oldest test-newest clean
+.PHONY: help demo test check docs package bench passes verified test-optax test-oldest test-newest clean

@@ -125,6 +125,11 @@ def _of_ours(recipe: types.FunctionType) -> Callable[..., Any]:
     return functools.update_wrapper(new, recipe)
 
 
+def lent_module(name: str) -> Lent:
+    """A module of optax, private ones too, with ours in place."""
+    return Lent(import_module(name))
+
+
 class Lent:
     """A module of optax with ours in place."""
 

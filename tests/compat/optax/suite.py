@@ -18,7 +18,7 @@ import optax
 
 HOME = Path(optax.__file__).parent
 IMPORT = re.compile(r"^(?:from (optax[\w.]*) import (\w+)|import (optax[\w.]*))(?: as (\w+))?$", re.MULTILINE)
-HEADER = "from importlib import import_module as _module\nfrom gradxform.compat.optax.recipes import Lent as _Lent\n"
+LENT = "__import__('gradxform.compat.optax.recipes', fromlist=['lent_module']).lent_module"
 
 
 def files() -> list[Path]:
@@ -31,13 +31,13 @@ def ours(source: str) -> str:
     def lent(found: re.Match[str]) -> str:
         package, name, whole, alias = found.groups()
         if whole and not alias:
-            return "optax = _Lent(_module('optax'))"
+            return f"optax = {LENT}('optax')"
         if (name or "").endswith(("_test", "test_utils")):
             return found[0]
         module = whole or f"{package}.{name}"
-        return f"{alias or name} = _Lent(_module({module!r}))"
+        return f"{alias or name} = {LENT}({module!r})"
 
-    return IMPORT.sub(lent, source).replace("\nimport jax\n", f"\nimport jax\n{HEADER}", 1)
+    return IMPORT.sub(lent, source)
 
 
 def write(folder: Path, changed: bool, only: str = "") -> None:
