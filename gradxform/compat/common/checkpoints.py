@@ -54,8 +54,11 @@ def spellings(path: Path, names: Names) -> list[str]:
 
 
 def shaped(key: str, value: ArrayLike, leaf: Leaf, shapes: Sequence[tuple[int, ...]] | None = None) -> NDArray[Any]:
-    """An entry of a checkpoint. Raises: ValueError if it has not the parameter's shape (or one of `shapes`)."""
-    array = numbers_in(f"checkpoint's {key!r}", value)
+    """A copy of an entry of a checkpoint, since whoever gave it may go on writing into it.
+
+    Raises: ValueError if it has not the parameter's shape (or one of `shapes`).
+    """
+    array = np.array(numbers_in(f"checkpoint's {key!r}", value))
     if not jnp.issubdtype(array.dtype, jnp.number) and array.dtype != bool:
         raise TypeError(
             f"checkpoint has {key!r} with {shown(value)} of type {type(value).__name__}, which are no numbers"

@@ -146,6 +146,15 @@ def test_a_run_of_ours_goes_on_in_torch(name: str, options: dict[str, Any]) -> N
     here_and_there(name, options)
 
 
+def test_torch_goes_on_without_moving_our_state() -> None:
+    ws, opt = in_torch("Adam", {"lr": 0.1}, drawn(0))
+    torch_steps(ws, opt, range(1, 3))
+    state = compat.load_state(opt.state_dict(), tree(drawn(0)), ORDER)
+    before = jax.tree.map(np.array, state)
+    torch_steps(ws, opt, range(3, 5))
+    jax.tree.map(np.testing.assert_array_equal, state, before)
+
+
 def test_groups() -> None:
     """torch counts its parameters through the groups; one of them has no momentum, and so no entry."""
     options = {"lr": 0.1, "momentum": 0.9}
