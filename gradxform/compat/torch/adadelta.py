@@ -5,9 +5,9 @@ from __future__ import annotations
 from typing import Any
 
 from gradxform.compat.common.groups import Groups, grouped
-from gradxform.compat.common.overflows import clocked
 from gradxform.compat.common.unchecked import unchecked
 from gradxform.compat.torch.checks import REFUSALS, NumberLike, nonnegative, number, seen
+from gradxform.compat.torch.parts import apart
 from gradxform.compat.torch.stages import assembled
 from gradxform.core.chain import Chain
 from gradxform.optimizers.adadelta import ScaleByAdadelta
@@ -37,4 +37,4 @@ def adadelta(
 
 def _adadelta(rho: NumberLike, eps: NumberLike, **rest: Any) -> Chain:
     rule = unchecked(ScaleByAdadelta(), rho=number("rho", rho), eps=number("eps", eps))
-    return assembled("adadelta", clocked(rule), **rest)
+    return assembled("adadelta", apart(rule), **rest)
