@@ -236,7 +236,7 @@ def test_numpy_arrays_numbers_and_bfloat16() -> None:
 
 def test_state_dicts_that_do_not_fit_are_refused() -> None:
     params, tx = {"w": jnp.ones(3), "x": jnp.ones(3)}, compat.sgd(0.1, momentum=0.9)
-    group = {"momentum": 0.9, "dampening": 0, "nesterov": False, "params": [0, 1]}
+    group = {"momentum": 0.9, "dampening": 0, "nesterov": False, "params": [0, 1], "param_names": ["w", "x"]}
     buffers = {i: {"momentum_buffer": np.full(3, 1.0 + i)} for i in range(2)}
     whole = {"state": buffers, "param_groups": [group]}
     np.testing.assert_array_equal(gx.view(compat.load_state(whole, params), "trace")["x"], np.full(3, 2.0))
