@@ -157,7 +157,7 @@ def test_what_torch_refuses_is_refused_with_the_same_exception(name: str, base: 
         getattr(torch_schedules, name)(**{**base, argument: x})
 
 
-@pytest.mark.parametrize("name", ["Rprop", "Adagrad", "Adadelta"])
+@pytest.mark.parametrize("name", ["Rprop", "Adagrad", "Adadelta", "ASGD"])
 def test_an_optimizer_without_momentum_takes_no_cycle_of_it(name: str) -> None:
     """Neither for all parameters nor for a group; without the momentum it does."""
     there = getattr(torch.optim, name)([torch.nn.Parameter(torch.ones(1))], lr=0.1)
