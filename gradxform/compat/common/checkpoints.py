@@ -53,16 +53,27 @@ def spellings(path: Path, names: Names) -> list[str]:
     return [path, path.replace("/", ".")] if names is None else [name for name, p in names.items() if p == path]
 
 
-def shaped(key: str, value: ArrayLike, leaf: Leaf, shapes: Sequence[tuple[int, ...]] | None = None) -> NDArray[Any]:
-    """An entry of a checkpoint. Raises: ValueError if it has not the parameter's shape (or one of `shapes`)."""
-    array = numbers_in(f"checkpoint's {key!r}", value)
+def shaped(
+    key: str,
+    value: ArrayLike,
+    leaf: Leaf,
+    shapes: Sequence[tuple[int, ...]] | None = None,
+    advice: str = "transpose it",
+) -> NDArray[Any]:
+    """A copy of an entry of a checkpoint, since whoever gave it may go on writing into it.
+
+    Raises: ValueError if it has not the parameter's shape (or one of `shapes`).
+    """
+    array = np.array(numbers_in(f"checkpoint's {key!r}", value))
     if not jnp.issubdtype(array.dtype, jnp.number) and array.dtype != bool:
         raise TypeError(
             f"checkpoint has {key!r} with {shown(value)} of type {type(value).__name__}, which are no numbers"
         )
     if array.shape not in (shapes or [leaf.array.shape]):
+        turned = sorted(array.shape) == sorted(leaf.array.shape) and array.ndim > 1
         raise ValueError(
             f"checkpoint has {key!r} of shape {array.shape}, the parameter {leaf.path!r} has {leaf.array.shape}"
+            f"{f'; {advice}' if turned else ''}"
         )
     return array
 

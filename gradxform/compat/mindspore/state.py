@@ -87,7 +87,7 @@ def save_state(
     for leaf in memories(ours, params).leaves:
         for stage, field, entry in _entries(leaf.memory):
             name = spelled.get(leaf.path, leaf.path)
-            saved[f"{entry}.{name}"] = _encoded(entry, np.asarray(getattr(leaf.memory[stage], field)), leaf)
+            saved[f"{entry}.{name}"] = _encoded(entry, np.array(getattr(leaf.memory[stage], field)), leaf)
     if not saved and jax.tree.leaves(ours.leaves):
         raise ValueError(f"the state is not of an optimizer of compat.mindspore, it keeps {ours.leaves!r}")
     step = int(ours.count)

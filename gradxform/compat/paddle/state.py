@@ -104,7 +104,7 @@ def save_state(
     for leaf in memories(ours, params).leaves:
         entries: dict[str, NDArray[Any]] = {}
         for stage, memory in leaf.memory.items():
-            entries |= {e: _encoded(e, np.asarray(getattr(memory, f)), leaf) for e, f in _entries(leaf, stage)}
+            entries |= {e: _encoded(e, np.array(getattr(memory, f)), leaf) for e, f in _entries(leaf, stage)}
             if bases := _bases(tx, leaf, stage):
                 entries |= _counted(bases, leaf, int(memory.count))
             if stage == "rms":

@@ -15,6 +15,7 @@ from gradxform.compat.torch.rmsprop import rmsprop
 from gradxform.compat.torch.rprop import rprop
 from gradxform.compat.torch.sgd import sgd
 from gradxform.compat.torch.state import load_state, save_state
+from gradxform.compat.torch.weights import load_params
 
 __all__ = [
     "adadelta",
@@ -24,6 +25,7 @@ __all__ = [
     "adamw",
     "asgd",
     "lbfgs",
+    "load_params",
     "load_state",
     "nadam",
     "radam",

@@ -5,9 +5,9 @@ from __future__ import annotations
 from typing import Any
 
 from gradxform.compat.common.groups import Groups, grouped
-from gradxform.compat.common.overflows import clocked
 from gradxform.compat.common.unchecked import unchecked
-from gradxform.compat.torch.checks import REFUSALS, NumberLike, nonnegative, number, seen
+from gradxform.compat.torch.checks import REFUSALS, NumberLike, nonnegative, number, refuse_cycles, seen
+from gradxform.compat.torch.parts import apart
 from gradxform.compat.torch.stages import assembled
 from gradxform.core.chain import Chain
 from gradxform.optimizers.adadelta import ScaleByAdadelta
@@ -35,6 +35,7 @@ def adadelta(
     return grouped(groups, options, _adadelta, REFUSALS)
 
 
-def _adadelta(rho: NumberLike, eps: NumberLike, **rest: Any) -> Chain:
+def _adadelta(lr: NumberLike, rho: NumberLike, eps: NumberLike, **rest: Any) -> Chain:
+    refuse_cycles("adadelta", lr)
     rule = unchecked(ScaleByAdadelta(), rho=number("rho", rho), eps=number("eps", eps))
-    return assembled("adadelta", clocked(rule), **rest)
+    return assembled("adadelta", apart(rule), lr=lr, **rest)

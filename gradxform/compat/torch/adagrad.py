@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from gradxform.compat.common.groups import Groups, grouped
 from gradxform.compat.common.moments import EpsilonBesideRss
-from gradxform.compat.common.overflows import clocked
 from gradxform.compat.common.unchecked import unchecked
-from gradxform.compat.torch.checks import REFUSALS, NumberLike, nonnegative, number
+from gradxform.compat.torch.checks import REFUSALS, NumberLike, nonnegative, number, refuse_cycles
+from gradxform.compat.torch.parts import apart
 from gradxform.compat.torch.stages import decayed, stepped, turned
 from gradxform.core.chain import Chain, chain
 
@@ -41,7 +41,8 @@ def _adagrad(
     eps: NumberLike,
     maximize: bool,
 ) -> Chain:
+    refuse_cycles("adagrad", lr)
     numbers = {"eps": number("eps", eps), "rate_decay": number("lr_decay", lr_decay)}
     start = number("initial_accumulator_value", initial_accumulator_value)
     rule = unchecked(EpsilonBesideRss(), initial_accumulator_value=start, **numbers)
-    return chain(turned(maximize), decayed(weight_decay), clocked(rule), stepped(lr))
+    return chain(turned(maximize), decayed(weight_decay), apart(rule), stepped(lr))

@@ -11,6 +11,7 @@ from gradxform.compat.common.moments import EpsilonHatAdam, EpsilonHatRadam
 from gradxform.compat.common.overflows import clocked
 from gradxform.compat.common.unchecked import unchecked
 from gradxform.compat.torch.checks import REFUSALS, NumberLike, fractions, nonnegative, number, pair, positive
+from gradxform.compat.torch.parts import Parts, apart
 from gradxform.compat.torch.rules import LateCorrectedAmsgrad, TorchNadam
 from gradxform.compat.torch.stages import assembled, stepped, turned
 from gradxform.core.chain import Chain, chain, lift
@@ -53,7 +54,7 @@ def _adam(
     betas: Sequence[NumberLike], eps: NumberLike, amsgrad: bool, decoupled_weight_decay: bool, **rest: Any
 ) -> Chain:
     rule = _moments(LateCorrectedAmsgrad() if amsgrad else ScaleByAdam(), betas, eps)
-    return assembled("adam", clocked(rule), decoupled=decoupled_weight_decay, **rest)
+    return assembled("adam", apart(rule), decoupled=decoupled_weight_decay, **rest)
 
 
 def _moments(rule: Rule, betas: Sequence[NumberLike], eps: NumberLike) -> Rule:
@@ -101,7 +102,7 @@ def adamax(
 
 
 def _adamax(betas: Sequence[NumberLike], eps: NumberLike, **rest: Any) -> Chain:
-    return assembled("adamax", clocked(_moments(ScaleByAdamax(), betas, eps)), **rest)
+    return assembled("adamax", apart(_moments(ScaleByAdamax(), betas, eps)), **rest)
 
 
 def nadam(
@@ -134,7 +135,7 @@ def _nadam(
     betas: Sequence[NumberLike], eps: NumberLike, momentum_decay: NumberLike, decoupled_weight_decay: bool, **rest: Any
 ) -> Chain:
     rule = unchecked(_moments(TorchNadam(), betas, eps), momentum_decay=number("momentum_decay", momentum_decay))
-    return assembled("nadam", lift(rule), decoupled=decoupled_weight_decay, **rest)
+    return assembled("nadam", lift(Parts(rule)), decoupled=decoupled_weight_decay, **rest)
 
 
 def radam(
@@ -163,7 +164,7 @@ def radam(
 
 def _radam(betas: Sequence[NumberLike], eps: NumberLike, decoupled_weight_decay: bool, **rest: Any) -> Chain:
     rule = _moments(EpsilonHatRadam(), betas, eps)
-    return assembled("radam", clocked(rule), decoupled=decoupled_weight_decay, **rest)
+    return assembled("radam", apart(rule), decoupled=decoupled_weight_decay, **rest)
 
 
 def sparse_adam(

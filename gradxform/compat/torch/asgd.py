@@ -6,7 +6,7 @@ from typing import Any
 
 from gradxform.compat.common.groups import Groups, grouped
 from gradxform.compat.common.unchecked import unchecked
-from gradxform.compat.torch.checks import REFUSALS, NumberLike, nonnegative, number
+from gradxform.compat.torch.checks import REFUSALS, NumberLike, nonnegative, number, refuse_cycles
 from gradxform.compat.torch.rules import Asgd
 from gradxform.compat.torch.stages import assembled
 from gradxform.core.chain import Chain, lift
@@ -35,5 +35,6 @@ def asgd(
 
 
 def _asgd(lr: NumberLike, lambd: NumberLike, alpha: NumberLike, t0: NumberLike, **rest: Any) -> Chain:
+    refuse_cycles("asgd", lr)
     numbers = {"lambd": number("lambd", lambd), "alpha": number("alpha", alpha), "t0": number("t0", t0)}
     return assembled("asgd", lift(unchecked(Asgd(), learning_rate=number("lr", lr), **numbers)), **rest)

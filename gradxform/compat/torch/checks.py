@@ -53,6 +53,12 @@ def positive(**named: object) -> None:
             raise ValueError(f"{name} must be positive, got {value}")
 
 
+def refuse_cycles(optimizer: str, lr: object) -> None:
+    """Refuse a scheduler that cycles the momentum of an optimizer that has none, as torch does."""
+    if isinstance(lr, Schedule) and getattr(lr, "momentum", None) is not None:
+        raise ValueError(f"lr must have cycle_momentum=False, for {optimizer} has no momentum to cycle, {got(lr)}")
+
+
 def pair(name: str, x: object) -> tuple[Hyper, Hyper]:
     """Two numbers under one name. Raises: TypeError for what has no two entries."""
     if isinstance(x, str) or not isinstance(x, Sequence) or len(x) != 2:

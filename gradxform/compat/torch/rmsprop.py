@@ -5,9 +5,10 @@ from __future__ import annotations
 from typing import Any
 
 from gradxform.compat.common.groups import Groups, grouped
-from gradxform.compat.common.overflows import Overflows, clocked
+from gradxform.compat.common.overflows import Overflows
 from gradxform.compat.common.unchecked import unchecked
 from gradxform.compat.torch.checks import REFUSALS, NumberLike, nonnegative, number
+from gradxform.compat.torch.parts import apart
 from gradxform.compat.torch.stages import assembled
 from gradxform.core.arithmetic import is_zero
 from gradxform.core.chain import Chain, chain, lift
@@ -41,6 +42,6 @@ def rmsprop(
 def _rmsprop(alpha: NumberLike, eps: NumberLike, momentum: NumberLike, centered: bool, **rest: Any) -> Chain:
     divide = (ScaleByStddev if centered else ScaleByRms)(eps_in_sqrt=False)
     mu = number("momentum", momentum)
-    direction = clocked(unchecked(divide, decay=number("alpha", alpha), eps=number("eps", eps)))
+    direction = apart(unchecked(divide, decay=number("alpha", alpha), eps=number("eps", eps)))
     summed = chain() if is_zero(mu) else lift(Overflows(unchecked(Trace(0.0), decay=mu)))
     return assembled("rmsprop", chain(direction, summed), **rest)

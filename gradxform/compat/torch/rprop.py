@@ -5,9 +5,9 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from gradxform.compat.common.groups import Groups, grouped
-from gradxform.compat.common.overflows import clocked
 from gradxform.compat.common.unchecked import unchecked
-from gradxform.compat.torch.checks import REFUSALS, NumberLike, nonnegative, number, pair, seen
+from gradxform.compat.torch.checks import REFUSALS, NumberLike, nonnegative, number, pair, refuse_cycles, seen
+from gradxform.compat.torch.parts import apart
 from gradxform.compat.torch.rules import TorchRprop
 from gradxform.compat.torch.stages import assembled
 from gradxform.core.chain import Chain, chain, lift
@@ -39,7 +39,8 @@ def rprop(
 
 
 def _rprop(lr: NumberLike, etas: Sequence[NumberLike], step_sizes: Sequence[NumberLike], maximize: bool) -> Chain:
+    refuse_cycles("rprop", lr)
     (minus, plus), (least, most) = pair("etas", etas), pair("step_sizes", step_sizes)
     numbers = {"eta_minus": minus, "eta_plus": plus, "min_step_size": least, "max_step_size": most}
     rule = TorchRprop(unchecked(ScaleByRprop(0.0), learning_rate=number("lr", lr), **numbers))
-    return assembled("rprop", chain(clocked(rule), lift(Turn())), maximize=maximize)
+    return assembled("rprop", chain(apart(rule), lift(Turn())), maximize=maximize)

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
-from typing import Any, TypeAlias
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from typing import Any
 
 import jax
 import jax.numpy as jnp
@@ -17,14 +17,15 @@ from gradxform.compat.torch.adagrad import adagrad
 from gradxform.compat.torch.adam import adam, adamax, nadam, radam, sparse_adam
 from gradxform.compat.torch.asgd import asgd
 from gradxform.compat.torch.checks import REFUSALS
+from gradxform.compat.torch.names import Names, Place, places
 from gradxform.compat.torch.rmsprop import rmsprop
 from gradxform.compat.torch.rprop import rprop
 from gradxform.core.chain import Chain, chain
 from gradxform.core.plain import got
 from gradxform.core.state import State, find_state
 from gradxform.core.transform import GradientTransformation, refuse_stranger
-from gradxform.core.tree import Leaf, open_tree
-from gradxform.core.types import Array, Memory, OptState, Params, Path
+from gradxform.core.tree import Leaf
+from gradxform.core.types import Array, Memory, OptState, Params
 from gradxform.transforms.momentum import trace
 
 MOMENTS = {"step": "count", "exp_avg": "mu", "exp_avg_sq": "nu"}
@@ -45,9 +46,6 @@ ENTRIES = {
 """Stage -> what torch calls its statistics -> the field."""
 SCALARS = {"step", "mu_product", "eta", "mu"}
 
-Names: TypeAlias = Mapping[Any, Path] | Sequence[Path] | None
-"""From torch's indices of parameters to paths, or the paths in that order; None where the order is that of `params`."""
-
 
 def load_state(
     optimizer_state_dict: Mapping[str, Any],
@@ -59,44 +57,51 @@ def load_state(
 ) -> State:
     """Make our state from `optimizer.state_dict()` of torch, to go on training where it stood.
 
-    names: from torch's indices, which count through `param_groups`, to paths in `params`, or a list of paths in that
-    order; None takes the leaves of `params` in their own. tx: the optimizer that goes on; None finds it by the options
-    in `param_groups`. step: where schedules go on, `scheduler.last_epoch`; None takes the largest `step`, 0 for SGD.
-    A parameter without an entry had no gradient yet, and begins anew.
-    Raises: ValueError naming an entry that is missing or has another shape, and the options of an optimizer that
-    `compat.torch` has not; TypeError if optimizer_state_dict is no state dict.
+    names: from torch's indices, which count through `param_groups`, or its names, to paths in `params`, or a list of
+    paths in that order; `(path, "T")` for a path transposes what torch has (see the page "Optimizers of other
+    frameworks"). None goes by `param_names`, or else takes the leaves of `params` in their own order. tx: the optimizer
+    that goes on; None finds it by the options in `param_groups`. step: where schedules go on, `scheduler.last_epoch`;
+    None takes the largest `step`, 0 for SGD. A parameter without an entry had no gradient yet, and begins anew.
+    Raises: ValueError naming an entry that is missing or has another shape, parameters that only names could tell
+    apart, and the options of an optimizer that `compat.torch` has not; TypeError if optimizer_state_dict is no state
+    dict.
     """
     entries, groups = _parts(optimizer_state_dict)
     if tx is not None:
         refuse_stranger(tx)
-    where = _where(names, params, None if groups is None else [i for group in groups for i in group["params"]])
+    where = places(names, params, groups, anything=bool(entries))
     state = find_state((_rebuilt(groups, where) if tx is None else tx).init(params))
-    keys = {path: key for key, path in where.items()}
     tree, latest = memories(state, params), 0
     if names is None and (strange := [key for key in entries if key not in where]):
         raise ValueError(f"params has {len(where)} parameters, and optimizer_state_dict an entry {strange[0]!r} beyond")
-    for leaf in tree.leaves:
-        for stage in leaf.memory:
-            if leaf.path not in keys:
-                raise ValueError(f"names has no index for the parameter {leaf.path!r}, which keeps {stage!r}")
-            memory = _loaded(entries.get(keys[leaf.path]) or {}, leaf, stage, keys[leaf.path])
-            latest = max(latest, int(memory.count) if "count" in memory._fields else 0)
-            leaf.memory = {**leaf.memory, stage: memory}
+    for leaf, key, place in _kept(tree.leaves, where):
+        given = entries.get(key) or {}
+        if given and groups is not None:
+            place.refuse_unsaid(leaf.array.shape)
+        loaded = {stage: _loaded(given, leaf, stage, key, place) for stage in leaf.memory}
+        latest = max(latest, *(int(memory.count) if "count" in memory._fields else 0 for memory in loaded.values()))
+        leaf.memory = loaded
     count = jnp.asarray(latest if step is None else steps_done("step", step), state.count.dtype)
     return state._replace(count=count, leaves=tree.close_memories())
 
 
-def save_state(state: OptState, params: Params, names: Names = None) -> dict[str, Any]:
+def save_state(
+    state: OptState, params: Params, names: Names = None, *, optimizer_state_dict: Mapping[str, Any] | None = None
+) -> dict[str, Any]:
     """Make the `state` of torch's `optimizer.state_dict()`: `{"state": {0: {"momentum_buffer": array}, ...}}`.
 
     The arrays are NumPy's; torch's optimizer keeps its own `param_groups`, and takes tensors:
     `opt.load_state_dict({**opt.state_dict(), "state": jax.tree.map(torch.as_tensor, saved["state"])})`.
-    names: as in `load_state`.
-    Raises: ValueError if the state is not of an optimizer of this module.
+    names: as in `load_state`. optimizer_state_dict: `opt.state_dict()` of the optimizer that goes on there, where
+    torch's names find their indices.
+    Raises: ValueError if the state is not of an optimizer of this module, and for names as `load_state`.
     """
-    keys = {path: key for key, path in _where(names, params, None).items()}
-    saved: dict[Any, dict[str, Any]] = {}
-    for leaf in memories(state, params).leaves:
+    groups = None if optimizer_state_dict is None else _parts(optimizer_state_dict)[1]
+    saved: dict[Any, list[dict[str, Any]]] = {}
+    where = places(names, params, groups)
+    for leaf, key, place in _kept(memories(state, params).leaves, where):
+        if groups is not None:
+            place.refuse_unsaid(leaf.array.shape)
         for stage, memory in leaf.memory.items():
             fields = ENTRIES.get(stage, {})
             if not fields or not set(fields.values()) <= set(memory._fields):
@@ -104,12 +109,32 @@ def save_state(state: OptState, params: Params, names: Names = None) -> dict[str
                     f"the state is not of an optimizer of compat.torch: for {leaf.path!r} it keeps {stage!r} with "
                     f"{', '.join(memory._fields)}"
                 )
-            if leaf.path not in keys:
-                raise ValueError(f"names has no index for the parameter {leaf.path!r}, which keeps {stage!r}")
             if "seen" not in memory._fields or memory.seen:
-                entries = {entry: _encoded(entry, getattr(memory, field)) for entry, field in fields.items()}
-                saved.setdefault(keys[leaf.path], {}).update(entries)
-    return {"state": saved}
+                parts = saved.setdefault(key, [{} for _ in where[key]])
+                parts[place.part] |= {e: _encoded(e, getattr(memory, f), place) for e, f in fields.items()}
+    return {"state": {key: _together(key, where[key], parts) for key, parts in saved.items()}}
+
+
+def _kept(leaves: Sequence[Leaf], where: Mapping[Any, list[Place]]) -> Iterator[tuple[Leaf, Any, Place]]:
+    """The leaves that keep something, with torch's index and the place there."""
+    keys = {place.path: (key, place) for key, found in where.items() for place in found}
+    for leaf in leaves:
+        if not leaf.memory:
+            continue
+        if leaf.path not in keys:
+            raise ValueError(
+                f"names has no index for the parameter {leaf.path!r}, which keeps {next(iter(leaf.memory))!r}"
+            )
+        yield leaf, *keys[leaf.path]
+
+
+def _together(key: Any, found: Sequence[Place], parts: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
+    """The entries of one parameter of torch's, whose parts are parameters here."""
+    if absent := [place.path for place, part in zip(found, parts, strict=True) if part.keys() != parts[0].keys()]:
+        raise ValueError(f"the state of {key!r} needs all its parts, and {absent[0]!r} has not what others have")
+    return {
+        e: x if e in SCALARS or len(parts) == 1 else np.concatenate([p[e] for p in parts]) for e, x in parts[0].items()
+    }
 
 
 def _parts(x: object) -> tuple[Mapping[Any, Any], Sequence[Mapping[str, Any]] | None]:
@@ -122,37 +147,17 @@ def _parts(x: object) -> tuple[Mapping[Any, Any], Sequence[Mapping[str, Any]] | 
     return x["state"], groups
 
 
-def _where(names: Names, params: Params, known: Sequence[Any] | None) -> dict[Any, Path]:
-    """From torch's index to the path."""
-    paths = [path for path, p in zip(*open_tree(params)[:2], strict=True) if p is not None]
-    if names is not None and (isinstance(names, str) or not isinstance(names, Mapping | Sequence)):
-        raise TypeError(f"names must map indices to paths, or list paths, {got(names)}")
-    if names is None and known is not None and len(known) != len(paths):
-        raise ValueError(f"param_groups have {len(known)} parameters, params {len(paths)}: {paths}; give names")
-    if names is None:
-        where = dict(zip(known or range(len(paths)), paths, strict=True))
-    else:
-        where = dict(names) if isinstance(names, Mapping) else dict(enumerate(names))
-    for key, path in where.items():
-        if path not in paths:
-            raise ValueError(f"names must lead to parameters, and {key!r} leads to {path!r}; there are {paths}")
-        if known is not None and key not in known:
-            raise ValueError(f"names has index {key!r} for {path!r}, and param_groups have only {list(known)}")
-    if len(set(where.values())) < len(where):
-        raise ValueError(f"names must lead to every parameter once, got {where}")
-    return where
-
-
-def _loaded(entries: Mapping[str, Any], leaf: Leaf, stage: str, key: Any) -> Memory:
+def _loaded(entries: Mapping[str, Any], leaf: Leaf, stage: str, key: Any, place: Place) -> Memory:
     """The memory of one stage with torch's entries of one parameter in it."""
-    memory = leaf.memory[stage]
+    memory, ours = leaf.memory[stage], leaf.array.shape
     new: dict[str, Any] = {}
     for entry, field in ENTRIES.get(stage, {}).items():
         if field not in memory._fields or not entries or (entry == "momentum_buffer" and entries.get(entry, 0) is None):
             continue
         if entry not in entries:
             raise ValueError(f"state[{key!r}] has no {entry!r} for the parameter {leaf.path!r}, only {sorted(entries)}")
-        value = shaped(f"{entry} of {key}", as_array(entries[entry]), leaf, [(), (1,)] if entry in SCALARS else None)
+        shapes = [(), (1,)] if entry in SCALARS else [place.whole(ours)]
+        value = shaped(f"{entry} of {key}", as_array(entries[entry]), leaf, shapes, place.advice())
         old = getattr(memory, field)
         if entry == "mu_product":
             powers(f"{entry} of {key}", value)
@@ -160,7 +165,8 @@ def _loaded(entries: Mapping[str, Any], leaf: Leaf, stage: str, key: Any) -> Mem
             steps_done(f"state[{key!r}]['step']", value)
         if np.iscomplexobj(value) and not jnp.iscomplexobj(old):
             raise ValueError(f"state[{key!r}] has a complex {entry!r} for {leaf.path!r}, where a square is real here")
-        new[field] = jax.device_put(jnp.asarray(value.reshape(old.shape), old.dtype), old.sharding)
+        value = value.reshape(old.shape) if entry in SCALARS else place.read(value, ours)
+        new[field] = jax.device_put(jnp.asarray(value, old.dtype), old.sharding)
     if "seen" in memory._fields and new:
         new["seen"] = jnp.ones_like(memory.seen)
     return memory._replace(**new)
@@ -174,9 +180,11 @@ def as_array(x: Any) -> NDArray[Any]:
     return np.asarray(x)
 
 
-def _encoded(entry: str, value: Array) -> NDArray[Any]:
+def _encoded(entry: str, value: Array, place: Place) -> NDArray[Any]:
     """A copy, for torch writes into its statistics; its steps are float32 numbers."""
-    return np.array(value, np.float32 if entry == "step" else None)
+    if entry in SCALARS:
+        return np.array(value, np.float32 if entry == "step" else None)
+    return np.array(place.write(np.asarray(value)), order="C")
 
 
 def _sgd(groups: Groups | None) -> Chain:
@@ -202,7 +210,7 @@ OPTIMIZERS: list[tuple[set[str], Callable[..., Chain]]] = [
 """Options that a group of torch's optimizer has, of which the first ones that fit tell which it is."""
 
 
-def _rebuilt(groups: Sequence[Mapping[str, Any]] | None, where: Mapping[Any, Path]) -> Chain:
+def _rebuilt(groups: Sequence[Mapping[str, Any]] | None, where: Mapping[Any, list[Place]]) -> Chain:
     """An optimizer that keeps what torch's kept for the same groups."""
     if not groups:
         raise ValueError(f"optimizer_state_dict must have param_groups, or give tx, the optimizer; {got(groups)}")
@@ -213,5 +221,5 @@ def _rebuilt(groups: Sequence[Mapping[str, Any]] | None, where: Mapping[Any, Pat
     entries = []
     for group in groups:
         taken = {key: jax.tree.map(lambda x: as_array(x) if hasattr(x, "shape") else x, x) for key, x in group.items()}
-        entries.append({**taken, "params": [where[i] for i in group["params"] if i in where]})
+        entries.append({**taken, "params": [place.path for i in group["params"] for place in where.get(i, ())]})
     return make(groups=[entry for entry in entries if entry["params"]])

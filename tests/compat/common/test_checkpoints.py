@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 from typing import Any
 
+import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
@@ -77,3 +78,49 @@ def test_steps_done() -> None:
     with pytest.raises(ValueError, match=r"n must be a whole number of steps, at least 0, that int32 holds, got -1"):
         steps_done("n", -1)
     assert [steps_done("n", n) for n in (0, 3.0, np.asarray([5]), 2**31 - 1)] == [0, 3, 5, 2**31 - 1]
+
+
+def placed(values: Any, offset: int) -> Any:
+    """An array at so many bytes behind a multiple of 64: JAX's CPU takes those at 0 without a copy."""
+    values = np.asarray(values, np.float32)
+    room = np.zeros(values.nbytes + 128, np.uint8)
+    start = -room.ctypes.data % 64 + offset
+    found = room[start : start + values.nbytes].view(np.float32).reshape(values.shape)
+    found[...] = values
+    return found
+
+
+WHOLE: dict[str, Any] = {
+    "torch": (
+        lambda a: {0: {"step": 3, "exp_avg": a, "exp_avg_sq": a}},
+        lambda entries: torch.load_state({"state": entries}, W, tx=torch.adam()),
+        lambda state: torch.save_state(state, W)["state"],
+    ),
+    "paddle": (
+        lambda a: {"w_moment1_0": a, "w_moment2_0": a, "w_beta1_pow_acc_0": a[:1], "w_beta2_pow_acc_0": a[:1]},
+        lambda entries: paddle.load_state(entries, W, tx=paddle.adam()),
+        lambda state: paddle.save_state(state, W),
+    ),
+    "mindspore": (
+        lambda a: {"moment1.w": a, "moment2.w": a, "global_step": a[:1] * 0, "beta1_power": a[0], "beta2_power": a[0]},
+        lambda entries: mindspore.load_state(entries, W, tx=mindspore.adam()),
+        lambda state: mindspore.save_state(state, W),
+    ),
+}
+
+
+@pytest.mark.parametrize("name", WHOLE)
+@pytest.mark.parametrize("offset", [0, 1, 4])
+def test_nothing_is_shared_with_the_caller(name: str, offset: int) -> None:
+    """Neither in nor out: what one side writes afterwards, the other does not see."""
+    entries_of, load, save = WHOLE[name]
+    array = placed([0.25, 0.5], offset)
+    state = load(entries_of(array))
+    array[...] = 0.875
+    np.testing.assert_array_equal(gx.view(state, "mu")["w"], np.float32([0.25, 0.5]))
+    for saved in jax.tree.leaves(save(state)):
+        if isinstance(saved, np.ndarray):
+            saved[...] = 0
+    np.testing.assert_array_equal(gx.view(state, "nu")["w"], np.float32([0.25, 0.5]))
+    array.flags.writeable = False
+    np.testing.assert_array_equal(gx.view(load(entries_of(array)), "mu")["w"], np.float32([0.875, 0.875]))

@@ -146,6 +146,15 @@ def test_a_run_of_ours_goes_on_in_torch(name: str, options: dict[str, Any]) -> N
     here_and_there(name, options)
 
 
+def test_torch_goes_on_without_moving_our_state() -> None:
+    ws, opt = in_torch("Adam", {"lr": 0.1}, drawn(0))
+    torch_steps(ws, opt, range(1, 3))
+    state = compat.load_state(opt.state_dict(), tree(drawn(0)), ORDER)
+    before = jax.tree.map(np.array, state)
+    torch_steps(ws, opt, range(3, 5))
+    jax.tree.map(np.testing.assert_array_equal, state, before)
+
+
 def test_groups() -> None:
     """torch counts its parameters through the groups; one of them has no momentum, and so no entry."""
     options = {"lr": 0.1, "momentum": 0.9}
@@ -227,7 +236,7 @@ def test_numpy_arrays_numbers_and_bfloat16() -> None:
 
 def test_state_dicts_that_do_not_fit_are_refused() -> None:
     params, tx = {"w": jnp.ones(3), "x": jnp.ones(3)}, compat.sgd(0.1, momentum=0.9)
-    group = {"momentum": 0.9, "dampening": 0, "nesterov": False, "params": [0, 1]}
+    group = {"momentum": 0.9, "dampening": 0, "nesterov": False, "params": [0, 1], "param_names": ["w", "x"]}
     buffers = {i: {"momentum_buffer": np.full(3, 1.0 + i)} for i in range(2)}
     whole = {"state": buffers, "param_groups": [group]}
     np.testing.assert_array_equal(gx.view(compat.load_state(whole, params), "trace")["x"], np.full(3, 2.0))

@@ -157,6 +157,19 @@ def test_what_torch_refuses_is_refused_with_the_same_exception(name: str, base: 
         getattr(torch_schedules, name)(**{**base, argument: x})
 
 
+@pytest.mark.parametrize("name", ["Rprop", "Adagrad", "Adadelta", "ASGD"])
+def test_an_optimizer_without_momentum_takes_no_cycle_of_it(name: str) -> None:
+    """Neither for all parameters nor for a group; without the momentum it does."""
+    there = getattr(torch.optim, name)([torch.nn.Parameter(torch.ones(1))], lr=0.1)
+    with pytest.raises(ValueError, match="must support momentum"):
+        torch.optim.lr_scheduler.OneCycleLR(there, **ONE)
+    here, lr = getattr(compat, name.lower()), torch_schedules.OneCycleLR(**ONE)
+    for arguments in ({"lr": lr}, {"groups": [{"params": "w", "lr": lr}]}):
+        with pytest.raises(ValueError, match=rf"cycle_momentum=False, for {name.lower()} has no momentum"):
+            here(**arguments)
+    assert here(torch_schedules.OneCycleLR(**ONE, cycle_momentum=False))
+
+
 def first_step(name: str, arguments: Any) -> None:
     opt = torch.optim.SGD([torch.nn.Parameter(torch.ones(1))], lr=0.1, momentum=0.5)
     with warnings.catch_warnings():
