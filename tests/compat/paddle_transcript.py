@@ -21,7 +21,7 @@ def clipped(clip: Any, grads: dict[str, Any]) -> dict[str, Any]:
 
 
 def transcript(params: dict[str, Any], grads: list[dict[str, Any]], groups: list[dict[str, Any]], rate: Any, own: Any):
-    """groups: `names` and all options of each; own: attributes of single parameters."""
+    """groups: `names` and all options of each, `beside` the optimizer's L1 decay; own: attributes of parameters."""
     w = dict(params)
     v = {name: np.zeros_like(x) for name, x in params.items()}
     for k, now in enumerate(grads):
@@ -30,9 +30,8 @@ def transcript(params: dict[str, Any], grads: list[dict[str, Any]], groups: list
             free = {name: g for name, g in mine.items() if own.get(name, {}).get("need_clip", True)}
             for name, g in {**mine, **clipped(group["grad_clip"], free)}.items():
                 said = own.get(name, {})
-                decay = said.get("regularizer") or group["weight_decay"]
-                kind, by = decay or ("L2", 0.0)
-                g = g + (by * np.sign(w[name]) if kind == "L1" else float(np.float32(by)) * w[name])
+                for kind, by in filter(None, (group.get("beside"), said.get("regularizer") or group["weight_decay"])):
+                    g = g + (by * np.sign(w[name]) if kind == "L1" else float(np.float32(by)) * w[name])
                 mu = float(np.float32(group["momentum"]))
                 v[name] = mu * v[name] + g
                 step = g + mu * v[name] if group["use_nesterov"] else v[name]

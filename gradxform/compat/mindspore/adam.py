@@ -4,11 +4,9 @@ from __future__ import annotations
 
 from typing import Any
 
-import jax.numpy as jnp
-
 from gradxform.compat.common.float32 import in_float32
 from gradxform.compat.common.groups import Groups
-from gradxform.compat.common.moments import EpsilonHat, EpsilonHatAdam
+from gradxform.compat.common.moments import EpsilonHat
 from gradxform.compat.mindspore.assembly import assembled, is_decayed, kernel
 from gradxform.compat.mindspore.checks import (
     LearningRate,
@@ -19,14 +17,11 @@ from gradxform.compat.mindspore.checks import (
     read_weight_decay,
 )
 from gradxform.compat.mindspore.groups import Group, grouped
-from gradxform.compat.mindspore.rules import EpsilonHatAmsgrad
+from gradxform.compat.mindspore.rules import EpsilonBesideAdamax, EpsilonHatAmsgrad, PoweredAdam
 from gradxform.core import check
-from gradxform.core.arithmetic import debias
 from gradxform.core.chain import Chain, chain, lift
-from gradxform.core.hyper import Beta, Hyper
-from gradxform.core.rule import Halves
-from gradxform.core.types import Array, Param, Scalars
-from gradxform.optimizers.adam import Moments
+from gradxform.core.hyper import Hyper
+from gradxform.core.types import Scalars
 from gradxform.params.select import mindspore_decayed
 from gradxform.strategies.lazy import lazy
 from gradxform.strategies.offloaded import offloaded
@@ -42,26 +37,6 @@ class UncorrectedAdam(EpsilonHat):
 
     def scalars(self, t: Any) -> Scalars:
         return 1.0
-
-
-class EpsilonBesideAdamax(Halves):
-    """Adamax with epsilon beside the maximum. mu, nu: shaped like p; k: the correction, a scalar."""
-
-    b1: Beta
-    b2: Beta
-    eps: Hyper
-
-    def init(self, p: Array) -> Moments:
-        return Moments(mu=jnp.zeros_like(p), nu=jnp.zeros_like(p))
-
-    def scalars(self, t: Any) -> Scalars:
-        return debias(self.b1, t)
-
-    def remember(self, g: Array, s: Moments, p: Param, k: Scalars) -> Moments:
-        return Moments(self.b1 * s.mu + (1 - self.b1) * g, jnp.maximum(self.b2 * s.nu, jnp.abs(g)))
-
-    def emit(self, g: Array, s: Moments, p: Param, k: Scalars) -> Any:
-        return s.mu / k / (s.nu + self.eps)
 
 
 def adam(
@@ -83,8 +58,9 @@ def adam(
     use_amsgrad: the running maximum of v, and no use_nesterov. use_locking changes nothing: a pure function has no
     variable that two threads could write. `use_lazy=True`: rows that a sparse gradient does not name rest (`gx.lazy`).
     `use_offload=True`: the statistics live in host memory (`gx.offloaded`), and nothing is centralised.
-    learning_rate: a number, an array of 0 or 1 axes, an iterable (the last value stays), or a schedule.
-    Reach: element, row with grad_centralization. State: mu, nu (nu_max), shaped like p.
+    learning_rate: a number, an array of 0 or 1 axes, an iterable (the last value stays), or a schedule. The powers of
+    the betas are multiplied up in float32, with their rounding, as there.
+    Reach: element, row with grad_centralization. State: mu, nu (nu_max), as p; b1_power, b2_power, float32 scalars.
     Raises: TypeError, ValueError, KeyError and RuntimeError as the framework does.
     Source: mindspore 2.10, nn/optim/adam.py.
     """
@@ -102,7 +78,7 @@ def adam(
     if use_amsgrad and (use_lazy or use_offload):
         raise ValueError(f"use_amsgrad excludes the other two, got {use_amsgrad=}, {use_lazy=} and {use_offload=}")
     b1, b2, eps = map(in_float32, (beta1, beta2, eps))
-    rule = EpsilonHatAmsgrad(b1, b2, eps) if use_amsgrad else EpsilonHatAdam(b1, b2, eps, use_nesterov)
+    rule = EpsilonHatAmsgrad(b1, b2, eps) if use_amsgrad else PoweredAdam(b1, b2, eps, use_nesterov)
 
     def body(rate: Hyper) -> Chain:
         direction = lift(rule)
@@ -195,7 +171,7 @@ def adamax(
 ) -> Chain:
     """`mindspore.nn.AdaMax`: `u <- max(beta2·u, |g|)`, `w <- w - learning_rate / (1 - beta1ᵗ) · m / (u + eps)`.
 
-    Reach: element, row with grad_centralization. State: mu, nu, shaped like p.
+    Reach: element, row with grad_centralization. State: mu, nu, shaped like p; b1_power, float32 scalar.
     Raises: as `adam`.
     Source: mindspore 2.10, nn/optim/ada_max.py.
     """

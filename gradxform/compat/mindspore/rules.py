@@ -2,21 +2,21 @@
 
 from __future__ import annotations
 
-from typing import Any
+from typing import Any, NamedTuple
 
 import jax.numpy as jnp
 import numpy as np
 
 from gradxform.compat.common.moments import EpsilonHat
-from gradxform.core.arithmetic import debias, rounded
+from gradxform.core.arithmetic import power, rounded
 from gradxform.core.facts import Facts, Station
+from gradxform.core.hyper import Beta, Hyper
 from gradxform.core.lens import Wrapper
 from gradxform.core.rows import Rows
-from gradxform.core.rule import Keep, Rule, dense
+from gradxform.core.rule import Halves, Keep, Rule, dense
 from gradxform.core.sizes import overflowing
 from gradxform.core.types import Array, Memory, Param, Scalars
 from gradxform.core.value import Child
-from gradxform.optimizers.adam import MaxMoments
 from gradxform.params.select import Selector
 from gradxform.transforms.decay import DecaysWeights
 from gradxform.transforms.momentum import Trace, TraceMemory
@@ -44,26 +44,111 @@ class ScaledDecay(DecaysWeights):
         return g.with_values(g.values + k * seen.astype(g.dtype)), s
 
 
-class EpsilonHatAmsgrad(EpsilonHat):
-    """The same over the running maximum of v, uncorrected, without Nesterov's numerator.
+class PoweredMoments(NamedTuple):
+    """mu, nu: shaped like p, nu real; b1_power, b2_power: scalars, float32."""
 
-    mu, nu, nu_max: shaped like p, the last two real.
+    mu: Array
+    nu: Array
+    b1_power: Array
+    b2_power: Array
+
+
+class PoweredMaxMoments(NamedTuple):
+    """mu, nu, nu_max: shaped like p, the last two real; b1_power, b2_power: scalars, float32."""
+
+    mu: Array
+    nu: Array
+    nu_max: Array
+    b1_power: Array
+    b2_power: Array
+
+
+class PoweredInfinityMoments(NamedTuple):
+    """mu, nu: shaped like p, nu real; b1_power: scalar, float32."""
+
+    mu: Array
+    nu: Array
+    b1_power: Array
+
+
+UNTOLD = -1.0
+"""In the place of a power that a checkpoint did not have: the counter tells it."""
+
+
+def _one() -> Array:
+    """A power of a beta before the first step."""
+    return jnp.ones((), jnp.float32)
+
+
+def _multiplied(beta: Any, kept: Array, t: Any) -> Any:
+    """The power at step t from the one that was kept; the choice keeps compilers from fusing 1 - beta·kept."""
+    return jnp.where(kept == UNTOLD, jnp.asarray(power(beta, t), kept.dtype), beta * kept)
+
+
+class PoweredEpsilonHat(EpsilonHat, abstract=True):
+    """Adam corrected by powers of the betas that are multiplied up in float32, as they round, before they are read."""
+
+    def scalars(self, t: Any) -> Scalars:
+        return t
+
+    def init(self, p: Array) -> Memory:
+        return PoweredMoments(jnp.zeros_like(p), jnp.zeros_like(p.real), _one(), _one())
+
+    def remember(self, g: Array, s: Memory, p: Param, k: Scalars) -> Memory:
+        mu, nu = super().remember(g, s, p, k)
+        b1_power, b2_power = _multiplied(self.b1, s.b1_power, k), _multiplied(self.b2, s.b2_power, k)
+        return s._replace(mu=mu, nu=nu, b1_power=b1_power, b2_power=b2_power)
+
+    def emit(self, g: Array, s: Memory, p: Param, k: Scalars) -> Any:
+        return super().emit(g, s, p, jnp.sqrt(1 - s.b2_power) / (1 - s.b1_power))
+
+
+class PoweredAdam(PoweredEpsilonHat):
+    """mu, nu: shaped like p, nu real; b1_power, b2_power: scalars, float32."""
+
+
+class EpsilonHatAmsgrad(PoweredEpsilonHat):
+    """The same over the running maximum of v, uncorrected; without Nesterov's numerator.
+
+    mu, nu, nu_max: shaped like p, the last two real; b1_power, b2_power: scalars, float32.
     """
 
     name = "amsgrad"
 
-    def init(self, p: Array) -> MaxMoments:
-        return MaxMoments(jnp.zeros_like(p), jnp.zeros_like(p.real), jnp.zeros_like(p.real))
+    def init(self, p: Array) -> Memory:
+        zero = jnp.zeros_like(p.real)
+        return PoweredMaxMoments(jnp.zeros_like(p), zero, zero, _one(), _one())
+
+    def remember(self, g: Array, s: Memory, p: Param, k: Scalars) -> Memory:
+        new = super().remember(g, s, p, k)
+        return new._replace(nu_max=jnp.maximum(s.nu_max, new.nu))
+
+    def emit(self, g: Array, s: Memory, p: Param, k: Scalars) -> Any:
+        return super().emit(g, s._replace(nu=s.nu_max), p, k)
+
+
+class EpsilonBesideAdamax(Halves):
+    """Adamax with epsilon beside the maximum, corrected by such a power.
+
+    mu, nu: shaped like p; b1_power: scalar, float32.
+    """
+
+    b1: Beta
+    b2: Beta
+    eps: Hyper
+
+    def init(self, p: Array) -> PoweredInfinityMoments:
+        return PoweredInfinityMoments(jnp.zeros_like(p), jnp.zeros_like(p), _one())
 
     def scalars(self, t: Any) -> Scalars:
-        return jnp.sqrt(debias(self.b2, t)) / debias(self.b1, t)
+        return t
 
-    def remember(self, g: Array, s: MaxMoments, p: Param, k: Scalars) -> MaxMoments:
-        mu, nu = super().remember(g, s, p, k)
-        return MaxMoments(mu, nu, jnp.maximum(s.nu_max, nu))
+    def remember(self, g: Array, s: PoweredInfinityMoments, p: Param, k: Scalars) -> PoweredInfinityMoments:
+        mu, nu = self.b1 * s.mu + (1 - self.b1) * g, jnp.maximum(self.b2 * s.nu, jnp.abs(g))
+        return PoweredInfinityMoments(mu, nu, _multiplied(self.b1, s.b1_power, k))
 
-    def emit(self, g: Array, s: MaxMoments, p: Param, k: Scalars) -> Any:
-        return k * s.mu / (jnp.sqrt(s.nu_max) + self.eps)
+    def emit(self, g: Array, s: PoweredInfinityMoments, p: Param, k: Scalars) -> Any:
+        return s.mu / (1 - s.b1_power) / (s.nu + self.eps)
 
 
 class MomentumKernel(Wrapper):

@@ -10,17 +10,24 @@ import jax.numpy as jnp
 import numpy as np
 from numpy.typing import NDArray
 
-from gradxform.compat.common.checkpoints import Names, check_names, memories, read, shaped, spellings, steps_done
-from gradxform.compat.common.moments import EpsilonHatAdam
+from gradxform.compat.common.checkpoints import (
+    Names,
+    check_names,
+    memories,
+    powers,
+    read,
+    shaped,
+    spellings,
+    steps_done,
+)
 from gradxform.compat.mindspore.assembly import kernel
-from gradxform.compat.mindspore.rules import EpsilonHatAmsgrad
+from gradxform.compat.mindspore.rules import UNTOLD, EpsilonHatAmsgrad, PoweredAdam
 from gradxform.core.chain import Chain, lift
 from gradxform.core.lens import layers
 from gradxform.core.rule import Rule
-from gradxform.core.stage import Step
 from gradxform.core.state import State, find_state
 from gradxform.core.transform import GradientTransformation, refuse_stranger
-from gradxform.core.tree import Leaf
+from gradxform.core.tree import Leaf, is_trained
 from gradxform.core.types import Array, Memory, OptState, Params
 from gradxform.optimizers.adagrad import scale_by_rss
 from gradxform.transforms.momentum import trace
@@ -39,6 +46,8 @@ ENTRIES = {
     "ftrl": {"moments": "sum_of_squares", "linear": "linear"},
 }
 """Stage -> what the framework calls its statistics -> the field."""
+POWERS = {"beta1_power": "b1_power", "beta2_power": "b2_power"}
+"""What the framework keeps once for all parameters -> the field of each memory here."""
 
 
 def load_state(
@@ -46,10 +55,13 @@ def load_state(
 ) -> State:
     """Make our state from a checkpoint of MindSpore's optimizer, to go on training at its `global_step`.
 
-    checkpoint: `{"moment1.<name>": array, ..., "global_step": array}`; other entries are ignored. names: from the
-    framework's parameter names to paths in `params`; None takes the path itself, with `.` or `/` between names.
-    tx: the optimizer that goes on, of this module; None finds out which of momentum, adam and proximal_adagrad it is.
-    Raises: ValueError naming an entry that is missing or has another shape; TypeError if checkpoint is no mapping.
+    checkpoint: `{"moment1.<name>": array, ..., "global_step": array}`; other entries are ignored, parameters too. The
+    powers of Adam's betas are the checkpoint's; where it has none, they are made from `global_step`.
+    names: from the framework's parameter names to paths in `params`; None takes the path itself, with `.` or `/`
+    between names. tx: the optimizer that goes on, of this module; None finds out which of momentum, adam and
+    proximal_adagrad it is.
+    Raises: ValueError naming an entry that is missing, has another shape, or is a power outside [0, 1]; TypeError if
+    checkpoint is no mapping.
     """
     checkpoint = read(checkpoint)
     check_names(names, params)
@@ -57,50 +69,65 @@ def load_state(
         refuse_stranger(tx)
     if "global_step" not in checkpoint:
         raise ValueError(f"checkpoint has no 'global_step', the number of steps done; it has {sorted(checkpoint)}")
+    steps = steps_done("checkpoint['global_step']", checkpoint["global_step"])
     state = find_state((_guess(checkpoint) if tx is None else tx).init(params))
     tree = memories(state, params)
     for leaf in tree.leaves:
         for stage, field, entry in _entries(leaf.memory):
             old = getattr(leaf.memory[stage], field)
-            new = _decoded(entry, _value(checkpoint, entry, leaf, names), old)
+            if entry in POWERS:
+                told = _power(checkpoint, entry, leaf) if entry in checkpoint else _multiplied(tx, entry, leaf, steps)
+                new = jnp.asarray(told, old.dtype)
+            else:
+                new = _decoded(entry, _value(checkpoint, entry, leaf, names), old)
             memory = leaf.memory[stage]._replace(**{field: jax.device_put(new, old.sharding)})
             leaf.memory = {**leaf.memory, stage: memory}
-    count = jnp.asarray(steps_done("checkpoint['global_step']", checkpoint["global_step"]), state.count.dtype)
-    return state._replace(count=count, leaves=tree.close_memories())
+    return state._replace(count=jnp.asarray(steps, state.count.dtype), leaves=tree.close_memories())
 
 
 def save_state(
     state: OptState, params: Params, names: Names = None, tx: GradientTransformation | None = None
 ) -> dict[str, NDArray[Any]]:
-    """Make what MindSpore's optimizer would save: `{"moment1.<name>": array, ..., "global_step": array}`.
+    """Make what MindSpore saves: `{"<name>": parameter, "moment1.<name>": array, ..., "global_step": array}`.
 
-    names: as in `load_state`; without it names are paths. tx: the optimizer, for the powers of Adam's betas; None
-    leaves them out.
-    Raises: ValueError if the state is not of an optimizer of this module.
+    The parameters belong in it: `load_param_into_net` fills one that it does not find from a longer name that ends in
+    its own, `conv1.weight` from `moments.conv1.weight`. names: as in `load_state`; without it names are paths. tx: the
+    optimizer, needed only where `load_state` had neither it nor the powers of Adam's betas: they are left out then.
+    Raises: ValueError if the state is not of an optimizer of this module, or if parameters that rested have made the
+    powers of Adam's betas differ, of which MindSpore has one for all.
     """
     check_names(names, params)
     if tx is not None:
         refuse_stranger(tx)
     ours = find_state(state)
     spelled = {path: name for name, path in (names or {}).items()}
+    steps = int(ours.count)
     saved: dict[str, NDArray[Any]] = {}
+    held: dict[str, NDArray[Any]] = {}
     for leaf in memories(ours, params).leaves:
+        name = spelled.get(leaf.path, leaf.path)
+        if is_trained(leaf.p):
+            held[name] = np.array(leaf.p)
         for stage, field, entry in _entries(leaf.memory):
-            name = spelled.get(leaf.path, leaf.path)
-            saved[f"{entry}.{name}"] = _encoded(entry, np.array(getattr(leaf.memory[stage], field)), leaf)
+            value = np.array(getattr(leaf.memory[stage], field))
+            if entry not in POWERS:
+                saved[f"{entry}.{name}"] = _encoded(entry, value, leaf)
+                continue
+            if value == UNTOLD:
+                value = np.array(_multiplied(tx, entry, leaf, steps), np.float32)
+            if value != UNTOLD and saved.setdefault(entry, value) != value:
+                raise ValueError(
+                    f"the state has {entry} {value} for {leaf.path!r} and {saved[entry]} for others; MindSpore has one"
+                )
     if not saved and jax.tree.leaves(ours.leaves):
         raise ValueError(f"the state is not of an optimizer of compat.mindspore, it keeps {ours.leaves!r}")
-    step = int(ours.count)
-    for rule in _rules(tx):
-        if isinstance(rule, EpsilonHatAdam):
-            saved |= {f"beta{i}_power": np.asarray(b**step, np.float32) for i, b in ((1, rule.b1), (2, rule.b2))}
-    return {**saved, "global_step": np.array([step], np.int32)}
+    return {**held, **saved, "global_step": np.array([steps], np.int32)}
 
 
 def _entries(memories: Mapping[str, Memory]) -> Iterator[tuple[str, str, str]]:
     """Stage, field, and the framework's name, for all that one parameter keeps."""
     for stage, memory in memories.items():
-        for entry, field in ENTRIES.get(stage, {}).items():
+        for entry, field in {**ENTRIES.get(stage, {}), **POWERS}.items():
             if hasattr(memory, field):
                 yield stage, field, entry
 
@@ -126,20 +153,26 @@ def _value(checkpoint: Mapping[str, Any], entry: str, leaf: Leaf, names: Names) 
     raise ValueError(f"checkpoint has no entry {entry}.<name> for the parameter {leaf.path!r} (tried {tried!r})")
 
 
+def _power(checkpoint: Mapping[str, Any], entry: str, leaf: Leaf) -> NDArray[Any]:
+    return powers(entry, shaped(entry, checkpoint[entry], leaf, [(), (1,)])).reshape(())
+
+
+def _multiplied(tx: GradientTransformation | None, entry: str, leaf: Leaf, steps: int) -> float:
+    """A power of a beta after so many products in float32."""
+    through = tx.through(leaf.path, leaf.array) if isinstance(tx, Chain) else ()
+    rules: list[Any] = [layers(rule)[-1] for _, rule in through if isinstance(rule, Rule)]
+    beta = POWERS[entry].removesuffix("_power")
+    known = [getattr(rule, beta) for rule in rules if hasattr(rule, beta)]
+    return float(np.multiply.reduce(np.full(steps, known[0], np.float32))) if known else UNTOLD
+
+
 def _guess(checkpoint: Mapping[str, Any]) -> Chain:
     """A transformation with the memory that the checkpoint fills."""
     kinds = {name.split(".", 1)[0] for name in checkpoint}
     if "moment1" in kinds:
-        return kernel(lift(EpsilonHatAmsgrad() if "vhat" in kinds else EpsilonHatAdam()), "adam")
+        return kernel(lift(EpsilonHatAmsgrad() if "vhat" in kinds else PoweredAdam()), "adam")
     if "moments" in kinds:
         return kernel(trace(0.9), "momentum", float64=True)
     if "accum" in kinds:
         return kernel(scale_by_rss(), "proximal_adagrad")
     raise ValueError(f"checkpoint must hold moments, moment1 or accum, or give tx; it holds {sorted(kinds)}")
-
-
-def _rules(tx: GradientTransformation | None) -> Iterator[Rule]:
-    """The rules of a chain, those of groups included, without what is wrapped around them."""
-    for _, stage, _ in tx.each(Step(None, None, {}, {}, {}, None)) if isinstance(tx, Chain) else ():
-        if stage.only_rule is not None:
-            yield layers(stage.only_rule)[-1]

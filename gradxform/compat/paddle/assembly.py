@@ -26,6 +26,7 @@ from gradxform.compat.paddle.checks import (
     read_attributes,
     read_clip,
     read_frozen,
+    read_group_decay,
     read_learning_rate,
     read_weight_decay,
 )
@@ -54,32 +55,34 @@ def assembled(
     frozen: Members | None,
     *,
     coefficient: Callable[[float], float] = float,
+    beside_l1: bool = False,
     decoupled: bool = False,
     rate_inside: bool = False,
     **options: Any,
 ) -> Chain:
     """What all of these optimizers share, around `body(scaled, **options)`, which makes the direction and scales it.
 
-    coefficient: what an L2 decay's coefficient becomes in the framework. decoupled: the body sees to `weight_decay`.
-    rate_inside: the learning rate is a part of `scaled`, instead of the last stage of all.
+    coefficient: what an L2 decay's coefficient becomes in the framework. beside_l1: see `_decays`. decoupled: the body
+    sees to `weight_decay`. rate_inside: the learning rate is a part of `scaled`, instead of the last stage of all.
     """
     rate, attributes = lift(_rate(learning_rate)), _exclusive(read_attributes(param_attr))
+    alone = attributes if groups is None else ()
     read_clip(grad_clip)
-    written = {"learning_rate": 1.0, "weight_decay": weight_decay, "grad_clip": grad_clip, **options}
-    if not decoupled:
-        read_weight_decay(weight_decay)
+    shared = None if decoupled else read_weight_decay(weight_decay)
+    written = {"weight_decay": weight_decay if decoupled else shared, "grad_clip": grad_clip, **options}
 
     def make(learning_rate: NumberLike, weight_decay: Any, grad_clip: GradientClip | None, **options: Any) -> Chain:
-        scaled = _factors(number("learning_rate", learning_rate), attributes if groups is None else ())
+        scaled = _factors(number("learning_rate", learning_rate), alone)
         inside = {**options, "weight_decay": weight_decay} if decoupled else options
+        decays = () if decoupled else _decays(read_group_decay(weight_decay), shared, beside_l1)
         return chain(
             _clipped(read_clip(grad_clip), attributes),
-            _regularized(None if decoupled else read_weight_decay(weight_decay), attributes, coefficient),
+            _regularized(decays, attributes if decoupled else alone, coefficient),
             body(chain(rate, scaled) if rate_inside else scaled, **inside),
         )
 
     named = tuple(where for where, _ in read_attributes(param_attr))
-    made = grouped(groups, written, make, REFUSALS, named)
+    made = grouped(groups, {"learning_rate": 1.0, **written}, make, REFUSALS, named)
     still = [where for where in (read_frozen(frozen),) if where is not None]
     still += [where for where, attribute in attributes if not attribute.trainable]
     return chain(Chain(tuple(map(Freeze, still))), made, chain() if rate_inside else rate)
@@ -112,10 +115,23 @@ def _clip_rule(clip: GradientClip) -> Rule:
     return unchecked(ClipByGlobalNorm(1.0), max_norm=clip.clip_norm)
 
 
-def _regularized(decay: Regularizer | None, attributes: Attributes, coefficient: Callable[[float], float]) -> Chain:
+def _decays(own: Regularizer | None, shared: Regularizer | None, beside_l1: bool) -> tuple[Regularizer | None, ...]:
+    """The decays of a group: its own, and the optimizer's in the place of None.
+
+    beside_l1: None stays none, but an L1 decay of the optimizer acts beside all that is not an L1 decay itself: L2
+    decay is the kernel's there, and the stage before it finds a parameter without a regularizer.
+    """
+    if beside_l1:
+        return (shared, own) if isinstance(shared, L1Decay) and not isinstance(own, L1Decay) else (own,)
+    return (shared if own is None else own,)
+
+
+def _regularized(
+    decays: Sequence[Regularizer | None], attributes: Attributes, coefficient: Callable[[float], float]
+) -> Chain:
     singles = [(where, attribute.regularizer) for where, attribute in attributes if attribute.regularizer is not None]
     rest = Elsewhere(tuple(where for where, _ in singles)) if singles else None
-    return chain(*(_decay(x, where, coefficient) for where, x in [(rest, decay), *singles]))
+    return chain(*(_decay(x, where, coefficient) for where, x in [*((rest, decay) for decay in decays), *singles]))
 
 
 def _decay(decay: Regularizer | None, where: Selector | None, coefficient: Callable[[float], float]) -> Chain:

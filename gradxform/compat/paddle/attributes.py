@@ -101,8 +101,8 @@ class ParamAttr(Attribute):
     """Said of single parameters: `param_attr={"bias$": ParamAttr(learning_rate=2.0, regularizer=L2Decay(0.0))}`.
 
     learning_rate: a factor on the optimizer's, in whose place a group's factor steps. regularizer: instead of the
-    optimizer's and the group's decay, never beside it. need_clip=False: neither clipped nor counted in a norm.
-    trainable=False: left alone.
+    optimizer's decay, never beside it (beside AdamW's); a parameter in a group loses it, except in AdamW.
+    need_clip=False: neither clipped nor counted in a norm. trainable=False: left alone.
     Raises: TypeError for a wrong kind.
     """
 

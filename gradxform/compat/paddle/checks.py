@@ -53,6 +53,14 @@ def read_weight_decay(x: object) -> Regularizer | None:
     raise TypeError(f"weight_decay must be a float, an int, L1Decay or L2Decay, {got(x)}")
 
 
+def read_group_decay(x: object) -> Regularizer | None:
+    """What a group says. Raises: as `read_weight_decay`, and TypeError for an int, which the framework takes there for
+    a regularizer."""
+    if isinstance(x, int):
+        raise TypeError(f"weight_decay of a group must be a float, L1Decay or L2Decay, {got(x)}; write {float(x)}")
+    return read_weight_decay(x)
+
+
 def read_clip(x: object) -> GradientClip | None:
     if not isinstance(x, GradientClip | None):
         raise TypeError(f"grad_clip must be ClipGradByValue, ClipGradByNorm or ClipGradByGlobalNorm, {got(x)}")

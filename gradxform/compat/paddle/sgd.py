@@ -29,7 +29,8 @@ def momentum(
     learning_rate: a float, a schedule, or one of `compat.paddle_schedules`. weight_decay: a number (L2), `L1Decay`,
     `L2Decay` or None, which joins g behind grad_clip: `ClipGradByValue`, `ClipGradByNorm` or `ClipGradByGlobalNorm`.
     groups: a list of dicts with `params` (see the page "Optimizers of other frameworks") and any of the arguments; in
-    them `learning_rate` is a factor on the optimizer's. A global norm is taken for each group.
+    them `learning_rate` is a factor on the optimizer's. A global norm is taken for each group. `weight_decay` of a
+    group, None too, stands in the optimizer's place, but an L1 decay of the optimizer stays beside all but L1 decay.
     param_attr: `{regular expression or selector: ParamAttr(...)}`. frozen: parameters that stay (`no_grad_set`).
     momentum and the coefficient of L2 decay are rounded to float32, also for float64 parameters, as there.
     Reach: element; array or tree with a clip by norm. State: trace, shaped like p.
@@ -51,6 +52,7 @@ def momentum(
         param_attr,
         frozen,
         coefficient=in_float32,
+        beside_l1=True,
         momentum=momentum,
         use_nesterov=use_nesterov,
     )
@@ -66,6 +68,8 @@ def sgd(
     frozen: Members | None = None,
 ) -> Chain:
     """`paddle.optimizer.SGD`: `w <- w - learning_rate·g`; arguments as in `momentum`.
+
+    `weight_decay` of a group stands in the optimizer's place, unless it is None; so in all but `momentum` and `adamw`.
 
     Reach: element; array or tree with a clip by norm. State: none.
     Raises: as `momentum`.

@@ -5,6 +5,8 @@ from __future__ import annotations
 import functools
 from typing import Any
 
+import jax
+import jax.numpy as jnp
 import numpy as np
 import pytest
 from hypothesis import strategies as st
@@ -46,6 +48,33 @@ def test_refused(name: str, kwargs: dict[str, Any], error: type[Exception], word
     with pytest.raises(error, match=words) as caught:
         getattr(mindspore, name)(**kwargs)
     assert caught.type is error
+
+
+@pytest.mark.parametrize("options", [{}, {"use_nesterov": True}, {"use_amsgrad": True}, {"use_lazy": True}], ids=str)
+def test_powers_of_betas_round_as_they_are_multiplied_up(options: dict[str, bool]) -> None:
+    """MindSpore 2.10, plain: -5.00004959 after five steps; `beta2ᵗ` rounded once gives -4.99999332."""
+    tx, w, g = mindspore.adam(1.0, 0.9, 0.9999, **options), jnp.zeros(1), jnp.full(1, 0.5)
+    b1, b2, one = np.float32(0.9), np.float32(0.9999), np.float32(1)
+    for compiled in (False, True):
+        step = jax.jit(tx.update) if compiled else tx.update
+        state, p1, p2, m, v, total = tx.init(w), one, one, 0.0, 0.0, 0.0
+        for _ in range(5):
+            updates, state = step(g, state, w)
+            p1, p2, m, v = p1 * b1, p2 * b2, float(b1) * m + float(one - b1) * 0.5, float(b2) * v + float(one - b2) / 4
+            ahead = float(b1) * m + float(one - b1) * 0.5 if options.get("use_nesterov") else m
+            u = -float(np.sqrt(one - p2) / (one - p1)) * ahead / (np.sqrt(v) + 1e-8)
+            np.testing.assert_allclose(updates, u, rtol=5e-7)
+            total += float(updates[0])
+        assert options.get("use_nesterov") or abs(total + 5.00004959) < 2e-6
+
+
+def test_the_power_of_adamax_rounds_too() -> None:
+    tx, w, power, m = mindspore.adamax(1.0, 0.999, 0.9), jnp.zeros(1), np.float32(1), 0.0
+    state = tx.init(w)
+    for _ in range(20):
+        updates, state = tx.update(jnp.ones(1), state, w)
+        power, m = power * np.float32(0.999), m + (1 - float(np.float32(0.999))) * (1 - m)
+        np.testing.assert_allclose(updates, -m / float(1 - power) / (1 + 1e-8), rtol=2e-6)
 
 
 B1, B2, EPS, DECAY = 0.875, 0.96875, 2.0**-8, 0.25

@@ -100,7 +100,7 @@ def test_names_of_the_framework() -> None:
     checkpoint = {
         "moment1.dense.kernel": np.full((2, 3), 0.5),
         "moment2.dense.kernel": np.full((2, 3), 0.25),
-        "beta1_power": np.float32(0.9),
+        "beta1_power": np.float32(0.9**4),
         "global_step": np.array([4]),
     }
     state = mindspore.load_state(checkpoint, params)
@@ -108,10 +108,75 @@ def test_names_of_the_framework() -> None:
     assert state.leaves["dense"]["kernel"]["adam"].nu.dtype == jnp.float32
     names = {"fc.weight": "dense/kernel"}
     saved = mindspore.save_state(state, params, names, tx=tx)
-    assert set(saved) == {"moment1.fc.weight", "moment2.fc.weight", "beta1_power", "beta2_power", "global_step"}
-    np.testing.assert_allclose(saved["beta1_power"], 0.9**4, rtol=1e-6)
-    again = mindspore.load_state(saved, params, names, tx=tx)
-    jax.tree.map(np.testing.assert_array_equal, again, state)
+    moments = {"moment1.fc.weight", "moment2.fc.weight"}
+    assert set(saved) == {"fc.weight", *moments, "beta1_power", "beta2_power", "global_step"}
+    assert saved["beta1_power"] == np.float32(0.9**4)
+    np.testing.assert_allclose(saved["beta2_power"], 0.999**4, rtol=1e-6)
+    again = mindspore.load_state(saved, params, names)
+    assert jax.tree.structure(again) == jax.tree.structure(state)
+    assert set(mindspore.save_state(state, params, names)) == set(saved) - {"beta2_power"}
+
+
+def multiplied(beta: float, steps: int) -> np.float32:
+    """The power of a beta as the framework has it after some steps: a running product in float32."""
+    product = np.float32(1)
+    for _ in range(steps):
+        product = product * np.float32(beta)
+    return product
+
+
+@pytest.mark.parametrize("make", [mindspore.adam, mindspore.adamax])
+def test_powers_of_betas_are_the_checkpoints(make: Any) -> None:
+    """Multiplied up in float32, saved so, loaded so, whatever `global_step` would make of them."""
+    params = {"w": jnp.ones(3), "b": jnp.ones(2)}
+    tx = make(0.1, 0.9, 0.9999)
+    state = tx.init(params)
+    for _ in range(7):
+        _, state = tx.update(params, state, params)
+    saved = mindspore.save_state(state, params)
+    betas = {"beta1_power": 0.9, "beta2_power": 0.9999} if make is mindspore.adam else {"beta1_power": 0.9}
+    assert {name: saved[name] for name in saved if "power" in name} == {n: multiplied(b, 7) for n, b in betas.items()}
+    for given in (saved, {name: x for name, x in saved.items() if "power" not in name}):
+        jax.tree.map(np.testing.assert_array_equal, mindspore.load_state(given, params, tx=tx), state)
+    shape = np.full(1, 0.25, np.float32)
+    loaded = mindspore.load_state({**saved, "beta1_power": shape}, params, tx=tx)
+    assert mindspore.save_state(loaded, params)["beta1_power"] == 0.25
+    for wrong in (np.nan, -1.0, 1.5):
+        with pytest.raises(ValueError, match=r"checkpoint has 'beta1_power' with .*: a power of betas is in \[0, 1\]"):
+            mindspore.load_state({**saved, "beta1_power": np.float32(wrong)}, params, tx=tx)
+
+
+def test_powers_that_differ_are_no_checkpoint() -> None:
+    params = {"w": jnp.ones(3), "b": jnp.ones(2)}
+    tx = gx.own_clock(mindspore.adam())
+    _, state = tx.update({"w": jnp.ones(3), "b": None}, tx.init(params), params)
+    with pytest.raises(ValueError, match=r"beta1_power 0\.8999\d* for 'w' and 1\.0 for others"):
+        mindspore.save_state(state, params)
+
+
+def loaded_into(net: dict[str, Any], checkpoint: dict[str, Any]) -> dict[str, Any]:
+    """`mindspore.load_param_into_net`: what has no entry of its name is sought under longer names that end in it."""
+    missing = [name for name in net if name not in checkpoint]
+    net = {name: checkpoint.get(name, x) for name, x in net.items()}
+    prefixes = {key[: -len(name)] for name in missing for key in checkpoint if key.endswith(name)}
+    for prefix in sorted(prefixes)[:1]:
+        net |= {name: checkpoint[prefix + name] for name in missing if prefix + name in checkpoint}
+    return net
+
+
+@pytest.mark.parametrize("tx", [mindspore.momentum(0.1, 0.9), mindspore.adam(), mindspore.sgd(0.1, 0.9)], ids=str)
+def test_a_checkpoint_holds_the_parameters(tx: Any) -> None:
+    """Without them `load_param_into_net(opt, ...)` writes statistics into weights."""
+    params = {"conv1": {"weight": jnp.full((2, 3), 5.0)}}
+    saved = mindspore.save_state(tx.init(params), params, {"conv1.weight": "conv1/weight"}, tx=tx)
+    net = {
+        "conv1.weight": np.zeros((2, 3)),
+        "learning_rate": 0.1,
+        **{k: x * 0 for k, x in saved.items() if k[0] != "c"},
+    }
+    assert (loaded_into(net, saved)["conv1.weight"] == 5.0).all()
+    alone = {name: x for name, x in saved.items() if name != "conv1.weight"}
+    assert not (loaded_into({"conv1.weight": np.full((2, 3), 5.0)}, alone)["conv1.weight"] == 5.0).any()
 
 
 def test_offloaded_statistics_are_loaded_into_host_memory() -> None:

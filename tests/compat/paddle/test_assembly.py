@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 from typing import Any
 
 import jax
@@ -63,6 +64,102 @@ def test_a_groups_factor_takes_the_place_of_an_attributes() -> None:
 def test_frozen_and_untrainable_parameters_stay() -> None:
     assert moved(frozen={"b"}, weight_decay=0.5) == {"a": -2.5, "b": 0.0}
     assert moved(param_attr={"a": paddle.ParamAttr(trainable=False)}) == {"a": 0.0, "b": 0.5}
+
+
+def decayed(make: Any, group: dict[str, Any], decay: Any, attribute: Any = None) -> float:
+    """Where 2 is after one step with the gradient 0.5 and the rate 0.1, in a group."""
+    params = {"w": jnp.full(1, 2.0)}
+    own = None if attribute is None else {"w": paddle.ParamAttr(regularizer=attribute)}
+    tx = make(0.1, weight_decay=decay, groups=[{"params": ["w"], **group}], param_attr=own)
+    return float(stepped(tx, {"w": jnp.full(1, 0.5)}, params)["w"][0])
+
+
+L1, L2 = paddle.L1Decay(0.5), paddle.L2Decay(0.3)
+
+
+@pytest.mark.parametrize(
+    ("group", "decay", "attribute", "after"),
+    [
+        ({"weight_decay": 0.1}, None, L2, 1.93),
+        ({"weight_decay": 0.1}, L1, None, 1.88),
+        ({"weight_decay": 0.0}, L1, None, 1.90),
+        ({"weight_decay": None}, L1, L2, 1.90),
+        ({"weight_decay": paddle.L1Decay(0.25)}, L1, None, 1.925),
+        ({}, L1, L2, 1.90),
+        ({"weight_decay": None}, 0.5, None, 1.95),
+        ({"weight_decay": 0.0}, 0.5, None, 1.95),
+        ({}, 0.5, L1, 1.85),
+        ({}, 1, None, 1.75),
+    ],
+    ids=str,
+)
+def test_decay_in_a_group_of_momentum(group: Any, decay: Any, attribute: Any, after: float) -> None:
+    """The first three are of live 3.3.1. In a group attributes lose their decay; the optimizer's L1 stays beside L2."""
+    assert decayed(paddle.momentum, group, decay, attribute) == pytest.approx(after, rel=1e-6)
+
+
+OTHERS = {
+    "sgd": paddle.sgd,
+    "adam": functools.partial(paddle.adam, epsilon=1.0),
+    "adamax": functools.partial(paddle.adamax, epsilon=4.0),
+    "nadam": functools.partial(paddle.nadam, epsilon=1.0),
+    "radam": paddle.radam,
+    "adagrad": functools.partial(paddle.adagrad, epsilon=1.0),
+    "adadelta": functools.partial(paddle.adadelta, epsilon=1.0),
+    "rmsprop": functools.partial(paddle.rmsprop, epsilon=1.0),
+}
+
+
+@pytest.mark.parametrize("name", OTHERS)
+def test_decay_in_a_group_of_the_others(name: str) -> None:
+    """None falls back to the optimizer's decay; all else, 0.0 too, takes its place, and an attribute loses its own."""
+    make = OTHERS[name]
+
+    def alone(decay: Any) -> float:
+        tx, params = make(0.1, weight_decay=decay), {"w": jnp.full(1, 2.0)}
+        return float(stepped(tx, {"w": jnp.full(1, 0.5)}, params)["w"][0])
+
+    assert len({alone(x) for x in (None, 0.1, 0.5, L1, L2)}) == 5
+    for group, decay, acts in [
+        ({"weight_decay": None}, 0.5, 0.5),
+        ({"weight_decay": None}, L1, L1),
+        ({"weight_decay": 0.1}, L1, 0.1),
+        ({"weight_decay": 0.0}, L1, None),
+        ({"weight_decay": L1}, 0.5, L1),
+        ({}, 0.5, 0.5),
+        ({}, None, None),
+    ]:
+        assert decayed(make, group, decay, L2) == alone(acts), (group, decay)
+
+
+def test_adam_in_a_group_falls_back_as_there() -> None:
+    """Live 3.3.1."""
+    adam = functools.partial(paddle.adam, epsilon=1.0)
+    assert decayed(adam, {"weight_decay": None}, 0.5) == pytest.approx(1.94, rel=1e-6)
+
+
+def test_the_kin_without_an_l2_decay_of_their_own() -> None:
+    """AdamW has an `_add_param_group` of its own, which leaves regularizers alone; Lamb takes a group's decay as L2."""
+    params, grads = {"w": jnp.full(1, 2.0)}, {"w": jnp.full(1, 0.5)}
+
+    def moved(make: Any, attribute: Any, **group: Any) -> float:
+        tx = make(0.1, epsilon=1.0, groups=[{"params": ["w"], **group}], param_attr={"w": attribute})
+        return float(stepped(tx, grads, params)["w"][0])
+
+    lost, plain = paddle.ParamAttr(regularizer=L2), paddle.ParamAttr()
+    adamw = 2.0 * (1 - 0.1 * 0.25) - 0.1 * 1.1 / (1.1 + 1.0)
+    assert moved(paddle.adamw, lost, weight_decay=0.25) == pytest.approx(adamw, rel=1e-6)
+    assert moved(paddle.lamb, lost) == moved(paddle.lamb, plain)
+
+
+@pytest.mark.parametrize("x", [0, 1, True])
+def test_an_int_is_no_decay_of_a_group(x: Any) -> None:
+    """It is called as a regularizer there, at the first step; the constructor takes it, and so does AdamW's group."""
+    with pytest.raises(TypeError, match=rf"weight_decay of a group .*got {x}.*write {float(x)}"):
+        paddle.momentum(0.1, groups=[{"params": ["w"], "weight_decay": x}])
+    with pytest.raises(TypeError, match="weight_decay of a group"):
+        paddle.adam(0.1, groups=[{"params": ["w"], "weight_decay": x}])
+    paddle.adamw(0.1, groups=[{"params": ["w"], "weight_decay": x}])
 
 
 def test_a_coefficient_becomes_what_the_framework_makes_of_it() -> None:

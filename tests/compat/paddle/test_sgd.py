@@ -106,6 +106,10 @@ def test_momentum(base: Any, changes: Any, attribute: Any, frozen: bool, rate: s
         groups = [{"names": list(n), **start, **c} for n, c in zip((FIRST, SECOND), changes, strict=True)]
         pairs = zip((FIRST, SECOND), changes, strict=True)
         kwargs = {"groups": [{"params": list(n), **ours(c)} for n, c in pairs]}
+        kwargs["param_attr"] = {("bn/gamma",): paddle.ParamAttr(regularizer=paddle.L2Decay(0.3))}
+        for group in groups:
+            kinds = [(group["weight_decay"] or (None,))[0], (base["weight_decay"] or (None,))[0]]
+            group["beside"] = base["weight_decay"] if kinds[1] == "L1" and kinds[0] != "L1" else None
     if frozen:
         kwargs["frozen"] = ["bn/gamma"]
         for group in groups:
