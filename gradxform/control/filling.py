@@ -10,6 +10,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
+from gradxform.core.facts import Facts
 from gradxform.core.reform import as_it_is, fields_of, reformed, with_fields_of
 from gradxform.core.stage import Plan
 from gradxform.core.state import State
@@ -73,7 +74,9 @@ class Filling:
         kept = {f: same for f, want in news.items() if (same := as_it_is(olds.get(f), want)) is not None}
         both = [f for f in news if f in olds and f not in kept]
         other = {f: new for f in both if (new := reformed(olds[f], news[f], f)) is not None}
-        corrects = getattr(self.rules[leaf.path, name], "corrects", False)
+        rule = self.rules[leaf.path, name]
+        told = getattr(rule, "facts", Facts()).told_by_count if kept or other else ()
+        corrects = getattr(rule, "corrects", False)
         filled = {*kept, *other, *(f for f, want in news.items() if _is_counter(want))}
         if not corrects and any(map(_is_clock, news.values())) and not filled.issuperset(news):
             x, kept, other = None, {}, {}
@@ -84,7 +87,7 @@ class Filling:
         gone = [f for f in olds if f not in kept and f not in other]
         for f in gone:
             self.book.tell("dropped", f"{leaf.path}: {name}/{f}")
-        missing = any(f not in kept and f not in other and f not in counters for f in news)
+        missing = not {*kept, *other, *counters, *told}.issuperset(news)
         own = any(_is_clock(x) and _differ(x, count) for x in (olds[f] for f in gone))
         if corrects and (own or (missing and (not is_known(count) or _differ(count, 0)))):
             self.book.uncorrected.setdefault(name, []).append(leaf.path)

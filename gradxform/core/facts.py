@@ -36,6 +36,8 @@ class Facts(Value):
     measures_memory: bool = False
     """`measure` of a `TreeRule` takes `ps` and `ms` by keyword: each leaf's parameter and memory. These and its
     gradients are dense then, and float32 or wider."""
+    told_by_count: tuple[str, ...] = ()
+    """Fields that are read from the counter while they are as `init` made them: new beside memory that is kept."""
     needs: tuple[str, ...] = ()
     """Extra arguments of `update` (such as `value`) that `scalars` takes by keyword."""
     real_only: bool = False

@@ -178,6 +178,8 @@ CHAINS: dict[str, Kept] = {
 
 RELAID = ("stored_int8", "stored_int8_stochastic", "stored_int4", "stored_float8")
 """Of which codes lie otherwise now: read by `migrate`."""
+WITHOUT_POWERS = ("mindspore_adam",)
+"""Written before the powers of the betas were kept: read by `migrate`, which leaves them to the counter."""
 THROUGH_ORBAX = ("adamw_masked", "groups", "guard", "stored_int8", "foreign")
 
 

@@ -72,12 +72,11 @@ class PoweredInfinityMoments(NamedTuple):
 
 
 UNTOLD = -1.0
-"""In the place of a power that a checkpoint did not have: the counter tells it."""
+"""In the place of a power before the first step, or that a checkpoint did not have: the counter tells it."""
 
 
-def _one() -> Array:
-    """A power of a beta before the first step."""
-    return jnp.ones((), jnp.float32)
+def _untold() -> Array:
+    return jnp.full((), UNTOLD, jnp.float32)
 
 
 def _multiplied(beta: Any, kept: Array, t: Any) -> Any:
@@ -88,11 +87,13 @@ def _multiplied(beta: Any, kept: Array, t: Any) -> Any:
 class PoweredEpsilonHat(EpsilonHat, abstract=True):
     """Adam corrected by powers of the betas that are multiplied up in float32, as they round, before they are read."""
 
+    facts = Facts(told_by_count=("b1_power", "b2_power"))
+
     def scalars(self, t: Any) -> Scalars:
         return t
 
     def init(self, p: Array) -> Memory:
-        return PoweredMoments(jnp.zeros_like(p), jnp.zeros_like(p.real), _one(), _one())
+        return PoweredMoments(jnp.zeros_like(p), jnp.zeros_like(p.real), _untold(), _untold())
 
     def remember(self, g: Array, s: Memory, p: Param, k: Scalars) -> Memory:
         mu, nu = super().remember(g, s, p, k)
@@ -117,7 +118,7 @@ class EpsilonHatAmsgrad(PoweredEpsilonHat):
 
     def init(self, p: Array) -> Memory:
         zero = jnp.zeros_like(p.real)
-        return PoweredMaxMoments(jnp.zeros_like(p), zero, zero, _one(), _one())
+        return PoweredMaxMoments(jnp.zeros_like(p), zero, zero, _untold(), _untold())
 
     def remember(self, g: Array, s: Memory, p: Param, k: Scalars) -> Memory:
         new = super().remember(g, s, p, k)
@@ -136,9 +137,10 @@ class EpsilonBesideAdamax(Halves):
     b1: Beta
     b2: Beta
     eps: Hyper
+    facts = Facts(told_by_count=("b1_power",))
 
     def init(self, p: Array) -> PoweredInfinityMoments:
-        return PoweredInfinityMoments(jnp.zeros_like(p), jnp.zeros_like(p), _one())
+        return PoweredInfinityMoments(jnp.zeros_like(p), jnp.zeros_like(p), _untold())
 
     def scalars(self, t: Any) -> Scalars:
         return t

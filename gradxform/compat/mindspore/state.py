@@ -104,6 +104,7 @@ def save_state(
     steps = int(ours.count)
     saved: dict[str, NDArray[Any]] = {}
     held: dict[str, NDArray[Any]] = {}
+    says: dict[str, bool] = {}
     for leaf in memories(ours, params).leaves:
         name = spelled.get(leaf.path, leaf.path)
         if is_trained(leaf.p):
@@ -113,11 +114,13 @@ def save_state(
             if entry not in POWERS:
                 saved[f"{entry}.{name}"] = _encoded(entry, value, leaf)
                 continue
-            if value == UNTOLD:
+            told = bool(value != UNTOLD)
+            if not told:
                 value = np.array(_multiplied(tx, entry, leaf, steps), np.float32)
-            if value != UNTOLD and saved.setdefault(entry, value) != value:
+            differ = value != UNTOLD and saved.setdefault(entry, value) != value
+            if differ or says.setdefault(entry, told) != told:
                 raise ValueError(
-                    f"the state has {entry} {value} for {leaf.path!r} and {saved[entry]} for others; MindSpore has one"
+                    f"the state has {entry} {value} for {leaf.path!r} and another for others; MindSpore has one for all"
                 )
     if not saved and jax.tree.leaves(ours.leaves):
         raise ValueError(f"the state is not of an optimizer of compat.mindspore, it keeps {ours.leaves!r}")
