@@ -109,13 +109,15 @@ def line(f: kept.Figures) -> str:
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=(__doc__ or "").splitlines()[0])
-    parser.add_argument("targets", nargs="*", choices=list(targets.PLATFORM), help="none: write the tables again")
+    parser.add_argument("targets", nargs="*", help=f"of {', '.join(targets.PLATFORM)}; none: write the tables again")
     parser.add_argument("--set", action="append", choices=[*SETS, "short"], help="sets of rows; else all")
     parser.add_argument("--only", default="", help="rows with this text in their name")
     parser.add_argument("--dry", action="store_true", help="keep and write nothing")
     parser.add_argument("--json", type=Path, help="a file for the figures of this run")
     parser.add_argument("--dump", type=Path, help="a folder for the compiled programs of tables")
     given = parser.parse_args()
+    if unknown := set(given.targets) - set(targets.PLATFORM):  # choices would refuse that there is none
+        parser.error(f"no target is called {', '.join(sorted(unknown))}")
     keeps = not given.dry and given.set != ["short"]
     if given.dump:
         given.dump.mkdir(parents=True, exist_ok=True)
