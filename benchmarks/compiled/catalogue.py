@@ -114,12 +114,25 @@ FLOORS = {
 """Of entries that do not move all of their state or all parameters, or write something else on the way."""
 
 FACTORED = "means over rows and means over columns read the squares one after the other"
+PRODUCTS = "the floor leaves out what the products of matrices read and write"
 CORRECTED = "what rounding left of the distance is summed once more, over what the first step gave"
 LEFT = {
     **dict.fromkeys(("adafactor", "adafactor averaged", "scale_by_factored_rms"), FACTORED),
     **dict.fromkeys(("came", "scale_by_came"), f"{FACTORED}, those of the update too"),
     **dict.fromkeys(("sm3", "scale_by_sm3"), "the largest of rows and of columns read the squares one after the other"),
     **dict.fromkeys(("proximal_halfspace", "proximal_hyperplane"), CORRECTED),
+    **dict.fromkeys(
+        ("muon", "muon as optax has it", "scale_by_muon", "muonh", "normuon", "scale_by_normuon"), PRODUCTS
+    ),
+    **dict.fromkeys(
+        ("orthogonalize", "dion2", "scale_by_dion2", "psgd_kron", "scale_by_psgd_kron", "spread"), PRODUCTS
+    ),
+    **dict.fromkeys(
+        ("proximal_l1_ball", "proximal_l1_sphere", "proximal_simplex"),
+        "each round of the search for the threshold reads where the step would land",
+    ),
+    "accumulate": "a plain update chooses between two; a conditional would write them; make_step has a loop",
+    "measure": "of the largest arrays mu and nu are written by one kernel, and read again by that of the norms",
     "adamh": "three sums read Adam's direction, which is written for them where an array is large",
     "apollo": "on an H100 the bounded gradient is written for a product with few columns, which reads memory alone",
     # Half a pass more than with the direction written, and no temporary as large as the parameters.
