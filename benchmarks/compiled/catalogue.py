@@ -138,7 +138,7 @@ LEFT = {
         "of the largest arrays the means are written by one kernel, and read again by that of the sums",
     ),
     "dadapt_adamw": "of the largest arrays two products that the sums read are written by kernels of their own",
-    "matrices": "parts of unequal widths are computed by kernels of their own, and put together again for the parameter",
+    "matrices": "parts of unequal widths are computed by kernels of their own, and put together again",
     "adamh": "three sums read Adam's direction, which is written for them where an array is large",
     "apollo": "on an H100 the bounded gradient is written for a product with few columns, which reads memory alone",
     # Half a pass more than with the direction written, and no temporary as large as the parameters.
