@@ -158,7 +158,8 @@ def orthogonalize(
     Source: Jordan et al. 2024, "Muon"; arXiv:2505.16932, 2506.10935, 2512.04632; Dao-AILab/gram-newton-schulz.
     """
     check.floating(ns_dtype=ns_dtype)
-    rows, again = coefficients(ns_coeffs, ns_steps), restarts(gram_restarts)
+    rows = coefficients(ns_coeffs, ns_steps)
+    again = restarts(gram_restarts, len(rows))
     return lift(Orthogonalize(rows, eps, preconditioning, adaptive, ns_dtype, again))
 
 

@@ -87,12 +87,14 @@ def coefficients(ns_coeffs: str | Sequence[Any], ns_steps: int) -> Coefficients:
     return made
 
 
-def restarts(gram_restarts: Any) -> tuple[int, ...] | None:
-    """Steps before which the Gram form begins again; None for the plain form."""
+def restarts(gram_restarts: Any, steps: int) -> tuple[int, ...] | None:
+    """Steps before which the Gram form begins again, of so many; None for the plain form."""
     if gram_restarts is None:
         return None
-    if isinstance(gram_restarts, str) or not hasattr(gram_restarts, "__iter__"):
-        raise TypeError(f"gram_restarts must be numbers of steps, or None, {got(gram_restarts)}")
+    if not isinstance(gram_restarts, tuple | list):
+        raise TypeError(f"gram_restarts must be a tuple of numbers of steps, or None, {got(gram_restarts)}")
     for step in gram_restarts:
         check.integer(1, gram_restarts=step)
+        if step >= steps:
+            raise ValueError(f"gram_restarts must be fewer than the {steps} steps, got {step}")
     return tuple(int(step) for step in gram_restarts)

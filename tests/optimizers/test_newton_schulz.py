@@ -65,7 +65,7 @@ def test_they_are_the_authors(shape: tuple[int, int]) -> None:
         (gx.orthogonalize("polar_express_speedrun", eps=1e-6 / 1.02), newton_schulz(g, 1e-6, SPEEDRUN, 1.02)),
         (gx.orthogonalize("aol", 4, 0.0, preconditioning="aol"), turbo(g)),
         (gx.orthogonalize("polar_express_gram", gram_restarts=(2,)), gram_newton_schulz(g, GRAM, (2,))),
-        (gx.orthogonalize("dion", gram_restarts=[1, 3, 9]), gram_newton_schulz(g, coefficients("dion", 5), (1, 3))),
+        (gx.orthogonalize("dion", gram_restarts=[1, 3]), gram_newton_schulz(g, coefficients("dion", 5), (1, 3))),
     ]
     with double():
         for tx, expected in cases:
