@@ -61,7 +61,9 @@ BY_HAND: list[tuple[str, str, Any, type[Exception], str]] = [
         (f.__name__, "where", lambda f=f: f(0.1, where=3), TypeError, "must be a selector.* got 3")
         for f in (
             gx.adamh,
+            gx.apollo,
             gx.dion2,
+            gx.galore,
             gx.kl_soap,
             gx.muon,
             gx.muonh,
@@ -73,6 +75,7 @@ BY_HAND: list[tuple[str, str, Any, type[Exception], str]] = [
         )
     ],
     ("dion2", "fraction", lambda: gx.dion2(0.1, fraction=0.0), ValueError, "fraction must be positive"),
+    ("scale_by_dion2", "fraction", lambda: gx.scale_by_dion2(fraction=0.0), ValueError, "fraction must be positive"),
     *[
         (f.__name__, "default", lambda f=f: f(0.1, default=3), TypeError, "default must be .* got 3")
         for f in (gx.adamh, gx.dion2, gx.muonh, gx.normuon, gx.psgd_kron)
