@@ -1,4 +1,4 @@
-"""Rules that two frameworks execute and that differ from the published ones: where epsilon stands, warmed momentum."""
+"""What two frameworks execute and differs from the published: where epsilon stands, warmed momentum, kept powers."""
 
 from __future__ import annotations
 
@@ -72,6 +72,33 @@ class EpsilonBesideRss(SumsSquares):
 
     def emit(self, g: Array, s: SumOfSquares, p: Param, k: Scalars) -> Any:
         return k * (g / (jnp.sqrt(s.sum_of_squares) + self.eps))
+
+
+class PoweredMoments(NamedTuple):
+    """mu, nu: shaped like p, nu real; b1_power, b2_power: scalars, real."""
+
+    mu: Array
+    nu: Array
+    b1_power: Array
+    b2_power: Array
+
+
+class PoweredMaxMoments(NamedTuple):
+    """mu, nu, nu_max: shaped like p, the last two real; b1_power, b2_power: scalars, real."""
+
+    mu: Array
+    nu: Array
+    nu_max: Array
+    b1_power: Array
+    b2_power: Array
+
+
+class PoweredInfinityMoments(NamedTuple):
+    """mu, nu: shaped like p, nu real; b1_power: scalar, real."""
+
+    mu: Array
+    nu: Array
+    b1_power: Array
 
 
 class NadamMoments(NamedTuple):

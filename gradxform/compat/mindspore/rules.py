@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-from typing import Any, NamedTuple
+from typing import Any
 
 import jax.numpy as jnp
 import numpy as np
 
-from gradxform.compat.common.moments import EpsilonHat
+from gradxform.compat.common.moments import EpsilonHat, PoweredInfinityMoments, PoweredMaxMoments, PoweredMoments
 from gradxform.core.arithmetic import power, rounded
 from gradxform.core.facts import Facts, Station
 from gradxform.core.hyper import Beta, Hyper
@@ -42,33 +42,6 @@ class ScaledDecay(DecaysWeights):
     def update_rows(self, g: Rows, s: Memory, p: Param, k: Scalars) -> tuple[Rows, Memory]:
         seen = p.at[g.places()].get(mode="fill", fill_value=0)
         return g.with_values(g.values + k * seen.astype(g.dtype)), s
-
-
-class PoweredMoments(NamedTuple):
-    """mu, nu: shaped like p, nu real; b1_power, b2_power: scalars, float32."""
-
-    mu: Array
-    nu: Array
-    b1_power: Array
-    b2_power: Array
-
-
-class PoweredMaxMoments(NamedTuple):
-    """mu, nu, nu_max: shaped like p, the last two real; b1_power, b2_power: scalars, float32."""
-
-    mu: Array
-    nu: Array
-    nu_max: Array
-    b1_power: Array
-    b2_power: Array
-
-
-class PoweredInfinityMoments(NamedTuple):
-    """mu, nu: shaped like p, nu real; b1_power: scalar, float32."""
-
-    mu: Array
-    nu: Array
-    b1_power: Array
 
 
 UNTOLD = -1.0

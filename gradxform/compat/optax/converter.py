@@ -4,19 +4,17 @@ from __future__ import annotations
 
 import functools
 from collections.abc import Callable
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import jax
 import jax.numpy as jnp
+import optax
 
 from gradxform.core.plain import got
 from gradxform.core.transform import GradientTransformation
 from gradxform.core.tree import open_tree
 from gradxform.core.types import OptState, Params, Updates
 from gradxform.core.value import is_hashable
-
-if TYPE_CHECKING:
-    import optax
 
 
 def to_optax(tx: GradientTransformation) -> optax.GradientTransformationExtraArgs:
@@ -28,8 +26,6 @@ def to_optax(tx: GradientTransformation) -> optax.GradientTransformationExtraArg
     State: that of `tx`.
     Raises: TypeError for anything but a transformation of this library.
     """
-    import optax
-
     if not isinstance(tx, GradientTransformation):
         raise TypeError(f"to_optax takes a gradxform transformation, {got(tx)}")
     update = _filled(tx) if is_hashable(tx) else _filled.__wrapped__(tx)

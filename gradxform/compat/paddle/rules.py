@@ -8,6 +8,7 @@ from typing import Any, NamedTuple
 import jax.numpy as jnp
 
 from gradxform.compat.common.float32 import in_float32
+from gradxform.compat.common.moments import PoweredInfinityMoments, PoweredMaxMoments, PoweredMoments
 from gradxform.core import check
 from gradxform.core.arithmetic import abs_sq, real_dtype
 from gradxform.core.facts import Facts, Reach, Station
@@ -57,33 +58,6 @@ class ClipByNormInFloat32(Factor):
     def init(self, p: Array) -> None:
         if p.dtype == jnp.float64:
             raise RuntimeError(f"ClipGradByNorm takes parameters of float32, got {p.dtype}; take ClipGradByGlobalNorm")
-
-
-class PoweredMoments(NamedTuple):
-    """mu, nu: shaped like p, nu real; b1_power, b2_power: scalars, real."""
-
-    mu: Array
-    nu: Array
-    b1_power: Array
-    b2_power: Array
-
-
-class PoweredMaxMoments(NamedTuple):
-    """mu, nu, nu_max: shaped like p, the last two real; b1_power, b2_power: scalars, real."""
-
-    mu: Array
-    nu: Array
-    nu_max: Array
-    b1_power: Array
-    b2_power: Array
-
-
-class PoweredInfinityMoments(NamedTuple):
-    """mu, nu: shaped like p, nu real; b1_power: scalar, real."""
-
-    mu: Array
-    nu: Array
-    b1_power: Array
 
 
 class PoweredAdam(Rule):
