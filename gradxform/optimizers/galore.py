@@ -10,19 +10,16 @@ import jax.numpy as jnp
 
 from gradxform.core import check
 from gradxform.core.arithmetic import abs_sq, debias, quotient, root
-from gradxform.core.chain import Chain, chain, lift
+from gradxform.core.chain import Chain, lift
 from gradxform.core.facts import Facts, Reach, Station
 from gradxform.core.hyper import Beta, Hyper
 from gradxform.core.keys import OwnKey
 from gradxform.core.rule import Halves
 from gradxform.core.sizes import squarable
 from gradxform.core.types import Array, Count, Key, Mask, Param, Scalars, Where
-from gradxform.optimizers.adam import adamw
 from gradxform.optimizers.muon import product
-from gradxform.params.groups import groups
+from gradxform.optimizers.soap import adams_numbers, beside_adamw
 from gradxform.params.select import hidden_matrices
-from gradxform.transforms.decay import add_decayed_weights
-from gradxform.transforms.scale import descend
 
 
 class LowRankMoments(NamedTuple):
@@ -171,10 +168,9 @@ def galore(
     The groups are "galore" and "default". where: selector of the matrices.
     Source: Zhao et al. 2024, arXiv:2403.03507, algorithm 2.
     """
-    b1, b2, eps, rate, decay = _checked(b1, b2, eps, learning_rate, weight_decay)
+    numbers = _, b1, b2, eps, _ = adams_numbers(learning_rate, b1, b2, eps, weight_decay)
     direction = scale_by_galore(rank, b1, b2, eps, update_proj_gap=update_proj_gap, scale=scale)
-    inner = chain(direction, add_decayed_weights(decay, mask), descend(rate))
-    return groups([(where, inner, "galore")], default=adamw(rate, b1, b2, eps, weight_decay=decay, mask=mask))
+    return beside_adamw(direction, "galore", where, numbers, mask)
 
 
 def scale_by_apollo(
@@ -204,18 +200,8 @@ def apollo(
     The groups are "apollo" and "default". where: selector of the matrices.
     Source: Zhu et al. 2024, arXiv:2412.05270, algorithm 1.
     """
-    b1, b2, eps, rate, decay = _checked(b1, b2, eps, learning_rate, weight_decay)
+    numbers = _, b1, b2, eps, _ = adams_numbers(learning_rate, b1, b2, eps, weight_decay)
     direction = scale_by_apollo(
         rank, b1, b2, eps, update_proj_gap=update_proj_gap, scale=scale, scale_type=scale_type, key=key
     )
-    inner = chain(direction, add_decayed_weights(decay, mask), descend(rate))
-    return groups([(where, inner, "apollo")], default=adamw(rate, b1, b2, eps, weight_decay=decay, mask=mask))
-
-
-def _checked(b1: Beta, b2: Beta, eps: Hyper, learning_rate: Hyper, weight_decay: Hyper) -> tuple[Hyper, ...]:
-    return (
-        *(check.given(check.fraction, **{name: b}) for name, b in (("b1", b1), ("b2", b2))),
-        check.given(check.nonnegative, eps=eps),
-        check.given(check.nonnegative, learning_rate=learning_rate),
-        check.given(check.nonnegative, weight_decay=weight_decay),
-    )
+    return beside_adamw(direction, "apollo", where, numbers, mask)

@@ -9,16 +9,23 @@ import jax.numpy as jnp
 
 from gradxform.core import check
 from gradxform.core.arithmetic import inverse_root, quotient, root
-from gradxform.core.chain import Chain, chain, lift
+from gradxform.core.chain import Chain, lift
 from gradxform.core.facts import Facts, Reach, Station
 from gradxform.core.hyper import Beta, Hyper
 from gradxform.core.sizes import squarable
 from gradxform.core.types import Array, Count, Mask, Param, Scalars, Where
-from gradxform.optimizers.adam import adamw
-from gradxform.optimizers.soap import AT_LEAST_TWO, Periodic, between, first_bases, outer, sides, turned, which_bases
-from gradxform.params.groups import groups
-from gradxform.transforms.decay import add_decayed_weights
-from gradxform.transforms.scale import descend
+from gradxform.optimizers.soap import (
+    AT_LEAST_TWO,
+    Periodic,
+    adams_numbers,
+    beside_adamw,
+    between,
+    first_bases,
+    outer,
+    sides,
+    turned,
+    which_bases,
+)
 
 
 class KlSoapMoments(NamedTuple):
@@ -136,12 +143,9 @@ def kl_soap(
     started from. where: selector of the matrices.
     Source: Lin et al. 2025, arXiv:2509.03378.
     """
-    b1, b2 = check.given(check.fraction, b1=b1), check.given(check.fraction, b2=b2)
-    rate = check.given(check.nonnegative, learning_rate=learning_rate)
-    eps, lam = check.given(check.nonnegative, eps=eps), check.given(check.nonnegative, weight_decay=weight_decay)
+    numbers = _, b1, b2, eps, _ = adams_numbers(learning_rate, b1, b2, eps, weight_decay)
     direction = scale_by_kl_soap(
         b1, b2, eps, shampoo_beta=shampoo_beta, init_factor=init_factor, max_clamp_value=max_clamp_value,
         precondition_frequency=precondition_frequency, max_precond_dim=max_precond_dim, staggered=staggered,
     )  # fmt: skip
-    inner = chain(direction, add_decayed_weights(lam, mask), descend(rate))
-    return groups([(where, inner, "kl_soap")], default=adamw(rate, b1, b2, eps, weight_decay=lam, mask=mask))
+    return beside_adamw(direction, "kl_soap", where, numbers, mask)

@@ -9,17 +9,13 @@ import jax.numpy as jnp
 
 from gradxform.core import check
 from gradxform.core.arithmetic import TINY, abs_sq, debias, quotient, root
-from gradxform.core.chain import Chain, chain, lift
+from gradxform.core.chain import Chain, lift
 from gradxform.core.facts import Facts, Reach, Station
 from gradxform.core.hyper import Beta, Hyper
 from gradxform.core.sizes import addable, saturated, squarable
 from gradxform.core.types import Array, Count, Mask, Param, Scalars, Where
-from gradxform.optimizers.adam import adamw
 from gradxform.optimizers.muon import product
-from gradxform.optimizers.soap import AT_LEAST_TWO, Periodic, between, outer, sides, unit
-from gradxform.params.groups import groups
-from gradxform.transforms.decay import add_decayed_weights
-from gradxform.transforms.scale import descend
+from gradxform.optimizers.soap import AT_LEAST_TWO, Periodic, beside_adamw, between, outer, sides, unit
 
 
 class ShampooMoments(NamedTuple):
@@ -149,7 +145,4 @@ def shampoo(
         start_preconditioning_step=start_preconditioning_step, max_precond_dim=max_precond_dim, grafting=grafting,
         graft_b2=graft_b2, graft_eps=graft_eps, staggered=staggered,
     )  # fmt: skip
-    inner = chain(direction, add_decayed_weights(lam, mask), descend(rate))
-    return groups(
-        [(where, inner, "shampoo")], default=adamw(rate, b1, graft_b2, graft_eps, weight_decay=lam, mask=mask)
-    )
+    return beside_adamw(direction, "shampoo", where, (rate, b1, graft_b2, graft_eps, lam), mask)

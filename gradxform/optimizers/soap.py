@@ -157,6 +157,28 @@ def turned(s: Moments, ordered: bool = True) -> Moments:
     return s._replace(mu=between(left.T, mu, right), nu=nu, left_basis=left, right_basis=right)
 
 
+def adams_numbers(
+    learning_rate: Hyper, b1: Beta, b2: Beta, eps: Hyper, weight_decay: Hyper
+) -> tuple[Hyper, Beta, Beta, Hyper, Hyper]:
+    """The numbers of AdamW, checked by their names."""
+    return (
+        check.given(check.nonnegative, learning_rate=learning_rate),
+        check.given(check.fraction, b1=b1),
+        check.given(check.fraction, b2=b2),
+        check.given(check.nonnegative, eps=eps),
+        check.given(check.nonnegative, weight_decay=weight_decay),
+    )
+
+
+def beside_adamw(
+    direction: Chain, name: str, where: Where, numbers: tuple[Hyper, Beta, Beta, Hyper, Hyper], mask: Mask
+) -> Chain:
+    """A direction with decay and learning rate for the matrices, AdamW with the same numbers for all others."""
+    rate, b1, b2, eps, decay = numbers
+    inner = chain(direction, add_decayed_weights(decay, mask), descend(rate))
+    return groups([(where, inner, name)], default=adamw(rate, b1, b2, eps, weight_decay=decay, mask=mask))
+
+
 def scale_by_soap(
     b1: Beta = 0.95, b2: Beta = 0.95, eps: Hyper = 1e-8, *, shampoo_beta: Beta | None = None,
     precondition_frequency: int = 10, max_precond_dim: int = 10000, staggered: bool = False,
@@ -194,12 +216,9 @@ def soap(
     where: selector of the matrices.
     Source: Vyas et al. 2024, arXiv:2409.11321, algorithm 3.
     """
-    b1, b2 = check.given(check.fraction, b1=b1), check.given(check.fraction, b2=b2)
-    rate = check.given(check.nonnegative, learning_rate=learning_rate)
-    eps, lam = check.given(check.nonnegative, eps=eps), check.given(check.nonnegative, weight_decay=weight_decay)
+    numbers = _, b1, b2, eps, _ = adams_numbers(learning_rate, b1, b2, eps, weight_decay)
     direction = scale_by_soap(
         b1, b2, eps, shampoo_beta=shampoo_beta, precondition_frequency=precondition_frequency,
         max_precond_dim=max_precond_dim, staggered=staggered,
     )  # fmt: skip
-    inner = chain(direction, add_decayed_weights(lam, mask), descend(rate))
-    return groups([(where, inner, "soap")], default=adamw(rate, b1, b2, eps, weight_decay=lam, mask=mask))
+    return beside_adamw(direction, "soap", where, numbers, mask)
