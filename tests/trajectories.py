@@ -146,3 +146,15 @@ def agrees(name: str, *args: Any, dtype: Any = np.float64, rtol: float = 1e-12, 
         found = [walk(tx, params, grads, dtype) for tx in (ours, theirs)]
     for a, b in zip(*found, strict=True):
         near(a, b, rtol)
+
+
+def down_a_bowl(tx: Any, steps: int = 20) -> Any:
+    """Where steps down `Σ w²` from (1, -2) lead, each told the loss."""
+
+    def step(carry: Any, _: Any) -> Any:
+        w, state = carry
+        u, state = tx.update(2 * w, state, w, value=jnp.sum(w**2))
+        return (w + u, state), w + u
+
+    w = jnp.asarray([1.0, -2.0])
+    return jax.jit(lambda: jax.lax.scan(step, (w, tx.init(w)), length=steps)[1])()

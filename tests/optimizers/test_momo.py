@@ -1,13 +1,12 @@
 from __future__ import annotations
 
-import jax
 import jax.numpy as jnp
 import numpy as np
 import optax
 import pytest
 
 import gradxform as gx
-from tests.trajectories import as_written, double, follows_whole, near
+from tests.trajectories import as_written, double, down_a_bowl, follows_whole, near
 from tests.transcripts import iterates
 
 LOSSES = 4.0 * np.exp(-np.arange(50) / 9) + 1.5 + np.random.default_rng(0).normal(size=50)
@@ -87,17 +86,8 @@ def test_momo_adam_follows_the_authors(tx, letters):
 @pytest.mark.parametrize("adapt", [False, True])
 @pytest.mark.parametrize("name", ["momo", "momo_adam"])
 def test_equals_optax_without_decay(name, adapt):
-    def descended(tx):
-        def step(carry, _):
-            w, state = carry
-            u, state = tx.update(2 * w, state, w, value=jnp.sum(w**2))
-            return (w + u, state), w + u
-
-        w = jnp.asarray([1.0, -2.0])
-        return jax.jit(lambda: jax.lax.scan(step, (w, tx.init(w)), length=20)[1])()
-
     with double():
-        ours, theirs = (descended(getattr(x, name)(0.5, adapt_lower_bound=adapt)) for x in (gx, optax.contrib))
+        ours, theirs = (down_a_bowl(getattr(x, name)(0.5, adapt_lower_bound=adapt)) for x in (gx, optax.contrib))
     near({"w": ours}, {"w": theirs}, 1e-9)
 
 

@@ -9,23 +9,14 @@ import optax
 import pytest
 
 import gradxform as gx
-from tests.trajectories import double, near
+from tests.trajectories import double, down_a_bowl, near
 
 
 @pytest.mark.reference("optax", "polyak_sgd")
 @pytest.mark.parametrize("variant", ["sps", "sps+"])
 def test_polyak_sgd_is_optaxs(variant):
-    def descended(tx):
-        def step(carry, _):
-            w, state = carry
-            u, state = tx.update(2 * w, state, w, value=jnp.sum(w**2))
-            return (w + u, state), w + u
-
-        w = jnp.asarray([1.0, -2.0])
-        return jax.jit(lambda: jax.lax.scan(step, (w, tx.init(w)), length=20)[1])()
-
     with double():
-        ours, theirs = (descended(lib.polyak_sgd(0.8, 0.5, 0.2, 1e-3, variant)) for lib in (gx, optax))
+        ours, theirs = (down_a_bowl(lib.polyak_sgd(0.8, 0.5, 0.2, 1e-3, variant)) for lib in (gx, optax))
     near({"w": ours}, {"w": theirs}, 1e-12)
 
 
