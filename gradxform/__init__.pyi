@@ -296,5 +296,8 @@ from gradxform.control.guard import apply_if_finite as apply_if_finite
 from gradxform.control.guard import guard as guard
 from gradxform.control.migrate import migrate as migrate
 from gradxform.control.counters import counters as counters
+from gradxform.inspect.compare import Comparison as Comparison
+from gradxform.inspect.compare import compare as compare
+from gradxform.inspect.problems import Problem as Problem
 from gradxform.inspect.explain import explain as explain
 from gradxform.inspect.find import tree_get as tree_get

@@ -439,6 +439,17 @@ OVERRIDES: dict[str, dict[str, Kind]] = {
     "per_example_layer_norm_clip": {"grads": Kind({}, ()), "global_l2_norm_clip": norm_clip},
     "global_norm": {"updates": Kind({"a": jnp.ones(1)}, ()), "axis_name": axis._replace(valid=None)},
     "make_step": {"tx": transformation},
+    "compare": {
+        "transformations": Kind({"sgd": gx.sgd(0.1)}, (3, "sgd", None, [gx.sgd(0.1)], {"x": 3}), ({},)),
+        "problems": Kind(
+            {"bowl": gx.Problem(lambda key: jnp.ones(1), lambda p: p[0] * p[0])}, (3, None, {"x": 3}), ("hills", {})
+        ),
+        "rates": Kind(None, (3, "fast", ["fast"]), ([], [0.0], [-1.0], [NAN])),
+        "seeds": some_steps._replace(valid=1),
+        "steps": some_steps._replace(valid=1),
+        "target": Kind(None, ("low", True), (NAN,)),
+        "progress": flag._replace(valid=False),
+    },
     "tree_get": {
         "tree": Kind({"count": 3}, ()),
         "key": path._replace(valid="count"),

@@ -235,6 +235,8 @@ ALONE = {
     ("gx", "stored_as", "codec"): Meant(set(), {"{'a': 'int8'}"}, set()),
     ("gx", "tree_get", "filtering"): Meant({"None", *FUNCTIONS}),
     ("gx", "offloaded", "fields"): Meant({"None", "[]", "()"}, {"['a']", *TEXTS}, set()),
+    ("gx", "compare", "rates"): Meant({"None", "ones(2)", "generator"}),
+    ("gx", "compare", "target"): Meant({"None", *NUMBERS} - {"nan", "inf", "-inf"}),
     ("gx", "accumulate", "every"): Meant({"1"}, FUNCTIONS),
     **{
         ("gx", "proximal_box", x): Meant({*NUMBERS} - {"nan"}, {*ARRAYS, "{'a': 1.0}", "{3: None}", *RATES})
