@@ -445,8 +445,8 @@ OVERRIDES: dict[str, dict[str, Kind]] = {
             {"bowl": gx.Problem(lambda key: jnp.ones(1), lambda p: p[0] * p[0])}, (3, None, {"x": 3}), ("hills", {})
         ),
         "rates": Kind(None, (3, "fast", ["fast"]), ([], [0.0], [-1.0], [NAN])),
-        "seeds": some_steps._replace(valid=1),
-        "steps": some_steps._replace(valid=1),
+        "seeds": count,
+        "steps": count,
         "target": Kind(None, ("low", True), (NAN,)),
         "progress": flag._replace(valid=False),
     },
