@@ -243,6 +243,7 @@ from gradxform.optimizers.schedule_free import lookahead as lookahead
 from gradxform.optimizers.schedule_free import schedule_free as schedule_free
 from gradxform.optimizers.schedule_free import schedule_free_adamw as schedule_free_adamw
 from gradxform.optimizers.schedule_free import schedule_free_sgd as schedule_free_sgd
+from gradxform.optimizers.schedule_free_plus import schedule_free_plus as schedule_free_plus
 from gradxform.transforms.line_search import scale_by_backtracking_linesearch as scale_by_backtracking_linesearch
 from gradxform.transforms.zoom import scale_by_zoom_linesearch as scale_by_zoom_linesearch
 from gradxform.transforms.objective import value_and_grad_from_state as value_and_grad_from_state

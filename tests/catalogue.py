@@ -353,6 +353,7 @@ CATALOGUE: dict[str, Callable[[], Tx]] = {
     "schedule_free": lambda: gx.schedule_free(gx.sgd(cosine), cosine, state_dtype=jnp.bfloat16),
     "schedule_free_adamw": lambda: gx.schedule_free_adamw(0.1, 2, weight_decay=0.1),
     "schedule_free_sgd": lambda: gx.schedule_free_sgd(0.1, weight_decay=0.1),
+    "schedule_free_plus": lambda: Searched(gx.schedule_free_plus(0.1, weight_decay=0.1, sf_beta1_anneal_steps=9)),
     "scale_by_backtracking_linesearch": lambda: Searched(
         gx.chain(gx.sgd(1.0), gx.scale_by_backtracking_linesearch(5, store_grad=True))
     ),
