@@ -78,6 +78,7 @@ from gradxform.transforms.normalize import orthogonalize_gradient as orthogonali
 from gradxform.transforms.normalize import scale_by_param_block_norm as scale_by_param_block_norm
 from gradxform.transforms.normalize import scale_by_param_block_rms as scale_by_param_block_rms
 from gradxform.transforms.radius import hyperball as hyperball
+from gradxform.transforms.qk_clip import qk_clip as qk_clip
 from gradxform.transforms.radius import pin_radius as pin_radius
 from gradxform.transforms.radius import radial_brake as radial_brake
 from gradxform.transforms.radius import update_floor as update_floor

@@ -82,7 +82,7 @@ ARGUMENTS = {
     "alpha_warmup": index,
     "approx_dec_rtol": setting,
     "atol": setting,
-    "axis": Kind(None, (1.5, "rows", (0, "rows"))),
+    "axis": Kind(None, (1.5, "rows", (0, "rows"), (0, None))),
     "axis_name": axis,
     "b1": fraction,
     "b2": fraction,
@@ -306,6 +306,7 @@ OVERRIDES: dict[str, dict[str, Kind]] = {
     **{name: {"momentum": fraction} for name in ("madgrad", "scale_by_madgrad", "sm3")},
     "scale_by_sm3": {"b2": unit},
     **{name: {"radius": choice("now")} for name in ("hyperball", "muonh", "adamh")},
+    "qk_clip": {"power": rate, "tau": positive},
     "reduce_on_plateau": {
         "factor": Kind(0.5, WORDS, (0.0, 1.0, -0.5, NAN), hyper=True),
         "rtol": setting._replace(out=(*setting.out, 1.5)),

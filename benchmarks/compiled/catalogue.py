@@ -190,11 +190,12 @@ def peer_of(entry: Entry) -> Any:
 
 
 def curvature() -> dict[str, Any]:
-    """A Hessian's diagonal, which is an argument too."""
+    """A Hessian's diagonal, which is an argument too, and logits of 48 heads of the kernel."""
     return {
         "hessian": jax.tree.map(
             lambda s: jax.ShapeDtypeStruct(s, "float32"), SHAPES, is_leaf=lambda x: isinstance(x, tuple)
-        )
+        ),
+        "max_logits": {"dense": {"kernel": jax.ShapeDtypeStruct((48,), "float32")}},
     }
 
 
