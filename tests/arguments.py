@@ -147,6 +147,7 @@ ARGUMENTS = {
     "graft_b2": fraction,
     "graft_eps": rate,
     "grafting": choice("sgd"),
+    "geometry": choice("Q0.5EQ1.5"),
     "grad_norm": flag,
     "gram_restarts": Kind((2,), (2, "2", (1.5,)), ((0,),)),
     "growth_rate": positive_number._replace(out=(0.0, -1.0, NAN)),

@@ -288,7 +288,9 @@ CATALOGUE: dict[str, Callable[[], Tx]] = {
     "kl_soap": lambda: gx.kl_soap(0.01, precondition_frequency=1),
     "scale_by_kl_soap": lambda: gx.masked(gx.scale_by_kl_soap(max_precond_dim=5, precondition_frequency=2), kernel),
     "psgd_kron": lambda: gx.psgd_kron(0.01, weight_decay=0.1),
-    "scale_by_psgd_kron": lambda: gx.masked(gx.scale_by_psgd_kron(memory_save_mode="one_diag", key=5), kernel),
+    "scale_by_psgd_kron": lambda: gx.masked(
+        gx.scale_by_psgd_kron(memory_save_mode="one_diag", geometry="Q0.5EQ1.5", key=5), kernel
+    ),
     "sophia": lambda: Curved(gx.sophia(0.01, update_interval=2)),
     "scale_by_sophia": lambda: Curved(gx.scale_by_sophia(eps=0.0, mu_dtype=jnp.bfloat16, bias_correction=True)),
     "adahessian": lambda: Curved(gx.adahessian(0.01, weight_decay=0.1)),
