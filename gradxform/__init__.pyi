@@ -78,6 +78,7 @@ from gradxform.transforms.normalize import orthogonalize_gradient as orthogonali
 from gradxform.transforms.normalize import scale_by_param_block_norm as scale_by_param_block_norm
 from gradxform.transforms.normalize import scale_by_param_block_rms as scale_by_param_block_rms
 from gradxform.transforms.radius import hyperball as hyperball
+from gradxform.transforms.qk_clip import qk_clip as qk_clip
 from gradxform.transforms.radius import pin_radius as pin_radius
 from gradxform.transforms.radius import radial_brake as radial_brake
 from gradxform.transforms.radius import update_floor as update_floor
@@ -243,6 +244,7 @@ from gradxform.optimizers.schedule_free import lookahead as lookahead
 from gradxform.optimizers.schedule_free import schedule_free as schedule_free
 from gradxform.optimizers.schedule_free import schedule_free_adamw as schedule_free_adamw
 from gradxform.optimizers.schedule_free import schedule_free_sgd as schedule_free_sgd
+from gradxform.optimizers.schedule_free_plus import schedule_free_plus as schedule_free_plus
 from gradxform.transforms.line_search import scale_by_backtracking_linesearch as scale_by_backtracking_linesearch
 from gradxform.transforms.zoom import scale_by_zoom_linesearch as scale_by_zoom_linesearch
 from gradxform.transforms.objective import value_and_grad_from_state as value_and_grad_from_state

@@ -96,7 +96,7 @@ class Searched(Tx):
 
 
 class Curved(Tx):
-    """A transformation that reads the Hessian's diagonal, fed with sizes of the gradient."""
+    """A transformation that reads extra trees, fed with sizes of the gradient and the largest one of each head."""
 
     inner: Child[Any]
     name = "curved"
@@ -109,8 +109,12 @@ class Curved(Tx):
             g = g.dense() if isinstance(g, gx.Rows) else g
             return g if getattr(g, "dtype", None) == jax.dtypes.float0 else jnp.abs(g)
 
-        extra = {**extra, "hessian": jax.tree.map(sizes, updates, is_leaf=lambda x: isinstance(x, gx.Rows))}
-        return self.inner.update(updates, state, params, **extra)
+        def most(g: Any) -> Any:
+            axes = tuple(i for i in range(g.ndim) if i != g.ndim - 2)
+            return sizes(g).max(axes) if g.ndim > 1 and g.size else None
+
+        of_sizes, of_heads = (jax.tree.map(f, updates, is_leaf=lambda x: isinstance(x, gx.Rows)) for f in (sizes, most))
+        return self.inner.update(updates, state, params, **extra, hessian=of_sizes, max_logits=of_heads)
 
 
 def matrices(params: Any) -> Any:
@@ -155,6 +159,7 @@ CATALOGUE: dict[str, Callable[[], Tx]] = {
     "scale_by_param_block_rms": gx.scale_by_param_block_rms,
     "hyperball": lambda: gx.groups([(gx.ndim_at_least(1), gx.hyperball(0.1, "now"))], gx.sgd(0.1)),
     "pin_radius": lambda: gx.chain(gx.sgd(0.1), gx.pin_radius()),
+    "qk_clip": lambda: Curved(gx.chain(gx.sgd(0.1), gx.qk_clip(0.5))),
     "radial_brake": gx.radial_brake,
     "update_floor": lambda: gx.masked(gx.update_floor(3.0), kernel),
     "centralize": gx.centralize,
@@ -283,7 +288,9 @@ CATALOGUE: dict[str, Callable[[], Tx]] = {
     "kl_soap": lambda: gx.kl_soap(0.01, precondition_frequency=1),
     "scale_by_kl_soap": lambda: gx.masked(gx.scale_by_kl_soap(max_precond_dim=5, precondition_frequency=2), kernel),
     "psgd_kron": lambda: gx.psgd_kron(0.01, weight_decay=0.1),
-    "scale_by_psgd_kron": lambda: gx.masked(gx.scale_by_psgd_kron(memory_save_mode="one_diag", key=5), kernel),
+    "scale_by_psgd_kron": lambda: gx.masked(
+        gx.scale_by_psgd_kron(memory_save_mode="one_diag", geometry="Q0.5EQ1.5", key=5), kernel
+    ),
     "sophia": lambda: Curved(gx.sophia(0.01, update_interval=2)),
     "scale_by_sophia": lambda: Curved(gx.scale_by_sophia(eps=0.0, mu_dtype=jnp.bfloat16, bias_correction=True)),
     "adahessian": lambda: Curved(gx.adahessian(0.01, weight_decay=0.1)),
@@ -353,6 +360,7 @@ CATALOGUE: dict[str, Callable[[], Tx]] = {
     "schedule_free": lambda: gx.schedule_free(gx.sgd(cosine), cosine, state_dtype=jnp.bfloat16),
     "schedule_free_adamw": lambda: gx.schedule_free_adamw(0.1, 2, weight_decay=0.1),
     "schedule_free_sgd": lambda: gx.schedule_free_sgd(0.1, weight_decay=0.1),
+    "schedule_free_plus": lambda: Searched(gx.schedule_free_plus(0.1, weight_decay=0.1, sf_beta1_anneal_steps=9)),
     "scale_by_backtracking_linesearch": lambda: Searched(
         gx.chain(gx.sgd(1.0), gx.scale_by_backtracking_linesearch(5, store_grad=True))
     ),
@@ -435,7 +443,7 @@ class Entry(NamedTuple):
     @property
     def lands(self) -> bool:
         """Whether it steers where the step lands, and so subtracts the parameter."""
-        words = ("proximal", "pull", "hyperball", "pin_radius", "madgrad", "cocob", "ftrl")
+        words = ("proximal", "pull", "qk_clip", "hyperball", "pin_radius", "madgrad", "cocob", "ftrl")
         return any(word in rule.public_name() or word in rule.name for _, rule in self.rules for word in words)
 
     @property

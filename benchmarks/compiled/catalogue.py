@@ -92,6 +92,7 @@ FLOORS = {
     **dict.fromkeys(("dog", "scale_by_dog", "dowg", "scale_by_dowg"), "p g first, again p g -> p"),
     **dict.fromkeys(("momo", "momo adapting"), "p g mu -> mu + p mu -> p"),
     "momo_adam": "p g mu nu -> mu nu + p mu nu -> p",
+    "schedule_free_plus": "p g z, again p g z mu nu -> p z mu nu",
     **dict.fromkeys(("sophia", "adahessian", "scale_by_adahessian"), "p g hessian mu nu -> p mu nu"),
     "scale_by_sophia": "p g hessian mu/2 nu -> p mu/2 nu",
     "mechanize": "p g first mu nu, again p g first -> p mu nu",
@@ -189,11 +190,12 @@ def peer_of(entry: Entry) -> Any:
 
 
 def curvature() -> dict[str, Any]:
-    """A Hessian's diagonal, which is an argument too."""
+    """A Hessian's diagonal, which is an argument too, and logits of 48 heads of the kernel."""
     return {
         "hessian": jax.tree.map(
             lambda s: jax.ShapeDtypeStruct(s, "float32"), SHAPES, is_leaf=lambda x: isinstance(x, tuple)
-        )
+        ),
+        "max_logits": {"dense": {"kernel": jax.ShapeDtypeStruct((48,), "float32")}},
     }
 
 

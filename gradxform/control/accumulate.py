@@ -190,8 +190,8 @@ def accumulate(
     or value) are not finite is left out and counted; a window of nothing else takes no step. A leaf whose gradient is
     None in the last micro-batch takes no part in the step. `weight=` at update, such as the number of tokens, weighs
     each micro-batch (1 without it); a `value=` is averaged as the gradients are.
-    extras: what the step gets of another extra argument, by name: `"mean"` (weighed) or `"sum"` over the window, the
-    `"last"` one, or `("all", example)`, stacked; an example of arrays or ShapeDtypeStructs gives "mean" and "sum"
+    extras: what the step gets for another extra, by name: `"mean"` (weighed), `"sum"` or `"max"` over a window,
+    the `"last"` one, or `("all", example)`, stacked; an example of arrays or ShapeDtypeStructs gives the first three
     another form than a float32 scalar. every: a number, or a schedule of the steps taken. axis_name: to decide over.
     State: the inner one; total, a tree like the parameters; weight and value (float32), seen, steps, left_out (int32).
     Raises: TypeError or ValueError unless every is an integer, at least 1, or a schedule; for a loss scale inside; at

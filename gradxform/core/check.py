@@ -133,8 +133,8 @@ def sequence(of: str, **named: Any) -> tuple[Any, ...]:
 def axes(**named: Any) -> None:
     """An axis of an array, several, or None."""
     for name, x in named.items():
-        for axis in x if isinstance(x, tuple) else (x,):
-            if axis is not None and (isinstance(axis, bool) or not isinstance(axis, int)):
+        for axis in () if x is None else x if isinstance(x, tuple) else (x,):
+            if isinstance(axis, bool) or not isinstance(axis, int):
                 raise TypeError(f"{name} must be an integer, a tuple of them or None, {got(x)}")
 
 
