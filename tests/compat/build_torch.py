@@ -11,7 +11,7 @@ import numpy as np
 from gradxform import GradientTransformation, Schedule
 from gradxform.compat import torch as compat
 from gradxform.compat import torch_schedules
-from gradxform.compat.torch.schedules import CyclicLR, OneCycleLR, SequentialLR, TorchSchedule
+from gradxform.compat.torch.schedules import CyclicLR, OneCycleLR, TorchSchedule
 from gradxform.compat.torch.state import ENTRIES
 from gradxform.core.hyper import coerce
 
@@ -74,7 +74,7 @@ def scheduled(config: Any, options: dict[str, Any], group: int) -> dict[str, Any
 def scheduler(x: Any, lr: Any, group: int) -> Any:
     """A scheduler from `{"type": ..., ...}`, or from the list of those that it combines.
 
-    Raises: NotImplementedError where a function stands as a text, or one scheduler of a sequence sets the others' rate.
+    Raises: NotImplementedError where a function stands as a text.
     """
     kind = getattr(torch_schedules, x["type"], None)
     if not (isinstance(kind, type) and issubclass(kind, TorchSchedule)):
@@ -84,8 +84,6 @@ def scheduler(x: Any, lr: Any, group: int) -> Any:
         fields["schedulers"] = [scheduler(part, lr, group) for part in fields["schedulers"]]
     elif not issubclass(kind, OneCycleLR | CyclicLR):
         fields["lr"] = lr
-    if kind is SequentialLR and any(isinstance(part, OneCycleLR | CyclicLR) for part in fields["schedulers"]):
-        raise NotImplementedError(x["type"])
     for key, part in fields.items():
         if key in ("lr_lambda", "scale_fn") and part is not None:
             raise NotImplementedError(f"{key} is a text: {part}")

@@ -1,4 +1,4 @@
-"""The schedulers of `torch.optim.lr_scheduler` that have a closed form, as values.
+"""The schedulers of `torch.optim.lr_scheduler` that need no metric, as values.
 
 Where torch takes the optimizer, these take its rate: `StepLR(opt, 30)` of an optimizer with `lr=0.1` is
 `StepLR(0.1, 30)` here, and stands where the rate stands: `sgd(lr=StepLR(0.1, 30))`. `OneCycleLR` and `CyclicLR`,
