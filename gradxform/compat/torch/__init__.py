@@ -1,7 +1,7 @@
 """torch's optimizers as they execute, with its arguments, checks and parameter groups.
 
 `torch.optim.SGD(model.parameters(), lr=0.1)` is `sgd(lr=0.1)` here: the parameters arrive at `init`. Flags that choose
-an implementation (`foreach`, `fused`, `capturable`, `differentiable`) change no number there and are not here.
+an implementation (`foreach`, `fused`, `capturable`, `differentiable`) change no number, and are left.
 """
 
 from __future__ import annotations

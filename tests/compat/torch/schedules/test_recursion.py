@@ -75,7 +75,7 @@ def test_nested_schedulers(monkeypatch: pytest.MonkeyPatch) -> None:
     expected = [live(lambda module, optimizer, spec=spec: made(module, spec, optimizer)) for spec in specs]
     counts = jnp.arange(STEPS)
     compiled = jax.jit(lambda n: jnp.stack([schedule(n) for schedule in ours]))(counts)
-    for schedule, lrs, (rates, momenta) in zip(ours, compiled, expected, strict=True):
+    for schedule, lrs, (rates, momenta) in zip(ours, np.asarray(compiled), expected, strict=True):
         np.testing.assert_allclose(lrs, rates, rtol=1e-6, atol=1e-9, err_msg=repr(schedule))
         np.testing.assert_array_equal(schedule(counts), lrs)
         if schedule.scheduler.momentum is not None:
