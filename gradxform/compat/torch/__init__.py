@@ -10,6 +10,7 @@ from gradxform.compat.torch.adadelta import adadelta
 from gradxform.compat.torch.adagrad import adagrad
 from gradxform.compat.torch.adam import adam, adamax, adamw, nadam, radam, sparse_adam
 from gradxform.compat.torch.asgd import asgd
+from gradxform.compat.torch.averaging import AveragedModel, AveragedParams, get_ema_avg_fn, get_swa_avg_fn
 from gradxform.compat.torch.lbfgs import lbfgs
 from gradxform.compat.torch.rmsprop import rmsprop
 from gradxform.compat.torch.rprop import rprop
@@ -18,12 +19,16 @@ from gradxform.compat.torch.state import load_state, save_state
 from gradxform.compat.torch.weights import load_params
 
 __all__ = [
+    "AveragedModel",
+    "AveragedParams",
     "adadelta",
     "adagrad",
     "adam",
     "adamax",
     "adamw",
     "asgd",
+    "get_ema_avg_fn",
+    "get_swa_avg_fn",
     "lbfgs",
     "load_params",
     "load_state",

@@ -10,6 +10,7 @@ import jax
 import numpy as np
 
 from gradxform.compat.common.groups import Refusals, flags
+from gradxform.compat.torch.schedules.plateau import ReduceLROnPlateau
 from gradxform.core.hyper import Hyper, Schedule, Tunable, coerce
 from gradxform.core.plain import got, is_gone
 from gradxform.core.types import ArrayLike
@@ -22,7 +23,7 @@ R = TypeVar("R")
 FLAGS = frozenset({"foreach", "fused", "capturable", "differentiable"})
 """Arguments that choose an implementation there, and change no number."""
 
-NumberLike: TypeAlias = ArrayLike | Schedule | Callable[[Any], Any] | Tunable
+NumberLike: TypeAlias = ArrayLike | Schedule | Callable[[Any], Any] | Tunable | ReduceLROnPlateau
 """What stands where torch has a number: a number, an array of one element, a schedule or function
 of the count, or a tunable."""
 
@@ -37,15 +38,23 @@ def constructor(make: Callable[P, R]) -> Callable[P, R]:
                 f"params: {make.__name__} takes the parameters at init, and its arguments from lr on: "
                 f"tx = {make.__name__}(lr=..., groups=[...] where there are groups), state = tx.init(params)"
             )
+        if isinstance(kwargs.get("lr", args and args[0]), ReduceLROnPlateau) and kwargs.get("groups") is not None:
+            kwargs["groups"] = [*map(_lowered_too, kwargs["groups"])]  # type: ignore[call-overload]
         flags(**{name: kwargs[name] for name in FLAGS & kwargs.keys() if kwargs[name] is not None})
         return make(*args, **{name: x for name, x in kwargs.items() if name not in FLAGS})  # type: ignore[arg-type]
 
     return made
 
 
+def _lowered_too(group: Any) -> Any:
+    """A group whose own rate is lowered beside the others."""
+    own = isinstance(group, Mapping) and isinstance(group.get("lr"), int | float)
+    return {**group, "lr": Tunable(number("lr", group["lr"]))} if own else group
+
+
 def _is_parameters(x: object) -> bool:
     """Whether it holds arrays or tensors: a module, a tree, or what runs through one."""
-    if isinstance(x, Schedule | Tunable):
+    if isinstance(x, Schedule | Tunable | ReduceLROnPlateau):
         return False
     several = not jax.tree_util.all_leaves([x]) and any(hasattr(leaf, "shape") for leaf in jax.tree.leaves(x))
     return several or isinstance(x, Mapping | Iterator) or hasattr(x, "parameters")
@@ -56,6 +65,8 @@ def number(name: str, x: object) -> Hyper:
 
     Raises: TypeError for another kind, lists too; ValueError for an array of several elements.
     """
+    if isinstance(x, ReduceLROnPlateau):
+        return x.tunable
     if isinstance(x, jax.core.Tracer | Schedule | Tunable):
         return x
     if is_gone(x):

@@ -16,6 +16,7 @@ from gradxform.compat.torch.schedules.cycles import (
     OneCycleLR,
 )
 from gradxform.compat.torch.schedules.decays import (
+    SWALR,
     ConstantLR,
     ExponentialLR,
     LambdaLR,
@@ -26,8 +27,10 @@ from gradxform.compat.torch.schedules.decays import (
     StepLR,
     TorchSchedule,
 )
+from gradxform.compat.torch.schedules.plateau import PlateauState, ReduceLROnPlateau
 
 __all__ = [
+    "SWALR",
     "ChainedScheduler",
     "ConstantLR",
     "CosineAnnealingLR",
@@ -39,7 +42,9 @@ __all__ = [
     "MultiStepLR",
     "MultiplicativeLR",
     "OneCycleLR",
+    "PlateauState",
     "PolynomialLR",
+    "ReduceLROnPlateau",
     "SequentialLR",
     "StepLR",
     "TorchSchedule",

@@ -10,7 +10,8 @@ from typing import Any
 import jax.numpy as jnp
 
 from gradxform.compat.torch.schedules.cycles import CyclicLR, OneCycleLR
-from gradxform.compat.torch.schedules.decays import MultiplicativeLR, TorchSchedule, step_list
+from gradxform.compat.torch.schedules.decays import SWALR, MultiplicativeLR, TorchSchedule, step_list
+from gradxform.compat.torch.schedules.plateau import ReduceLROnPlateau
 from gradxform.compat.torch.schedules.recursion import Followed, rates
 from gradxform.core import check
 from gradxform.core.hyper import Schedule
@@ -23,8 +24,8 @@ class SequentialLR(TorchSchedule):
     """Follow one scheduler after the other, each counting from the milestone at which it begins.
 
     Where each has a closed form, each has the rate that it was given. Else (a combination in the first place,
-    `OneCycleLR`, `CyclicLR`, `MultiplicativeLR` behind the first) torch's recursion is followed, as `ChainedScheduler`
-    says, from one rate for all: that of the last `OneCycleLR` if there is one. `.momentum` goes along.
+    `OneCycleLR`, `CyclicLR`, `SWALR`, `MultiplicativeLR` behind the first) torch's recursion is followed, as
+    `ChainedScheduler` says, from one rate for all: that of the last `OneCycleLR` if there is one.
     Raises: TypeError or ValueError if there is not one milestone fewer than schedulers, or a combination stands behind
     the first place, where torch raises too.
     """
@@ -47,7 +48,7 @@ class SequentialLR(TorchSchedule):
             _one_rate(schedulers)
 
     def _is_closed(self) -> bool:
-        recursive = SequentialLR | ChainedScheduler | OneCycleLR | CyclicLR
+        recursive = SequentialLR | ChainedScheduler | OneCycleLR | CyclicLR | SWALR
         return not any(
             isinstance(scheduler, recursive | MultiplicativeLR if i else recursive)
             for i, scheduler in enumerate(self.schedulers)
@@ -64,6 +65,8 @@ class SequentialLR(TorchSchedule):
 def _schedulers(x: Iterable[Any]) -> tuple[TorchSchedule, ...]:
     schedulers = check.sequence("schedulers", schedulers=x)
     for i, scheduler in enumerate(schedulers):
+        if isinstance(scheduler, ReduceLROnPlateau):
+            raise ValueError(f"schedulers[{i}] must need no metric, {got(scheduler)}")
         if not isinstance(scheduler, TorchSchedule):
             raise TypeError(f"schedulers[{i}] must be a scheduler, {got(scheduler)}")
     if not schedulers:

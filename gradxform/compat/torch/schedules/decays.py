@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from bisect import bisect_right
 from collections.abc import Callable, Iterable
 from functools import lru_cache
@@ -16,6 +17,7 @@ from gradxform.compat.common.schedules import FrameworkSchedule, RunningProduct,
 from gradxform.core import check
 from gradxform.core.hyper import Beta, Hyper, Schedule
 from gradxform.schedules import exponential_decay, linear_schedule, polynomial_schedule, step_decay
+from gradxform.schedules.arithmetic import SHAPES, between, shares
 from gradxform.schedules.piecewise import Held
 
 Group: TypeAlias = dict[str, Any]
@@ -49,6 +51,8 @@ class TorchSchedule(FrameworkSchedule):
     chains: ClassVar[bool] = False
     has_start: ClassVar[bool] = True
     """Whether torch begins it anew in a sequence by a closed form."""
+    counts_steps: ClassVar[bool] = False
+    """Whether it goes by its own steps, also where a sequence took the first one back."""
 
     @property
     def momentum(self) -> Schedule | None:
@@ -270,3 +274,39 @@ class MultiplicativeLR(TorchSchedule):
 
     def follow(self, group: Group, base: Any, k: int, initial: bool = False) -> Any:
         return group["lr"] if initial else group["lr"] * value_at(self.lr_lambda, k)
+
+
+class SWALR(TorchSchedule):
+    """Go from the rate to `swa_lr` in `anneal_epochs` steps along half a cosine ("cos") or a line ("linear"), and stay.
+
+    Behind another scheduler in a `SequentialLR` it goes out from the rate that it finds there.
+    Raises: TypeError or ValueError for another strategy, or `anneal_epochs` below 0.
+    """
+
+    lr: Hyper
+    swa_lr: Hyper
+    anneal_epochs: int = 10
+    anneal_strategy: str = "cos"
+    has_start = False
+    counts_steps = True
+
+    def check(self) -> None:
+        check.integer(0, anneal_epochs=self.anneal_epochs)
+        check.choice("cos", "linear", anneal_strategy=self.anneal_strategy)
+
+    def at(self, count: Any) -> Any:
+        if self.anneal_epochs == 0:
+            return jnp.full(jnp.shape(count), self.swa_lr, float)
+        weights = SHAPES["cosine" if self.anneal_strategy == "cos" else "linear"](*shares(count, self.anneal_epochs))
+        return between(self.lr, self.swa_lr, weights)
+
+    def follow(self, group: Group, base: Any, k: int, initial: bool = False) -> Any:
+        if self.anneal_epochs == 0:
+            k = max(1, k)
+        before, now = (self._share(i / max(1, self.anneal_epochs)) for i in (k - 1, k))
+        first = self.swa_lr if before == 1.0 else (group["lr"] - before * self.swa_lr) / (1.0 - before)
+        return self.swa_lr * now + first * (1.0 - now)
+
+    def _share(self, t: float) -> float:
+        t = max(0.0, min(1.0, t))
+        return (1 - math.cos(math.pi * t)) / 2 if self.anneal_strategy == "cos" else t

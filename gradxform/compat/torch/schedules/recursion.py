@@ -19,21 +19,23 @@ from gradxform.core.value import Child, Pair
 
 
 class One:
-    """A scheduler as torch runs it: its epoch, and the rate that it goes out from."""
+    """A scheduler as torch runs it: its epoch, its steps behind the first, and the rate that it goes out from."""
 
     def __init__(self, scheduler: TorchSchedule, group: Group) -> None:
-        self.scheduler, self.group, self.epoch = scheduler, group, -1
+        self.scheduler, self.group, self.epoch, self.steps = scheduler, group, -1, 0
         scheduler.enter(group)
         self.base = group.setdefault("initial_lr", group["lr"])
         self.begin()
         self.base = getattr(scheduler, "base_lr", self.base)
 
     def begin(self) -> None:
+        self.steps = -1
         self.step(initial=True)
 
     def step(self, initial: bool = False) -> None:
-        self.epoch += 1
-        self.group["lr"] = self.scheduler.follow(self.group, self.base, self.epoch, initial)
+        self.epoch, self.steps = self.epoch + 1, self.steps + 1
+        k = self.steps if self.scheduler.counts_steps else self.epoch
+        self.group["lr"] = self.scheduler.follow(self.group, self.base, k, initial)
 
     def restart(self) -> None:
         self.epoch = 0

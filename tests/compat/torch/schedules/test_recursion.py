@@ -16,6 +16,7 @@ from gradxform.compat.torch.schedules.recursion import Followed
 from tests.compat.rates import STEPS, uneven
 from tests.compat.torch.schedules.live import live
 
+torch = pytest.importorskip("torch")
 Spec = tuple[str, Any]
 """A scheduler and its arguments; a chain and its parts; a sequence, its parts and its milestones."""
 
@@ -39,6 +40,9 @@ def single(rng: random.Random) -> Spec:
     choices.append(("CyclicLR", {"base_lr": 0.02, "max_lr": 0.3, **up, "mode": mode, "gamma": 0.9, **cycles}))
     shape = {"anneal_strategy": rng.choice(["cos", "linear"]), "three_phase": rng.random() < 0.5}
     choices.append(("OneCycleLR", {"max_lr": low, "total_steps": rng.randint(STEPS, 70), **shape, **cycles}))
+    choices.append(
+        ("SWALR", {"swa_lr": 0.03, "anneal_epochs": rng.randint(0, 6), "anneal_strategy": shape["anneal_strategy"]})
+    )
     return rng.choice(choices)
 
 
@@ -62,6 +66,7 @@ def made(module: Any, spec: Spec, optimizer: Any = None) -> Any:
         return module.SequentialLR(*first, [made(module, part, optimizer) for part in fields[0]], fields[1])
     if optimizer is None and name not in ("CyclicLR", "OneCycleLR"):
         first = [0.1]
+    module = torch.optim.swa_utils if name == "SWALR" and optimizer is not None else module
     return getattr(module, name)(*first, **fields)
 
 
