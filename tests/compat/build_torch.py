@@ -12,7 +12,7 @@ from gradxform import GradientTransformation, Schedule
 from gradxform.compat import torch as compat
 from gradxform.compat import torch_schedules
 from gradxform.compat.torch.schedules import CyclicLR, OneCycleLR, TorchSchedule
-from gradxform.compat.torch.state import ENTRIES
+from gradxform.compat.torch.state import entries_of
 from gradxform.core.hyper import coerce
 
 FUNCTIONS = {
@@ -27,6 +27,8 @@ FUNCTIONS = {
     "RAdam": compat.radam,
     "Rprop": compat.rprop,
     "ASGD": compat.asgd,
+    "Adafactor": compat.adafactor,
+    "Muon": compat.muon,
     "SparseAdam": compat.sparse_adam,
     "LBFGS": compat.lbfgs,
 }
@@ -100,6 +102,6 @@ def state(config: Any, state: Any, params: Any) -> dict[str, Any]:
         return found
     for leaf, memory in state.leaves.items():
         for stage, held in memory.items():
-            for name, field in ENTRIES[stage].items():
+            for name, field in entries_of(stage, held).items():
                 found[f"{name}/{leaf}"] = getattr(held, field)
     return found

@@ -7,11 +7,13 @@ an implementation (`foreach`, `fused`, `capturable`, `differentiable`) change no
 from __future__ import annotations
 
 from gradxform.compat.torch.adadelta import adadelta
+from gradxform.compat.torch.adafactor import adafactor
 from gradxform.compat.torch.adagrad import adagrad
 from gradxform.compat.torch.adam import adam, adamax, adamw, nadam, radam, sparse_adam
 from gradxform.compat.torch.asgd import asgd
 from gradxform.compat.torch.averaging import AveragedModel, AveragedParams, get_ema_avg_fn, get_swa_avg_fn
 from gradxform.compat.torch.lbfgs import lbfgs
+from gradxform.compat.torch.muon import muon
 from gradxform.compat.torch.rmsprop import rmsprop
 from gradxform.compat.torch.rprop import rprop
 from gradxform.compat.torch.sgd import sgd
@@ -22,6 +24,7 @@ __all__ = [
     "AveragedModel",
     "AveragedParams",
     "adadelta",
+    "adafactor",
     "adagrad",
     "adam",
     "adamax",
@@ -32,6 +35,7 @@ __all__ = [
     "lbfgs",
     "load_params",
     "load_state",
+    "muon",
     "nadam",
     "radam",
     "rmsprop",
