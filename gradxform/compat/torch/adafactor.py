@@ -13,6 +13,7 @@ from gradxform.compat.common.overflows import clocked
 from gradxform.compat.common.unchecked import unchecked
 from gradxform.compat.torch.checks import REFUSALS, NumberLike, constructor, nonnegative, number, refuse_cycles, seen
 from gradxform.compat.torch.stages import turned
+from gradxform.core.arithmetic import root
 from gradxform.core.chain import Chain, chain, lift
 from gradxform.core.facts import Facts, Reach
 from gradxform.core.hyper import Hyper
@@ -68,13 +69,13 @@ class TorchAdafactor(Rule):
             means = square.mean(-1, keepdims=True), square.mean(-2, keepdims=True)
             s = FactoredVariances(*(old + share * (mean - old) for old, mean in zip(s, means, strict=True)))
             variance = s.row_var * s.col_var / jnp.maximum(s.row_var.mean(-2, keepdims=True), self.eps1)
-        u = g / jnp.sqrt(jnp.maximum(variance, self.eps1 * self.eps1))
+        u = g / root(jnp.maximum(variance, self.eps1 * self.eps1))
         alpha = jnp.maximum(self.eps2, _rms(p)) * rho / jnp.maximum(1.0, _rms(u) / self.d)
         return -alpha * u - self.learning_rate * self.weight_decay * p, s
 
 
 def _rms(x: Array) -> Array:
-    return jnp.sqrt(jnp.mean(x * x))
+    return root(jnp.mean(x * x))
 
 
 @constructor
