@@ -100,7 +100,7 @@ def with_hyperparams(state: OptState, *, tx: Transformation | None = None, **val
     Raises: ValueError for an unknown or ambiguous name (the names are listed), a value that is no scalar, or one out
     of range; TypeError for a value that is no number.
     """
-    known = [prefix + key for prefix, inner in _all_states(state) for key in inner.hyper]
+    known = [prefix + key for prefix, inner in all_states(state) for key in inner.hyper]
     new: dict[str, Number] = {}
     for name, value in values.items():
         new[_full_name(name, known)] = _number(name, value)
@@ -122,11 +122,12 @@ def _replaced(state: OptState, prefix: str, new: dict[str, Number]) -> OptState:
     return jax.tree.map(replace, state, is_leaf=lambda x: isinstance(x, State))
 
 
-def _all_states(state: OptState, prefix: str = "") -> Iterator[tuple[str, State]]:
+def all_states(state: OptState, prefix: str = "") -> Iterator[tuple[str, State]]:
+    """Our states inside tuples, dicts, wrappers and one another, each with what stands before its names."""
     for outer in find_states(state):
         yield prefix, outer
         for key, inner in outer.tree.items():
-            yield from _all_states(inner, prefix + group_of(key))
+            yield from all_states(inner, prefix + group_of(key))
 
 
 def _full_name(name: str, known: list[str]) -> str:

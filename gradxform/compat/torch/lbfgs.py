@@ -10,7 +10,7 @@ import jax
 import jax.numpy as jnp
 
 from gradxform.compat.common.groups import read
-from gradxform.compat.torch.checks import REFUSALS, NumberLike, nonnegative, number
+from gradxform.compat.torch.checks import REFUSALS, NumberLike, constructor, nonnegative, number
 from gradxform.compat.torch.wolfe import strong_wolfe
 from gradxform.core import check
 from gradxform.core.arithmetic import compute_dtype
@@ -175,6 +175,7 @@ class TorchLbfgs(GradientTransformation):
         return s._replace(pairs=pairs, old_dirs=dirs, old_stps=steps, ro=ro, h_diag=h_diag, d=d)
 
 
+@constructor
 def lbfgs(
     lr: NumberLike = 1,
     max_iter: int = 20,
