@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import re
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
@@ -21,6 +22,8 @@ from gradxform.compat.common.checkpoints import (
     spellings,
     steps_done,
 )
+from gradxform.compat.paddle.schedules.decays import LRScheduler
+from gradxform.compat.paddle.schedules.warmups import LinearWarmup
 from gradxform.core.chain import Chain
 from gradxform.core.facts import Station
 from gradxform.core.hyper import Schedule
@@ -49,6 +52,7 @@ ENTRIES = {
 }
 """Stage -> what the framework calls its statistics -> the field."""
 PRODUCTS = {*POWERS, "mu_product", "momentum_decay_pow", "beta1_pow", "beta2_pow"}
+KEY = re.compile(rf"(.*?)_({'|'.join({name for names in ENTRIES.values() for name in names} | PRODUCTS | {'rho'})})_0")
 LEAST = 1e-30
 """A power below this may have lost digits in float32."""
 
@@ -58,7 +62,8 @@ def load_state(
 ) -> State:
     """Make our state from `optimizer.state_dict()` of paddle, to go on training where it stood.
 
-    checkpoint: `{"<name>_velocity_0": array, ..., "LR_Scheduler": {"last_epoch": n}}`; other entries are ignored.
+    checkpoint: `{"<name>_velocity_0": array, ..., "LR_Scheduler": {"last_epoch": n}}`; other entries are ignored. A
+    parameter without entries has had no gradient yet, and begins anew, unless there are entries of unknown parameters.
     names: from the framework's parameter names (`"linear_0.w_0"`) to paths in `params`; None takes the path itself,
     with `.` or `/` between names. tx: the optimizer that goes on, of this module; None stands for `momentum`.
     Schedules go on at `last_epoch`, or at 0 without it: paddle counts no steps but those of a scheduler.
@@ -73,17 +78,15 @@ def load_state(
     refuse_stranger(tx)
     state = find_state(tx.init(params))
     tree = memories(state, params)
+    known = _known(checkpoint, tree.leaves, names)
     for leaf in tree.leaves:
-        for stage, memory in leaf.memory.items():
+        for stage, memory in leaf.memory.items() if known is None or leaf.path in known else ():
             new = {f: _decoded(checkpoint, e, leaf, names, getattr(memory, f)) for e, f in _entries(leaf, stage)}
             if bases := _bases(tx, leaf, stage):
                 new["count"] = jnp.asarray(_steps(checkpoint, bases, leaf, names), memory.count.dtype)
             placed = {field: jax.device_put(x, getattr(memory, field).sharding) for field, x in new.items()}
             leaf.memory = {**leaf.memory, stage: memory._replace(**placed)}
-    scheduler = checkpoint.get("LR_Scheduler", {})
-    last = scheduler.get("last_epoch", 0) if isinstance(scheduler, Mapping) else scheduler
-    count = jnp.asarray(steps_done("last_epoch of LR_Scheduler", last), state.count.dtype)
-    return state._replace(count=count, leaves=tree.close_memories())
+    return state._replace(count=jnp.asarray(_count(checkpoint, tx), state.count.dtype), leaves=tree.close_memories())
 
 
 def save_state(
@@ -112,10 +115,16 @@ def save_state(
         saved |= {f"{spelled.get(leaf.path, leaf.path)}_{entry}_0": x for entry, x in entries.items()}
     if not saved and jax.tree.leaves(ours.leaves):
         raise ValueError(f"the state is not of an optimizer of compat.paddle, it keeps {ours.leaves!r}")
-    rate, last = _schedule(tx), int(ours.count)
-    if rate is not None:
-        saved["LR_Scheduler"] = {"last_epoch": last, "last_lr": float(rate(jnp.asarray(last)))}
+    if (rate := _schedule(tx)) is not None:
+        saved["LR_Scheduler"] = _scheduler(rate, int(ours.count))
     return saved
+
+
+def _known(checkpoint: Mapping[str, Any], leaves: Sequence[Leaf], names: Names) -> set[Path] | None:
+    """The parameters of which the checkpoint has entries, if all of its entries are some parameter's; else None."""
+    stems = {name: leaf.path for leaf in leaves for name in spellings(leaf.path, names)}
+    found = [match[1] for key in checkpoint if (match := KEY.fullmatch(str(key)))]
+    return {stems[stem] for stem in found} if found and all(stem in stems for stem in found) else None
 
 
 def _entries(leaf: Leaf, stage: str) -> Iterator[tuple[str, str]]:
@@ -190,6 +199,34 @@ def _steps(checkpoint: Mapping[str, Any], bases: Mapping[str, float], leaf: Leaf
         return 0
     _, power, base = min(told)
     return round(math.log(power) / math.log(base))
+
+
+def _count(checkpoint: Mapping[str, Any], tx: GradientTransformation) -> int:
+    """How often the scheduler has stepped since the schedule here began; 0 without one."""
+    if "LR_Scheduler" not in checkpoint:
+        return 0
+    scheduler, begun = checkpoint["LR_Scheduler"], _begun(_schedule(tx))
+    last = scheduler.get("last_epoch", begun) if isinstance(scheduler, Mapping) else scheduler
+    if (steps := steps_done("last_epoch of LR_Scheduler", last)) < begun:
+        raise ValueError(f"last_epoch of LR_Scheduler is {steps}, and the schedule of tx begins at {begun}")
+    return steps - begun
+
+
+def _begun(rate: Schedule | None) -> int:
+    """Where a scheduler stands before the first step."""
+    fields: Any = rate
+    return fields.last_epoch + 1 if isinstance(rate, LRScheduler) else 0
+
+
+def _scheduler(rate: Schedule, count: int) -> dict[str, Any]:
+    """What the framework saves of a scheduler after so many steps; what follows a warm-up waits for its end."""
+    last = count + _begun(rate)
+    saved: dict[str, Any] = {"last_epoch": last, "last_lr": float(rate(jnp.asarray(count)))}
+    if isinstance(rate, LinearWarmup) and isinstance(after := rate.learning_rate, Schedule):
+        done = last - rate.warmup_steps
+        started = done >= 0 and isinstance(after, LRScheduler)
+        saved["LinearWarmup_LR"] = _scheduler(after.with_fields(last_epoch=-1) if started else after, max(done, 0))
+    return saved
 
 
 def _schedule(tx: GradientTransformation | None) -> Schedule | None:
