@@ -24,7 +24,7 @@ FUNCTIONS = {
     "RMSProp": compat.rmsprop,
     "Lamb": compat.lamb,
 }
-NO_NUMBER = {"multi_precision", "use_multi_tensor", "name", "parameters", "rescale_grad", "verbose"}
+NO_NUMBER = {"parameters", "rescale_grad", "verbose"}
 """Options that change no number; the CPU kernel of Momentum ignores rescale_grad."""
 
 

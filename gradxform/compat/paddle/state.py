@@ -22,13 +22,12 @@ from gradxform.compat.common.checkpoints import (
     spellings,
     steps_done,
 )
+from gradxform.compat.paddle.names import prefix_of, rules_of
 from gradxform.compat.paddle.schedules.decays import LRScheduler
 from gradxform.compat.paddle.schedules.warmups import LinearWarmup
 from gradxform.core.chain import Chain
 from gradxform.core.facts import Station
 from gradxform.core.hyper import Schedule
-from gradxform.core.lens import layers
-from gradxform.core.rule import Rule
 from gradxform.core.stage import Step
 from gradxform.core.state import State, find_state
 from gradxform.core.transform import GradientTransformation, refuse_stranger
@@ -52,7 +51,8 @@ ENTRIES = {
 }
 """Stage -> what the framework calls its statistics -> the field."""
 PRODUCTS = {*POWERS, "mu_product", "momentum_decay_pow", "beta1_pow", "beta2_pow"}
-KEY = re.compile(rf"(.*?)_({'|'.join({name for names in ENTRIES.values() for name in names} | PRODUCTS | {'rho'})})_0")
+SAVED = {"rho", *PRODUCTS, *(entry for entries in ENTRIES.values() for entry in entries)}
+"""All that the framework calls a statistic or a counter."""
 LEAST = 1e-30
 """A power below this may have lost digits in float32."""
 
@@ -78,7 +78,8 @@ def load_state(
     refuse_stranger(tx)
     state = find_state(tx.init(params))
     tree = memories(state, params)
-    known = _known(checkpoint, tree.leaves, names)
+    checkpoint, stems = _plain(checkpoint, prefix_of(tx, tree.leaves))
+    known = _known(stems, tree.leaves, names)
     for leaf in tree.leaves:
         for stage, memory in leaf.memory.items() if known is None or leaf.path in known else ():
             new = {f: _decoded(checkpoint, e, leaf, names, getattr(memory, f)) for e, f in _entries(leaf, stage)}
@@ -94,8 +95,8 @@ def save_state(
 ) -> dict[str, Any]:
     """Make what paddle's `optimizer.state_dict()` would be: `{"<name>_velocity_0": array, ...}`.
 
-    names: as in `load_state`; without it names are paths. tx: the optimizer, for the schedule of its learning rate and
-    the counters of `nadam` and `radam`; None leaves both out.
+    names: as in `load_state`; without it names are paths. tx: the optimizer, for its `name`, its learning rate's
+    schedule and the counters of `nadam` and `radam`; None leaves them out.
     Raises: ValueError if the state is not of an optimizer of this module.
     """
     check_names(names, params)
@@ -104,7 +105,9 @@ def save_state(
     ours = find_state(state)
     spelled = {path: name for name, path in (names or {}).items()}
     saved: dict[str, Any] = {}
-    for leaf in memories(ours, params).leaves:
+    leaves = memories(ours, params).leaves
+    prefix = prefix_of(tx, leaves)
+    for leaf in leaves:
         entries: dict[str, NDArray[Any]] = {}
         for stage, memory in leaf.memory.items():
             entries |= {e: _encoded(e, np.array(getattr(memory, f)), leaf) for e, f in _entries(leaf, stage)}
@@ -112,7 +115,8 @@ def save_state(
                 entries |= _counted(bases, leaf, int(memory.count))
             if stage == "rms":
                 entries["mean_grad"] = np.zeros_like(entries["mean_square"])
-        saved |= {f"{spelled.get(leaf.path, leaf.path)}_{entry}_0": x for entry, x in entries.items()}
+        name = f"{spelled.get(leaf.path, leaf.path)}_{prefix}"
+        saved |= {f"{name}{entry}_0": x for entry, x in entries.items()}
     if not saved and jax.tree.leaves(ours.leaves):
         raise ValueError(f"the state is not of an optimizer of compat.paddle, it keeps {ours.leaves!r}")
     if (rate := _schedule(tx)) is not None:
@@ -120,11 +124,24 @@ def save_state(
     return saved
 
 
-def _known(checkpoint: Mapping[str, Any], leaves: Sequence[Leaf], names: Names) -> set[Path] | None:
+def _plain(checkpoint: Mapping[str, Any], prefix: str) -> tuple[dict[str, Any], set[str]]:
+    """The entries without the optimizer's name, all with 0 for the number of their making, and whose they are."""
+    pattern = re.compile(rf"(.*?)_{re.escape(prefix)}({'|'.join(sorted(SAVED, key=len, reverse=True))})_\d+")
+    plain, stems = {}, set()
+    for key, x in checkpoint.items():
+        match = pattern.fullmatch(str(key))
+        name = f"{match[1]}_{match[2]}_0" if match else key
+        if name in plain:
+            raise ValueError(f"checkpoint must have one entry for each statistic, and it has {key!r} beside another")
+        plain[name] = x
+        stems |= {match[1]} if match else set()
+    return plain, stems
+
+
+def _known(stems: set[str], leaves: Sequence[Leaf], names: Names) -> set[Path] | None:
     """The parameters of which the checkpoint has entries, if all of its entries are some parameter's; else None."""
-    stems = {name: leaf.path for leaf in leaves for name in spellings(leaf.path, names)}
-    found = [match[1] for key in checkpoint if (match := KEY.fullmatch(str(key)))]
-    return {stems[stem] for stem in found} if found and all(stem in stems for stem in found) else None
+    paths = {name: leaf.path for leaf in leaves for name in spellings(leaf.path, names)}
+    return {paths[stem] for stem in stems} if stems and stems <= paths.keys() else None
 
 
 def _entries(leaf: Leaf, stage: str) -> Iterator[tuple[str, str]]:
@@ -166,17 +183,11 @@ def _entry(
 
 def _bases(tx: GradientTransformation | None, leaf: Leaf, stage: str) -> dict[str, float]:
     """What the framework keeps powers of, in every element, where here a counter of the parameter's steps does."""
-    rule: Any = next((rule for rule in _rules_of(tx, leaf.path, leaf.array) if rule.name == stage), None)
+    rule: Any = next((rule for rule in rules_of(tx, leaf.path, leaf.array) if rule.name == stage), None)
     if rule is None or stage not in ("nadam", "radam"):
         return {}
     first = {"momentum_decay_pow": 0.96} if stage == "nadam" else {"beta1_pow": rule.b1}
     return {entry: b for entry, b in {**first, "beta2_pow": rule.b2}.items() if isinstance(b, float)}
-
-
-def _rules_of(tx: GradientTransformation | None, path: Path, leaf: Any) -> Iterator[Rule]:
-    """The rules that a parameter goes through, those of its group included, without what is wrapped around them."""
-    through = tx.through(path, leaf) if isinstance(tx, Chain) else ()
-    return (layers(rule)[-1] for _, rule in through if isinstance(rule, Rule))
 
 
 def _counted(bases: Mapping[str, float], leaf: Leaf, n: int) -> dict[str, NDArray[Any]]:

@@ -128,6 +128,8 @@ def configuration(d: Draw, optimizer: str) -> dict[str, Any]:
     kwargs = {"learning_rate": rate(d), **d.given(options)}
     if isinstance(kwargs.get("weight_decay"), float) and d.chance(0.2) and optimizer != "AdamW":
         kwargs["weight_decay"] = 1
+    if d.chance(0.2):
+        kwargs["name"] = "mine"
     groups, attributes = None, {}
     if d.chance(0.5):
         inside = {**options, "learning_rate": between(0.1, 2.0), "foreign": one_of(1)}

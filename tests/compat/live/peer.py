@@ -55,6 +55,11 @@ def under(prefix: str, arrays: Arrays) -> Arrays:
     return {key.removeprefix(prefix): x for key, x in arrays.items() if key.startswith(prefix)}
 
 
+def leaves(case: Case, prefix: str) -> Arrays:
+    """The parameters under a prefix, in the order of the configuration."""
+    return {leaf: case.arrays[f"{prefix}{leaf}"] for leaf, _ in case.config["leaves"]}
+
+
 def gradients(case: Case, t: int) -> Arrays:
     """Leaf -> what it gets at step t."""
 
@@ -83,7 +88,7 @@ def walked(case: Case, run: Run, first: int, into: str) -> Iterator[tuple[int, A
 
 def record(case: Case, begin: Callable[[dict[str, Any], Arrays], Run]) -> Case:
     """The whole run, and what the framework saves half-way."""
-    run, rates = begin(case.config, under("param/", case.arrays)), []
+    run, rates = begin(case.config, leaves(case, "param/")), []
     for t, rate in walked(case, run, 1, "after"):
         rates.append(rate)
         if t == case.config["half"]:
@@ -98,7 +103,7 @@ def go_on(case: Case, begin: Callable[[dict[str, Any], Arrays], Run]) -> Case:
     half = case.config["half"]
 
     def resumed(saved: str, params: str, into: str) -> None:
-        run = begin(case.config, under(params, case.arrays))
+        run = begin(case.config, leaves(case, params))
         run.load({**under(f"{saved}/", case.arrays), **case.config[saved]})
         for _ in walked(case, run, half + 1, into):
             pass

@@ -184,3 +184,12 @@ def test_a_parameter_without_a_gradient_yet_begins_anew(tx: Any) -> None:
     for strange in ({key.replace("b_", "c_", 1): x for key, x in saved.items()}, {}):
         with pytest.raises(ValueError, match="no entry <name>_"):
             paddle.load_state(strange, params, tx=tx)
+
+
+def test_a_second_optimizer_of_one_process_has_keys_of_its_own() -> None:
+    """Paddle numbers names that it has made before: `w_velocity_1`."""
+    params = {"w": jnp.ones(3), "b": jnp.ones(2)}
+    again = {"w_velocity_1": np.full(3, 0.5), "b_velocity_1": np.zeros(2)}
+    assert gx.view(paddle.load_state(again, params), "trace")["w"].tolist() == [0.5] * 3
+    with pytest.raises(ValueError, match="one entry for each statistic, and it has 'w_velocity_1' beside another"):
+        paddle.load_state({"w_velocity_0": np.zeros(3), **again}, params)
