@@ -3,14 +3,13 @@
 from __future__ import annotations
 
 import inspect
-import re
-from collections.abc import Callable
 from typing import Any
 
 from gradxform import GradientTransformation
 from gradxform.compat import paddle as compat
 from gradxform.compat import paddle_schedules
 from gradxform.core.hyper import coerce
+from tests.compat.live.words import predicate
 
 FUNCTIONS = {
     "Momentum": compat.momentum,
@@ -25,7 +24,7 @@ FUNCTIONS = {
     "RMSProp": compat.rmsprop,
     "Lamb": compat.lamb,
 }
-NO_NUMBER = {"multi_precision", "use_multi_tensor", "name", "parameters", "rescale_grad", "verbose"}
+NO_NUMBER = {"parameters", "rescale_grad", "verbose"}
 """Options that change no number; the CPU kernel of Momentum ignores rescale_grad."""
 
 
@@ -68,17 +67,6 @@ def is_text(x: Any) -> bool:
     return unknown or any(
         isinstance(part, str) if name in ("lr_lambda", "scale_fn") else is_text(part) for name, part in x.items()
     )
-
-
-def predicate(text: str) -> Callable[[Any], bool]:
-    """A function of a parameter's name from words for it: `... none of 'bias','gamma'`, `... with 'bias','gamma'`."""
-    words, negated = re.findall(r"'([^']+)'", text), "none of" in text
-
-    def holds(parameter: Any) -> bool:
-        name = getattr(parameter, "name", parameter)
-        return any(word in name for word in words) != negated
-
-    return holds
 
 
 def state(config: Any, state: Any, params: Any) -> dict[str, Any]:
