@@ -439,6 +439,15 @@ OVERRIDES: dict[str, dict[str, Kind]] = {
     "per_example_layer_norm_clip": {"grads": Kind({}, ()), "global_l2_norm_clip": norm_clip},
     "global_norm": {"updates": Kind({"a": jnp.ones(1)}, ()), "axis_name": axis._replace(valid=None)},
     "make_step": {"tx": transformation},
+    "make_train_step": {
+        "loss_fn": Kind(lambda params, batch: 0.0, (3, "loss", None, gx.sgd(0.1))),
+        "tx": transformation,
+        "has_aux": flag._replace(valid=False),
+        "accumulate": count,
+        "metrics": Kind(("loss",), (3, [3], None), ("accuracy", ["loss", "accuracy"])),
+        "axis_name": axis._replace(valid=None),
+        "mesh": Kind(None, (3, "data")),
+    },
     "tree_get": {
         "tree": Kind({"count": 3}, ()),
         "key": path._replace(valid="count"),
