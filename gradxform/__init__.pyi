@@ -36,6 +36,7 @@ from gradxform.core.transform import GradientTransformationExtraArgs as Gradient
 from gradxform.core.step import apply_updates as apply_updates
 from gradxform.core.transform import eval_params as eval_params
 from gradxform.core.step import make_step as make_step
+from gradxform.control.train import make_train_step as make_train_step
 from gradxform.core.chain import chain as chain
 from gradxform.core.chain import lift as lift
 from gradxform.core.chain import named_chain as named_chain

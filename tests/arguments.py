@@ -458,6 +458,15 @@ OVERRIDES: dict[str, dict[str, Kind]] = {
         "target": Kind(None, ("low", True), (NAN,)),
         "progress": flag._replace(valid=False),
     },
+    "make_train_step": {
+        "loss_fn": Kind(lambda params, batch: 0.0, (3, "loss", None, gx.sgd(0.1))),
+        "tx": transformation,
+        "has_aux": flag._replace(valid=False),
+        "accumulate": count,
+        "metrics": Kind(("loss",), (3, [3], None), ("accuracy", ["loss", "accuracy"])),
+        "axis_name": axis._replace(valid=None),
+        "mesh": Kind(None, (3, "data")),
+    },
     "tree_get": {
         "tree": Kind({"count": 3}, ()),
         "key": path._replace(valid="count"),

@@ -258,6 +258,9 @@ ALONE = {
     ("gx", "adafactor", "dtype_momentum"): Meant({"None", "float16"}),
     ("gx", "tunable", "value"): Meant({*NUMBERS, "[nan]"}, RATES - {"a tunable"}),
     ("gx", "accumulate_gradients", "loss_fn"): Meant(FUNCTIONS),
+    ("gx", "make_train_step", "loss_fn"): Meant({*FUNCTIONS}),
+    ("gx", "make_train_step", "metrics"): Meant({"[]", "()"}),
+    ("gx", "make_train_step", "axis_name"): Meant({"None", "'0.5'", "'fast'"}),
     ("gx", "accumulate_gradients", "weight"): Meant({"None", *FUNCTIONS}),
     **{
         ("torch_schedules", "OneCycleLR", x): Meant({"1", "2**63"})

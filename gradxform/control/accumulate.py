@@ -230,7 +230,7 @@ def accumulate_gradients(
     for name, f in (("loss_fn", loss_fn), ("weight", loss_fn if weight is None else weight)):
         if not callable(f):
             raise TypeError(f"{name} must be a function, {got(f)}")
-    parts = _split(batch, int(microbatches))
+    parts = in_parts(batch, int(microbatches))
     params = jax.tree.map(lambda x: x if hasattr(x, "dtype") else as_array("a leaf of params", x), params)
     gradient = jax.value_and_grad(loss_fn, has_aux=has_aux)
 
@@ -253,7 +253,9 @@ def accumulate_gradients(
     return ((value, aux) if has_aux else value), grads
 
 
-def _split(batch: Tree, n: int) -> Tree:
+def in_parts(batch: Tree, n: int) -> Tree:
+    """The micro-batches, one after another on a new axis 0."""
+
     def split(path: tuple[Any, ...], x: Array) -> Array:
         if np.ndim(x) == 0 or len(x) % n:
             raise ValueError(

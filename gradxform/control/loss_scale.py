@@ -149,11 +149,16 @@ def scale_loss(state: OptState, loss: ArrayLike) -> Array:
 
     Raises: ValueError if the state holds no loss scale, or several.
     """
-    scaled: list[LossScaleState] = [x for x in jax.tree.leaves(state, is_leaf=_is_scaled) if _is_scaled(x)]
-    if len(scaled) != 1:
-        raise ValueError(f"the state must hold one loss scale, it holds {len(scaled)}; see dynamic_loss_scale")
+    scales = scales_in(state)
+    if len(scales) != 1:
+        raise ValueError(f"the state must hold one loss scale, it holds {len(scales)}; see dynamic_loss_scale")
     loss = jnp.asarray(loss)
-    return cast(loss, compute_dtype(loss.dtype)) * scaled[0].scale
+    return cast(loss, compute_dtype(loss.dtype)) * scales[0]
+
+
+def scales_in(state: OptState) -> list[Array]:
+    """The loss scales of a state."""
+    return [x.scale for x in jax.tree.leaves(state, is_leaf=_is_scaled) if _is_scaled(x)]
 
 
 def _is_scaled(x: object) -> bool:
