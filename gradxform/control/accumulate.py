@@ -11,14 +11,23 @@ import jax.numpy as jnp
 import numpy as np
 
 from gradxform.control.extras import AVERAGED, Kept, finite_or_nan, refuse_unstated, stated
-from gradxform.control.hold import axis_or_none, both, land_if, map_gradients, multiplied, tree_norm, update_if, watched
+from gradxform.control.hold import (
+    Asked,
+    Control,
+    axis_or_none,
+    land_if,
+    map_gradients,
+    multiplied,
+    tree_norm,
+    update_if,
+    watched,
+)
 from gradxform.core import check
 from gradxform.core.arithmetic import compute_dtype, next_count
 from gradxform.core.devices import mean_over, varying_of
 from gradxform.core.hyper import Hyper, Schedule, Tunable, coerce, evaluate
 from gradxform.core.orders import ZEROS
 from gradxform.core.plain import as_array, got
-from gradxform.core.transform import GradientTransformation
 from gradxform.core.tree import Leaf, in_boxes, is_trained, open_together, open_tree, parameter
 from gradxform.core.types import (
     Array,
@@ -28,12 +37,10 @@ from gradxform.core.types import (
     OptState,
     Params,
     Shaped,
-    Taken,
     Transformation,
     Tree,
     Updates,
 )
-from gradxform.core.value import Child
 from gradxform.core.walk import kept
 
 
@@ -53,13 +60,10 @@ class AccumulateState(NamedTuple):
     left_out: Array
 
 
-class Accumulate(GradientTransformation):
-    inner: Child[GradientTransformation]
+class Accumulate(Control):
     every: int | Schedule
     axis_name: AxisName | None = None
     extras: tuple[tuple[str, Kept], ...] = ()
-    holds = True
-    wraps = ("inner",)
     together = ("total", "weight", "value", "seen")
 
     def __repr__(self) -> str:
@@ -98,16 +102,9 @@ class Accumulate(GradientTransformation):
         """The extras of which something is kept in the state."""
         return {name: kept for name, kept in self.extras if kept.rule != "last"}
 
-    def _update(
-        self,
-        updates: Updates,
-        state: AccumulateState,
-        params: Params,
-        extra: dict[str, Any],
-        ok: Taken = None,
-        land: bool = False,
+    def _step(
+        self, updates: Updates, state: AccumulateState, params: Params, extra: dict[str, Any], asked: Asked
     ) -> tuple[Updates, AccumulateState]:
-        state = self._admitted(state, params, updates)
         known, slots = [name for name, _ in self.extras], self._slots()
         refuse_unstated(self.inner, extra, known)
         given = {name: x for name in AVERAGED if (x := extra.get(name)) is not None and name not in known}
@@ -124,7 +121,7 @@ class Accumulate(GradientTransformation):
             total: Tree = leaf.memory
             if total is not None:
                 new = jnp.where(begins, 0, total)
-                leaf.memory = kept(ok, new if leaf.g is None else _plus(leaf, new, w, finite), total)
+                leaf.memory = kept(asked.ok, new if leaf.g is None else _plus(leaf, new, w, finite), total)
         held: dict[str, Tree] = state.value if slots else {"value": state.value}
         held = {"value": _sum(begins, held["value"], w * figures.get("value", 0.0), finite)} | {
             name: slot.summed(held[name], read[name], w, begins, finite, state.seen) for name, slot in slots.items()
@@ -139,16 +136,13 @@ class Accumulate(GradientTransformation):
         # When it is due follows from counters alone: devices agree on it, whatever their gradients are. The sum is
         # written before and read in the step: a loop of its own for it would save that pass once a window, and have
         # the host of a GPU wait for two more decisions at every micro-batch.
-        step = functools.partial(land_if, closes) if land else update_if
-        new, inner = step(both(ok, taken), tx, grads, state.inner, params, extra)
+        step = functools.partial(land_if, closes) if asked.land else update_if
+        new, inner = step(asked.where(taken), tx, grads, state.inner, params, extra)
         steps = jnp.where(taken, next_count(state.steps), state.steps)
         left_out = jnp.where(finite, state.left_out, next_count(state.left_out))
         seen = jnp.where(closes, 0, state.seen + 1)
-        figures_kept = kept(ok, (weight, held if slots else held["value"], seen, steps, left_out), tuple(state[2:]))
-        return new, AccumulateState(inner, opened.close_memories(), *figures_kept)
-
-    def _evaluate(self, state: AccumulateState, params: Params) -> Params:
-        return self.inner._evaluate(self._admitted(state, params).inner, params)
+        own = weight, held if slots else held["value"], seen, steps, left_out
+        return new, AccumulateState(inner, opened.close_memories(), *kept(asked.ok, own, tuple(state[2:])))
 
     def _finite(self, norm: Array, figures: list[Array]) -> Array:
         return jnp.stack([jnp.isfinite(x) for x in (norm, *map(self._agreed, figures))]).all()
