@@ -11,6 +11,7 @@ from typing import Any
 import optax
 import optax.contrib
 
+from gradxform.compat.optax import combining
 from gradxform.compat.optax.stages import REFUSALS, over
 
 STAGES = (
@@ -44,7 +45,9 @@ def verdict(theirs: Any) -> str:
     """Whether a name of optax is ours, a recipe of optax's of what is ours, or optax's own."""
     if replaced(theirs) is theirs:
         return "optax's own"
-    return "ours" if theirs in _stages() or theirs in _functions() else "optax's recipe of ours"
+    return (
+        "ours" if theirs in _wrappers() or theirs in _stages() or theirs in _functions() else "optax's recipe of ours"
+    )
 
 
 def replaced(theirs: Any) -> Any:
@@ -54,8 +57,14 @@ def replaced(theirs: Any) -> Any:
     return _replaced(theirs) if isinstance(theirs, types.FunctionType) else theirs
 
 
+WRAPPERS = ("chain", "named_chain")
+"""What is written here anew around optax's state classes."""
+
+
 @functools.cache
 def _replaced(theirs: types.FunctionType) -> Any:
+    if theirs in _wrappers():
+        return functools.wraps(theirs)(_wrappers()[theirs])
     if theirs in _stages():
         return over(theirs, _stages()[theirs])
     if theirs in _functions():
@@ -66,6 +75,11 @@ def _replaced(theirs: types.FunctionType) -> Any:
 @functools.cache
 def _stages() -> dict[Any, Callable[..., Any]]:
     return dict(_pairs(STAGES))
+
+
+@functools.cache
+def _wrappers() -> dict[Any, Callable[..., Any]]:
+    return {getattr(optax, name): getattr(combining, name) for name in WRAPPERS}
 
 
 @functools.cache

@@ -8,7 +8,7 @@ from typing import Any, NamedTuple
 import jax
 import jax.numpy as jnp
 
-from gradxform.compat.optax.stages import COUNTS, FIRST, RENAMED, count_of
+from gradxform.compat.optax.layout import COUNTS, FIRST, RENAMED, count_of
 from gradxform.core.plain import got
 from gradxform.core.state import State
 from gradxform.core.transform import GradientTransformation
