@@ -166,7 +166,7 @@ def defines(path: Path) -> bool:
 def test_every_module_has_its_tests_at_its_place(path: Path) -> None:
     """`gradxform/core/walk.py` in `tests/core/test_walk.py`; a package's own code in a file of the package's name."""
     module = path.parent.name if path.stem == "__init__" else path.stem
-    place = ROOT / "tests" / path.relative_to(PACKAGE).parent / f"test_{module.strip("_")}.py"
+    place = ROOT / "tests" / path.relative_to(PACKAGE).parent / f"test_{module.strip('_')}.py"
     assert place.exists(), f"{names(path)} has functions or classes of its own, and no {names(place)}"
 
 
