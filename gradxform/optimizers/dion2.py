@@ -18,13 +18,10 @@ from gradxform.core.sizes import addable
 from gradxform.core.types import Array, Dtype, Mask, Param, Scalars, Transformation, Where
 from gradxform.core.value import Child
 from gradxform.optimizers.adam import adamw
-from gradxform.optimizers.muon import Mean, Orthogonalize, scale_by_shape
+from gradxform.optimizers.muon import Mean, Orthogonalize, beside, scale_by_shape
 from gradxform.optimizers.newton_schulz import coefficients, restarts
-from gradxform.params.groups import groups
-from gradxform.params.masks import mask_selector
+from gradxform.params.masks import shared_mask
 from gradxform.params.select import hidden_matrices
-from gradxform.transforms.decay import AddDecayedWeights
-from gradxform.transforms.scale import descend
 
 
 class ScaleByDion2(Rule):
@@ -90,7 +87,6 @@ def dion2(
     direction = scale_by_dion2(
         fraction, ef_decay, ns_coeffs, ns_steps, eps, ns_dtype=ns_dtype, gram_restarts=gram_restarts
     )
-    decay = lift(AddDecayedWeights(lam), mask_selector(weight_decay_mask, "weight_decay_mask"))
-    if default is None:
-        default = adamw(rate, 0.9, 0.95, eps, weight_decay=lam, mask=weight_decay_mask)
-    return groups([(where, chain(direction, factor, decay, descend(rate)), "dion2")], default=default)
+    mask = shared_mask(weight_decay_mask, "weight_decay_mask")
+    rest = adamw(rate, 0.9, 0.95, eps, weight_decay=lam, mask=mask) if default is None else default
+    return beside(rest, chain(direction, factor), "dion2", where, rate, lam, mask)

@@ -16,12 +16,9 @@ from gradxform.core.rule import Halves
 from gradxform.core.sizes import squarable
 from gradxform.core.types import Array, Dtype, Mask, Param, Scalars, Transformation, Where
 from gradxform.optimizers.adam import adamw
-from gradxform.optimizers.muon import scale_by_muon, scale_by_shape
-from gradxform.params.groups import groups
+from gradxform.optimizers.muon import beside, scale_by_muon, scale_by_shape
 from gradxform.params.masks import mask_selector
 from gradxform.params.select import hidden_matrices
-from gradxform.transforms.decay import AddDecayedWeights
-from gradxform.transforms.scale import descend
 
 
 class NeuronSquares(NamedTuple):
@@ -87,8 +84,6 @@ def normuon(
     direction = scale_by_normuon(
         ns_coeffs, ns_steps, beta, b2, eps, mu_dtype, nesterov=nesterov, ns_dtype=ns_dtype, gram_restarts=gram_restarts
     )
-    decay = lift(AddDecayedWeights(weight_decay), mask_selector(weight_decay_mask, "weight_decay_mask"))
-    hidden = chain(direction, scale_by_shape(), decay, descend(learning_rate))
-    if default is None:
-        default = adamw(learning_rate, 0.9, 0.95, 1e-10, weight_decay=0.0)
-    return groups([(where, hidden, "normuon")], default=default)
+    rest = adamw(learning_rate, 0.9, 0.95, 1e-10, weight_decay=0.0) if default is None else default
+    mask = mask_selector(weight_decay_mask, "weight_decay_mask")
+    return beside(rest, chain(direction, scale_by_shape()), "normuon", where, learning_rate, weight_decay, mask)
