@@ -95,7 +95,7 @@ def _estimated(
         found = estimate(drawn, xs, objective)
     else:
         due = jnp.asarray(count) % every == 0
-        zeros = [jnp.zeros_like(x, compute_dtype(x.dtype)) for x in xs]
-        found = jax.lax.cond(due, lambda: estimate(drawn, xs, objective), lambda: zeros)
+        wide = [compute_dtype(x.dtype) for x in xs]
+        found = jax.lax.cond(due, lambda: estimate(drawn, xs, objective), lambda: [*map(jnp.zeros_like, xs, wide)])
     made = dict(zip(trained, found, strict=True))
     return structure.unflatten([made.get(i) for i in range(len(leaves))])
