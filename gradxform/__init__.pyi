@@ -92,6 +92,7 @@ from gradxform.optimizers.galore import galore as galore
 from gradxform.optimizers.galore import scale_by_apollo as scale_by_apollo
 from gradxform.optimizers.galore import scale_by_galore as scale_by_galore
 from gradxform.optimizers.grokfast import grokfast as grokfast
+from gradxform.optimizers.grokfast import grokfast_ma as grokfast_ma
 from gradxform.optimizers.mars import scale_by_mars as scale_by_mars
 from gradxform.optimizers.acprop import acprop as acprop
 from gradxform.optimizers.acprop import scale_by_acprop as scale_by_acprop

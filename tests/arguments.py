@@ -140,6 +140,7 @@ ARGUMENTS = {
     "f_min": finite,
     "factored": flag,
     "final_div_factor": positive_number,
+    "filter_type": choice("sum"),
     "first": choice("zero"),
     "first_decay_steps": some_steps,
     "flip_sign": flag,
@@ -289,7 +290,9 @@ ARGUMENTS = {
     "weight_decay_mask": mask,
     "weight_decay_rate": rate,
     "weight_lr_power": rate,
+    "warmup": flag,
     "window": count,
+    "window_size": count,
 }
 
 OVERRIDES: dict[str, dict[str, Kind]] = {

@@ -170,6 +170,7 @@ CATALOGUE: dict[str, Callable[[], Tx]] = {
     "trace nesterov": lambda: gx.trace(0.9, True, jnp.bfloat16),
     "trace dampened": lambda: gx.trace(0.9, dampening=0.5, first="gradient"),
     "grokfast": gx.grokfast,
+    "grokfast_ma": lambda: gx.grokfast_ma(3, warmup=False),
     "scale_by_mars": gx.scale_by_mars,
     "acprop": lambda: gx.acprop(0.01, eps_root=1e-6, weight_decay=0.1),
     "scale_by_acprop": lambda: gx.scale_by_acprop(eps=1e-8, eps_root=1e-8),

@@ -103,6 +103,8 @@ FLOORS = {
     # The loss is asked for once, at parameters written for it.
     "scale_by_backtracking_linesearch": "p g -> near + near grad -> old + p g -> p",
     "scale_by_zoom_linesearch": "p g -> near + near grad g + p g -> p",
+    # Of the window one gradient is written over.
+    "grokfast_ma": "p g 2*old -> p new",
     # Few dimensions and the norms of the rows come first.
     "apollo": "p g 0.81*state, again 0.8*g -> p 0.81*state",
     "scale_by_apollo": "p g, again 0.8*g -> p",

@@ -130,6 +130,15 @@ def sequence(of: str, **named: Any) -> tuple[Any, ...]:
     return tuple(x)
 
 
+def pair(of: str, **named: Any) -> tuple[Any, Any]:
+    """What a sequence of two holds."""
+    ((name, x),) = named.items()
+    found = sequence(of, **named)
+    if len(found) != 2:
+        raise ValueError(f"{name} must be {of}, got {x!r}")
+    return found[0], found[1]
+
+
 def axes(**named: Any) -> None:
     """An axis of an array, several, or None."""
     for name, x in named.items():

@@ -10,7 +10,7 @@ import jax.numpy as jnp
 
 from gradxform.core import check
 from gradxform.core.arithmetic import debias, quotient, root
-from gradxform.core.chain import Chain, chain, lift
+from gradxform.core.chain import Chain, lift
 from gradxform.core.facts import Facts, Reach, Station
 from gradxform.core.hyper import Beta, Hyper
 from gradxform.core.keys import OwnKey, kept_key
@@ -18,12 +18,9 @@ from gradxform.core.rule import Halves
 from gradxform.core.sizes import squarable, within
 from gradxform.core.types import Array, Count, Key, Mask, Param, Scalars, Transformation, Where
 from gradxform.optimizers.adam import adamw
-from gradxform.optimizers.muon import product
+from gradxform.optimizers.muon import beside, product
 from gradxform.optimizers.soap import AT_LEAST_TWO
-from gradxform.params.groups import groups
 from gradxform.schedules.decays import exponential_decay
-from gradxform.transforms.decay import add_decayed_weights
-from gradxform.transforms.scale import descend
 
 PROBABILITY = exponential_decay(1.0, 1000, math.exp(-1.0), 500, end_value=0.03)
 
@@ -264,6 +261,5 @@ def psgd_kron(
         max_size_triangular=max_size_triangular, momentum_into_precond_update=momentum_into_precond_update,
         precond_lr=precond_lr, precond_init_scale=precond_init_scale, geometry=geometry, key=key,
     )  # fmt: skip
-    inner = chain(direction, add_decayed_weights(weight_decay, mask), descend(rate))
-    default = adamw(rate, b1, weight_decay=0.0) if default is None else default
-    return groups([(where, inner, "psgd_kron")], default=default)
+    rest = adamw(rate, b1, weight_decay=0.0) if default is None else default
+    return beside(rest, direction, "psgd_kron", where, rate, weight_decay, mask)
