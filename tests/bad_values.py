@@ -266,6 +266,8 @@ ALONE = {
         ("torch_schedules", "OneCycleLR", x): Meant({"1", "2**63"})
         for x in ("total_steps", "epochs", "steps_per_epoch")
     },
+    ("torch", "AveragedModel", "avg_fn"): Meant({"None", *FUNCTIONS}),
+    ("torch", "adafactor", "eps"): Meant({"[nan]"}),
     ("torch_schedules", "CyclicLR", "step_size_down"): Meant({"1", "1.5", "1e39", "2**63"}),
 }
 """Where neither the row nor the name says it."""
@@ -289,7 +291,7 @@ MODULES = {
 }
 STEP_LR = [torch_schedules.StepLR(0.1, 2), torch_schedules.ExponentialLR(0.1, 0.5)]
 GIVEN: dict[str, Any] = {
-    **dict.fromkeys(["lr", "learning_rate", "base_lr", "base_learning_rate", "end_lr"], 0.1),
+    **dict.fromkeys(["lr", "learning_rate", "base_lr", "base_learning_rate", "end_lr", "swa_lr"], 0.1),
     **dict.fromkeys(["max_lr", "max_learning_rate"], 0.2),
     **dict.fromkeys(["min_lr", "end_learning_rate"], 0.01),
     **dict.fromkeys(["gamma", "momentum", "decay_rate"], 0.5),
@@ -319,7 +321,7 @@ TAKES: dict[str, Meant] = {
     **dict.fromkeys(["T_max", "T_0", "T_mult", "step_size", "step_size_down", "total_iters", "total_steps"], INTEGER),
     **dict.fromkeys(["max_iter", "max_eval", "history_size", "last_epoch", "epochs", "steps_per_epoch"], INTEGER),
     **dict.fromkeys(["decay_steps", "warmup_steps", "total_step", "step_per_epoch", "decay_epoch"], INTEGER),
-    **dict.fromkeys(["warmup_epoch", "scale_window", "step"], INTEGER),
+    **dict.fromkeys(["warmup_epoch", "scale_window", "step", "anneal_epochs"], INTEGER),
     **dict.fromkeys(["lr_lambda", "scale_fn"], Meant({"a schedule"}, {*FUNCTIONS})),
     **dict.fromkeys(["apply_decay_param_fun", "exclude_from_weight_decay_fn"], Meant(FUNCTIONS)),
     **dict.fromkeys(["groups", "grad_clip", "regularizer", "schedulers", "line_search_fn", "lr_ratio"], Meant()),

@@ -11,7 +11,7 @@ from gradxform.compat.torch.adafactor import adafactor
 from gradxform.compat.torch.adagrad import adagrad
 from gradxform.compat.torch.adam import adam, adamax, adamw, nadam, radam, sparse_adam
 from gradxform.compat.torch.asgd import asgd
-from gradxform.compat.torch.averaging import AveragedModel, AveragedParams, get_ema_avg_fn, get_swa_avg_fn
+from gradxform.compat.torch.averaging import AveragedModel, get_ema_avg_fn, get_swa_avg_fn
 from gradxform.compat.torch.lbfgs import lbfgs
 from gradxform.compat.torch.muon import muon
 from gradxform.compat.torch.rmsprop import rmsprop
@@ -22,7 +22,6 @@ from gradxform.compat.torch.weights import load_params
 
 __all__ = [
     "AveragedModel",
-    "AveragedParams",
     "adadelta",
     "adafactor",
     "adagrad",

@@ -37,6 +37,10 @@ class AveragedModel(Value):
 
     avg_fn: AverageFunction | None = None
 
+    @classmethod
+    def public_name(cls) -> str:
+        return cls.__name__
+
     def __post_init__(self) -> None:
         if self.avg_fn is not None:
             check.function(avg_fn=self.avg_fn)

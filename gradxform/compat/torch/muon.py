@@ -107,14 +107,15 @@ def _muon(
     adjust_lr_fn: str | None,
     **rest: Any,
 ) -> Chain:
-    if adjust_lr_fn not in (None, "original", "match_rms_adamw"):
+    if not isinstance(adjust_lr_fn, str | None) or adjust_lr_fn not in (None, "original", "match_rms_adamw"):
         raise ValueError(f"adjust_lr_fn must be None, 'original' or 'match_rms_adamw', {got(adjust_lr_fn)}")
-    if len(ns_coefficients) != 3:
+    given = check.sequence("3 numbers", ns_coefficients=ns_coefficients)
+    if len(given) != 3:
         raise ValueError(f"ns_coefficients must be 3 numbers, {got(ns_coefficients)}")
     check.integer(0, 99, ns_steps=ns_steps)
     mu = number("momentum", momentum)
     refuse_fixed("momentum", mu, rest["lr"])
-    a, b, c = (check.number(check.finite, ns_coefficients=x) for x in ns_coefficients)
+    a, b, c = (check.number(check.finite, ns_coefficients=x) for x in given)
     mean = lift(Overflows(unchecked(MuonMomentum(nesterov=bool(nesterov)), beta=mu)))
     orthogonal = unchecked(TorchOrthogonal(((a, b, c),) * int(ns_steps), adjust=adjust_lr_fn), eps=number("eps", eps))
     return assembled("muon", chain(mean, lift(orthogonal)), decoupled=True, **rest)

@@ -42,7 +42,7 @@ def test_its_state_dict_comes_in() -> None:
     state_dict = theirs.state_dict()
     names = {"module.weight": ("kernel", "T"), "module.bias": "bias"}
     module = compat.load_params(state_dict, {"kernel": jnp.zeros((2, 3)), "bias": jnp.zeros(3)}, names)
-    averaged = compat.AveragedParams(module, jnp.asarray(int(state_dict["n_averaged"]), jnp.int32))
+    averaged = compat.AveragedModel().init(module)._replace(n_averaged=jnp.int32(state_dict["n_averaged"].item()))
     np.testing.assert_array_equal(averaged.module["kernel"], theirs.module.weight.detach().numpy().T)
     new = compat.AveragedModel().update_parameters(averaged, jax.tree.map(jnp.zeros_like, module))
     np.testing.assert_allclose(new.module["bias"], theirs.module.bias.detach().numpy() / 2, rtol=1e-6)

@@ -27,7 +27,7 @@ from gradxform.compat.torch.schedules.decays import (
     StepLR,
     TorchSchedule,
 )
-from gradxform.compat.torch.schedules.plateau import PlateauState, ReduceLROnPlateau
+from gradxform.compat.torch.schedules.plateau import ReduceLROnPlateau
 
 __all__ = [
     "SWALR",
@@ -42,7 +42,6 @@ __all__ = [
     "MultiStepLR",
     "MultiplicativeLR",
     "OneCycleLR",
-    "PlateauState",
     "PolynomialLR",
     "ReduceLROnPlateau",
     "SequentialLR",

@@ -13,6 +13,7 @@ from gradxform.core.hyper import Tunable, coerce
 from gradxform.core.plain import got
 from gradxform.core.types import Array, ArrayLike, OptState
 from gradxform.core.value import Value
+from gradxform.schedules.timed import check_number
 
 S = TypeVar("S", bound=OptState)
 
@@ -55,6 +56,7 @@ class ReduceLROnPlateau(Value):
 
     def __post_init__(self) -> None:
         object.__setattr__(self, "lr", coerce("lr", self.lr))
+        check_number("lr", self.lr)
         check.choice("min", "max", mode=self.mode)
         check.choice("rel", "abs", threshold_mode=self.threshold_mode)
         for name in ("factor", "threshold", "eps"):
@@ -63,8 +65,14 @@ class ReduceLROnPlateau(Value):
             raise ValueError(f"factor must be below 1, got {self.factor}")
         check.integer(patience=self.patience, cooldown=self.cooldown)
         several = isinstance(self.min_lr, list | tuple)
+        if several and not self.min_lr:
+            raise ValueError(f"min_lr must be a number, or one for each group, {got(self.min_lr)}")
         lowest = tuple(check.number(check.finite, min_lr=x) for x in (self.min_lr if several else [self.min_lr]))
         object.__setattr__(self, "min_lr", lowest if several else lowest[0])
+
+    @classmethod
+    def public_name(cls) -> str:
+        return cls.__name__
 
     @property
     def tunable(self) -> Tunable:

@@ -12,7 +12,8 @@ import pytest
 import gradxform as gx
 from gradxform.compat import torch as compat
 from gradxform.compat import torch_schedules
-from gradxform.compat.torch.schedules import PlateauState, ReduceLROnPlateau
+from gradxform.compat.torch.schedules import ReduceLROnPlateau
+from gradxform.compat.torch.schedules.plateau import PlateauState
 
 torch = pytest.importorskip("torch")
 RNG = np.random.default_rng(3)

@@ -15,10 +15,9 @@ from gradxform.compat.torch.schedules import recursion
 from gradxform.compat.torch.schedules.recursion import Followed
 from tests.compat.rates import STEPS, uneven
 from tests.compat.torch.schedules.live import live
+from tests.compat.torch.spec import Spec, made
 
-torch = pytest.importorskip("torch")
-Spec = tuple[str, Any]
-"""A scheduler and its arguments; a chain and its parts; a sequence, its parts and its milestones."""
+pytest.importorskip("torch")
 
 
 def single(rng: random.Random) -> Spec:
@@ -56,27 +55,13 @@ def nested(rng: random.Random, depth: int) -> Spec:
     return "SequentialLR", (parts, sorted(rng.sample(range(1, 20), n - 1)))
 
 
-def made(module: Any, spec: Spec, optimizer: Any = None) -> Any:
-    """torch's with an optimizer, ours without one."""
-    name, fields = spec
-    first = [] if optimizer is None else [optimizer]
-    if name == "ChainedScheduler":
-        return module.ChainedScheduler([made(module, part, optimizer) for part in fields])
-    if name == "SequentialLR":
-        return module.SequentialLR(*first, [made(module, part, optimizer) for part in fields[0]], fields[1])
-    if optimizer is None and name not in ("CyclicLR", "OneCycleLR"):
-        first = [0.1]
-    module = torch.optim.swa_utils if name == "SWALR" and optimizer is not None else module
-    return getattr(module, name)(*first, **fields)
-
-
 def test_nested_schedulers(monkeypatch: pytest.MonkeyPatch) -> None:
     """One by one as arrays of steps, and all of them in one compiled program."""
     monkeypatch.setattr(recursion, "STEPS", STEPS)
     rng, specs = random.Random(18), []
     while len(specs) < 50:
         specs.append(nested(rng, rng.randint(1, 3)))
-    ours = [Followed(made(torch_schedules, spec)) for spec in specs]
+    ours = [Followed(made(torch_schedules, spec, 0.1)) for spec in specs]
     expected = [live(lambda module, optimizer, spec=spec: made(module, spec, optimizer)) for spec in specs]
     counts = jnp.arange(STEPS)
     compiled = jax.jit(lambda n: jnp.stack([schedule(n) for schedule in ours]))(counts)
@@ -92,7 +77,7 @@ CHAIN = [("LambdaLR", {"lr_lambda": lambda k: [1.0, 0.5, 0.2][k]}), ("Exponentia
 
 def test_a_function_that_ends_before_the_table() -> None:
     """One step at a time it raises its own error; compiled, the last rate stays."""
-    schedule = made(torch_schedules, ("ChainedScheduler", CHAIN))
+    schedule = made(torch_schedules, ("ChainedScheduler", CHAIN), 0.1)
     np.testing.assert_allclose([schedule(2), jax.jit(schedule)(2), jax.jit(schedule)(9)], 0.01, rtol=1e-6)
     with pytest.raises(IndexError, match="list index out of range"):
         schedule(3)
@@ -122,7 +107,7 @@ def test_rates_that_are_data() -> None:
         ("LinearLR", {"start_factor": 0.5, "end_factor": 0.0, "total_iters": 2}),
         ("CosineAnnealingLR", {"T_max": 2}),
     ]
-    schedule = made(torch_schedules, ("ChainedScheduler", parts))
+    schedule = made(torch_schedules, ("ChainedScheduler", parts), 0.1)
 
     def at(lr: Any) -> Any:
         parts = tuple(part.with_fields(lr=lr) for part in schedule.schedulers)
