@@ -64,8 +64,12 @@ def is_text(x: Any) -> bool:
     if not isinstance(x, dict):
         return False
     unknown = not hasattr(paddle_schedules, x["type"])
-    return unknown or any(
-        isinstance(part, str) if name in ("lr_lambda", "scale_fn") else is_text(part) for name, part in x.items()
+    return (
+        unknown
+        or x["type"] == "ReduceOnPlateau"
+        or any(
+            isinstance(part, str) if name in ("lr_lambda", "scale_fn") else is_text(part) for name, part in x.items()
+        )
     )
 
 

@@ -117,7 +117,7 @@ def clip(d: Draw, wide: bool) -> Any:
 
 
 def configuration(d: Draw, optimizer: str) -> dict[str, Any]:
-    """A config in the grammar of the recorded runs."""
+    """A config in the grammar of the recorded runs; a sparse gradient that is clipped by value ends Paddle's process."""
     wide = d.chance(0.2)
     sparse = optimizer in SPARSE and d.chance(0.15)
     options: dict[str, Option] = {**OPTIMIZERS[optimizer], "grad_clip": lambda d: clip(d, wide)}
@@ -146,6 +146,7 @@ def configuration(d: Draw, optimizer: str) -> dict[str, Any]:
         if kwargs.get("use_multi_tensor"):
             attributes = {}
     rests = [] if kwargs.get("use_multi_tensor") or d.chance(0.7) else [[d.whole(1, STEPS), leaf] for leaf in SHAPES]
+    sparse = sparse and not kwargs.get("use_multi_tensor") and "ClipGradByValue" not in str([kwargs, groups])
     return {
         "dtype": "float64" if wide else "float32",
         "kwargs": kwargs,
