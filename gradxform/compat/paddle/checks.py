@@ -18,7 +18,7 @@ from gradxform.params.select import Selector, selector
 REFUSALS = Refusals(empty=ValueError, element=TypeError, nameless=ValueError)
 
 LearningRate: TypeAlias = float | Schedule | Callable[[Any], Any] | Tunable | ReduceOnPlateau
-"""A float of any sign, no int; a schedule or function of the count; a tunable; the scheduler that waits for a metric."""
+"""A float of any sign, no int; a schedule or function of the count; a tunable; the scheduler that has a metric."""
 NumberLike: TypeAlias = float | np.integer[Any] | np.floating[Any] | Schedule | Tunable
 """What stands where paddle has a number: a number of any sign, no array; a schedule, or a tunable."""
 WeightDecay: TypeAlias = float | Regularizer | None
