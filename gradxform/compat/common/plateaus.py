@@ -4,11 +4,14 @@ from __future__ import annotations
 
 from typing import NamedTuple, TypeVar
 
+import jax
 import jax.numpy as jnp
+import numpy as np
 
 from gradxform.control.tunable import with_hyperparams
+from gradxform.core.plain import got
 from gradxform.core.state import find_state
-from gradxform.core.types import Array, Number, OptState
+from gradxform.core.types import Array, ArrayLike, Number, OptState
 
 S = TypeVar("S", bound=OptState)
 
@@ -25,6 +28,13 @@ class PlateauState(NamedTuple):
 def begun(worst: float) -> PlateauState:
     """What is known before the first metric."""
     return PlateauState(jnp.asarray(worst, float), *(jnp.zeros((), jnp.int32) for _ in range(3)))
+
+
+def number(name: str, x: ArrayLike, like: Array) -> Array:
+    """A metric. Raises: TypeError for what is no number, or no array of one."""
+    if not isinstance(x, int | float | np.generic | np.ndarray | jax.Array) or np.size(x) != 1:
+        raise TypeError(f"{name} must be a number, {got(x)}")
+    return jnp.asarray(x, like.dtype).reshape(())
 
 
 def rate_in(state: OptState) -> Array:

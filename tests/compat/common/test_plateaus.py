@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 
 import gradxform as gx
-from gradxform.compat.common.plateaus import begun, rate_in, with_rate
+from gradxform.compat.common.plateaus import begun, number, rate_in, with_rate
 
 P = {"a": jnp.ones(2), "b": jnp.ones(3)}
 
@@ -30,3 +30,10 @@ def test_what_is_known_before_the_first_metric() -> None:
     known = begun(np.inf)
     assert known.best == np.inf
     assert not any(known[1:])
+
+
+@pytest.mark.parametrize("x", ["test", None, [1.0], np.ones(2)], ids=str)
+def test_a_metric_is_a_number(x: object) -> None:
+    with pytest.raises(TypeError, match="loss must be a number"):
+        number("loss", x, jnp.zeros(()))  # type: ignore[arg-type]
+    assert number("loss", np.ones(1), jnp.zeros(())).shape == ()

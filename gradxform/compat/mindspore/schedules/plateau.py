@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import jax.numpy as jnp
 
-from gradxform.compat.common.plateaus import PlateauState, S, begun, rate_in, with_rate
+from gradxform.compat.common.plateaus import PlateauState, S, begun, number, rate_in, with_rate
 from gradxform.core import check
 from gradxform.core.plain import got
 from gradxform.core.types import Array, ArrayLike
@@ -71,9 +71,9 @@ class ReduceLROnPlateau(Value):
     def step(self, state: S, plateau: PlateauState, metric: ArrayLike) -> tuple[S, PlateauState]:
         """The optimizer's state, its rate lowered if it is time, and what is known behind this metric.
 
-        Raises: ValueError if the state holds no tunable rate.
+        Raises: ValueError if the state holds no tunable rate; TypeError for a metric that is no number.
         """
-        now, best = jnp.asarray(metric, plateau.best.dtype).reshape(()), plateau.best
+        now, best = number("metric", metric, plateau.best), plateau.best
         told, better, cooling = now != 0.0, self._is_better(now, best), plateau.cooldown_counter > 0
         left = plateau.cooldown_counter - cooling
         waited = jnp.where(better | (left > 0), 0, jnp.where(cooling, 0, plateau.num_bad_epochs) + 1)

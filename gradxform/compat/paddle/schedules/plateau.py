@@ -7,7 +7,7 @@ from typing import Any
 
 import jax.numpy as jnp
 
-from gradxform.compat.common.plateaus import PlateauState, S, begun, rate_in, with_rate
+from gradxform.compat.common.plateaus import PlateauState, S, begun, number, rate_in, with_rate
 from gradxform.core import check
 from gradxform.core.hyper import Tunable
 from gradxform.core.plain import got
@@ -69,9 +69,9 @@ class ReduceOnPlateau(Value):
     def step(self, state: S, plateau: PlateauState, metrics: ArrayLike) -> tuple[S, PlateauState]:
         """The optimizer's state, its rate lowered if it is time, and what is known behind this metric.
 
-        Raises: ValueError if the state holds no tunable rate.
+        Raises: ValueError if the state holds no tunable rate; TypeError for metrics that are no number.
         """
-        now, best = jnp.asarray(metrics, plateau.best.dtype).reshape(()), plateau.best
+        now, best = number("metrics", metrics, plateau.best), plateau.best
         cooling = plateau.cooldown_counter > 0
         better = ~cooling & ((plateau.last_epoch == 0) | self._is_better(now, best))
         bad = jnp.where(better, 0, plateau.num_bad_epochs + ~cooling)
