@@ -9,7 +9,7 @@ from gradxform import GradientTransformation
 from gradxform.compat import paddle as compat
 from gradxform.compat import paddle_schedules
 from gradxform.core.hyper import coerce
-from tests.compat.live.words import predicate
+from tests.compat.live.words import function, predicate
 
 FUNCTIONS = {
     "Momentum": compat.momentum,
@@ -49,6 +49,8 @@ def options(config: Any, given: Any) -> dict[str, Any]:
 def value(config: Any, key: str, x: Any) -> Any:
     if key in ("apply_decay_param_fun", "exclude_from_weight_decay_fn") and isinstance(x, str):
         return predicate(x)
+    if key == "lr_lambda" and not is_prose(x):
+        return function(x)
     if not isinstance(x, dict) or "type" not in x:
         return x
     if key == "learning_rate" and is_text(x):
@@ -64,9 +66,16 @@ def is_text(x: Any) -> bool:
     if not isinstance(x, dict):
         return False
     unknown = not hasattr(paddle_schedules, x["type"])
-    return unknown or any(
-        isinstance(part, str) if name in ("lr_lambda", "scale_fn") else is_text(part) for name, part in x.items()
+    return (
+        unknown
+        or x["type"] == "ReduceOnPlateau"
+        or any(is_prose(part) if name in ("lr_lambda", "scale_fn") else is_text(part) for name, part in x.items())
     )
+
+
+def is_prose(x: Any) -> bool:
+    """Whether a text is no function of k."""
+    return isinstance(x, str) and not x.startswith("lambda k: ")
 
 
 def state(config: Any, state: Any, params: Any) -> dict[str, Any]:

@@ -58,7 +58,12 @@ LEAST = 1e-30
 
 
 def load_state(
-    checkpoint: Mapping[str, Any], params: Params, names: Names = None, tx: GradientTransformation | None = None
+    checkpoint: Mapping[str, Any],
+    params: Params,
+    names: Names = None,
+    tx: GradientTransformation | None = None,
+    *,
+    step: int | None = None,
 ) -> State:
     """Make our state from `optimizer.state_dict()` of paddle, to go on training where it stood.
 
@@ -66,7 +71,8 @@ def load_state(
     parameter without entries has had no gradient yet, and begins anew, unless there are entries of unknown parameters.
     names: from the framework's parameter names (`"linear_0.w_0"`) to paths in `params`; None takes the path itself,
     with `.` or `/` between names. tx: the optimizer that goes on, of this module; None stands for `momentum`.
-    Schedules go on at `last_epoch`, or at 0 without it: paddle counts no steps but those of a scheduler.
+    step: where schedules go on; None takes `last_epoch`, or 0 without it: paddle counts no steps but those of a
+    scheduler, so one that it steps once an epoch of n updates needs `step=last_epoch * n`.
     Raises: ValueError naming an entry that is missing, has another shape, or is a power outside [0, 1]; TypeError if
     checkpoint is no mapping.
     """
@@ -87,7 +93,8 @@ def load_state(
                 new["count"] = jnp.asarray(_steps(checkpoint, bases, leaf, names), memory.count.dtype)
             placed = {field: jax.device_put(x, getattr(memory, field).sharding) for field, x in new.items()}
             leaf.memory = {**leaf.memory, stage: memory._replace(**placed)}
-    return state._replace(count=jnp.asarray(_count(checkpoint, tx), state.count.dtype), leaves=tree.close_memories())
+    count = _count(checkpoint, tx) if step is None else steps_done("step", step)
+    return state._replace(count=jnp.asarray(count, state.count.dtype), leaves=tree.close_memories())
 
 
 def save_state(

@@ -132,9 +132,11 @@ class Ours:
         overwritten(ours)
         self.case.arrays.update({f"ours/{key}": x for key, x in kept.items()})
         self.case.arrays.update({f"half/{leaf}": np.asarray(w) for leaf, w in params.items()})
-        leaves = {leaf for leaf, _ in self.config["leaves"]}
-        if strange := [key for key in kept.keys() ^ theirs.keys() if "/" in key and key not in leaves]:
-            yield f"at step {half} only one of the two saves {', '.join(sorted(strange))}"
+        leaves = [leaf for leaf, _ in self.config["leaves"]]
+        told = [leaf for leaf in leaves if any(leaf in key for key in theirs.keys() - {*leaves})]
+        for key in sorted(kept.keys() ^ theirs.keys() - {*leaves}):
+            if any(leaf in key for leaf in told):  # the others had no gradient yet
+                yield f"at step {half} only one of the two saves {key}"
         for key in kept.keys() & theirs.keys():
             if found := replay.compare(kept[key], theirs[key], 4 * allowed(self.config), 0.0):
                 yield f"{key} saved at step {half} {found}"

@@ -117,7 +117,7 @@ def clip(d: Draw, wide: bool) -> Any:
 
 
 def configuration(d: Draw, optimizer: str) -> dict[str, Any]:
-    """A config in the grammar of the recorded runs."""
+    """A config in the grammar of the recorded runs; clips by value end Paddle's process where a gradient is sparse."""
     wide = d.chance(0.2)
     sparse = optimizer in SPARSE and d.chance(0.15)
     options: dict[str, Option] = {**OPTIMIZERS[optimizer], "grad_clip": lambda d: clip(d, wide)}
@@ -128,6 +128,8 @@ def configuration(d: Draw, optimizer: str) -> dict[str, Any]:
     kwargs = {"learning_rate": rate(d), **d.given(options)}
     if isinstance(kwargs.get("weight_decay"), float) and d.chance(0.2) and optimizer != "AdamW":
         kwargs["weight_decay"] = 1
+    if wide or sparse:
+        kwargs.pop("use_multi_tensor", None)
     if d.chance(0.2):
         kwargs["name"] = "mine"
     groups, attributes = None, {}
@@ -146,6 +148,7 @@ def configuration(d: Draw, optimizer: str) -> dict[str, Any]:
         if kwargs.get("use_multi_tensor"):
             attributes = {}
     rests = [] if kwargs.get("use_multi_tensor") or d.chance(0.7) else [[d.whole(1, STEPS), leaf] for leaf in SHAPES]
+    sparse = sparse and "ClipGradByValue" not in str([kwargs, groups])
     return {
         "dtype": "float64" if wide else "float32",
         "kwargs": kwargs,

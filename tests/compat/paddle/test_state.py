@@ -167,6 +167,9 @@ def test_a_scheduler_that_begins_later_counts_from_there() -> None:
     saved = paddle.save_state(tx.init(params), params, tx=tx)
     assert saved["LR_Scheduler"] == {"last_epoch": 6, "last_lr": pytest.approx(0.01)}
     assert int(paddle.load_state(saved, params, tx=tx).count) == 0
+    assert int(paddle.load_state(saved, params, tx=tx, step=40).count) == 40
+    with pytest.raises(ValueError, match="step must be a whole number of steps"):
+        paddle.load_state(saved, params, tx=tx, step=-1)
     later = {**saved, "LR_Scheduler": {"last_epoch": 9}}
     assert int(paddle.load_state(later, params, tx=tx).count) == 3
     with pytest.raises(ValueError, match="last_epoch of LR_Scheduler is 2, and the schedule of tx begins at 6"):
