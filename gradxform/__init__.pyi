@@ -8,6 +8,7 @@ from gradxform import optimizers as optimizers
 from gradxform import params as params
 from gradxform import schedules as schedules
 from gradxform import strategies as strategies
+from gradxform import testing as testing
 from gradxform import transforms as transforms
 from gradxform.core.facts import Facts as Facts
 from gradxform.core.facts import Reach as Reach

@@ -1,0 +1,4 @@
+"""The laws that every transformation here holds, for a rule or a transformation of one's own."""
+
+from gradxform.testing.check import Report as Report
+from gradxform.testing.check import check as check
