@@ -23,7 +23,8 @@ def __getattr__(name: str) -> Any:
         instead = None if name.startswith("_") else import_module(f"{__name__}.compat.instead").instead(name)
         advice = f"; instead of optax.{name}: {instead}" if instead else ""
         raise AttributeError(f"module {__name__!r} has no attribute {name!r}{advice}")
-    value = globals()[name] = getattr(import_module(_HOMES[name]), name)
+    value = getattr(import_module(_HOMES[name]), name)
+    globals()[name] = value = import_module(f"{__name__}.core.spellings").answered(value)
     return value
 
 
