@@ -300,3 +300,5 @@ from gradxform.control.migrate import migrate as migrate
 from gradxform.control.counters import counters as counters
 from gradxform.inspect.explain import explain as explain
 from gradxform.inspect.find import tree_get as tree_get
+
+__version__: str
