@@ -8,6 +8,7 @@ from gradxform import optimizers as optimizers
 from gradxform import params as params
 from gradxform import schedules as schedules
 from gradxform import strategies as strategies
+from gradxform import testing as testing
 from gradxform import transforms as transforms
 from gradxform.core.facts import Facts as Facts
 from gradxform.core.facts import Reach as Reach
@@ -305,3 +306,5 @@ from gradxform.inspect.compare import compare as compare
 from gradxform.inspect.problems import Problem as Problem
 from gradxform.inspect.explain import explain as explain
 from gradxform.inspect.find import tree_get as tree_get
+
+__version__: str

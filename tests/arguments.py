@@ -439,6 +439,7 @@ OVERRIDES: dict[str, dict[str, Kind]] = {
         "tx": transformation,
         "nonfinite": choice("zero"),
         "spike": positive_number._replace(valid=6.0),
+        "max_norm": positive_number._replace(valid=6.0),
         "max_consecutive": Kind(2, (1.5, "1", True), (-1,)),
         "then": choice("skip"),
         "decay": Kind(0.9, (*WORDS, [0.1, 0.2]), (1.0, 1.5, -0.1, NAN)),

@@ -22,9 +22,10 @@ from gradxform.control.accumulate import Accumulate
 from gradxform.control.guard import Guard
 from gradxform.core.chain import Chain
 from gradxform.core.codec import Stored
-from gradxform.core.state import find_state
 from gradxform.core.value import Child
 from gradxform.optimizers.adam import ScaleByAdam
+from gradxform.testing.laws import own as own
+from gradxform.testing.laws import with_own as with_own
 from gradxform.transforms.noise import Noisy
 
 Tx = gx.GradientTransformation
@@ -567,20 +568,6 @@ def tree(seed: int, dtypes: Any = jnp.float32) -> Any:
         x = draw(shape) + (1j * draw(shape) if jnp.issubdtype(dtype, jnp.complexfloating) else 0)
         leaves.append(jnp.asarray(x, dtype))
     return structure.unflatten(leaves)
-
-
-def own(state: Any) -> gx.State:
-    """The `State` inside the state of a wrapper."""
-    return find_state(state)
-
-
-def with_own(state: Any, **fields: Any) -> Any:
-    """The same state with fields of its `State` exchanged."""
-
-    def exchange(x: Any) -> Any:
-        return x._replace(**fields) if isinstance(x, gx.State) else x
-
-    return jax.tree.map(exchange, state, is_leaf=lambda x: isinstance(x, gx.State))
 
 
 def memories(state: Any) -> list[Any]:

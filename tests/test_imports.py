@@ -26,6 +26,7 @@ MAY_IMPORT = {
 }
 BELOW_INSPECT = {*MAY_IMPORT, "inspect"}
 MAY_IMPORT["inspect"] = BELOW_INSPECT
+MAY_IMPORT["testing"] = {*BELOW_INSPECT, "testing"}
 MAY_IMPORT["compat"] = {*BELOW_INSPECT, "compat"}
 
 RUN_TIME = {"jax", "jaxlib", "numpy", *sys.stdlib_module_names}

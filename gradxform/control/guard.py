@@ -48,6 +48,7 @@ class Guard(Control):
     decay: float = 0.99
     warmup: int = 20
     axis_name: AxisName | None = None
+    max_norm: float | None = None
     guards = True
 
     def __repr__(self) -> str:
@@ -83,6 +84,8 @@ class Guard(Control):
         for name, running in state.statistics.items():
             if name in figures:
                 spike |= finite_and_above(figures[name], running, self.spike, self.warmup)
+        if self.max_norm is not None:
+            spike |= jnp.isfinite(figures["norm"]) & (figures["norm"] > self.max_norm)
         bad = spike if self.nonfinite == "zero" else spike | ~finite
         taken = ~bad | (worn & self._gives_in(finite))
         new, inner = update_if(asked.where(taken), self.inner, updates, state.inner, params, extra)
@@ -139,13 +142,15 @@ def guard(
     decay: float = 0.99,
     warmup: int = 20,
     axis_name: AxisName | None = None,
+    max_norm: float | None = None,
 ) -> Guard:
     """Take no step that does harm: zero update, and parameters, statistics and counters stand still.
 
     nonfinite: `"skip"` such steps, or `"zero"` the elements that are not finite and go on. The gradients are finite if
     their global norm is (above 1.8e19 its square overflows float32); so must be the loss, where it is given as
     `update(..., value=loss)`. spike: also skip a step whose norm, or loss, is more than so many standard deviations
-    above the running mean of the steps taken (over about `1/(1-decay)` of them, after `warmup`); 6 is usual.
+    above the running mean of the steps taken (over about `1/(1-decay)` of them, after `warmup`); 6 is usual. max_norm:
+    also skip a step whose global norm is above it, which counts as a spike.
     max_consecutive: after so many bad steps in a row, `then`: `"skip"` on, `"accept_finite"` ones (spikes) or
     `"accept"` all, or `"zero"` what is not finite and take the step. axis_name: device axes to decide over.
     State: the inner one; skipped, nonfinite, spikes, consecutive (int32), last_skipped; mean, var, seen of each figure.
@@ -158,6 +163,7 @@ def guard(
     check.choice(None, "skip", "accept_finite", "accept", "zero", then=then)
     if max_consecutive is not None:
         check.integer(0, max_consecutive=max_consecutive)
+    max_norm = None if max_norm is None else check.number(check.positive, max_norm=max_norm)
     if (max_consecutive is None) != (then is None):
         raise ValueError(
             f"max_consecutive and then stand together: say what happens, got max_consecutive={max_consecutive}, "
@@ -166,7 +172,15 @@ def guard(
     decay = check.number(check.fraction, decay=decay)
     check.integer(1, warmup=warmup)
     return Guard(
-        watched("guard", tx=tx), nonfinite, spike, max_consecutive, then, decay, warmup, axis_or_none(axis_name)
+        watched("guard", tx=tx),
+        nonfinite,
+        spike,
+        max_consecutive,
+        then,
+        decay,
+        warmup,
+        axis_or_none(axis_name),
+        max_norm,
     )
 
 

@@ -10,15 +10,15 @@ import jax.numpy as jnp
 import numpy as np
 from jax.sharding import AxisType, NamedSharding, PartitionSpec
 
-from gradxform.control.accumulate import Accumulate, accumulate_gradients, in_parts
+from gradxform.control.accumulate import accumulate_gradients, in_parts
 from gradxform.control.hold import tree_norm
 from gradxform.control.loss_scale import scale_loss, scales_in
 from gradxform.control.tunable import hyperparams
 from gradxform.core import check
 from gradxform.core.devices import along, axes_to_sum, axis_names, mean_over, varying_axes
 from gradxform.core.donated import refuse_deleted, refuse_shared
-from gradxform.core.foreign import Foreign
 from gradxform.core.mistakes import loss_and_aux
+from gradxform.core.orders import ZEROS
 from gradxform.core.plain import got
 from gradxform.core.step import apply_updates, as_transformation, landed
 from gradxform.core.transform import GradientTransformation
@@ -253,9 +253,8 @@ def _is_fixed(kind: type) -> bool:
 def _asks(tx: GradientTransformation) -> bool:
     """Whether something inside reads the objective itself, or may."""
     inside = [*tx.inside()]
-    waits = any(isinstance(x, Accumulate) for x in inside)
-    pairs = [x.takes for x in inside if isinstance(x, Foreign)]
-    return any(x.sees_whole for x in inside) or any(not waits if t is None else "value_fn" in t for t in pairs)
+    waits = any(x.between == ZEROS for x in inside)
+    return any(x.sees_whole or (not waits if x.takes is None else "value_fn" in x.takes) for x in inside)
 
 
 def _rate(tx: GradientTransformation, state: OptState) -> Array:

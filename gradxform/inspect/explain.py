@@ -126,9 +126,9 @@ def _routes(tx: Transformation, leaves: list[Leaf], tree: Tree, group: str) -> d
             routes[leaf.path] = [(group + group_of(frozen[leaf.path]), "freeze", None)]
             continue
         for key, rule in plan.through(leaf.path):
-            before = plan.prefixes[key]
-            routes[leaf.path].append((group + before, key.removeprefix(before), rule))
-            inner = getattr(rule, "wrapped", None)
+            before, inner = plan.prefixes[key], getattr(rule, "wrapped", None)
+            name = key.removeprefix(before) if getattr(inner, "pair", None) is None else repr(inner)
+            routes[leaf.path].append((group + before, name, rule))
             routes[leaf.path] += _routes(_inner(inner), [leaf], tree, group_of(group + key))[leaf.path]
     return routes
 

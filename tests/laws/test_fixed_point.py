@@ -10,6 +10,7 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
+from gradxform.testing.laws import kinds
 from tests.catalogue import Entry, entries, memories, moved, own, tree, with_own
 
 F16, BF16, F32 = jnp.float16, jnp.bfloat16, jnp.float32
@@ -25,12 +26,6 @@ MIXES = {
 
 def structs(dtypes: Any, weak: bool = False) -> Any:
     return jax.tree.map(lambda x: jax.ShapeDtypeStruct(x.shape, x.dtype, weak_type=weak), tree(0, dtypes))
-
-
-def kinds(state: Any) -> Any:
-    """Structure, shapes, dtypes and weak types."""
-    leaves, structure = jax.tree.flatten(state)
-    return structure, [(x.shape, x.dtype, x.weak_type) for x in leaves]
 
 
 @pytest.mark.parametrize("mix", MIXES)

@@ -10,6 +10,7 @@ import numpy as np
 import pytest
 
 import gradxform as gx
+from gradxform.testing.laws import figures, spoilt, with_size
 from tests.catalogue import Entry, entries, tree
 
 SIZES = {"1e15": 1e15, "3e19": 3e19, "1e30": 1e30, "largest": float(jnp.finfo(jnp.float32).max)}
@@ -19,26 +20,8 @@ mean of gradients in front of a clip is 1e19 again, which can be squared, after 
 difference of two means that remember it rounds to less than 0; Dion2 moves the largest columns, which are others."""
 
 
-def with_size(g: Any, size: float, everywhere: bool) -> Any:
-    """The gradient with one element of each leaf, or all of them, of this size."""
-
-    def one(x: Any) -> Any:
-        first = np.zeros(x.shape, bool)
-        first[(0,) * x.ndim] = True
-        return jnp.where(first | everywhere, jnp.sign(x) * jnp.asarray(size, x.dtype), x)
-
-    return jax.tree.map(one, g)
-
-
-def figures(state: Any) -> dict[str, Any]:
-    """The memory by path, without what tells that it is unset, or how a search went."""
-    named = {jax.tree_util.keystr(path): x for path, x in jax.tree_util.tree_leaves_with_path(state)}
-    return {k: np.asarray(x, np.float64) for k, x in named.items() if ".hyper" not in k and ".info" not in k}
-
-
 def assert_finite(values: dict[str, Any], start: dict[str, Any], what: str) -> None:
-    for path, x in values.items():
-        assert np.isfinite(x).all() or not np.isfinite(start[path]).all(), f"{what}: {path} is {x}"
+    assert spoilt(values, start) == [], f"{what}: {values}"
 
 
 def run(entry: Entry, gradients: list[Any], p: Any) -> Any:
