@@ -117,7 +117,7 @@ FLOORS = {
 """Of entries that do not move all of their state or all parameters, or write something else on the way."""
 
 FACTORED = "means over rows and means over columns read the squares one after the other"
-PRODUCTS = "the floor leaves out what the products of matrices read and write"
+SEARCHED = "the search carries the gradient of the point that it will take: a copy, and a choice at each evaluation"
 CORRECTED = "what rounding left of the distance is summed once more, over what the first step gave"
 LEFT = {
     **dict.fromkeys(("adafactor", "adafactor averaged", "scale_by_factored_rms"), FACTORED),
@@ -125,17 +125,17 @@ LEFT = {
     **dict.fromkeys(("sm3", "scale_by_sm3"), "the largest of rows and of columns read the squares one after the other"),
     **dict.fromkeys(("proximal_halfspace", "proximal_hyperplane"), CORRECTED),
     **dict.fromkeys(
-        ("muon", "muon as optax has it", "scale_by_muon", "muonh", "normuon", "scale_by_normuon"), PRODUCTS
+        ("muon", "muon as optax has it", "scale_by_muon", "muonh", "normuon", "scale_by_normuon"), compositions.PRODUCTS
     ),
     **dict.fromkeys(
-        ("orthogonalize", "dion2", "scale_by_dion2", "psgd_kron", "scale_by_psgd_kron", "spread"), PRODUCTS
+        ("orthogonalize", "dion2", "scale_by_dion2", "psgd_kron", "scale_by_psgd_kron", "spread"), compositions.PRODUCTS
     ),
     **dict.fromkeys(
         ("proximal_l1_ball", "proximal_l1_sphere", "proximal_simplex"),
         "each round of the search for the threshold reads where the step would land",
     ),
     "accumulate": "a plain update chooses between two; a conditional would write them; make_step has a loop",
-    "measure": "of the largest arrays mu and nu are written by one kernel, and read again by that of the norms",
+    "measure": compositions.REREAD,
     **dict.fromkeys(
         ("momo", "momo adapting", "momo_adam"),
         "of the largest arrays the means are written by one kernel, and read again by that of the sums",
@@ -145,7 +145,16 @@ LEFT = {
     "adamh": "three sums read Adam's direction, which is written for them where an array is large",
     "apollo": "on an H100 the bounded gradient is written for a product with few columns, which reads memory alone",
     # Half a pass more than with the direction written, and no temporary as large as the parameters.
-    "cautious": "the mask is written, a byte for each element, and mu and nu are read again",
+    "cautious": compositions.MASK,
+    "lbfgs": f"{compositions.LOOPS}; {SEARCHED}",
+    "scale_by_lbfgs": compositions.LOOPS,
+    "scale_by_backtracking_linesearch": compositions.SLOPE,
+    "scale_by_zoom_linesearch": f"{compositions.SLOPE}; {SEARCHED}",
+    "shampoo": compositions.PRODUCTS,
+    "scale_by_laprop": "on a v5e p has a kernel of its own beside a bfloat16 mu: it reads the old one, which is copied",
+    "stored_as codes": compositions.MADE_TWICE,
+    # A mean beyond the largest number counts as 0, which XLA for GPUs does not join to the kernel of the mean.
+    "centralize": "on an H100 mean and difference are two kernels, where optax's, without a bound, are one",
 }
 """What keeps an entry above its floor."""
 

@@ -152,8 +152,8 @@ def orthogonalize(
     to 1 ± 0.12. "aol": of Turbo-Muon, 4 steps with that preconditioning. "deepseek_v4": 10 steps. "polar_express": the
     paper's algorithm 1, with its 1.01; "polar_express_speedrun": modded-nanogpt's; "polar_express_gram": Dao's, 1.05.
     preconditioning: "aol" (by row sums of |xxᴴ|) or "schatten" (by ‖xxᴴ‖) divides further. adaptive: times `⟨g, u⟩`.
-    ns_dtype: of the steps, as the authors' bfloat16; None: float32 or wider. gram_restarts: the steps on xxᴴ alone, of
-    fewer products for what is not square, made anew after these numbers of steps; Dao's: (2,).
+    ns_dtype: of the steps, as the authors' bfloat16, dear on TPUs without; None: float32 or wider. gram_restarts: steps
+    on xxᴴ alone, fewer products for what is not square, made anew after these numbers of steps; Dao's: (2,).
     Reach: array. State: none. Raises: ValueError if eps < 0, or at init for an array that is no matrix.
     Source: Jordan et al. 2024, "Muon"; arXiv:2505.16932, 2506.10935, 2512.04632; Dao-AILab/gram-newton-schulz.
     """
