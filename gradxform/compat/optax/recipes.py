@@ -12,6 +12,7 @@ import optax
 import optax.contrib
 
 from gradxform.compat.optax import combining
+from gradxform.compat.optax.masking import maskable, masked
 from gradxform.compat.optax.stages import REFUSALS, over
 
 STAGES = (
@@ -22,9 +23,14 @@ STAGES = (
     "scale_by_param_block_norm", "scale_by_param_block_rms", "scale_by_radam", "scale_by_rms", "scale_by_rss",
     "scale_by_schedule", "scale_by_sign", "scale_by_stddev", "scale_by_trust_ratio", "scale_by_yogi", "set_to_zero",
     "trace", "scale_by_acprop", "scale_by_ademamix", "scale_by_adopt", "scale_by_cocob", "scale_by_madgrad",
-    "scale_by_simplified_ademamix",
+    "scale_by_simplified_ademamix", "scale_by_dog", "scale_by_dowg", "prodigy", "dadapt_adamw", "momo", "momo_adam",
 )  # fmt: skip
 """Stages that are ours inside optax's type and state: those of which optax's numbers are ours, to rounding."""
+
+FORMS: dict[str, dict[str, Any]] = {name: {"bias_correction": True} for name in ("prodigy", "dadapt_adamw")}
+"""What chooses the form that optax has."""
+UNLIKE = dict.fromkeys(("momo", "momo_adam"), ("weight_decay",))
+"""Arguments that mean something else there."""
 
 FUNCTIONS = (
     "apply_updates", "constant_schedule", "cosine_decay_schedule", "cosine_onecycle_schedule", "exponential_decay",
@@ -33,6 +39,14 @@ FUNCTIONS = (
     "warmup_cosine_decay_schedule", "warmup_exponential_decay_schedule",
 )  # fmt: skip
 """Functions that are ours, where ours take what they are given."""
+
+
+WRAPPERS: dict[str, Callable[..., Any]] = {
+    "chain": combining.chain,
+    "named_chain": combining.named_chain,
+    "masked": masked,
+}
+"""What is written here anew around optax's state classes."""
 
 
 def lent(namespace: types.ModuleType) -> dict[str, Any]:
@@ -45,9 +59,8 @@ def verdict(theirs: Any) -> str:
     """Whether a name of optax is ours, a recipe of optax's of what is ours, or optax's own."""
     if replaced(theirs) is theirs:
         return "optax's own"
-    return (
-        "ours" if theirs in _wrappers() or theirs in _stages() or theirs in _functions() else "optax's recipe of ours"
-    )
+    ours = {*_wrappers(), *_stages(), *_functions()}
+    return "ours" if theirs in ours else "optax's recipe of ours"
 
 
 def replaced(theirs: Any) -> Any:
@@ -57,16 +70,14 @@ def replaced(theirs: Any) -> Any:
     return _replaced(theirs) if isinstance(theirs, types.FunctionType) else theirs
 
 
-WRAPPERS = ("chain", "named_chain")
-"""What is written here anew around optax's state classes."""
-
-
 @functools.cache
 def _replaced(theirs: types.FunctionType) -> Any:
     if theirs in _wrappers():
         return functools.wraps(theirs)(_wrappers()[theirs])
     if theirs in _stages():
-        return over(theirs, _stages()[theirs])
+        name = theirs.__name__
+        ours = functools.partial(_stages()[theirs], **FORMS.get(name, {}))
+        return maskable(over(theirs, ours, UNLIKE.get(name, ())))
     if theirs in _functions():
         return _ours_or(theirs, _functions()[theirs])
     return _of_ours(theirs) if _gives_transformation(theirs) and _reaches_ours(theirs) else theirs
@@ -79,7 +90,7 @@ def _stages() -> dict[Any, Callable[..., Any]]:
 
 @functools.cache
 def _wrappers() -> dict[Any, Callable[..., Any]]:
-    return {getattr(optax, name): getattr(combining, name) for name in WRAPPERS}
+    return {getattr(optax, name): ours for name, ours in WRAPPERS.items()}
 
 
 @functools.cache
@@ -89,8 +100,9 @@ def _functions() -> dict[Any, Callable[..., Any]]:
 
 def _pairs(names: tuple[str, ...]) -> Iterator[tuple[Any, Callable[..., Any]]]:
     ours = import_module("gradxform")
+    homes = (optax, optax.contrib, import_module("optax.contrib._dog"))
     for name in names:
-        theirs = getattr(optax, name, None) or getattr(optax.contrib, name, None)
+        theirs = next((getattr(home, name) for home in homes if hasattr(home, name)), None)
         if theirs is not None:
             yield theirs, getattr(ours, name)
 
@@ -107,7 +119,7 @@ def _ours_or(theirs: Callable[..., Any], ours: Callable[..., Any]) -> Callable[.
 
 
 def _gives_transformation(function: types.FunctionType) -> bool:
-    return "GradientTransformation" in str(function.__annotations__.get("return"))
+    return "GradientTransformation" in str(function.__annotations__.get("return", "GradientTransformation"))
 
 
 def _reaches_ours(function: types.FunctionType) -> bool:
