@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dis
 import functools
 import types
 from collections.abc import Callable, Iterator
@@ -11,7 +12,7 @@ from typing import Any
 import optax
 import optax.contrib
 
-from gradxform.compat.optax import combining
+from gradxform.compat.optax import combining, wrappers
 from gradxform.compat.optax.masking import maskable, masked
 from gradxform.compat.optax.stages import REFUSALS, over
 
@@ -34,18 +35,18 @@ UNLIKE = dict.fromkeys(("momo", "momo_adam"), ("weight_decay",))
 
 FUNCTIONS = (
     "apply_updates", "constant_schedule", "cosine_decay_schedule", "cosine_onecycle_schedule", "exponential_decay",
-    "global_norm", "join_schedules", "linear_onecycle_schedule", "linear_schedule", "piecewise_constant_schedule",
-    "piecewise_interpolate_schedule", "polynomial_schedule", "sgdr_schedule", "warmup_constant_schedule",
+    "global_norm", "join_schedules", "linear_onecycle_schedule", "linear_schedule", "per_example_global_norm_clip",
+    "per_example_layer_norm_clip", "periodic_update", "piecewise_constant_schedule", "piecewise_interpolate_schedule",
+    "polynomial_schedule", "safe_increment", "safe_int32_increment", "sgdr_schedule", "warmup_constant_schedule",
     "warmup_cosine_decay_schedule", "warmup_exponential_decay_schedule",
 )  # fmt: skip
 """Functions that are ours, where ours take what they are given."""
 
 
 WRAPPERS: dict[str, Callable[..., Any]] = {
-    "chain": combining.chain,
-    "named_chain": combining.named_chain,
-    "masked": masked,
-}
+    "chain": combining.chain, "named_chain": combining.named_chain, "masked": masked,
+    "apply_if_finite": wrappers.apply_if_finite, "MultiSteps": wrappers.MultiSteps,
+}  # fmt: skip
 """What is written here anew around optax's state classes."""
 
 
@@ -56,17 +57,20 @@ def lent(namespace: types.ModuleType) -> dict[str, Any]:
 
 
 def verdict(theirs: Any) -> str:
-    """Whether a name of optax is ours, a recipe of optax's of what is ours, or optax's own."""
-    if replaced(theirs) is theirs:
-        return "optax's own"
-    ours = {*_wrappers(), *_stages(), *_functions()}
-    return "ours" if theirs in ours else "optax's recipe of ours"
+    """What a name of optax is: ours, a recipe of optax's of what is ours, its wrapper of what it is given, its own."""
+    if replaced(theirs) is not theirs:
+        return "ours" if theirs in {*_wrappers(), *_stages(), *_functions()} else "optax's recipe of ours"
+    given = getattr(theirs, "__annotations__", {}) if isinstance(theirs, types.FunctionType) else {}
+    takes = any("GradientTransformation" in str(x) for name, x in given.items() if name != "return")
+    return "optax's wrapper of what it is given" if takes else "optax's own"
 
 
 def replaced(theirs: Any) -> Any:
     """What stands here for something of optax: itself, where nothing of ours is in it."""
     if isinstance(theirs, functools.partial) and replaced(theirs.func) is not theirs.func:
         return functools.partial(replaced(theirs.func), *theirs.args, **theirs.keywords)
+    if isinstance(theirs, type):
+        return _wrappers().get(theirs, theirs)
     return _replaced(theirs) if isinstance(theirs, types.FunctionType) else theirs
 
 
@@ -124,11 +128,22 @@ def _gives_transformation(function: types.FunctionType) -> bool:
 
 def _reaches_ours(function: types.FunctionType) -> bool:
     """Whether a stage of ours, or a recipe of one, is named in a function of optax."""
-    names = set(_names(function.__code__))
-    found = [function.__globals__[name] for name in names if name in function.__globals__]
-    for x in [x for x in found if _is_optax(x)]:
-        found += [vars(x)[name] for name in names if name in vars(x)]
-    return any(isinstance(x, types.FunctionType) and x is not function and _replaced(x) is not x for x in found)
+    makers = [x for x in _named(function, function.__code__) if isinstance(x, types.FunctionType)]
+    return any(x is not function and x not in _functions() and _replaced(x) is not x for x in makers)
+
+
+def _named(function: types.FunctionType, code: types.CodeType) -> Iterator[Any]:
+    """What the code of a function names: globals, and what it takes from modules of optax."""
+    found = None
+    for step in dis.get_instructions(code):
+        if step.opname == "LOAD_GLOBAL":
+            found = function.__globals__.get(step.argval)
+        elif step.opname in ("LOAD_ATTR", "LOAD_METHOD") and _is_optax(found):
+            found = getattr(found, step.argval, None)
+        yield found
+    for constant in code.co_consts:
+        if isinstance(constant, types.CodeType):
+            yield from _named(function, constant)
 
 
 def _names(code: types.CodeType) -> Iterator[str]:
