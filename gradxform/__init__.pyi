@@ -1,6 +1,7 @@
 """The public names, in the order of a gradient's life; `__init__.py` reads them here."""
 
 from gradxform import compat as compat
+from gradxform import contrib as contrib
 from gradxform import control as control
 from gradxform import core as core
 from gradxform import inspect as inspect
@@ -51,6 +52,8 @@ from gradxform.core.norms import global_norm as global_norm
 from gradxform.core.arithmetic import abs_sq as abs_sq
 from gradxform.core.arithmetic import debias as debias
 from gradxform.core.arithmetic import quotient as quotient
+from gradxform.core.arithmetic import safe_increment as safe_increment
+from gradxform.core.arithmetic import safe_int32_increment as safe_int32_increment
 from gradxform.params.select import hidden_matrices as hidden_matrices
 from gradxform.params.select import matching as matching
 from gradxform.params.select import mindspore_decayed as mindspore_decayed
@@ -62,6 +65,7 @@ from gradxform.params.matrices import Matrix as Matrix
 from gradxform.params.matrices import matrices as matrices
 from gradxform.params.groups import groups as groups
 from gradxform.params.groups import masked as masked
+from gradxform.params.groups import multi_transform as multi_transform
 from gradxform.params.groups import partition as partition
 from gradxform.transforms.freeze import freeze as freeze
 from gradxform.transforms.devices import mean_across as mean_across
@@ -241,6 +245,8 @@ from gradxform.transforms.average import ema_of_params as ema_of_params
 from gradxform.transforms.average import polyak_average as polyak_average
 from gradxform.transforms.average import pull_to_slow_weights as pull_to_slow_weights
 from gradxform.transforms.average import stochastic_weight_average as stochastic_weight_average
+from gradxform.transforms.targets import incremental_update as incremental_update
+from gradxform.transforms.targets import periodic_update as periodic_update
 from gradxform.transforms.schedule_free import average_schedule_free as average_schedule_free
 from gradxform.transforms.schedule_free import schedule_free_eval_params as schedule_free_eval_params
 from gradxform.optimizers.schedule_free import lookahead as lookahead

@@ -295,7 +295,7 @@ ARGUMENTS = {
     "window_size": count,
 }
 
-OVERRIDES: dict[str, dict[str, Kind]] = {
+OVERRIDES: dict[str, dict[str, Kind | None]] = {
     "adadelta": {"eps": positive},
     **{name: {"eps": positive} for name in ("dowg", "scale_by_dowg")},
     "adafactor": {"decay_rate": positive, "momentum": fraction},
@@ -505,6 +505,7 @@ OVERRIDES: dict[str, dict[str, Kind]] = {
     },
 }
 """Where an argument means something else, or stands alone."""
+OVERRIDES |= {"multi_transform": OVERRIDES["partition"], "incremental_update": {"step_size": None}}
 
 BESIDE: dict[tuple[str, str], dict[str, Any]] = {
     ("with_weight_decay", "max_learning_rate"): {"kind": "corrected"},

@@ -227,6 +227,7 @@ SPECIAL = {
 }
 ALONE = {
     ("gx", "partition", "param_labels"): Meant(set(), {*VALUES}),
+    ("gx", "multi_transform", "param_labels"): Meant(set(), {*VALUES}),
     ("gx", "groups", "default"): Meant({"None", "a transformation"}),
     ("gx", "matrices", "specs"): Meant({"None", "{}"}),
     ("gx", "groups", "entries"): Meant(set(), {"[]", "()", "range(0)", "ones(0)"}),

@@ -384,14 +384,14 @@ CATALOGUE: dict[str, Callable[[], Tx]] = {
 
 
 def public_transformations() -> set[str]:
-    """The public functions that return a transformation, by their annotations."""
+    """The public functions that return a transformation, by their annotations, each by the name it is made under."""
     found = set()
     for name in dir(gx):
         f = getattr(gx, name)
         if inspect.isfunction(f):
             returned = typing.get_type_hints(f).get("return")
             if isinstance(returned, type) and issubclass(returned, Tx):
-                found.add(name)
+                found.add(f.__name__)
     return found
 
 

@@ -23,6 +23,7 @@ MAY_IMPORT = {
     "optimizers": {"core", "params", "schedules", "transforms", "optimizers"},
     "control": {"core", "control"},
     "strategies": {"core", "params", "strategies"},
+    "contrib": {"core"},
 }
 BELOW_INSPECT = {*MAY_IMPORT, "inspect"}
 MAY_IMPORT["inspect"] = BELOW_INSPECT

@@ -9,7 +9,7 @@ from typing import Any
 
 import optax
 
-from gradxform.compat.optax.layout import counts
+from gradxform.compat.optax.masking import Masked
 from gradxform.compat.optax.stages import Run, Stage
 from gradxform.core.types import OptState, Params, Updates
 
@@ -33,7 +33,10 @@ def named_chain(*args: tuple[str, optax.GradientTransformation]) -> optax.Gradie
 def _chain(
     transforms: Sequence[optax.GradientTransformation], names: tuple[str, ...] | None
 ) -> optax.GradientTransformationExtraArgs:
-    members = [tx if isinstance(tx.update, Stage | Chained) else optax.with_extra_args_support(tx) for tx in transforms]
+    members = [
+        tx if isinstance(tx.update, Stage | Masked | Chained) else optax.with_extra_args_support(tx)
+        for tx in transforms
+    ]
     made = Chained([tx.update for tx in members], names)
     inits = [tx.init for tx in members]
     return optax.GradientTransformationExtraArgs(lambda params: made.closed([init(params) for init in inits]), made)
@@ -50,7 +53,7 @@ class Chained:
         self, updates: Updates, state: OptState, params: Params | None = None, **extra: Any
     ) -> tuple[Updates, OptState]:
         news: list[OptState] = []
-        for steps, states in self._runs(state):
+        for steps, states in self._runs(state, updates):
             if isinstance(steps[0], Stage):
                 updates, new = self.run(*steps)(updates, states, params, extra)
             else:
@@ -59,16 +62,18 @@ class Chained:
         rest = iter(news)
         return updates, self.nested(rest)
 
-    def _runs(self, state: OptState) -> Iterator[tuple[list[Any], list[OptState]]]:
+    def _runs(self, state: OptState, updates: Updates) -> Iterator[tuple[list[Any], list[OptState]]]:
         """Stages that run together, with their states."""
         steps: list[Any] = []
         states: list[OptState] = []
+        counted = False
         for step, s in self.flat(state):
-            alone = not isinstance(step, Stage) or not isinstance((steps or [step])[-1], Stage)
-            if steps and (alone or (counts(s) and any(map(counts, states)))):
+            step = (step.at(updates) if isinstance(step, Masked) else None) or step
+            counts = isinstance(step, Stage) and step.counts(s)
+            if steps and not (isinstance(step, Stage) and isinstance(steps[-1], Stage) and not (counts and counted)):
                 yield steps, states
-                steps, states = [], []
-            steps, states = [*steps, step], [*states, s]
+                steps, states, counted = [], [], False
+            steps, states, counted = [*steps, step], [*states, s], counted or counts
         if steps:
             yield steps, states
 

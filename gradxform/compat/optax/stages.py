@@ -4,14 +4,14 @@ from __future__ import annotations
 
 import functools
 import inspect
-from collections.abc import Callable, Sequence
-from typing import Any
+from collections.abc import Callable, Iterable, Sequence
+from typing import Any, TypeAlias
 
 import jax
 import jax.numpy as jnp
 import optax
 
-from gradxform.compat.optax.layout import UnlikeError, joined, ours_of, parted, shapes_of, theirs_of
+from gradxform.compat.optax.layout import UnlikeError, counts, joined, ours_of, parted, shapes_of, theirs_of
 from gradxform.core.chain import chain
 from gradxform.core.state import State
 from gradxform.core.transform import GradientTransformation
@@ -22,10 +22,14 @@ STORED = ("mu_dtype", "accumulator_dtype")
 REFUSALS = (TypeError, ValueError, LookupError)
 SINGLE = (jnp.dtype("float32"), jnp.dtype("int32"), jnp.dtype("bool"))
 """Dtypes that optax's update has where all have them."""
+Shapes: TypeAlias = tuple[tuple[tuple[int, ...], Any], ...]
+"""Shape and dtype of each parameter of a list."""
 
 
-def over(theirs: Callable[..., Any], ours: Callable[..., Any]) -> Callable[..., Any]:
+def over(theirs: Callable[..., Any], ours: Callable[..., Any], unlike: Sequence[str] = ()) -> Callable[..., Any]:
     """optax's function, its transformation with the updates of ours on optax's state.
+
+    unlike: arguments that mean something else there, unless they are 0.
 
     Where ours refuses an argument, a parameter or a gradient that optax takes, or keeps what optax's state has no place
     for, optax's own code makes the step, from the same state.
@@ -40,6 +44,8 @@ def over(theirs: Callable[..., Any], ours: Callable[..., Any]) -> Callable[..., 
         if any(given.arguments.get(name) is not None for name in STORED):
             return stage
         try:
+            if any(given.arguments[name] != 0 for name in unlike):
+                return stage
             tx = ours(*given.args, **given.kwargs)
         except REFUSALS:
             return stage
@@ -51,9 +57,8 @@ def over(theirs: Callable[..., Any], ours: Callable[..., Any]) -> Callable[..., 
 class Stage:
     """The update of a stage of optax, by a transformation of ours."""
 
-    def __init__(self, theirs: optax.GradientTransformation, tx: GradientTransformation) -> None:
-        self.theirs, self.tx = optax.with_extra_args_support(theirs), tx
-        self.memory = _memory(tx)
+    def __init__(self, made: optax.GradientTransformation, tx: GradientTransformation) -> None:
+        self.made, self.tx = optax.with_extra_args_support(made), tx
         self.run = Run((self,))
 
     def __call__(
@@ -62,14 +67,34 @@ class Stage:
         updates, (state,) = self.run(updates, [state], params, extra)
         return updates, state
 
+    def at(self, places: Iterable[int]) -> GradientTransformation:
+        """The transformation of some of the parameters of the list."""
+        return self.tx
+
+    def chooses(self, place: int) -> bool:
+        return True
+
+    def counts(self, state: OptState) -> bool:
+        """Whether its state has a counter."""
+        return counts(state)
+
+    def memory(self, shapes: Shapes) -> State:
+        """The shapes of our state, by those of a list of parameters."""
+        return self.run.memory(shapes)
+
+    def ours(self, shapes: Shapes, state: OptState) -> State:
+        return ours_of(self.memory(shapes), state)
+
+    def theirs(self, new: State, state: OptState) -> OptState:
+        return theirs_of(new, state)
+
 
 class Run:
     """Neighbouring stages as one chain of ours, which opens the trees once; where it refuses, each for itself."""
 
     def __init__(self, stages: tuple[Stage, ...]) -> None:
         self.stages = stages
-        self.tx = stages[0].tx if len(stages) == 1 else _chained(stages)
-        self.memory = stages[0].memory if len(stages) == 1 or self.tx is None else _memory(self.tx)
+        self.memory = functools.lru_cache(maxsize=64)(self._memory)
         self.dtypes = functools.lru_cache(maxsize=64)(self._dtypes)
 
     def __call__(
@@ -93,15 +118,29 @@ class Run:
         gs = jax.tree.leaves(updates)
         ps = None if params is None else jax.tree.leaves(params)
         shapes = tuple((jnp.shape(x), jnp.result_type(x)) for x in (gs if ps is None else ps))
-        old = [ours_of(stage.memory(shapes), state) for stage, state in zip(self.stages, states, strict=True)]
-        if self.tx is None:
-            raise UnlikeError
+        old = [stage.ours(shapes, state) for stage, state in zip(self.stages, states, strict=True)]
         fresh = self.memory(shapes)
-        us, new = self.tx.update(gs, joined(fresh, old), ps, **extra)
-        return structure.unflatten(us), list(map(theirs_of, parted(new, fresh, old), states))
+        us, new = self._tx.update(gs, joined(fresh, old), ps, **extra)
+        if any(u is None for u in us):  # of an integer: optax's passes it on where a mask leaves it out
+            raise UnlikeError
+        members = zip(self.stages, parted(new, fresh, old), states, strict=True)
+        return structure.unflatten(us), [stage.theirs(part, state) for stage, part, state in members]
+
+    @functools.cached_property
+    def _tx(self) -> GradientTransformation:
+        return chain(*(stage.tx for stage in self.stages))
+
+    def _memory(self, shapes: Shapes) -> State:
+        """The shapes of the chain's state, by those of a list of parameters; leaves of one kind keep the same."""
+        kinds = [(x, tuple(stage.chooses(i) for stage in self.stages)) for i, x in enumerate(shapes)]
+        places = {kind: i for i, kind in enumerate(kinds)}
+        tx = chain(*(stage.at(places.values()) for stage in self.stages))
+        fresh = shapes_of(tx, [jax.ShapeDtypeStruct(*shape) for shape, _ in places])
+        leaves = dict(zip(places, fresh.leaves, strict=True))
+        return fresh._replace(leaves=[leaves[kind] for kind in kinds])
 
     def _theirs(self) -> list[Callable[..., Any]]:
-        return [stage.theirs.update for stage in self.stages]
+        return [stage.made.update for stage in self.stages]
 
     def _like(self, *given: Any) -> Any:
         """The dtypes of optax's own update."""
@@ -128,23 +167,3 @@ def _in_order(
         updates, new = step(updates, state, params, **extra)
         news.append(new)
     return updates, news
-
-
-def _chained(stages: tuple[Stage, ...]) -> GradientTransformation | None:
-    """The chain of stages; None where ours refuse it."""
-    try:
-        return chain(*(stage.tx for stage in stages))
-    except REFUSALS:
-        return None
-
-
-def _memory(tx: GradientTransformation) -> Callable[[tuple[Any, ...]], State]:
-    """The shapes of a transformation's state, by those of a list of parameters."""
-
-    @functools.lru_cache(maxsize=64)
-    def memory(shapes: tuple[Any, ...]) -> State:
-        kinds = list(dict.fromkeys(shapes))
-        fresh = shapes_of(tx, [jax.ShapeDtypeStruct(*x) for x in kinds])
-        return fresh._replace(leaves=[fresh.leaves[kinds.index(x)] for x in shapes])
-
-    return memory

@@ -19,7 +19,7 @@ from tests.compat.optax.test_stages import assert_same, trajectory, tree
 
 def runs(tx: Any) -> list[Any]:
     """How many stages run together, in turn."""
-    return [len(steps) for steps, _ in tx.update._runs(tx.init(tree(0)))]
+    return [len(steps) for steps, _ in tx.update._runs(tx.init(tree(0)), tree(0))]
 
 
 def test_neighbours_run_together_as_far_as_one_counter_goes() -> None:
