@@ -412,7 +412,7 @@ class Entry(NamedTuple):
     @property
     def rules(self) -> list[tuple[str, gx.Rule]]:
         """Every rule with the name of its stage."""
-        return list(_rules(self.tx))
+        return _rules_of(self.name)
 
     @property
     def reach(self) -> gx.Reach | None:
@@ -427,10 +427,7 @@ class Entry(NamedTuple):
     @property
     def correcting(self) -> list[str]:
         """The stages whose memory of the kernel is corrected by the steps of all leaves, by name."""
-        p = tree(0)
-        kernel = memories(jax.eval_shape(self.tx.init, p))[1]
-        rules = [(name, rule.for_leaf("dense/kernel", p["dense"]["kernel"])) for name, rule in self.rules]
-        return [name for name, rule in rules if rule.corrects and name in kernel]
+        return _correcting(self.name)
 
     @property
     def real_only(self) -> list[str]:
@@ -492,6 +489,10 @@ class Entry(NamedTuple):
         """The compiled `update`, one program for all laws."""
         return _compiled(self.name)(updates, state, params)
 
+    def op_by_op(self) -> tuple[Any, Any]:
+        """What `update` gives with `moved`, un-jitted to the last operation, once for all laws."""
+        return _op_by_op(self.name)
+
 
 @functools.cache
 def _made(name: str) -> Any:
@@ -502,6 +503,25 @@ def _made(name: str) -> Any:
 def _compiled(name: str) -> Any:
     entry = Entry(name, CATALOGUE[name])
     return jax.jit(entry.update if entry.extra or entry.axis else entry.tx.update)
+
+
+@functools.cache
+def _op_by_op(name: str) -> Any:
+    with jax.disable_jit():
+        return Entry(name, CATALOGUE[name]).update(*moved(name))
+
+
+@functools.cache
+def _rules_of(name: str) -> list[tuple[str, gx.Rule]]:
+    return list(_rules(_made(name)))
+
+
+@functools.cache
+def _correcting(name: str) -> list[str]:
+    p = tree(0)
+    kernel = memories(jax.eval_shape(_made(name).init, p))[1]
+    rules = [(stage, rule.for_leaf("dense/kernel", p["dense"]["kernel"])) for stage, rule in _rules_of(name)]
+    return [stage for stage, rule in rules if rule.corrects and stage in kernel]
 
 
 def _demanding(tx: Any) -> list[str]:
@@ -549,9 +569,13 @@ def _option(field: tuple[str, Any]) -> tuple[str, Any]:
     return name, type(x) if isinstance(x, float) else repr(x)
 
 
-def entries(fits: Callable[[Entry], Any] = lambda entry: True) -> Any:
-    """Run a test for every entry that fits and has a rule of its own, named after it; with `EVERY=n` for each nth."""
-    chosen = [e for e in ENTRIES if e.name not in told_by_others() and fits(e)][:: int(os.environ.get("EVERY", "1"))]
+def entries(fits: Callable[[Entry], Any] = lambda entry: True, always: bool = False) -> Any:
+    """Run a test for every entry that fits and has a rule of its own, named after it.
+
+    With `EVERY=n` in the environment for each nth, unless `always`.
+    """
+    every = 1 if always else int(os.environ.get("EVERY", "1"))
+    chosen = [e for e in ENTRIES if e.name not in told_by_others() and fits(e)][::every]
     return pytest.mark.parametrize("entry", [pytest.param(e, id=e.name.replace(" ", "-")) for e in chosen])
 
 

@@ -134,10 +134,11 @@ def kinds(state: Tree) -> tuple[Structure, list[Any]]:
 def with_size(g: Tree, size: float, everywhere: bool) -> Tree:
     """The gradient with one element of each leaf, or all of them, of this size."""
 
-    def one(x: Array) -> Array:
+    def one(x: Any) -> Array:
         first = np.zeros(x.shape, bool)
         first[(0,) * x.ndim] = True
-        return jnp.where(first | everywhere, jnp.sign(x) * jnp.asarray(size, x.dtype), x)
+        x = np.asarray(x)
+        return jnp.asarray(np.where(first | everywhere, np.sign(x) * x.dtype.type(size), x))
 
     return jax.tree.map(one, g)
 
