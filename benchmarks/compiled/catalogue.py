@@ -142,6 +142,7 @@ LEFT = {
     ),
     "dadapt_adamw": "of the largest arrays two products that the sums read are written by kernels of their own",
     "matrices": "parts of unequal widths are computed by kernels of their own, and put together again",
+    "grokfast_ma": "a kernel of its own writes the gradient into the window, where the sum reads it with the others",
     "adamh": "three sums read Adam's direction, which is written for them where an array is large",
     "apollo": "on an H100 the bounded gradient is written for a product with few columns, which reads memory alone",
     # Half a pass more than with the direction written, and no temporary as large as the parameters.

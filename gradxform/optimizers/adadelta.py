@@ -73,5 +73,4 @@ def adadelta(
     """
     decay = lift(AddDecayedWeights(weight_decay), mask_selector(weight_decay_mask, "weight_decay_mask"))
     decayed = () if isinstance(weight_decay, int | float) and weight_decay == 0.0 else (decay,)
-    rate = descend(1.0 if learning_rate is None else learning_rate)
-    return chain(*decayed, scale_by_adadelta(rho, eps), rate)
+    return chain(*decayed, scale_by_adadelta(rho, eps), descend(1.0 if learning_rate is None else learning_rate))

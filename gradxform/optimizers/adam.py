@@ -133,8 +133,7 @@ def scale_by_amsgrad(
     Source: Reddi et al. 2018, arXiv:1904.09237, algorithm 2.
     """
     check.floating(mu_dtype=mu_dtype)
-    rule = ScaleByAmsgrad(b1, b2, eps, eps_root, bias_correction_mu, bias_correction_nu)
-    return lift(stored_in(rule, mu=mu_dtype))
+    return lift(stored_in(ScaleByAmsgrad(b1, b2, eps, eps_root, bias_correction_mu, bias_correction_nu), mu=mu_dtype))
 
 
 def adam(
@@ -145,8 +144,7 @@ def adam(
 
     Source: Kingma, Ba 2014, arXiv:1412.6980.
     """
-    direction = scale_by_adam(b1, b2, eps, eps_root, mu_dtype, nesterov=nesterov)
-    return chain(direction, descend(learning_rate))
+    return chain(scale_by_adam(b1, b2, eps, eps_root, mu_dtype, nesterov=nesterov), descend(learning_rate))
 
 
 def adamw(

@@ -67,5 +67,4 @@ def adamaxw(
 
     Source: Loshchilov, Hutter 2017, arXiv:1711.05101.
     """
-    decay = add_decayed_weights(weight_decay, mask)
-    return chain(scale_by_adamax(b1, b2, eps), decay, descend(learning_rate))
+    return chain(scale_by_adamax(b1, b2, eps), add_decayed_weights(weight_decay, mask), descend(learning_rate))

@@ -55,8 +55,7 @@ class ScaleByAdan(Halves):
 
     def emit(self, g: Array, s: AdanMoments, p: Param, k: Scalars) -> Array:
         c1, c2, c3, _ = k
-        direction = s.m / c1 + self.b2 * (s.v / c2)
-        return quotient(direction, root(s.n / c3 + self.eps_root) + self.eps, self.eps)
+        return quotient(s.m / c1 + self.b2 * (s.v / c2), root(s.n / c3 + self.eps_root) + self.eps, self.eps)
 
 
 def scale_by_adan(b1: Beta = 0.98, b2: Beta = 0.92, b3: Beta = 0.99, eps: Hyper = 1e-8, eps_root: Hyper = 0.0) -> Chain:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import NamedTuple
 
+import jax
 import jax.numpy as jnp
 
 from gradxform.core import check
@@ -66,7 +67,7 @@ class GrokfastMa(Halves):
         return (t - 1) % self.window_size, jnp.where(begun < self.window_size, 0.0, weight) if self.warmup else weight
 
     def remember(self, g: Array, s: Window, p: Param, k: Scalars) -> Window:
-        return Window(s.window.at[k[0]].set(addable(g, 2 * self.window_size)))
+        return Window(jax.lax.dynamic_update_index_in_dim(s.window, addable(g, 2 * self.window_size), k[0], 0))
 
     def emit(self, g: Array, s: Window, p: Param, k: Scalars) -> Array:
         u: Array = addable(g) + k[1] * s.window.sum(0)

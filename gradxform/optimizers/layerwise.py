@@ -37,5 +37,4 @@ def lars(
     decay = lift(AddDecayedWeights(weight_decay), mask_selector(weight_decay_mask, "weight_decay_mask"))
     ratio = ScaleByTrustRatio(0.0, trust_coefficient, eps)
     direction = chain(decay, lift(ratio, mask_selector(trust_ratio_mask, "trust_ratio_mask")))
-    summed = trace(check.given(check.nonnegative, momentum=momentum), nesterov)
-    return chain(direction, descend(learning_rate), summed)
+    return chain(direction, descend(learning_rate), trace(check.given(check.nonnegative, momentum=momentum), nesterov))

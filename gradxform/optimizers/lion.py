@@ -89,5 +89,4 @@ def lion(
     Takes a learning rate 3 to 10 times smaller than AdamW, with decay as much larger.
     Source: Chen et al. 2023, arXiv:2302.06675.
     """
-    decay = add_decayed_weights(weight_decay, mask)
-    return chain(scale_by_lion(b1, b2, mu_dtype), decay, descend(learning_rate))
+    return chain(scale_by_lion(b1, b2, mu_dtype), add_decayed_weights(weight_decay, mask), descend(learning_rate))

@@ -97,5 +97,4 @@ def radam(
 
     Source: Liu et al. 2019, arXiv:1908.03265, algorithm 2.
     """
-    direction = scale_by_radam(b1, b2, eps, eps_root, threshold, nesterov=nesterov)
-    return chain(direction, descend(learning_rate))
+    return chain(scale_by_radam(b1, b2, eps, eps_root, threshold, nesterov=nesterov), descend(learning_rate))

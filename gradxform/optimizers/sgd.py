@@ -32,8 +32,7 @@ def momentum(learning_rate: Hyper, momentum: Hyper = 0.9, nesterov: bool = False
 
     Source: Polyak 1964; Sutskever et al. 2013, section 2.
     """
-    decay = check.given(check.nonnegative, momentum=momentum)
-    return chain(trace(decay, nesterov), descend(learning_rate))
+    return chain(trace(check.given(check.nonnegative, momentum=momentum), nesterov), descend(learning_rate))
 
 
 def sign_sgd(learning_rate: Hyper) -> Chain:

@@ -150,8 +150,7 @@ def scale_by_adahessian(
     Source: Yao et al. 2020, arXiv:2006.00719, algorithm 1; its code, amirgholami/adahessian.
     """
     check.floating(mu_dtype=mu_dtype)
-    rule = ScaleByAdahessian(b1, b2, eps, hessian_power, spatial_axes)
-    return lift(stored_in(rule, mu=mu_dtype))
+    return lift(stored_in(ScaleByAdahessian(b1, b2, eps, hessian_power, spatial_axes), mu=mu_dtype))
 
 
 def adahessian(
