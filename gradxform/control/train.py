@@ -151,6 +151,8 @@ class TrainStep:
             others = [x if a is None else None for x, a in zip(leaves, arrays, strict=True)]
             structure: Structure = jax.tree.structure(params)
             fixed, params = Fixed(structure, tuple(others)), structure.unflatten(arrays)
+        if any(getattr(x, "weak_type", False) for x in leaves):  # what a step returns is not, and would compile again
+            params = jax.tree.map(lambda x: jax.lax.convert_element_type(x, jnp.result_type(x)), params)
         if self.mesh is not None:
             params, state, batch = _on(self.mesh, params, state, batch)
             fixed = fixed._replace(shardings=tuple(map(_layout, jax.tree.leaves((params, state)))))
@@ -294,7 +296,9 @@ def _on(mesh: Mesh, params: Params, state: OptState, batch: Tree) -> tuple[Param
                 f"batch{jax.tree_util.keystr(path)} has shape {np.shape(x)}, its axis 0 is not {mesh.shape[first]} "
                 f"equal parts for the mesh axis {first!r}"
             )
-        return jax.device_put(x, NamedSharding(mesh, PartitionSpec(first) if np.ndim(x) else PartitionSpec()))
+        layout = NamedSharding(mesh, PartitionSpec(first) if np.ndim(x) else PartitionSpec())
+        shaped = isinstance(x, jax.ShapeDtypeStruct)
+        return jax.ShapeDtypeStruct(x.shape, x.dtype, sharding=layout) if shaped else jax.device_put(x, layout)
 
     params, state = jax.tree.map(here, (params, state))
     return params, state, jax.tree_util.tree_map_with_path(split, batch)

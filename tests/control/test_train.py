@@ -69,7 +69,10 @@ def test_it_compiles_once() -> None:
         return loss(p, batch)
 
     step = gx.make_train_step(counted, TX, metrics=("loss", "learning_rate"))
-    train(step, TX, n=4)
+    weak = {"kernel": jnp.full((4, 2), 0.3), "bias": P["bias"]}
+    assert weak["kernel"].weak_type
+    p, *_ = train(step, TX, p=weak, n=4)
+    assert_same(p, by_hand(TX, n=4))
     assert len(traces) == 1
     assert "dot" in step.lower(P, TX.init(P), (X, Y)).as_text()
 
@@ -286,6 +289,8 @@ def test_a_mesh_splits_the_batch_and_leaves_parameters_as_they_are(kind: AxisTyp
     assert len(traces) == 1
     for x in jax.tree.leaves((p, gx.view(state, "mu"))):
         assert x.sharding.is_equivalent_to(NamedSharding(mesh, spec or PartitionSpec()), x.ndim)
+    shapes = jax.eval_shape(lambda x: x, (X, Y))
+    assert "sharding" in step.lower(p, state, shapes).as_text()
     with pytest.raises(ValueError, match=r"batch\[0\] has shape \(6, 4\), its axis 0 is not 4 equal parts .* 'd'"):
         step(p, state, (X[:6], Y[:6]))
 

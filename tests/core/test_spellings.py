@@ -6,7 +6,6 @@ from typing import Any
 
 import jax.numpy as jnp
 import pytest
-import torch
 
 import gradxform as gx
 from gradxform.core.spellings import INSTEAD, PARAMETERS, SPELT
@@ -17,7 +16,19 @@ FUNCTIONS = {
     for name, f in public_functions().items()
     if all(p.kind != p.VAR_KEYWORD for p in parameters(f)) and not gx._HOMES[name].startswith("gradxform.core")
 }
-MODEL = torch.nn.Linear(2, 2)
+
+
+class Model:
+    """As torch's modules are: called with a batch, and asked for its parameters."""
+
+    def __call__(self, x: Any) -> Any:
+        return x
+
+    def parameters(self) -> Any:
+        yield from (jnp.ones((2, 2)), jnp.ones(2))
+
+
+MODEL = Model()
 
 
 def refused(f: Any, *args: Any, **kwargs: Any) -> str:
