@@ -5,6 +5,8 @@
 PYTHON = python3
 # What pytest is given: `make test PYTEST="-n 0 -k adam"`.
 PYTEST = -n 2 --dist worksteal
+# What `make live` compares: `make live SYSTEMS="paddle.Momentum --count 1000"`; without it, all.
+SYSTEMS =
 BIN = .venv/bin
 PIP = $(BIN)/python -m pip install --quiet --disable-pip-version-check -c constraints.txt
 BASE = .venv/made pyproject.toml constraints.txt
@@ -21,6 +23,8 @@ help:
 	@echo 'make bench        compare speed and memory with optax and torch'
 	@echo 'make passes       compile for an H100 and a TPU v5e, without one, and count what a step moves'
 	@echo 'make verified     run what holds methods beside their references, and write how near they stay'
+	@echo 'make live         compare random configurations with torch, Paddle and MindSpore themselves (Python 3.11, 4 GB)'
+	@echo 'make soak         random compositions, kills, states and numbers, SOAK_MINUTES long; counts add up'
 	@echo 'make clean        remove everything made here'
 
 demo: .venv/examples
@@ -54,6 +58,12 @@ verified: .venv/test
 test-optax: .venv/test
 	$(BIN)/python -m tests.compat.optax.suite build/optax
 
+live: .venv/test .venv-paddle/made .venv-mindspore/made
+	$(BIN)/python -m tests.compat.live $(SYSTEMS)
+
+soak: .venv/test
+	$(BIN)/python -m tests.soak --minutes $${SOAK_MINUTES:-60}
+
 test-oldest:
 	sh .ci/test-on 3.11 constraints-oldest.txt .venv-oldest $(PYTEST)
 
@@ -61,7 +71,7 @@ test-newest:
 	sh .ci/test-on 3.13 constraints-newest.txt .venv-newest $(PYTEST)
 
 clean:
-	rm -rf .venv .venv-compiled .venv-oldest .venv-newest build dist docs/_build docs/reference examples/output
+	rm -rf .venv .venv-compiled .venv-oldest .venv-newest .venv-paddle .venv-mindspore build dist docs/_build docs/reference examples/output
 	rm -rf .pytest_cache .mypy_cache .ruff_cache .hypothesis
 	find . -name __pycache__ -type d -prune -exec rm -rf {} +
 
@@ -95,4 +105,14 @@ clean:
 	.venv-compiled/bin/python -m pip install --quiet --disable-pip-version-check -c constraints.txt --editable '.[compiled]'
 	touch $@
 
-.PHONY: help demo test check docs package bench passes verified test-optax test-oldest test-newest clean
+.venv-paddle/made:
+	python3.11 -m venv .venv-paddle
+	.venv-paddle/bin/python -m pip install --quiet --disable-pip-version-check paddlepaddle==3.3.1
+	touch $@
+
+.venv-mindspore/made:
+	python3.11 -m venv .venv-mindspore
+	.venv-mindspore/bin/python -m pip install --quiet --disable-pip-version-check mindspore==2.10.0 'numpy<2'
+	touch $@
+
+.PHONY: help demo test check docs package bench passes verified live test-optax soak test-oldest test-newest clean

@@ -227,6 +227,7 @@ SPECIAL = {
 }
 ALONE = {
     ("gx", "partition", "param_labels"): Meant(set(), {*VALUES}),
+    ("gx", "multi_transform", "param_labels"): Meant(set(), {*VALUES}),
     ("gx", "groups", "default"): Meant({"None", "a transformation"}),
     ("gx", "matrices", "specs"): Meant({"None", "{}"}),
     ("gx", "groups", "entries"): Meant(set(), {"[]", "()", "range(0)", "ones(0)"}),
@@ -235,6 +236,8 @@ ALONE = {
     ("gx", "stored_as", "codec"): Meant(set(), {"{'a': 'int8'}"}, set()),
     ("gx", "tree_get", "filtering"): Meant({"None", *FUNCTIONS}),
     ("gx", "offloaded", "fields"): Meant({"None", "[]", "()"}, {"['a']", *TEXTS}, set()),
+    ("gx", "compare", "rates"): Meant({"None", "ones(2)", "generator"}),
+    ("gx", "compare", "target"): Meant({"None", *NUMBERS} - {"nan", "inf", "-inf"}),
     ("gx", "accumulate", "every"): Meant({"1"}, FUNCTIONS),
     **{
         ("gx", "proximal_box", x): Meant({*NUMBERS} - {"nan"}, {*ARRAYS, "{'a': 1.0}", "{3: None}", *RATES})
@@ -256,6 +259,9 @@ ALONE = {
     ("gx", "adafactor", "dtype_momentum"): Meant({"None", "float16"}),
     ("gx", "tunable", "value"): Meant({*NUMBERS, "[nan]"}, RATES - {"a tunable"}),
     ("gx", "accumulate_gradients", "loss_fn"): Meant(FUNCTIONS),
+    ("gx", "make_train_step", "loss_fn"): Meant({*FUNCTIONS}),
+    ("gx", "make_train_step", "metrics"): Meant({"[]", "()"}),
+    ("gx", "make_train_step", "axis_name"): Meant({"None", "'0.5'", "'fast'"}),
     ("gx", "accumulate_gradients", "weight"): Meant({"None", *FUNCTIONS}),
     **{
         ("torch_schedules", "OneCycleLR", x): Meant({"1", "2**63"})

@@ -3,14 +3,13 @@
 from __future__ import annotations
 
 import inspect
-import re
-from collections.abc import Callable
 from typing import Any
 
 from gradxform import GradientTransformation
 from gradxform.compat import paddle as compat
 from gradxform.compat import paddle_schedules
 from gradxform.core.hyper import coerce
+from tests.compat.live.words import function, predicate
 
 FUNCTIONS = {
     "Momentum": compat.momentum,
@@ -25,7 +24,7 @@ FUNCTIONS = {
     "RMSProp": compat.rmsprop,
     "Lamb": compat.lamb,
 }
-NO_NUMBER = {"multi_precision", "use_multi_tensor", "name", "parameters", "rescale_grad", "verbose"}
+NO_NUMBER = {"parameters", "rescale_grad", "verbose"}
 """Options that change no number; the CPU kernel of Momentum ignores rescale_grad."""
 
 
@@ -50,6 +49,8 @@ def options(config: Any, given: Any) -> dict[str, Any]:
 def value(config: Any, key: str, x: Any) -> Any:
     if key in ("apply_decay_param_fun", "exclude_from_weight_decay_fn") and isinstance(x, str):
         return predicate(x)
+    if key == "lr_lambda" and not is_prose(x):
+        return function(x)
     if not isinstance(x, dict) or "type" not in x:
         return x
     if key == "learning_rate" and is_text(x):
@@ -65,20 +66,16 @@ def is_text(x: Any) -> bool:
     if not isinstance(x, dict):
         return False
     unknown = not hasattr(paddle_schedules, x["type"])
-    return unknown or any(
-        isinstance(part, str) if name in ("lr_lambda", "scale_fn") else is_text(part) for name, part in x.items()
+    return (
+        unknown
+        or x["type"] == "ReduceOnPlateau"
+        or any(is_prose(part) if name in ("lr_lambda", "scale_fn") else is_text(part) for name, part in x.items())
     )
 
 
-def predicate(text: str) -> Callable[[Any], bool]:
-    """A function of a parameter's name from words for it: `... none of 'bias','gamma'`, `... with 'bias','gamma'`."""
-    words, negated = re.findall(r"'([^']+)'", text), "none of" in text
-
-    def holds(parameter: Any) -> bool:
-        name = getattr(parameter, "name", parameter)
-        return any(word in name for word in words) != negated
-
-    return holds
+def is_prose(x: Any) -> bool:
+    """Whether a text is no function of k."""
+    return isinstance(x, str) and not x.startswith("lambda k: ")
 
 
 def state(config: Any, state: Any, params: Any) -> dict[str, Any]:

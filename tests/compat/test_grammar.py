@@ -299,7 +299,7 @@ def test_mindspore(i: int, tmp_path: Path) -> None:
     grads: list[Arrays] = []
     for _ in range(STEPS):
         now: Arrays = {leaf: (scale * rng.normal(size=w.shape)).astype(w.dtype) for leaf, w in params.items()}
-        if optimizer != "Momentum":
+        if optimizer != "Momentum" and not i % 3:  # rows in a group that is centralised are refused
             rows = rng.integers(0, 11, 6)
             now["embed/table"] = rows, (scale * rng.normal(size=(6, 16))).astype(np.float32)
         grads.append(now)

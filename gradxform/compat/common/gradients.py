@@ -14,13 +14,14 @@ class TakesDense(Rule):
     """First in the chain of an optimizer that has no rule for sparse gradients; no memory."""
 
     optimizer: str
+    refusal: type[Exception] = RuntimeError
     facts = Facts(station=Station.CLEANSE)
 
     def update(self, g: Array, s: Memory, p: Param, k: Scalars) -> tuple[Any, Memory]:
         return g, s
 
     def update_rows(self, g: Rows, s: Memory, p: Param, k: Scalars) -> tuple[Any, Memory]:
-        raise RuntimeError(f"{self.optimizer} takes dense gradients, got Rows of shape {g.shape}")
+        raise self.refusal(f"{self.optimizer} takes dense gradients, got Rows of shape {g.shape}")
 
 
 class TakesRows(Rule):

@@ -10,6 +10,7 @@ from gradxform.compat.mindspore.adadelta import adadelta
 from gradxform.compat.mindspore.adagrad import adagrad, proximal_adagrad
 from gradxform.compat.mindspore.adam import adam, adam_offload, adam_weight_decay, adamax, lazy_adam
 from gradxform.compat.mindspore.ftrl import ftrl
+from gradxform.compat.mindspore.lamb import lamb
 from gradxform.compat.mindspore.loss_scale import (
     dynamic_loss_scale_update_cell,
     dynamic_loss_scaler,
@@ -30,6 +31,7 @@ __all__ = [
     "dynamic_loss_scaler",
     "fixed_loss_scale_update_cell",
     "ftrl",
+    "lamb",
     "lazy_adam",
     "load_state",
     "momentum",

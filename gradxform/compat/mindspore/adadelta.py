@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from gradxform.compat.common.constructors import constructor
 from gradxform.compat.common.float32 import in_float32
 from gradxform.compat.common.groups import Groups
 from gradxform.compat.mindspore.assembly import assembled, kernel
@@ -13,6 +14,7 @@ from gradxform.optimizers.adadelta import scale_by_adadelta
 from gradxform.transforms.scale import scale_by_learning_rate
 
 
+@constructor("params")
 def adadelta(
     learning_rate: LearningRate = 1.0,
     rho: float = 0.9,

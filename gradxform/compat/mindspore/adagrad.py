@@ -6,6 +6,7 @@ from typing import Any
 
 from jax import lax
 
+from gradxform.compat.common.constructors import constructor
 from gradxform.compat.common.float32 import in_float32
 from gradxform.compat.common.groups import Groups
 from gradxform.compat.mindspore.assembly import assembled, kernel
@@ -39,6 +40,7 @@ class ScaleByFixedRss(SumsSquares):
         return g * lax.rsqrt(s.sum_of_squares + self.eps)
 
 
+@constructor("params")
 def adagrad(
     accum: float = 0.1,
     learning_rate: LearningRate = 0.001,
@@ -64,6 +66,7 @@ def adagrad(
     return assembled(body, learning_rate, weight_decay, loss_scale, groups)
 
 
+@constructor("params")
 def proximal_adagrad(
     accum: float = 0.1,
     learning_rate: LearningRate = 0.001,

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
+from gradxform.compat.common.constructors import constructor
 from gradxform.compat.common.float32 import in_float32
 from gradxform.compat.common.groups import Groups
 from gradxform.compat.common.moments import EpsilonHat
@@ -39,6 +40,7 @@ class UncorrectedAdam(EpsilonHat):
         return 1.0
 
 
+@constructor("params")
 def adam(
     learning_rate: LearningRate = 1e-3,
     beta1: float = 0.9,
@@ -92,6 +94,7 @@ def adam(
     return assembled(body, learning_rate, weight_decay, loss_scale, groups, centralizes=not use_offload)
 
 
+@constructor("params")
 def lazy_adam(
     learning_rate: LearningRate = 1e-3,
     beta1: float = 0.9,
@@ -111,6 +114,7 @@ def lazy_adam(
     return adam(*options, groups=groups, use_lazy=True)
 
 
+@constructor("params")
 def adam_offload(
     learning_rate: LearningRate = 1e-3,
     beta1: float = 0.9,
@@ -130,6 +134,7 @@ def adam_offload(
     return adam(*options, groups=groups, use_offload=True)
 
 
+@constructor("params")
 def adam_weight_decay(
     learning_rate: LearningRate = 1e-3,
     beta1: float = 0.9,
@@ -160,6 +165,7 @@ def adam_weight_decay(
     return grouped(groups, read_learning_rate(learning_rate), read_weight_decay(weight_decay), make)
 
 
+@constructor("params")
 def adamax(
     learning_rate: LearningRate = 0.001,
     beta1: float = 0.9,

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 
 from gradxform.compat.common.float32 import in_float32
+from gradxform.compat.common.gradients import TakesDense
 from gradxform.compat.common.groups import Groups
 from gradxform.compat.common.overflows import Overflows
 from gradxform.compat.mindspore.checks import (
@@ -46,13 +47,19 @@ def assembled(
         stages = []
         if is_decayed(group.weight_decay):
             stages.append(lift(ScaledDecay(group.weight_decay, by), decayed if groups is None else None))
-        if group.centralized and centralizes:
-            stages.append(lift(Overflows(Centralize()), Centralized()))
+        if centralizes:
+            stages.append(centralized(group))
         if by != 1.0:
             stages.append(named_chain(("unscale", scale(in_float32(1.0 / by)))))
         return chain(*stages, body(group.learning_rate))
 
     return grouped(groups, rate, decay, make)
+
+
+def centralized(group: Group) -> Chain:
+    """Centralisation of a group's dense gradients, if it asks for that."""
+    dense = lift(TakesDense("grad_centralization", TypeError))
+    return chain(dense, lift(Overflows(Centralize()), Centralized())) if group.centralized else chain()
 
 
 def is_decayed(weight_decay: Hyper) -> bool:

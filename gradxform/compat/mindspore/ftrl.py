@@ -6,6 +6,7 @@ from typing import Any, NamedTuple
 
 import jax.numpy as jnp
 
+from gradxform.compat.common.constructors import constructor
 from gradxform.compat.common.float32 import in_float32
 from gradxform.compat.common.groups import Groups
 from gradxform.compat.mindspore.assembly import assembled, kernel
@@ -49,6 +50,7 @@ class Ftrl(Rule):
         return jnp.where(jnp.abs(linear) > self.l1, landed, 0.0) - p, FollowedLeader(total, linear)
 
 
+@constructor("params")
 def ftrl(
     initial_accum: float = 0.1,
     learning_rate: float = 0.001,

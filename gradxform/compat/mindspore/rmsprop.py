@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from gradxform.compat.common.constructors import constructor
 from gradxform.compat.common.float32 import in_float32
 from gradxform.compat.common.groups import Groups
 from gradxform.compat.mindspore.assembly import assembled, kernel
@@ -14,6 +15,7 @@ from gradxform.transforms.momentum import trace
 from gradxform.transforms.scale import scale_by_learning_rate
 
 
+@constructor("params")
 def rmsprop(
     learning_rate: LearningRate = 0.1,
     decay: float = 0.9,

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from gradxform.compat.common.constructors import constructor
 from gradxform.compat.common.float32 import in_float32
 from gradxform.compat.common.groups import Groups
 from gradxform.compat.mindspore.assembly import assembled, kernel
@@ -16,6 +17,7 @@ from gradxform.transforms.momentum import Trace, trace
 from gradxform.transforms.scale import scale_by_learning_rate
 
 
+@constructor("params")
 def momentum(
     learning_rate: LearningRate,
     momentum: float,
@@ -44,6 +46,7 @@ def momentum(
     return assembled(body, learning_rate, weight_decay, loss_scale, groups)
 
 
+@constructor("params")
 def sgd(
     learning_rate: LearningRate = 0.1,
     momentum: float = 0.0,

@@ -38,6 +38,7 @@ ENTRIES = {
     "proximal_adagrad": {"accum": "sum_of_squares"},
     "sgd": {"accum": "trace", "stat": "seen"},
     "adam_weight_decay": {"moments1": "mu", "moments2": "nu"},
+    "lamb": {"lamb_m": "mu", "lamb_v": "nu"},
     "adamax": {"moment1": "mu", "moment2": "nu"},
     "adadelta": {"accum": "e_g", "accum_update": "e_x"},
     "adagrad": {"accum": "sum_of_squares"},

@@ -9,10 +9,12 @@ from gradxform.compat.common.unchecked import unchecked
 from gradxform.compat.paddle.assembly import assembled
 from gradxform.compat.paddle.attributes import GradientClip
 from gradxform.compat.paddle.checks import LearningRate, NumberLike, ParamAttrs, WeightDecay, number
+from gradxform.compat.paddle.names import named
 from gradxform.core.chain import Chain, chain, lift
 from gradxform.optimizers.adadelta import ScaleByAdadelta
 
 
+@named
 def adadelta(
     learning_rate: LearningRate = 0.001,
     epsilon: NumberLike = 1e-6,

@@ -12,9 +12,11 @@ from gradxform.compat.common.unchecked import unchecked
 from gradxform.compat.paddle.assembly import assembled
 from gradxform.compat.paddle.attributes import GradientClip
 from gradxform.compat.paddle.checks import LearningRate, NumberLike, ParamAttrs, WeightDecay, not_none, number
+from gradxform.compat.paddle.names import named
 from gradxform.core.chain import Chain, chain, lift
 
 
+@named
 def adagrad(
     learning_rate: LearningRate,
     epsilon: NumberLike = 1e-6,

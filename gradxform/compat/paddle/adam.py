@@ -26,6 +26,7 @@ from gradxform.compat.paddle.checks import (
     not_none,
     number,
 )
+from gradxform.compat.paddle.names import named
 from gradxform.compat.paddle.rules import ByParameter, InItsDtype, Parameter, PoweredAdam, PoweredAdamax, TrustRatio
 from gradxform.core.arithmetic import is_zero
 from gradxform.core.chain import Chain, chain, lift
@@ -39,6 +40,7 @@ from gradxform.strategies.lazy import lazy
 from gradxform.transforms.decay import AddDecayedWeights
 
 
+@named
 def adam(
     learning_rate: LearningRate = 0.001,
     beta1: NumberLike = 0.9,
@@ -70,6 +72,7 @@ def adam(
     return assembled(body, learning_rate, weight_decay, grad_clip, groups, param_attr, frozen, **options)
 
 
+@named
 def adamw(
     learning_rate: LearningRate = 0.001,
     beta1: NumberLike = 0.9,
@@ -117,6 +120,7 @@ def adamw(
     return assembled(body, *shared, decoupled=True, **options)
 
 
+@named
 def adamax(
     learning_rate: LearningRate = 0.001,
     beta1: NumberLike = 0.9,
@@ -144,6 +148,7 @@ def adamax(
     return assembled(body, learning_rate, weight_decay, grad_clip, groups, param_attr, frozen, **options)
 
 
+@named
 def nadam(
     learning_rate: LearningRate = 0.002,
     beta1: NumberLike = 0.9,
@@ -174,6 +179,7 @@ def nadam(
     return assembled(body, learning_rate, weight_decay, grad_clip, groups, param_attr, frozen, **options)
 
 
+@named
 def radam(
     learning_rate: LearningRate = 0.001,
     beta1: NumberLike = 0.9,
@@ -201,6 +207,7 @@ def radam(
     return assembled(body, learning_rate, weight_decay, grad_clip, groups, param_attr, frozen, **options)
 
 
+@named
 def lamb(
     learning_rate: LearningRate = 0.001,
     lamb_weight_decay: NumberLike = 0.01,

@@ -10,14 +10,15 @@ import numpy as np
 
 from gradxform.compat.common.groups import Listed, Members, Refusals, is_function, where_of
 from gradxform.compat.paddle.attributes import GradientClip, L2Decay, ParamAttr, Regularizer
+from gradxform.compat.paddle.schedules.plateau import ReduceOnPlateau
 from gradxform.core.hyper import FromFunction, Hyper, Schedule, Tunable, coerce
 from gradxform.core.plain import fitting, got
 from gradxform.params.select import Selector, selector
 
 REFUSALS = Refusals(empty=ValueError, element=TypeError, nameless=ValueError)
 
-LearningRate: TypeAlias = float | Schedule | Callable[[Any], Any] | Tunable
-"""A float of any sign, no int; a schedule or function of the count; or a tunable."""
+LearningRate: TypeAlias = float | Schedule | Callable[[Any], Any] | Tunable | ReduceOnPlateau
+"""A float of any sign, no int; a schedule or function of the count; a tunable; the scheduler that has a metric."""
 NumberLike: TypeAlias = float | np.integer[Any] | np.floating[Any] | Schedule | Tunable
 """What stands where paddle has a number: a number of any sign, no array; a schedule, or a tunable."""
 WeightDecay: TypeAlias = float | Regularizer | None
@@ -34,6 +35,8 @@ def read_learning_rate(x: object) -> Hyper:
     """
     if x is None:
         raise ValueError("learning_rate must be set, got None")
+    if isinstance(x, ReduceOnPlateau):
+        return x.tunable
     if isinstance(x, float | Schedule | Tunable | jax.core.Tracer):
         return float(x) if isinstance(x, float) else x
     if is_function(x):

@@ -11,11 +11,13 @@ from gradxform.compat.common.unchecked import unchecked
 from gradxform.compat.paddle.assembly import assembled
 from gradxform.compat.paddle.attributes import GradientClip
 from gradxform.compat.paddle.checks import LearningRate, NumberLike, ParamAttrs, WeightDecay, at_least_zero, number
+from gradxform.compat.paddle.names import named
 from gradxform.core.chain import Chain, chain, lift, named_chain
 from gradxform.optimizers.rmsprop import ScaleByRms, ScaleByStddev
 from gradxform.transforms.momentum import Trace
 
 
+@named
 def rmsprop(
     learning_rate: LearningRate,
     rho: NumberLike = 0.95,

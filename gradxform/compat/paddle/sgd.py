@@ -9,10 +9,12 @@ from gradxform.compat.common.unchecked import unchecked
 from gradxform.compat.paddle.assembly import assembled
 from gradxform.compat.paddle.attributes import GradientClip
 from gradxform.compat.paddle.checks import LearningRate, NumberLike, ParamAttrs, WeightDecay, number
+from gradxform.compat.paddle.names import named
 from gradxform.core.chain import Chain, chain, lift
 from gradxform.transforms.momentum import Trace
 
 
+@named
 def momentum(
     learning_rate: LearningRate = 0.001,
     momentum: NumberLike = 0.9,
@@ -58,6 +60,7 @@ def momentum(
     )
 
 
+@named
 def sgd(
     learning_rate: LearningRate = 0.001,
     weight_decay: WeightDecay = None,

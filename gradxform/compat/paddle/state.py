@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import re
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
@@ -21,11 +22,12 @@ from gradxform.compat.common.checkpoints import (
     spellings,
     steps_done,
 )
+from gradxform.compat.paddle.names import prefix_of, rules_of
+from gradxform.compat.paddle.schedules.decays import LRScheduler
+from gradxform.compat.paddle.schedules.warmups import LinearWarmup
 from gradxform.core.chain import Chain
 from gradxform.core.facts import Station
 from gradxform.core.hyper import Schedule
-from gradxform.core.lens import layers
-from gradxform.core.rule import Rule
 from gradxform.core.stage import Step
 from gradxform.core.state import State, find_state
 from gradxform.core.transform import GradientTransformation, refuse_stranger
@@ -49,19 +51,28 @@ ENTRIES = {
 }
 """Stage -> what the framework calls its statistics -> the field."""
 PRODUCTS = {*POWERS, "mu_product", "momentum_decay_pow", "beta1_pow", "beta2_pow"}
+SAVED = {"rho", *PRODUCTS, *(entry for entries in ENTRIES.values() for entry in entries)}
+"""All that the framework calls a statistic or a counter."""
 LEAST = 1e-30
 """A power below this may have lost digits in float32."""
 
 
 def load_state(
-    checkpoint: Mapping[str, Any], params: Params, names: Names = None, tx: GradientTransformation | None = None
+    checkpoint: Mapping[str, Any],
+    params: Params,
+    names: Names = None,
+    tx: GradientTransformation | None = None,
+    *,
+    step: int | None = None,
 ) -> State:
     """Make our state from `optimizer.state_dict()` of paddle, to go on training where it stood.
 
-    checkpoint: `{"<name>_velocity_0": array, ..., "LR_Scheduler": {"last_epoch": n}}`; other entries are ignored.
+    checkpoint: `{"<name>_velocity_0": array, ..., "LR_Scheduler": {"last_epoch": n}}`; other entries are ignored. A
+    parameter without entries has had no gradient yet, and begins anew, unless there are entries of unknown parameters.
     names: from the framework's parameter names (`"linear_0.w_0"`) to paths in `params`; None takes the path itself,
     with `.` or `/` between names. tx: the optimizer that goes on, of this module; None stands for `momentum`.
-    Schedules go on at `last_epoch`, or at 0 without it: paddle counts no steps but those of a scheduler.
+    step: where schedules go on; None takes `last_epoch`, or 0 without it: paddle counts no steps but those of a
+    scheduler, so one that it steps once an epoch of n updates needs `step=last_epoch * n`.
     Raises: ValueError naming an entry that is missing, has another shape, or is a power outside [0, 1]; TypeError if
     checkpoint is no mapping.
     """
@@ -73,17 +84,17 @@ def load_state(
     refuse_stranger(tx)
     state = find_state(tx.init(params))
     tree = memories(state, params)
+    checkpoint, stems = _plain(checkpoint, prefix_of(tx, tree.leaves))
+    known = _known(stems, tree.leaves, names)
     for leaf in tree.leaves:
-        for stage, memory in leaf.memory.items():
+        for stage, memory in leaf.memory.items() if known is None or leaf.path in known else ():
             new = {f: _decoded(checkpoint, e, leaf, names, getattr(memory, f)) for e, f in _entries(leaf, stage)}
             if bases := _bases(tx, leaf, stage):
                 new["count"] = jnp.asarray(_steps(checkpoint, bases, leaf, names), memory.count.dtype)
             placed = {field: jax.device_put(x, getattr(memory, field).sharding) for field, x in new.items()}
             leaf.memory = {**leaf.memory, stage: memory._replace(**placed)}
-    scheduler = checkpoint.get("LR_Scheduler", {})
-    last = scheduler.get("last_epoch", 0) if isinstance(scheduler, Mapping) else scheduler
-    count = jnp.asarray(steps_done("last_epoch of LR_Scheduler", last), state.count.dtype)
-    return state._replace(count=count, leaves=tree.close_memories())
+    count = _count(checkpoint, tx) if step is None else steps_done("step", step)
+    return state._replace(count=jnp.asarray(count, state.count.dtype), leaves=tree.close_memories())
 
 
 def save_state(
@@ -91,8 +102,8 @@ def save_state(
 ) -> dict[str, Any]:
     """Make what paddle's `optimizer.state_dict()` would be: `{"<name>_velocity_0": array, ...}`.
 
-    names: as in `load_state`; without it names are paths. tx: the optimizer, for the schedule of its learning rate and
-    the counters of `nadam` and `radam`; None leaves both out.
+    names: as in `load_state`; without it names are paths. tx: the optimizer, for its `name`, its learning rate's
+    schedule and the counters of `nadam` and `radam`; None leaves them out.
     Raises: ValueError if the state is not of an optimizer of this module.
     """
     check_names(names, params)
@@ -101,7 +112,9 @@ def save_state(
     ours = find_state(state)
     spelled = {path: name for name, path in (names or {}).items()}
     saved: dict[str, Any] = {}
-    for leaf in memories(ours, params).leaves:
+    leaves = memories(ours, params).leaves
+    prefix = prefix_of(tx, leaves)
+    for leaf in leaves:
         entries: dict[str, NDArray[Any]] = {}
         for stage, memory in leaf.memory.items():
             entries |= {e: _encoded(e, np.array(getattr(memory, f)), leaf) for e, f in _entries(leaf, stage)}
@@ -109,13 +122,33 @@ def save_state(
                 entries |= _counted(bases, leaf, int(memory.count))
             if stage == "rms":
                 entries["mean_grad"] = np.zeros_like(entries["mean_square"])
-        saved |= {f"{spelled.get(leaf.path, leaf.path)}_{entry}_0": x for entry, x in entries.items()}
+        name = f"{spelled.get(leaf.path, leaf.path)}_{prefix}"
+        saved |= {f"{name}{entry}_0": x for entry, x in entries.items()}
     if not saved and jax.tree.leaves(ours.leaves):
         raise ValueError(f"the state is not of an optimizer of compat.paddle, it keeps {ours.leaves!r}")
-    rate, last = _schedule(tx), int(ours.count)
-    if rate is not None:
-        saved["LR_Scheduler"] = {"last_epoch": last, "last_lr": float(rate(jnp.asarray(last)))}
+    if (rate := _schedule(tx)) is not None:
+        saved["LR_Scheduler"] = _scheduler(rate, int(ours.count))
     return saved
+
+
+def _plain(checkpoint: Mapping[str, Any], prefix: str) -> tuple[dict[str, Any], set[str]]:
+    """The entries without the optimizer's name, all with 0 for the number of their making, and whose they are."""
+    pattern = re.compile(rf"(.*?)_{re.escape(prefix)}({'|'.join(sorted(SAVED, key=len, reverse=True))})_\d+")
+    plain, stems = {}, set()
+    for key, x in checkpoint.items():
+        match = pattern.fullmatch(str(key))
+        name = f"{match[1]}_{match[2]}_0" if match else key
+        if name in plain:
+            raise ValueError(f"checkpoint must have one entry for each statistic, and it has {key!r} beside another")
+        plain[name] = x
+        stems |= {match[1]} if match else set()
+    return plain, stems
+
+
+def _known(stems: set[str], leaves: Sequence[Leaf], names: Names) -> set[Path] | None:
+    """The parameters of which the checkpoint has entries, if all of its entries are some parameter's; else None."""
+    paths = {name: leaf.path for leaf in leaves for name in spellings(leaf.path, names)}
+    return {paths[stem] for stem in stems} if stems and stems <= paths.keys() else None
 
 
 def _entries(leaf: Leaf, stage: str) -> Iterator[tuple[str, str]]:
@@ -157,17 +190,11 @@ def _entry(
 
 def _bases(tx: GradientTransformation | None, leaf: Leaf, stage: str) -> dict[str, float]:
     """What the framework keeps powers of, in every element, where here a counter of the parameter's steps does."""
-    rule: Any = next((rule for rule in _rules_of(tx, leaf.path, leaf.array) if rule.name == stage), None)
+    rule: Any = next((rule for rule in rules_of(tx, leaf.path, leaf.array) if rule.name == stage), None)
     if rule is None or stage not in ("nadam", "radam"):
         return {}
     first = {"momentum_decay_pow": 0.96} if stage == "nadam" else {"beta1_pow": rule.b1}
     return {entry: b for entry, b in {**first, "beta2_pow": rule.b2}.items() if isinstance(b, float)}
-
-
-def _rules_of(tx: GradientTransformation | None, path: Path, leaf: Any) -> Iterator[Rule]:
-    """The rules that a parameter goes through, those of its group included, without what is wrapped around them."""
-    through = tx.through(path, leaf) if isinstance(tx, Chain) else ()
-    return (layers(rule)[-1] for _, rule in through if isinstance(rule, Rule))
 
 
 def _counted(bases: Mapping[str, float], leaf: Leaf, n: int) -> dict[str, NDArray[Any]]:
@@ -190,6 +217,34 @@ def _steps(checkpoint: Mapping[str, Any], bases: Mapping[str, float], leaf: Leaf
         return 0
     _, power, base = min(told)
     return round(math.log(power) / math.log(base))
+
+
+def _count(checkpoint: Mapping[str, Any], tx: GradientTransformation) -> int:
+    """How often the scheduler has stepped since the schedule here began; 0 without one."""
+    if "LR_Scheduler" not in checkpoint:
+        return 0
+    scheduler, begun = checkpoint["LR_Scheduler"], _begun(_schedule(tx))
+    last = scheduler.get("last_epoch", begun) if isinstance(scheduler, Mapping) else scheduler
+    if (steps := steps_done("last_epoch of LR_Scheduler", last)) < begun:
+        raise ValueError(f"last_epoch of LR_Scheduler is {steps}, and the schedule of tx begins at {begun}")
+    return steps - begun
+
+
+def _begun(rate: Schedule | None) -> int:
+    """Where a scheduler stands before the first step."""
+    fields: Any = rate
+    return fields.last_epoch + 1 if isinstance(rate, LRScheduler) else 0
+
+
+def _scheduler(rate: Schedule, count: int) -> dict[str, Any]:
+    """What the framework saves of a scheduler after so many steps; what follows a warm-up waits for its end."""
+    last = count + _begun(rate)
+    saved: dict[str, Any] = {"last_epoch": last, "last_lr": float(rate(jnp.asarray(count)))}
+    if isinstance(rate, LinearWarmup) and isinstance(after := rate.learning_rate, Schedule):
+        done = last - rate.warmup_steps
+        started = done >= 0 and isinstance(after, LRScheduler)
+        saved["LinearWarmup_LR"] = _scheduler(after.with_fields(last_epoch=-1) if started else after, max(done, 0))
+    return saved
 
 
 def _schedule(tx: GradientTransformation | None) -> Schedule | None:

@@ -153,9 +153,9 @@ class TorchLbfgs(GradientTransformation):
         y, step = grad - s.prev_flat_grad, s.d * s.t
         ys = y @ step
         taken = ~first & (ys > 1e-10)
-        slot = s.pairs % many
+        slot = jnp.where(taken, s.pairs % many, many)  # behind the end nothing is written
         dirs, steps, ro = (
-            ring.at[slot].set(jnp.where(taken, new, ring[slot]))
+            ring.at[slot].set(new, mode="drop")
             for ring, new in ((s.old_dirs, y), (s.old_stps, step), (s.ro, 1.0 / jnp.where(taken, ys, 1.0)))
         )
         h_diag = jnp.where(taken, ys / jnp.where(taken, y @ y, 1.0), s.h_diag)

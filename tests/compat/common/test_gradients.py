@@ -27,12 +27,12 @@ def test_its_own_kind_passes_untouched(rule: Any, g: Any) -> None:
 @pytest.mark.parametrize(
     ("rule", "g", "words"),
     [
-        (TakesDense("this"), ROWS, r"this takes dense gradients, got Rows of shape \(3, 2\)"),
+        (TakesDense("this", TypeError), ROWS, r"this takes dense gradients, got Rows of shape \(3, 2\)"),
         (TakesRows("that"), DENSE, r"that takes sparse gradients, Rows, got a dense one of shape \(3, 2\)"),
     ],
     ids=["rows", "dense"],
 )
 def test_the_other_is_refused(rule: Any, g: Any, words: str) -> None:
     tx = gx.lift(rule)
-    with pytest.raises(RuntimeError, match=words):
+    with pytest.raises(getattr(rule, "refusal", RuntimeError), match=words):
         tx.update(g, tx.init(TABLE), TABLE)

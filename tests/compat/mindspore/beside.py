@@ -71,6 +71,7 @@ def compare(
         for (lr, wd, centralized), names in zip(
             groups, (["conv/kernel", "bn/gamma"], ["bn/beta", "dense/kernel", "embed/table"]), strict=True
         ):
+            centralized = centralized and not (sparse and "embed/table" in names)  # refused, there as here
             entry, said = {"params": names, "grad_centralization": centralized}, {"centralized": centralized}
             if lr is not None:
                 entry["lr"], said["lr"] = lr

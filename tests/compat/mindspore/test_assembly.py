@@ -7,6 +7,7 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
+import gradxform as gx
 from gradxform.compat import mindspore
 from gradxform.compat.mindspore.schedules import WarmUpLR
 from tests.trajectories import double
@@ -54,3 +55,16 @@ def test_float64_parameters(name: str) -> None:
             return
         with pytest.raises(TypeError, match="float64"):
             OPTIMIZERS[name]().init(params)
+
+
+@pytest.mark.parametrize("width", [15, 16])
+def test_nothing_sparse_is_centralised(width: int) -> None:
+    """A TypeError there too, whatever the second axis is; with use_offload nothing is centralised."""
+    params = {"a": jnp.ones((3, width)), "b": jnp.ones((2, 16))}
+    groups = [{"params": ["a"], "grad_centralization": True}, {"params": ["b"]}]
+    rows = gx.Rows(jnp.array([1]), jnp.ones((1, width)), (3, width))
+    tx = mindspore.adam(groups=groups)
+    with pytest.raises(TypeError, match="grad_centralization takes dense gradients, got Rows"):
+        tx.update({**params, "a": rows}, tx.init(params), params)
+    rows = gx.Rows(jnp.array([1]), jnp.ones((1, 16)), (2, 16))
+    tx.update({**params, "b": rows}, tx.init(params), params)

@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 
 import gradxform as gx
-from gradxform.compat import paddle
+from gradxform.compat import paddle, paddle_schedules
 from tests.compat import build_paddle
 from tests.compat.replay import GOLDEN, gradients, load
 
@@ -89,7 +89,7 @@ def test_names_of_the_framework_and_its_scheduler() -> None:
     state = paddle.load_state(checkpoint, params, names)
     assert int(state.count) == 4
     np.testing.assert_array_equal(gx.view(state, "trace")["fc"]["w"], velocity)
-    tx = paddle.momentum(gx.compat.paddle_schedules.ExponentialDecay(0.5, 0.5))
+    tx = paddle.momentum(paddle_schedules.ExponentialDecay(0.5, 0.5))
     saved = paddle.save_state(state, params, names, tx=tx)
     assert saved["LR_Scheduler"] == {"last_epoch": 4, "last_lr": 0.5**5}
     assert set(saved) == {"linear_0.w_0_velocity_0", "LR_Scheduler"}
@@ -134,3 +134,65 @@ def test_a_power_that_is_none_is_refused(tx: Any, entry: str, value: Any) -> Non
         paddle.load_state(wrong, params, tx=tx)
     for fits in (0.0, 1.0):
         paddle.load_state({**saved, f"b_{entry}_0": np.full_like(saved[f"b_{entry}_0"], fits)}, params, tx=tx)
+
+
+def test_a_scheduler_after_a_warm_up_is_in_the_checkpoint() -> None:
+    """What `LinearWarmup(StepDecay(0.1, 3), 3, 0.0, 0.1).state_dict()` of Paddle 3.3.1 gives, step by step."""
+    params = {"w": jnp.ones(3)}
+    rates = paddle_schedules.LinearWarmup(paddle_schedules.StepDecay(0.1, 3), 3, 0.0, 0.1)
+    tx = paddle.momentum(rates)
+    state = tx.init(params)
+    for last, rate, inner_last, inner_rate in [(1, 0.1 / 3, 0, 0.1), (3, 0.1, 0, 0.1), (6, 0.01, 3, 0.01)]:
+        saved = paddle.save_state(state._replace(count=jnp.asarray(last)), params, tx=tx)["LR_Scheduler"]
+        assert saved.keys() == {"last_epoch", "last_lr", "LinearWarmup_LR"}
+        inner = saved["LinearWarmup_LR"]
+        assert (saved["last_epoch"], inner["last_epoch"]) == (last, inner_last)
+        np.testing.assert_allclose([saved["last_lr"], inner["last_lr"]], [rate, inner_rate], rtol=1e-6)
+    twice = paddle_schedules.LinearWarmup(rates, 2, 0.0, 0.2)
+    tx = paddle.momentum(twice)
+    saved = paddle.save_state(state._replace(count=jnp.asarray(6)), params, tx=tx)["LR_Scheduler"]
+    assert saved["LinearWarmup_LR"]["LinearWarmup_LR"] == {"last_epoch": 1, "last_lr": pytest.approx(0.1)}
+    assert (
+        "LinearWarmup_LR"
+        not in paddle.save_state(state, params, tx=paddle.momentum(paddle_schedules.LinearWarmup(0.1, 3, 0.0, 0.1)))[
+            "LR_Scheduler"
+        ]
+    )
+
+
+def test_a_scheduler_that_begins_later_counts_from_there() -> None:
+    """`last_epoch` of the checkpoint is Paddle's, whatever the schedule's own shifts."""
+    params = {"w": jnp.ones(3)}
+    tx = paddle.momentum(paddle_schedules.StepDecay(0.1, 4, last_epoch=5))
+    saved = paddle.save_state(tx.init(params), params, tx=tx)
+    assert saved["LR_Scheduler"] == {"last_epoch": 6, "last_lr": pytest.approx(0.01)}
+    assert int(paddle.load_state(saved, params, tx=tx).count) == 0
+    assert int(paddle.load_state(saved, params, tx=tx, step=40).count) == 40
+    with pytest.raises(ValueError, match="step must be a whole number of steps"):
+        paddle.load_state(saved, params, tx=tx, step=-1)
+    later = {**saved, "LR_Scheduler": {"last_epoch": 9}}
+    assert int(paddle.load_state(later, params, tx=tx).count) == 3
+    with pytest.raises(ValueError, match="last_epoch of LR_Scheduler is 2, and the schedule of tx begins at 6"):
+        paddle.load_state({**saved, "LR_Scheduler": {"last_epoch": 2}}, params, tx=tx)
+
+
+@pytest.mark.parametrize("tx", [paddle.momentum(), paddle.adam(), paddle.nadam(), paddle.rmsprop(0.1)], ids=str)
+def test_a_parameter_without_a_gradient_yet_begins_anew(tx: Any) -> None:
+    """Paddle makes its statistics at its first gradient. Entries that nobody has are a misspelt name, and refused."""
+    params = {"a": jnp.ones(3), "b": jnp.ones(2)}
+    _, state = tx.update({"a": jnp.ones(3), "b": None}, tx.init(params), params)
+    saved = paddle.save_state(state, params, tx=tx)
+    without = {key: x for key, x in saved.items() if not key.startswith("b_")}
+    jax.tree.map(np.testing.assert_array_equal, paddle.load_state(without, params, tx=tx).leaves, state.leaves)
+    for strange in ({key.replace("b_", "c_", 1): x for key, x in saved.items()}, {}):
+        with pytest.raises(ValueError, match="no entry <name>_"):
+            paddle.load_state(strange, params, tx=tx)
+
+
+def test_a_second_optimizer_of_one_process_has_keys_of_its_own() -> None:
+    """Paddle numbers names that it has made before: `w_velocity_1`."""
+    params = {"w": jnp.ones(3), "b": jnp.ones(2)}
+    again = {"w_velocity_1": np.full(3, 0.5), "b_velocity_1": np.zeros(2)}
+    assert gx.view(paddle.load_state(again, params), "trace")["w"].tolist() == [0.5] * 3
+    with pytest.raises(ValueError, match="one entry for each statistic, and it has 'w_velocity_1' beside another"):
+        paddle.load_state({"w_velocity_0": np.zeros(3), **again}, params)

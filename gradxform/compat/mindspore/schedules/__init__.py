@@ -24,6 +24,7 @@ from gradxform.compat.mindspore.schedules.lists import (
     polynomial_decay_lr,
     warmup_lr,
 )
+from gradxform.compat.mindspore.schedules.plateau import ReduceLROnPlateau
 
 __all__ = [
     "CosineDecayLR",
@@ -32,6 +33,7 @@ __all__ = [
     "LearningRateSchedule",
     "NaturalExpDecayLR",
     "PolynomialDecayLR",
+    "ReduceLROnPlateau",
     "WarmUpLR",
     "cosine_decay_lr",
     "exponential_decay_lr",

@@ -26,6 +26,7 @@ from gradxform.compat.paddle.schedules.decays import (
     PolynomialDecay,
     StepDecay,
 )
+from gradxform.compat.paddle.schedules.plateau import ReduceOnPlateau
 from gradxform.compat.paddle.schedules.warmups import LinearLR, LinearWarmup
 
 __all__ = [
@@ -45,5 +46,6 @@ __all__ = [
     "OneCycleLR",
     "PiecewiseDecay",
     "PolynomialDecay",
+    "ReduceOnPlateau",
     "StepDecay",
 ]

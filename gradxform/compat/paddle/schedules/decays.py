@@ -35,6 +35,8 @@ class LRScheduler(FrameworkSchedule):
         fields: Any = self
         if isinstance(rate := getattr(self, "learning_rate", None), float):
             check.nonnegative(learning_rate=rate)
+        if type(self) is LRScheduler:
+            raise NotImplementedError("LRScheduler is what the schedulers share; its subclasses say what the rate is")
         check.integer(-1, last_epoch=fields.last_epoch)
         check.boolean(verbose=fields.verbose)
         if not self.resumes and fields.last_epoch != -1:

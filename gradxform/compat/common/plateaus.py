@@ -1,0 +1,56 @@
+"""What schedulers that wait for a metric share: the rates that they lower stand in the optimizer's state."""
+
+from __future__ import annotations
+
+from typing import NamedTuple, TypeVar
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+
+from gradxform.control.tunable import with_hyperparams
+from gradxform.core.plain import got
+from gradxform.core.state import find_state
+from gradxform.core.types import Array, ArrayLike, Number, OptState
+
+S = TypeVar("S", bound=OptState)
+
+
+class PlateauState(NamedTuple):
+    """best: scalar, real. num_bad_epochs, cooldown_counter, last_epoch: scalars, int32."""
+
+    best: Array
+    num_bad_epochs: Array
+    cooldown_counter: Array
+    last_epoch: Array
+
+
+def begun(worst: float) -> PlateauState:
+    """What is known before the first metric."""
+    return PlateauState(jnp.asarray(worst, float), *(jnp.zeros((), jnp.int32) for _ in range(3)))
+
+
+def number(name: str, x: ArrayLike, like: Array) -> Array:
+    """A metric. Raises: TypeError for what is no number, or no array of one."""
+    if not isinstance(x, int | float | np.generic | np.ndarray | jax.Array) or np.size(x) != 1:
+        raise TypeError(f"{name} must be a number, {got(x)}")
+    return jnp.asarray(x, like.dtype).reshape(())
+
+
+def rate_in(state: OptState) -> Array:
+    """The tunable rate; one number, in however many groups it stands. Raises: ValueError if the state holds none."""
+    return next(iter(_rates(state).values()))
+
+
+def with_rate(state: S, rate: Number) -> S:
+    """The state with that rate."""
+    new: S = with_hyperparams(state, **dict.fromkeys(_rates(state), rate))
+    return new
+
+
+def _rates(state: OptState) -> dict[str, Array]:
+    hyper = find_state(state).hyper
+    rates = {name: x for name, x in hyper.items() if name.split("/")[-1] == "learning_rate"}
+    if not rates:
+        raise ValueError("state must hold a tunable rate: give the optimizer the scheduler, or gx.tunable, as its rate")
+    return rates
