@@ -12,19 +12,22 @@ from numpy.typing import NDArray
 
 from gradxform.compat.common.checkpoints import memories, powers, shaped, steps_done
 from gradxform.compat.common.groups import Groups, grouped
+from gradxform.compat.torch import lbfgs_state
 from gradxform.compat.torch.adadelta import adadelta
 from gradxform.compat.torch.adafactor import adafactor
 from gradxform.compat.torch.adagrad import adagrad
 from gradxform.compat.torch.adam import adam, adamax, nadam, radam, sparse_adam
+from gradxform.compat.torch.arrays import as_array
 from gradxform.compat.torch.asgd import asgd
 from gradxform.compat.torch.checks import REFUSALS
+from gradxform.compat.torch.lbfgs import LbfgsState, TorchLbfgs, lbfgs
 from gradxform.compat.torch.muon import muon
 from gradxform.compat.torch.names import Names, Place, places
 from gradxform.compat.torch.rmsprop import rmsprop
 from gradxform.compat.torch.rprop import rprop
 from gradxform.core.chain import Chain, chain
 from gradxform.core.plain import got
-from gradxform.core.state import State, find_state
+from gradxform.core.state import find_state
 from gradxform.core.transform import GradientTransformation, refuse_stranger
 from gradxform.core.tree import Leaf
 from gradxform.core.types import Array, Memory, OptState, Params
@@ -61,14 +64,15 @@ def load_state(
     tx: GradientTransformation | None = None,
     *,
     step: int | None = None,
-) -> State:
+) -> OptState:
     """Make our state from `optimizer.state_dict()` of torch, to go on training where it stood.
 
     names: from torch's indices, which count through `param_groups`, or its names, to paths in `params`, or a list of
     paths in that order; `(path, "T")` for a path transposes what torch has (see the page "Optimizers of other
     frameworks"). None goes by `param_names`, or else takes the leaves of `params` in their own order. tx: the optimizer
     that goes on; None finds it by the options in `param_groups`. step: where schedules go on, `scheduler.last_epoch`;
-    None takes the largest `step`, 0 for SGD. A parameter without an entry had no gradient yet, and begins anew.
+    None takes the largest `step`, 0 for SGD. A parameter without an entry had no gradient yet, and begins anew. L-BFGS
+    gives a state of its own kind, whose vectors run through all parameters.
     Raises: ValueError naming an entry that is missing or has another shape, parameters that only names could tell
     apart, and the options of an optimizer that `compat.torch` has not; TypeError if optimizer_state_dict is no state
     dict.
@@ -77,7 +81,10 @@ def load_state(
     if tx is not None:
         refuse_stranger(tx)
     where = places(names, params, groups, anything=bool(entries))
-    state = find_state((_rebuilt(groups, where) if tx is None else tx).init(params))
+    fresh = (_rebuilt(groups, where) if tx is None else tx).init(params)
+    if isinstance(fresh, LbfgsState):
+        return lbfgs_state.load(entries, fresh, lbfgs_state.Rows(params, _ordered(where, groups)))
+    state = find_state(fresh)
     tree, latest = memories(state, params), 0
     if names is None and (strange := [key for key in entries if key not in where]):
         raise ValueError(f"params has {len(where)} parameters, and optimizer_state_dict an entry {strange[0]!r} beyond")
@@ -106,6 +113,9 @@ def save_state(
     groups = None if optimizer_state_dict is None else _parts(optimizer_state_dict)[1]
     saved: dict[Any, list[dict[str, Any]]] = {}
     where = places(names, params, groups)
+    if isinstance(state, LbfgsState):
+        entry = lbfgs_state.save(state, lbfgs_state.Rows(params, _ordered(where, groups)))
+        return {"state": {next(iter(_ordered(where, groups))): entry} if state.n_iter else {}}
     for leaf, key, place in _kept(memories(state, params).leaves, where):
         if groups is not None:
             place.refuse_unsaid(leaf.array.shape)
@@ -123,6 +133,12 @@ def save_state(
                     e: _encoded(e, getattr(memory, _turned(f, place, n)), place) for e, f in fields.items()
                 }
     return {"state": {key: _together(key, where[key], parts) for key, parts in saved.items()}}
+
+
+def _ordered(where: Mapping[Any, list[Place]], groups: Sequence[Mapping[str, Any]] | None) -> Mapping[Any, list[Place]]:
+    """The places in torch's order."""
+    order = sorted(where) if groups is None else [i for group in groups for i in group["params"] if i in where]
+    return {key: where[key] for key in order}
 
 
 def _kept(leaves: Sequence[Leaf], where: Mapping[Any, list[Place]]) -> Iterator[tuple[Leaf, Any, Place]]:
@@ -193,14 +209,6 @@ def _turned(field: str, place: Place, n: int) -> str:
     return FACTORS[field] if field in FACTORS and place.swaps_last(n) else field
 
 
-def as_array(x: Any) -> NDArray[Any]:
-    """A tensor, an array or a number as a NumPy array, which has no bfloat16 and lives on the host."""
-    if hasattr(x, "detach"):
-        x = x.detach().cpu()
-        x = x.float() if str(x.dtype) == "torch.bfloat16" else x
-    return np.asarray(x)
-
-
 def _encoded(entry: str, value: Array, place: Place) -> NDArray[Any]:
     """A copy, for torch writes into its statistics; its steps are float32 numbers."""
     if entry in SCALARS:
@@ -230,14 +238,17 @@ OPTIMIZERS: list[tuple[set[str], Callable[..., Chain]]] = [
     ({"etas", "step_sizes"}, rprop),
     ({"lambd", "t0"}, asgd),
 ]
+LBFGS = ("lr", "max_iter", "max_eval", "tolerance_grad", "tolerance_change", "history_size", "line_search_fn")
 """Options that a group of torch's optimizer has, of which the first ones that fit tell which it is."""
 
 
-def _rebuilt(groups: Sequence[Mapping[str, Any]] | None, where: Mapping[Any, list[Place]]) -> Chain:
+def _rebuilt(groups: Sequence[Mapping[str, Any]] | None, where: Mapping[Any, list[Place]]) -> Chain | TorchLbfgs:
     """An optimizer that keeps what torch's kept for the same groups."""
     if not groups:
         raise ValueError(f"optimizer_state_dict must have param_groups, or give tx, the optimizer; {got(groups)}")
     options = {key for key in groups[0] if key != "params"}
+    if options >= {*LBFGS}:
+        return lbfgs(**{key: groups[0][key] for key in LBFGS})
     make = next((make for told, make in OPTIMIZERS if told <= options), None)
     if make is None:
         raise ValueError(f"no optimizer of compat.torch has the options {sorted(options)}; give tx, the optimizer")

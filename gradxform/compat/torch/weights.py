@@ -9,8 +9,8 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
+from gradxform.compat.torch.arrays import as_array
 from gradxform.compat.torch.names import Names, Place, by_name, listed, refuse_strangers
-from gradxform.compat.torch.state import as_array
 from gradxform.core.plain import got
 from gradxform.core.tree import open_tree
 from gradxform.core.types import Params

@@ -156,6 +156,43 @@ def test_torch_goes_on_without_moving_our_state() -> None:
     jax.tree.map(np.testing.assert_array_equal, state, before)
 
 
+def odd(x: Any) -> Any:
+    """The same numbers, unaligned and read-only."""
+    if not hasattr(x, "detach"):
+        return x
+    array = x.detach().numpy()
+    found = np.ndarray(array.shape, array.dtype, buffer=bytearray(array.nbytes + 1), offset=1)
+    found[...] = array
+    found.flags.writeable = False
+    return found
+
+
+@pytest.mark.parametrize("name", ["Adam", "RMSprop"])
+def test_complex_parameters_in_unaligned_read_only_arrays(name: str) -> None:
+    """A state of torch comes in, and from here out again, each to go on."""
+    random = np.random.default_rng(4)
+    w0, *gs = (random.normal(size=(3, 2, 2)).astype(np.float32).view(np.complex64)[..., 0] for _ in range(7))
+    w, tx = torch.nn.Parameter(torch.tensor(w0)), FUNCTIONS[name](lr=0.05)
+    opt = getattr(torch.optim, name)([w], lr=0.05)
+    for g in gs[:3]:
+        w.grad = torch.tensor(g)
+        opt.step()
+    params = {"w": jnp.asarray(w.detach().numpy().copy())}
+    state = compat.load_state(jax.tree.map(odd, opt.state_dict()), params)
+    other = torch.nn.Parameter(w.detach().clone())
+    resumed = getattr(torch.optim, name)([other], lr=0.05)
+    saved = compat.save_state(state, params)
+    resumed.load_state_dict({**resumed.state_dict(), "state": tensors(saved)})
+    for g in gs[3:]:
+        w.grad, other.grad = torch.tensor(g), torch.tensor(g)
+        opt.step()
+        resumed.step()
+        updates, state = tx.update({"w": g}, state, params)
+        params = gx.apply_updates(params, updates)
+    close({"w": params["w"]}, {"w": w.detach().numpy()})
+    close({"w": other.detach().numpy()}, {"w": w.detach().numpy()})
+
+
 def test_groups() -> None:
     """torch counts its parameters through the groups; one of them has no momentum, and so no entry."""
     options = {"lr": 0.1, "momentum": 0.9}
