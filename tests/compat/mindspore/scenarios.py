@@ -107,13 +107,15 @@ def trained(name: str) -> Any:
     """The three numbers here."""
     make, kwargs, _ = TRAINED[name]
     tx, scale = make(**kwargs), kwargs.get("loss_scale", 1.0)
-    params: Any = jax.tree.map(jnp.asarray, PARAMS)
-    state = tx.init(params)
-    for t in range(STEPS):
-        g = GRADS[t] * scale
-        rows = gx.Rows(jnp.asarray(ROWS), g[:2], g.shape) if "sparse" in name else g
-        updates, state = tx.update({"weight": rows, "bias": GRADS_OF_BIAS[t] * scale}, state, params)
-        params = gx.apply_updates(params, updates)
+
+    def step(carry: Any, g: Any) -> Any:
+        (params, state), (weight, bias) = carry, jax.tree.map(lambda x: x * scale, g)
+        rows = gx.Rows(jnp.asarray(ROWS), weight[:2], weight.shape) if "sparse" in name else weight
+        updates, state = tx.update({"weight": rows, "bias": bias}, state, params)
+        return (gx.apply_updates(params, updates), state), None
+
+    start: Any = jax.tree.map(jnp.asarray, PARAMS)
+    (params, _), _ = jax.lax.scan(step, (start, tx.init(start)), (GRADS, GRADS_OF_BIAS))
     return jnp.stack([params["weight"][0, 0], params["weight"][2, 1], params["bias"][1]])
 
 
