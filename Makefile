@@ -24,6 +24,7 @@ help:
 	@echo 'make passes       compile for an H100 and a TPU v5e, without one, and count what a step moves'
 	@echo 'make verified     run what holds methods beside their references, and write how near they stay'
 	@echo 'make live         compare random configurations with torch, Paddle and MindSpore themselves (Python 3.11, 4 GB)'
+	@echo 'make soak         random compositions, kills, states and numbers, SOAK_MINUTES long; counts add up'
 	@echo 'make clean        remove everything made here'
 
 demo: .venv/examples
@@ -59,6 +60,9 @@ test-optax: .venv/test
 
 live: .venv/test .venv-paddle/made .venv-mindspore/made
 	$(BIN)/python -m tests.compat.live $(SYSTEMS)
+
+soak: .venv/test
+	$(BIN)/python -m tests.soak --minutes $${SOAK_MINUTES:-60}
 
 test-oldest:
 	sh .ci/test-on 3.11 constraints-oldest.txt .venv-oldest $(PYTEST)
@@ -111,4 +115,4 @@ clean:
 	.venv-mindspore/bin/python -m pip install --quiet --disable-pip-version-check mindspore==2.10.0 'numpy<2'
 	touch $@
 
-.PHONY: help demo test check docs package bench passes verified live test-optax test-oldest test-newest clean
+.PHONY: help demo test check docs package bench passes verified live test-optax soak test-oldest test-newest clean

@@ -138,7 +138,7 @@ def files_of_adam() -> set[str]:
     but not what `core` defines for every rule and which calls them; those of functions that such methods call where
     these calculate, and so on, but not the primitives of `core`'s arithmetic.
     """
-    files, todo = {inspect.getsourcefile(gx.adam) or ""}, []
+    files, todo = {inspect.getsourcefile(inspect.unwrap(gx.adam)) or ""}, []
     for rule in rules_made(gx.adam, set()):
         methods = [getattr(rule, name, None) for name in METHODS]
         todo += [f for f in methods if inspect.isfunction(f) and not f.__module__.startswith("gradxform.core.")]

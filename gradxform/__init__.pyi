@@ -1,6 +1,7 @@
 """The public names, in the order of a gradient's life; `__init__.py` reads them here."""
 
 from gradxform import compat as compat
+from gradxform import contrib as contrib
 from gradxform import control as control
 from gradxform import core as core
 from gradxform import inspect as inspect
@@ -8,6 +9,7 @@ from gradxform import optimizers as optimizers
 from gradxform import params as params
 from gradxform import schedules as schedules
 from gradxform import strategies as strategies
+from gradxform import testing as testing
 from gradxform import transforms as transforms
 from gradxform.core.facts import Facts as Facts
 from gradxform.core.facts import Reach as Reach
@@ -36,6 +38,7 @@ from gradxform.core.transform import GradientTransformationExtraArgs as Gradient
 from gradxform.core.step import apply_updates as apply_updates
 from gradxform.core.transform import eval_params as eval_params
 from gradxform.core.step import make_step as make_step
+from gradxform.control.train import make_train_step as make_train_step
 from gradxform.core.chain import chain as chain
 from gradxform.core.chain import lift as lift
 from gradxform.core.chain import named_chain as named_chain
@@ -49,6 +52,8 @@ from gradxform.core.norms import global_norm as global_norm
 from gradxform.core.arithmetic import abs_sq as abs_sq
 from gradxform.core.arithmetic import debias as debias
 from gradxform.core.arithmetic import quotient as quotient
+from gradxform.core.arithmetic import safe_increment as safe_increment
+from gradxform.core.arithmetic import safe_int32_increment as safe_int32_increment
 from gradxform.params.select import hidden_matrices as hidden_matrices
 from gradxform.params.select import matching as matching
 from gradxform.params.select import mindspore_decayed as mindspore_decayed
@@ -60,6 +65,7 @@ from gradxform.params.matrices import Matrix as Matrix
 from gradxform.params.matrices import matrices as matrices
 from gradxform.params.groups import groups as groups
 from gradxform.params.groups import masked as masked
+from gradxform.params.groups import multi_transform as multi_transform
 from gradxform.params.groups import partition as partition
 from gradxform.transforms.freeze import freeze as freeze
 from gradxform.transforms.devices import mean_across as mean_across
@@ -78,6 +84,7 @@ from gradxform.transforms.normalize import orthogonalize_gradient as orthogonali
 from gradxform.transforms.normalize import scale_by_param_block_norm as scale_by_param_block_norm
 from gradxform.transforms.normalize import scale_by_param_block_rms as scale_by_param_block_rms
 from gradxform.transforms.radius import hyperball as hyperball
+from gradxform.transforms.qk_clip import qk_clip as qk_clip
 from gradxform.transforms.radius import pin_radius as pin_radius
 from gradxform.transforms.radius import radial_brake as radial_brake
 from gradxform.transforms.radius import update_floor as update_floor
@@ -90,6 +97,7 @@ from gradxform.optimizers.galore import galore as galore
 from gradxform.optimizers.galore import scale_by_apollo as scale_by_apollo
 from gradxform.optimizers.galore import scale_by_galore as scale_by_galore
 from gradxform.optimizers.grokfast import grokfast as grokfast
+from gradxform.optimizers.grokfast import grokfast_ma as grokfast_ma
 from gradxform.optimizers.mars import scale_by_mars as scale_by_mars
 from gradxform.optimizers.acprop import acprop as acprop
 from gradxform.optimizers.acprop import scale_by_acprop as scale_by_acprop
@@ -237,12 +245,15 @@ from gradxform.transforms.average import ema_of_params as ema_of_params
 from gradxform.transforms.average import polyak_average as polyak_average
 from gradxform.transforms.average import pull_to_slow_weights as pull_to_slow_weights
 from gradxform.transforms.average import stochastic_weight_average as stochastic_weight_average
+from gradxform.transforms.targets import incremental_update as incremental_update
+from gradxform.transforms.targets import periodic_update as periodic_update
 from gradxform.transforms.schedule_free import average_schedule_free as average_schedule_free
 from gradxform.transforms.schedule_free import schedule_free_eval_params as schedule_free_eval_params
 from gradxform.optimizers.schedule_free import lookahead as lookahead
 from gradxform.optimizers.schedule_free import schedule_free as schedule_free
 from gradxform.optimizers.schedule_free import schedule_free_adamw as schedule_free_adamw
 from gradxform.optimizers.schedule_free import schedule_free_sgd as schedule_free_sgd
+from gradxform.optimizers.schedule_free_plus import schedule_free_plus as schedule_free_plus
 from gradxform.transforms.line_search import scale_by_backtracking_linesearch as scale_by_backtracking_linesearch
 from gradxform.transforms.zoom import scale_by_zoom_linesearch as scale_by_zoom_linesearch
 from gradxform.transforms.objective import value_and_grad_from_state as value_and_grad_from_state
@@ -296,5 +307,10 @@ from gradxform.control.guard import apply_if_finite as apply_if_finite
 from gradxform.control.guard import guard as guard
 from gradxform.control.migrate import migrate as migrate
 from gradxform.control.counters import counters as counters
+from gradxform.inspect.compare import Comparison as Comparison
+from gradxform.inspect.compare import compare as compare
+from gradxform.inspect.problems import Problem as Problem
 from gradxform.inspect.explain import explain as explain
 from gradxform.inspect.find import tree_get as tree_get
+
+__version__: str

@@ -82,7 +82,7 @@ ARGUMENTS = {
     "alpha_warmup": index,
     "approx_dec_rtol": setting,
     "atol": setting,
-    "axis": Kind(None, (1.5, "rows", (0, "rows"))),
+    "axis": Kind(None, (1.5, "rows", (0, "rows"), (0, None))),
     "axis_name": axis,
     "b1": fraction,
     "b2": fraction,
@@ -92,6 +92,7 @@ ARGUMENTS = {
     "batch_axis_name": axis,
     "beta": fraction,
     "beta3": fraction,
+    "c_warmup": index,
     "betas": Kind((0.9, 0.99), (0.9, "fast", None, ("a", 0.9)), ((0.9,), (0.9, 0.9, 0.9), (1.0, 0.9), (0.9, NAN))),
     "blend": unit,
     "block_axes": Kind(None, (1.5, "rows", (0, "rows"))),
@@ -139,6 +140,7 @@ ARGUMENTS = {
     "f_min": finite,
     "factored": flag,
     "final_div_factor": positive_number,
+    "filter_type": choice("sum"),
     "first": choice("zero"),
     "first_decay_steps": some_steps,
     "flip_sign": flag,
@@ -146,6 +148,7 @@ ARGUMENTS = {
     "graft_b2": fraction,
     "graft_eps": rate,
     "grafting": choice("sgd"),
+    "geometry": choice("Q0.5EQ1.5"),
     "grad_norm": flag,
     "gram_restarts": Kind((2,), (2, "2", (1.5,)), ((0,),)),
     "growth_rate": positive_number._replace(out=(0.0, -1.0, NAN)),
@@ -211,6 +214,7 @@ ARGUMENTS = {
     "param_norm": flag,
     "patience": index,
     "pct_final": share,
+    "polyak_beta": fraction,
     "pct_start": share,
     "peak_value": number,
     "per": choice("array"),
@@ -223,6 +227,7 @@ ARGUMENTS = {
     "preconditioner_update_probability": unit,
     "preconditioning": choice("aol"),
     "pull": unit,
+    "r": rate,
     "radius": rate,
     "ratio": rate,
     "rank": count,
@@ -238,6 +243,9 @@ ARGUMENTS = {
     "scaling": rate,
     "schedules": schedules,
     "seed": key,
+    "sf_beta1": fraction,
+    "sf_beta1_anneal_steps": index,
+    "sf_beta1_max": fraction,
     "shape_factor": choice("spectral"),
     "shampoo_beta": fraction,
     "sign_radius": rate,
@@ -282,10 +290,12 @@ ARGUMENTS = {
     "weight_decay_mask": mask,
     "weight_decay_rate": rate,
     "weight_lr_power": rate,
+    "warmup": flag,
     "window": count,
+    "window_size": count,
 }
 
-OVERRIDES: dict[str, dict[str, Kind]] = {
+OVERRIDES: dict[str, dict[str, Kind | None]] = {
     "adadelta": {"eps": positive},
     **{name: {"eps": positive} for name in ("dowg", "scale_by_dowg")},
     "adafactor": {"decay_rate": positive, "momentum": fraction},
@@ -300,6 +310,7 @@ OVERRIDES: dict[str, dict[str, Kind]] = {
     **{name: {"momentum": fraction} for name in ("madgrad", "scale_by_madgrad", "sm3")},
     "scale_by_sm3": {"b2": unit},
     **{name: {"radius": choice("now")} for name in ("hyperball", "muonh", "adamh")},
+    "qk_clip": {"power": rate, "tau": positive},
     "reduce_on_plateau": {
         "factor": Kind(0.5, WORDS, (0.0, 1.0, -0.5, NAN), hyper=True),
         "rtol": setting._replace(out=(*setting.out, 1.5)),
@@ -428,6 +439,7 @@ OVERRIDES: dict[str, dict[str, Kind]] = {
         "tx": transformation,
         "nonfinite": choice("zero"),
         "spike": positive_number._replace(valid=6.0),
+        "max_norm": positive_number._replace(valid=6.0),
         "max_consecutive": Kind(2, (1.5, "1", True), (-1,)),
         "then": choice("skip"),
         "decay": Kind(0.9, (*WORDS, [0.1, 0.2]), (1.0, 1.5, -0.1, NAN)),
@@ -439,6 +451,26 @@ OVERRIDES: dict[str, dict[str, Kind]] = {
     "per_example_layer_norm_clip": {"grads": Kind({}, ()), "global_l2_norm_clip": norm_clip},
     "global_norm": {"updates": Kind({"a": jnp.ones(1)}, ()), "axis_name": axis._replace(valid=None)},
     "make_step": {"tx": transformation},
+    "compare": {
+        "transformations": Kind({"sgd": gx.sgd(0.1)}, (3, "sgd", None, [gx.sgd(0.1)], {"x": 3}), ({},)),
+        "problems": Kind(
+            {"bowl": gx.Problem(lambda key: jnp.ones(1), lambda p: p[0] * p[0])}, (3, None, {"x": 3}), ("hills", {})
+        ),
+        "rates": Kind(None, (3, "fast", ["fast"]), ([], [0.0], [-1.0], [NAN])),
+        "seeds": count,
+        "steps": count,
+        "target": Kind(None, ("low", True), (NAN,)),
+        "progress": flag._replace(valid=False),
+    },
+    "make_train_step": {
+        "loss_fn": Kind(lambda params, batch: 0.0, (3, "loss", None, gx.sgd(0.1))),
+        "tx": transformation,
+        "has_aux": flag._replace(valid=False),
+        "accumulate": count,
+        "metrics": Kind(("loss",), (3, [3], None), ("accuracy", ["loss", "accuracy"])),
+        "axis_name": axis._replace(valid=None),
+        "mesh": Kind(None, (3, "data")),
+    },
     "tree_get": {
         "tree": Kind({"count": 3}, ()),
         "key": path._replace(valid="count"),
@@ -473,6 +505,7 @@ OVERRIDES: dict[str, dict[str, Kind]] = {
     },
 }
 """Where an argument means something else, or stands alone."""
+OVERRIDES |= {"multi_transform": OVERRIDES["partition"], "incremental_update": {"step_size": None}}
 
 BESIDE: dict[tuple[str, str], dict[str, Any]] = {
     ("with_weight_decay", "max_learning_rate"): {"kind": "corrected"},

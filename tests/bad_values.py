@@ -227,6 +227,7 @@ SPECIAL = {
 }
 ALONE = {
     ("gx", "partition", "param_labels"): Meant(set(), {*VALUES}),
+    ("gx", "multi_transform", "param_labels"): Meant(set(), {*VALUES}),
     ("gx", "groups", "default"): Meant({"None", "a transformation"}),
     ("gx", "matrices", "specs"): Meant({"None", "{}"}),
     ("gx", "groups", "entries"): Meant(set(), {"[]", "()", "range(0)", "ones(0)"}),
@@ -235,6 +236,8 @@ ALONE = {
     ("gx", "stored_as", "codec"): Meant(set(), {"{'a': 'int8'}"}, set()),
     ("gx", "tree_get", "filtering"): Meant({"None", *FUNCTIONS}),
     ("gx", "offloaded", "fields"): Meant({"None", "[]", "()"}, {"['a']", *TEXTS}, set()),
+    ("gx", "compare", "rates"): Meant({"None", "ones(2)", "generator"}),
+    ("gx", "compare", "target"): Meant({"None", *NUMBERS} - {"nan", "inf", "-inf"}),
     ("gx", "accumulate", "every"): Meant({"1"}, FUNCTIONS),
     **{
         ("gx", "proximal_box", x): Meant({*NUMBERS} - {"nan"}, {*ARRAYS, "{'a': 1.0}", "{3: None}", *RATES})
@@ -256,11 +259,16 @@ ALONE = {
     ("gx", "adafactor", "dtype_momentum"): Meant({"None", "float16"}),
     ("gx", "tunable", "value"): Meant({*NUMBERS, "[nan]"}, RATES - {"a tunable"}),
     ("gx", "accumulate_gradients", "loss_fn"): Meant(FUNCTIONS),
+    ("gx", "make_train_step", "loss_fn"): Meant({*FUNCTIONS}),
+    ("gx", "make_train_step", "metrics"): Meant({"[]", "()"}),
+    ("gx", "make_train_step", "axis_name"): Meant({"None", "'0.5'", "'fast'"}),
     ("gx", "accumulate_gradients", "weight"): Meant({"None", *FUNCTIONS}),
     **{
         ("torch_schedules", "OneCycleLR", x): Meant({"1", "2**63"})
         for x in ("total_steps", "epochs", "steps_per_epoch")
     },
+    ("torch", "AveragedModel", "avg_fn"): Meant({"None", *FUNCTIONS}),
+    ("torch", "adafactor", "eps"): Meant({"[nan]"}),
     ("torch_schedules", "CyclicLR", "step_size_down"): Meant({"1", "1.5", "1e39", "2**63"}),
 }
 """Where neither the row nor the name says it."""
@@ -284,7 +292,7 @@ MODULES = {
 }
 STEP_LR = [torch_schedules.StepLR(0.1, 2), torch_schedules.ExponentialLR(0.1, 0.5)]
 GIVEN: dict[str, Any] = {
-    **dict.fromkeys(["lr", "learning_rate", "base_lr", "base_learning_rate", "end_lr"], 0.1),
+    **dict.fromkeys(["lr", "learning_rate", "base_lr", "base_learning_rate", "end_lr", "swa_lr"], 0.1),
     **dict.fromkeys(["max_lr", "max_learning_rate"], 0.2),
     **dict.fromkeys(["min_lr", "end_learning_rate"], 0.01),
     **dict.fromkeys(["gamma", "momentum", "decay_rate"], 0.5),
@@ -314,7 +322,7 @@ TAKES: dict[str, Meant] = {
     **dict.fromkeys(["T_max", "T_0", "T_mult", "step_size", "step_size_down", "total_iters", "total_steps"], INTEGER),
     **dict.fromkeys(["max_iter", "max_eval", "history_size", "last_epoch", "epochs", "steps_per_epoch"], INTEGER),
     **dict.fromkeys(["decay_steps", "warmup_steps", "total_step", "step_per_epoch", "decay_epoch"], INTEGER),
-    **dict.fromkeys(["warmup_epoch", "scale_window", "step"], INTEGER),
+    **dict.fromkeys(["warmup_epoch", "scale_window", "step", "anneal_epochs"], INTEGER),
     **dict.fromkeys(["lr_lambda", "scale_fn"], Meant({"a schedule"}, {*FUNCTIONS})),
     **dict.fromkeys(["apply_decay_param_fun", "exclude_from_weight_decay_fn"], Meant(FUNCTIONS)),
     **dict.fromkeys(["groups", "grad_clip", "regularizer", "schedulers", "line_search_fn", "lr_ratio"], Meant()),

@@ -22,9 +22,10 @@ from gradxform.control.accumulate import Accumulate
 from gradxform.control.guard import Guard
 from gradxform.core.chain import Chain
 from gradxform.core.codec import Stored
-from gradxform.core.state import find_state
 from gradxform.core.value import Child
 from gradxform.optimizers.adam import ScaleByAdam
+from gradxform.testing.laws import own as own
+from gradxform.testing.laws import with_own as with_own
 from gradxform.transforms.noise import Noisy
 
 Tx = gx.GradientTransformation
@@ -96,7 +97,7 @@ class Searched(Tx):
 
 
 class Curved(Tx):
-    """A transformation that reads the Hessian's diagonal, fed with sizes of the gradient."""
+    """A transformation that reads extra trees, fed with sizes of the gradient and the largest one of each head."""
 
     inner: Child[Any]
     name = "curved"
@@ -109,8 +110,12 @@ class Curved(Tx):
             g = g.dense() if isinstance(g, gx.Rows) else g
             return g if getattr(g, "dtype", None) == jax.dtypes.float0 else jnp.abs(g)
 
-        extra = {**extra, "hessian": jax.tree.map(sizes, updates, is_leaf=lambda x: isinstance(x, gx.Rows))}
-        return self.inner.update(updates, state, params, **extra)
+        def most(g: Any) -> Any:
+            axes = tuple(i for i in range(g.ndim) if i != g.ndim - 2)
+            return sizes(g).max(axes) if g.ndim > 1 and g.size else None
+
+        of_sizes, of_heads = (jax.tree.map(f, updates, is_leaf=lambda x: isinstance(x, gx.Rows)) for f in (sizes, most))
+        return self.inner.update(updates, state, params, **extra, hessian=of_sizes, max_logits=of_heads)
 
 
 def matrices(params: Any) -> Any:
@@ -155,6 +160,7 @@ CATALOGUE: dict[str, Callable[[], Tx]] = {
     "scale_by_param_block_rms": gx.scale_by_param_block_rms,
     "hyperball": lambda: gx.groups([(gx.ndim_at_least(1), gx.hyperball(0.1, "now"))], gx.sgd(0.1)),
     "pin_radius": lambda: gx.chain(gx.sgd(0.1), gx.pin_radius()),
+    "qk_clip": lambda: Curved(gx.chain(gx.sgd(0.1), gx.qk_clip(0.5))),
     "radial_brake": gx.radial_brake,
     "update_floor": lambda: gx.masked(gx.update_floor(3.0), kernel),
     "centralize": gx.centralize,
@@ -165,6 +171,7 @@ CATALOGUE: dict[str, Callable[[], Tx]] = {
     "trace nesterov": lambda: gx.trace(0.9, True, jnp.bfloat16),
     "trace dampened": lambda: gx.trace(0.9, dampening=0.5, first="gradient"),
     "grokfast": gx.grokfast,
+    "grokfast_ma": lambda: gx.grokfast_ma(3, warmup=False),
     "scale_by_mars": gx.scale_by_mars,
     "acprop": lambda: gx.acprop(0.01, eps_root=1e-6, weight_decay=0.1),
     "scale_by_acprop": lambda: gx.scale_by_acprop(eps=1e-8, eps_root=1e-8),
@@ -283,7 +290,9 @@ CATALOGUE: dict[str, Callable[[], Tx]] = {
     "kl_soap": lambda: gx.kl_soap(0.01, precondition_frequency=1),
     "scale_by_kl_soap": lambda: gx.masked(gx.scale_by_kl_soap(max_precond_dim=5, precondition_frequency=2), kernel),
     "psgd_kron": lambda: gx.psgd_kron(0.01, weight_decay=0.1),
-    "scale_by_psgd_kron": lambda: gx.masked(gx.scale_by_psgd_kron(memory_save_mode="one_diag", key=5), kernel),
+    "scale_by_psgd_kron": lambda: gx.masked(
+        gx.scale_by_psgd_kron(memory_save_mode="one_diag", geometry="Q0.5EQ1.5", key=5), kernel
+    ),
     "sophia": lambda: Curved(gx.sophia(0.01, update_interval=2)),
     "scale_by_sophia": lambda: Curved(gx.scale_by_sophia(eps=0.0, mu_dtype=jnp.bfloat16, bias_correction=True)),
     "adahessian": lambda: Curved(gx.adahessian(0.01, weight_decay=0.1)),
@@ -353,6 +362,7 @@ CATALOGUE: dict[str, Callable[[], Tx]] = {
     "schedule_free": lambda: gx.schedule_free(gx.sgd(cosine), cosine, state_dtype=jnp.bfloat16),
     "schedule_free_adamw": lambda: gx.schedule_free_adamw(0.1, 2, weight_decay=0.1),
     "schedule_free_sgd": lambda: gx.schedule_free_sgd(0.1, weight_decay=0.1),
+    "schedule_free_plus": lambda: Searched(gx.schedule_free_plus(0.1, weight_decay=0.1, sf_beta1_anneal_steps=9)),
     "scale_by_backtracking_linesearch": lambda: Searched(
         gx.chain(gx.sgd(1.0), gx.scale_by_backtracking_linesearch(5, store_grad=True))
     ),
@@ -374,14 +384,14 @@ CATALOGUE: dict[str, Callable[[], Tx]] = {
 
 
 def public_transformations() -> set[str]:
-    """The public functions that return a transformation, by their annotations."""
+    """The public functions that return a transformation, by their annotations, each by the name it is made under."""
     found = set()
     for name in dir(gx):
         f = getattr(gx, name)
         if inspect.isfunction(f):
             returned = typing.get_type_hints(f).get("return")
             if isinstance(returned, type) and issubclass(returned, Tx):
-                found.add(name)
+                found.add(f.__name__)
     return found
 
 
@@ -402,7 +412,7 @@ class Entry(NamedTuple):
     @property
     def rules(self) -> list[tuple[str, gx.Rule]]:
         """Every rule with the name of its stage."""
-        return list(_rules(self.tx))
+        return _rules_of(self.name)
 
     @property
     def reach(self) -> gx.Reach | None:
@@ -417,10 +427,7 @@ class Entry(NamedTuple):
     @property
     def correcting(self) -> list[str]:
         """The stages whose memory of the kernel is corrected by the steps of all leaves, by name."""
-        p = tree(0)
-        kernel = memories(jax.eval_shape(self.tx.init, p))[1]
-        rules = [(name, rule.for_leaf("dense/kernel", p["dense"]["kernel"])) for name, rule in self.rules]
-        return [name for name, rule in rules if rule.corrects and name in kernel]
+        return _correcting(self.name)
 
     @property
     def real_only(self) -> list[str]:
@@ -435,7 +442,7 @@ class Entry(NamedTuple):
     @property
     def lands(self) -> bool:
         """Whether it steers where the step lands, and so subtracts the parameter."""
-        words = ("proximal", "pull", "hyperball", "pin_radius", "madgrad", "cocob", "ftrl")
+        words = ("proximal", "pull", "qk_clip", "hyperball", "pin_radius", "madgrad", "cocob", "ftrl")
         return any(word in rule.public_name() or word in rule.name for _, rule in self.rules for word in words)
 
     @property
@@ -482,6 +489,10 @@ class Entry(NamedTuple):
         """The compiled `update`, one program for all laws."""
         return _compiled(self.name)(updates, state, params)
 
+    def op_by_op(self) -> tuple[Any, Any]:
+        """What `update` gives with `moved`, un-jitted to the last operation, once for all laws."""
+        return _op_by_op(self.name)
+
 
 @functools.cache
 def _made(name: str) -> Any:
@@ -492,6 +503,25 @@ def _made(name: str) -> Any:
 def _compiled(name: str) -> Any:
     entry = Entry(name, CATALOGUE[name])
     return jax.jit(entry.update if entry.extra or entry.axis else entry.tx.update)
+
+
+@functools.cache
+def _op_by_op(name: str) -> Any:
+    with jax.disable_jit():
+        return Entry(name, CATALOGUE[name]).update(*moved(name))
+
+
+@functools.cache
+def _rules_of(name: str) -> list[tuple[str, gx.Rule]]:
+    return list(_rules(_made(name)))
+
+
+@functools.cache
+def _correcting(name: str) -> list[str]:
+    p = tree(0)
+    kernel = memories(jax.eval_shape(_made(name).init, p))[1]
+    rules = [(stage, rule.for_leaf("dense/kernel", p["dense"]["kernel"])) for stage, rule in _rules_of(name)]
+    return [stage for stage, rule in rules if rule.corrects and stage in kernel]
 
 
 def _demanding(tx: Any) -> list[str]:
@@ -539,9 +569,13 @@ def _option(field: tuple[str, Any]) -> tuple[str, Any]:
     return name, type(x) if isinstance(x, float) else repr(x)
 
 
-def entries(fits: Callable[[Entry], Any] = lambda entry: True) -> Any:
-    """Run a test for every entry that fits and has a rule of its own, named after it; with `EVERY=n` for each nth."""
-    chosen = [e for e in ENTRIES if e.name not in told_by_others() and fits(e)][:: int(os.environ.get("EVERY", "1"))]
+def entries(fits: Callable[[Entry], Any] = lambda entry: True, always: bool = False) -> Any:
+    """Run a test for every entry that fits and has a rule of its own, named after it.
+
+    With `EVERY=n` in the environment for each nth, unless `always`.
+    """
+    every = 1 if always else int(os.environ.get("EVERY", "1"))
+    chosen = [e for e in ENTRIES if e.name not in told_by_others() and fits(e)][::every]
     return pytest.mark.parametrize("entry", [pytest.param(e, id=e.name.replace(" ", "-")) for e in chosen])
 
 
@@ -558,20 +592,6 @@ def tree(seed: int, dtypes: Any = jnp.float32) -> Any:
         x = draw(shape) + (1j * draw(shape) if jnp.issubdtype(dtype, jnp.complexfloating) else 0)
         leaves.append(jnp.asarray(x, dtype))
     return structure.unflatten(leaves)
-
-
-def own(state: Any) -> gx.State:
-    """The `State` inside the state of a wrapper."""
-    return find_state(state)
-
-
-def with_own(state: Any, **fields: Any) -> Any:
-    """The same state with fields of its `State` exchanged."""
-
-    def exchange(x: Any) -> Any:
-        return x._replace(**fields) if isinstance(x, gx.State) else x
-
-    return jax.tree.map(exchange, state, is_leaf=lambda x: isinstance(x, gx.State))
 
 
 def memories(state: Any) -> list[Any]:

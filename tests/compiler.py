@@ -4,6 +4,9 @@ import jax
 import jax.numpy as jnp
 import pytest
 
+FAST = {"xla_backend_optimization_level": 0, "xla_llvm_disable_expensive_passes": True}
+"""Options of `jit` for programs whose time and last bits nobody looks at: half of the time to compile."""
+
 
 def _sums_read_what_they_add() -> bool:
     x = jnp.ones((300, 400))

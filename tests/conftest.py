@@ -46,6 +46,13 @@ def pytest_collection_modifyitems(items: list[Any]) -> None:
     items.sort(key=lambda item: place[entry_of(item)])
 
 
+def pytest_collection_finish() -> None:
+    """Thousands of tests and all modules stay to the end: the collector need not look at them again and again."""
+    gc.collect()
+    gc.freeze()
+    gc.set_threshold(20_000, 20, 20)
+
+
 def pytest_runtest_logfinish() -> None:
     """Drop compiled programs before they fill the memory, or the process's table of maps: Linux allows 65530."""
     if next(turns) % 50 == 0 and MAPS.exists() and MAPS.read_bytes().count(b"\n") > MANY_MAPS:

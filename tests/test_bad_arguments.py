@@ -27,6 +27,13 @@ ROWS = gx.Rows([0, 1], jnp.ones((2, 3)), (4, 3))
 BY_HAND: list[tuple[str, str, Any, type[Exception], str]] = [
     ("apply_updates", "updates", lambda: gx.apply_updates(P, U), ValueError, r"\(3, 2\).*\(2, 3\)"),
     ("apply_updates", "params", lambda: gx.apply_updates({}, U), ValueError, "bias"),
+    ("incremental_update", "new_tensors", lambda: gx.incremental_update({}, P, 0.1), ValueError, "(?i)dict"),
+    ("incremental_update", "old_tensors", lambda: gx.incremental_update(P, {}, 0.1), ValueError, "(?i)dict"),
+    ("incremental_update", "step_size", lambda: gx.incremental_update(P, P, [0.1]), ValueError, r"step_size .*\(1,\)"),
+    ("periodic_update", "new_tensors", lambda: gx.periodic_update({}, P, 1, 2), ValueError, "(?i)dict"),
+    ("periodic_update", "old_tensors", lambda: gx.periodic_update(P, {}, 1, 2), ValueError, "(?i)dict"),
+    ("periodic_update", "steps", lambda: gx.periodic_update(P, P, [1], 2), ValueError, r"steps .*\(1,\)"),
+    ("periodic_update", "update_period", lambda: gx.periodic_update(P, P, 1, 0), ValueError, "update_period .* got 0"),
     ("eval_params", "tx", lambda: gx.eval_params(gx.sgd, S, P), TypeError, "tx must be"),
     ("eval_params", "state", lambda: gx.eval_params(ADAM, (), P), TypeError, "state must be .* got tuple"),
     ("eval_params", "params", lambda: gx.eval_params(ADAM, S, U | {"gain": U["bias"]}), ValueError, "'gain'"),

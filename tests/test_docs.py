@@ -15,6 +15,7 @@ import jax
 import pytest
 
 import gradxform as gx
+from gradxform import compat
 
 ROOT = Path(__file__).parents[1]
 PAGES = sorted([*ROOT.glob("*.md"), *(p for p in (ROOT / "docs").rglob("*.md") if "_build" not in p.parts)])
@@ -66,3 +67,9 @@ def test_every_public_name_is_documented() -> None:
     made = {name: x for name in gx.__all__ if inspect.isclass(x := getattr(gx, name)) or inspect.isroutine(x)}
     assert len(made) > 50
     assert [name for name, x in made.items() if not x.__doc__] == []
+
+
+@pytest.mark.parametrize("package", [gx.testing, gx.inspect, *(getattr(compat, name) for name in compat.__all__)])
+def test_every_name_of_a_package_of_its_own_is_documented(package: types.ModuleType) -> None:
+    assert package.__doc__
+    assert [name for name in getattr(package, "__all__", ()) if not getattr(package, name).__doc__] == []

@@ -23,9 +23,11 @@ MAY_IMPORT = {
     "optimizers": {"core", "params", "schedules", "transforms", "optimizers"},
     "control": {"core", "control"},
     "strategies": {"core", "params", "strategies"},
+    "contrib": {"core"},
 }
 BELOW_INSPECT = {*MAY_IMPORT, "inspect"}
 MAY_IMPORT["inspect"] = BELOW_INSPECT
+MAY_IMPORT["testing"] = {*BELOW_INSPECT, "testing"}
 MAY_IMPORT["compat"] = {*BELOW_INSPECT, "compat"}
 
 RUN_TIME = {"jax", "jaxlib", "numpy", *sys.stdlib_module_names}
@@ -40,9 +42,9 @@ SHARED = PACKAGE / "compat" / "common"
 
 
 def layer(path: Path) -> str:
-    """The subpackage of a file, or "" for the package's own `__init__`."""
+    """The subpackage of a file, or "" for what stands above them all."""
     parts = path.relative_to(PACKAGE).with_suffix("").parts
-    return "" if parts == ("__init__",) else parts[0]
+    return "" if parts in (("__init__",), ("__main__",)) else parts[0]
 
 
 def imported(tree: ast.AST, path: Path = PACKAGE / "__init__.py") -> Iterator[tuple[int, str]]:
@@ -166,7 +168,7 @@ def defines(path: Path) -> bool:
 def test_every_module_has_its_tests_at_its_place(path: Path) -> None:
     """`gradxform/core/walk.py` in `tests/core/test_walk.py`; a package's own code in a file of the package's name."""
     module = path.parent.name if path.stem == "__init__" else path.stem
-    place = ROOT / "tests" / path.relative_to(PACKAGE).parent / f"test_{module}.py"
+    place = ROOT / "tests" / path.relative_to(PACKAGE).parent / f"test_{module.strip('_')}.py"
     assert place.exists(), f"{names(path)} has functions or classes of its own, and no {names(place)}"
 
 

@@ -92,6 +92,7 @@ FLOORS = {
     **dict.fromkeys(("dog", "scale_by_dog", "dowg", "scale_by_dowg"), "p g first, again p g -> p"),
     **dict.fromkeys(("momo", "momo adapting"), "p g mu -> mu + p mu -> p"),
     "momo_adam": "p g mu nu -> mu nu + p mu nu -> p",
+    "schedule_free_plus": "p g z, again p g z mu nu -> p z mu nu",
     **dict.fromkeys(("sophia", "adahessian", "scale_by_adahessian"), "p g hessian mu nu -> p mu nu"),
     "scale_by_sophia": "p g hessian mu/2 nu -> p mu/2 nu",
     "mechanize": "p g first mu nu, again p g first -> p mu nu",
@@ -102,6 +103,8 @@ FLOORS = {
     # The loss is asked for once, at parameters written for it.
     "scale_by_backtracking_linesearch": "p g -> near + near grad -> old + p g -> p",
     "scale_by_zoom_linesearch": "p g -> near + near grad g + p g -> p",
+    # Of the window one gradient is written over.
+    "grokfast_ma": "p g 2*old -> p new",
     # Few dimensions and the norms of the rows come first.
     "apollo": "p g 0.81*state, again 0.8*g -> p 0.81*state",
     "scale_by_apollo": "p g, again 0.8*g -> p",
@@ -114,7 +117,7 @@ FLOORS = {
 """Of entries that do not move all of their state or all parameters, or write something else on the way."""
 
 FACTORED = "means over rows and means over columns read the squares one after the other"
-PRODUCTS = "the floor leaves out what the products of matrices read and write"
+SEARCHED = "the search carries the gradient of the point that it will take: a copy, and a choice at each evaluation"
 CORRECTED = "what rounding left of the distance is summed once more, over what the first step gave"
 LEFT = {
     **dict.fromkeys(("adafactor", "adafactor averaged", "scale_by_factored_rms"), FACTORED),
@@ -122,17 +125,17 @@ LEFT = {
     **dict.fromkeys(("sm3", "scale_by_sm3"), "the largest of rows and of columns read the squares one after the other"),
     **dict.fromkeys(("proximal_halfspace", "proximal_hyperplane"), CORRECTED),
     **dict.fromkeys(
-        ("muon", "muon as optax has it", "scale_by_muon", "muonh", "normuon", "scale_by_normuon"), PRODUCTS
+        ("muon", "muon as optax has it", "scale_by_muon", "muonh", "normuon", "scale_by_normuon"), compositions.PRODUCTS
     ),
     **dict.fromkeys(
-        ("orthogonalize", "dion2", "scale_by_dion2", "psgd_kron", "scale_by_psgd_kron", "spread"), PRODUCTS
+        ("orthogonalize", "dion2", "scale_by_dion2", "psgd_kron", "scale_by_psgd_kron", "spread"), compositions.PRODUCTS
     ),
     **dict.fromkeys(
         ("proximal_l1_ball", "proximal_l1_sphere", "proximal_simplex"),
         "each round of the search for the threshold reads where the step would land",
     ),
     "accumulate": "a plain update chooses between two; a conditional would write them; make_step has a loop",
-    "measure": "of the largest arrays mu and nu are written by one kernel, and read again by that of the norms",
+    "measure": compositions.REREAD,
     **dict.fromkeys(
         ("momo", "momo adapting", "momo_adam"),
         "of the largest arrays the means are written by one kernel, and read again by that of the sums",
@@ -142,7 +145,16 @@ LEFT = {
     "adamh": "three sums read Adam's direction, which is written for them where an array is large",
     "apollo": "on an H100 the bounded gradient is written for a product with few columns, which reads memory alone",
     # Half a pass more than with the direction written, and no temporary as large as the parameters.
-    "cautious": "the mask is written, a byte for each element, and mu and nu are read again",
+    "cautious": compositions.MASK,
+    "lbfgs": f"{compositions.LOOPS}; {SEARCHED}",
+    "scale_by_lbfgs": compositions.LOOPS,
+    "scale_by_backtracking_linesearch": compositions.SLOPE,
+    "scale_by_zoom_linesearch": f"{compositions.SLOPE}; {SEARCHED}",
+    "shampoo": compositions.PRODUCTS,
+    "scale_by_laprop": "on a v5e p has a kernel of its own beside a bfloat16 mu: it reads the old one, which is copied",
+    "stored_as codes": compositions.MADE_TWICE,
+    # A mean beyond the largest number counts as 0, which XLA for GPUs does not join to the kernel of the mean.
+    "centralize": "on an H100 mean and difference are two kernels, where optax's, without a bound, are one",
 }
 """What keeps an entry above its floor."""
 
@@ -189,11 +201,12 @@ def peer_of(entry: Entry) -> Any:
 
 
 def curvature() -> dict[str, Any]:
-    """A Hessian's diagonal, which is an argument too."""
+    """A Hessian's diagonal, which is an argument too, and logits of 48 heads of the kernel."""
     return {
         "hessian": jax.tree.map(
             lambda s: jax.ShapeDtypeStruct(s, "float32"), SHAPES, is_leaf=lambda x: isinstance(x, tuple)
-        )
+        ),
+        "max_logits": {"dense": {"kernel": jax.ShapeDtypeStruct((48,), "float32")}},
     }
 
 

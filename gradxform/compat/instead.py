@@ -18,7 +18,6 @@ INSTEAD = {
     ),
     r"\w+State|\w+Info": _STATE,
     "bias_correction|update_(infinity_)?moment(_per_elem_norm)?": "gx.debias, and moments inside a gx.Halves",
-    "multi_transform": "gx.partition, with the same arguments, or gx.groups",
     "selective_transform|conditionally_(mask|transform)": "gx.groups or gx.masked by leaf, gx.guard by step",
     "stateless(_with_tree_map)?": "gx.lift of a gx.Rule, or gx.GradientTransformation(init, update)",
     "init_empty_state": "lambda params: gx.EmptyState()",
@@ -27,9 +26,7 @@ INSTEAD = {
     "flatten": "gx.packed(tx)",
     "measure_with_ema|monitor|snapshot": "gx.measure(tx), read by gx.metrics",
     "microbatch|microbatching": "gx.accumulate_gradients",
-    "incremental_update|periodic_update": "gx.ema_of_params or gx.lookahead, read by gx.eval_params",
-    "safe_increment|safe_int32_increment": "counters are the chain's own, and saturate",
-    "scale_by_distance_over_gradients|contrib": _NOT_YET,
+    "scale_by_distance_over_gradients": _NOT_YET,
     "tree|tree_utils": f"gx.tree_get and gx.with_hyperparams for states, gx.global_norm; for the rest {_OWN}",
 }
 """Names, as regular expressions, and the sentence about each; the first that fits counts."""

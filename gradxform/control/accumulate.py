@@ -11,14 +11,23 @@ import jax.numpy as jnp
 import numpy as np
 
 from gradxform.control.extras import AVERAGED, Kept, finite_or_nan, refuse_unstated, stated
-from gradxform.control.hold import axis_or_none, both, land_if, map_gradients, multiplied, tree_norm, update_if, watched
+from gradxform.control.hold import (
+    Asked,
+    Control,
+    axis_or_none,
+    land_if,
+    map_gradients,
+    multiplied,
+    tree_norm,
+    update_if,
+    watched,
+)
 from gradxform.core import check
 from gradxform.core.arithmetic import compute_dtype, next_count
 from gradxform.core.devices import mean_over, varying_of
 from gradxform.core.hyper import Hyper, Schedule, Tunable, coerce, evaluate
 from gradxform.core.orders import ZEROS
 from gradxform.core.plain import as_array, got
-from gradxform.core.transform import GradientTransformation
 from gradxform.core.tree import Leaf, in_boxes, is_trained, open_together, open_tree, parameter
 from gradxform.core.types import (
     Array,
@@ -28,12 +37,10 @@ from gradxform.core.types import (
     OptState,
     Params,
     Shaped,
-    Taken,
     Transformation,
     Tree,
     Updates,
 )
-from gradxform.core.value import Child
 from gradxform.core.walk import kept
 
 
@@ -53,13 +60,10 @@ class AccumulateState(NamedTuple):
     left_out: Array
 
 
-class Accumulate(GradientTransformation):
-    inner: Child[GradientTransformation]
+class Accumulate(Control):
     every: int | Schedule
     axis_name: AxisName | None = None
     extras: tuple[tuple[str, Kept], ...] = ()
-    holds = True
-    wraps = ("inner",)
     together = ("total", "weight", "value", "seen")
 
     def __repr__(self) -> str:
@@ -98,16 +102,9 @@ class Accumulate(GradientTransformation):
         """The extras of which something is kept in the state."""
         return {name: kept for name, kept in self.extras if kept.rule != "last"}
 
-    def _update(
-        self,
-        updates: Updates,
-        state: AccumulateState,
-        params: Params,
-        extra: dict[str, Any],
-        ok: Taken = None,
-        land: bool = False,
+    def _step(
+        self, updates: Updates, state: AccumulateState, params: Params, extra: dict[str, Any], asked: Asked
     ) -> tuple[Updates, AccumulateState]:
-        state = self._admitted(state, params, updates)
         known, slots = [name for name, _ in self.extras], self._slots()
         refuse_unstated(self.inner, extra, known)
         given = {name: x for name in AVERAGED if (x := extra.get(name)) is not None and name not in known}
@@ -124,7 +121,7 @@ class Accumulate(GradientTransformation):
             total: Tree = leaf.memory
             if total is not None:
                 new = jnp.where(begins, 0, total)
-                leaf.memory = kept(ok, new if leaf.g is None else _plus(leaf, new, w, finite), total)
+                leaf.memory = kept(asked.ok, new if leaf.g is None else _plus(leaf, new, w, finite), total)
         held: dict[str, Tree] = state.value if slots else {"value": state.value}
         held = {"value": _sum(begins, held["value"], w * figures.get("value", 0.0), finite)} | {
             name: slot.summed(held[name], read[name], w, begins, finite, state.seen) for name, slot in slots.items()
@@ -139,16 +136,13 @@ class Accumulate(GradientTransformation):
         # When it is due follows from counters alone: devices agree on it, whatever their gradients are. The sum is
         # written before and read in the step: a loop of its own for it would save that pass once a window, and have
         # the host of a GPU wait for two more decisions at every micro-batch.
-        step = functools.partial(land_if, closes) if land else update_if
-        new, inner = step(both(ok, taken), tx, grads, state.inner, params, extra)
+        step = functools.partial(land_if, closes) if asked.land else update_if
+        new, inner = step(asked.where(taken), tx, grads, state.inner, params, extra)
         steps = jnp.where(taken, next_count(state.steps), state.steps)
         left_out = jnp.where(finite, state.left_out, next_count(state.left_out))
         seen = jnp.where(closes, 0, state.seen + 1)
-        figures_kept = kept(ok, (weight, held if slots else held["value"], seen, steps, left_out), tuple(state[2:]))
-        return new, AccumulateState(inner, opened.close_memories(), *figures_kept)
-
-    def _evaluate(self, state: AccumulateState, params: Params) -> Params:
-        return self.inner._evaluate(self._admitted(state, params).inner, params)
+        own = weight, held if slots else held["value"], seen, steps, left_out
+        return new, AccumulateState(inner, opened.close_memories(), *kept(asked.ok, own, tuple(state[2:])))
 
     def _finite(self, norm: Array, figures: list[Array]) -> Array:
         return jnp.stack([jnp.isfinite(x) for x in (norm, *map(self._agreed, figures))]).all()
@@ -190,8 +184,8 @@ def accumulate(
     or value) are not finite is left out and counted; a window of nothing else takes no step. A leaf whose gradient is
     None in the last micro-batch takes no part in the step. `weight=` at update, such as the number of tokens, weighs
     each micro-batch (1 without it); a `value=` is averaged as the gradients are.
-    extras: what the step gets of another extra argument, by name: `"mean"` (weighed) or `"sum"` over the window, the
-    `"last"` one, or `("all", example)`, stacked; an example of arrays or ShapeDtypeStructs gives "mean" and "sum"
+    extras: what the step gets for another extra, by name: `"mean"` (weighed), `"sum"` or `"max"` over a window,
+    the `"last"` one, or `("all", example)`, stacked; an example of arrays or ShapeDtypeStructs gives the first three
     another form than a float32 scalar. every: a number, or a schedule of the steps taken. axis_name: to decide over.
     State: the inner one; total, a tree like the parameters; weight and value (float32), seen, steps, left_out (int32).
     Raises: TypeError or ValueError unless every is an integer, at least 1, or a schedule; for a loss scale inside; at
@@ -230,7 +224,7 @@ def accumulate_gradients(
     for name, f in (("loss_fn", loss_fn), ("weight", loss_fn if weight is None else weight)):
         if not callable(f):
             raise TypeError(f"{name} must be a function, {got(f)}")
-    parts = _split(batch, int(microbatches))
+    parts = in_parts(batch, int(microbatches))
     params = jax.tree.map(lambda x: x if hasattr(x, "dtype") else as_array("a leaf of params", x), params)
     gradient = jax.value_and_grad(loss_fn, has_aux=has_aux)
 
@@ -253,7 +247,9 @@ def accumulate_gradients(
     return ((value, aux) if has_aux else value), grads
 
 
-def _split(batch: Tree, n: int) -> Tree:
+def in_parts(batch: Tree, n: int) -> Tree:
+    """The micro-batches, one after another on a new axis 0."""
+
     def split(path: tuple[Any, ...], x: Array) -> Array:
         if np.ndim(x) == 0 or len(x) % n:
             raise ValueError(

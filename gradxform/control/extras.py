@@ -18,7 +18,7 @@ from gradxform.core.plain import got
 from gradxform.core.transform import GradientTransformation
 from gradxform.core.types import Array, Structure, Tree
 
-RULES = ("mean", "sum", "last", "all")
+RULES = ("mean", "sum", "max", "last", "all")
 AVERAGED = ("weight", "value")
 """Extras with a rule of their own: the step gets the sum of the weights, and the mean of the losses."""
 
@@ -59,6 +59,9 @@ class Kept(NamedTuple):
         by = w if self.rule == "mean" else 1
 
         def add(old: Array, new: Array) -> Array:
+            if self.rule == "max":
+                least = -jnp.inf if jnp.issubdtype(old.dtype, jnp.inexact) else jnp.iinfo(old.dtype).min
+                return jnp.maximum(jnp.where(begins, least, old), jnp.where(finite, new, least))
             return jnp.where(begins, 0, old) + jnp.where(finite, (by * new).astype(old.dtype), 0)
 
         return jax.tree.map(add, total, x)
@@ -104,6 +107,8 @@ def _form(here: str, rule: str, x: Any) -> jax.ShapeDtypeStruct:
     if not hasattr(x, "dtype") or jnp.issubdtype(x.dtype, jax.dtypes.extended):
         raise TypeError(f"the example of {here} must be made of arrays of numbers or ShapeDtypeStructs, {got(x)}")
     dtype = jnp.result_type(x.dtype)
+    if rule == "max" and jnp.issubdtype(dtype, jnp.complexfloating):
+        raise TypeError(f"{here} = 'max' compares numbers, and its example is complex")
     if rule != "all":
         counted = jnp.float32 if rule == "mean" else dtype if dtype.itemsize >= 4 else jnp.int32
         dtype = jnp.dtype(compute_dtype(dtype) if jnp.issubdtype(dtype, jnp.inexact) else counted)
@@ -132,7 +137,7 @@ def refuse_unstated(tx: GradientTransformation, extra: dict[str, Any], known: li
         if reads is None or name in reads:
             raise ValueError(
                 f"accumulate has {name!r} of each micro-batch, and what it steps with reads one: say which with "
-                f"extras={{{name!r}: 'mean'}}, or 'sum', 'last' or 'all'"
+                f"extras={{{name!r}: 'mean'}}, or 'sum', 'max', 'last' or 'all'"
             )
 
 

@@ -7,15 +7,13 @@ from typing import Any, NamedTuple
 
 import jax.numpy as jnp
 
-from gradxform.control.hold import axis_or_none, both, map_gradients, tree_norm, update_if, watched
+from gradxform.control.hold import Asked, Control, axis_or_none, map_gradients, tree_norm, update_if, watched
 from gradxform.core import check
 from gradxform.core.arithmetic import next_count
 from gradxform.core.devices import mean_over
 from gradxform.core.dither import APART, plus, turn
 from gradxform.core.sizes import squarable
-from gradxform.core.transform import GradientTransformation
-from gradxform.core.types import Array, ArrayLike, AxisName, Dtype, OptState, Params, Taken, Transformation, Updates
-from gradxform.core.value import Child
+from gradxform.core.types import Array, ArrayLike, AxisName, Dtype, OptState, Params, Transformation, Updates
 from gradxform.core.walk import kept
 
 ROUNDING = 1e-5
@@ -42,8 +40,7 @@ class GuardState(NamedTuple):
     last_skipped: Array
 
 
-class Guard(GradientTransformation):
-    inner: Child[GradientTransformation]
+class Guard(Control):
     nonfinite: str = "skip"
     spike: float | None = None
     max_consecutive: int | None = None
@@ -51,9 +48,8 @@ class Guard(GradientTransformation):
     decay: float = 0.99
     warmup: int = 20
     axis_name: AxisName | None = None
-    holds = True
+    max_norm: float | None = None
     guards = True
-    wraps = ("inner",)
 
     def __repr__(self) -> str:
         changed = {f.name: getattr(self, f.name) for f in fields(self) if getattr(self, f.name) != f.default}
@@ -64,10 +60,6 @@ class Guard(GradientTransformation):
     def name(self) -> str:
         return "guard"
 
-    @property
-    def lands(self) -> bool:
-        return self.inner.lands
-
     def _init(self, params: Params) -> GuardState:
         def zero(dtype: Dtype = jnp.int32) -> Array:
             return jnp.zeros((), dtype)
@@ -76,16 +68,9 @@ class Guard(GradientTransformation):
         statistics = {name: Running(zero(jnp.float32), zero(jnp.float32), zero()) for name in names}
         return GuardState(self.inner.init(params), statistics, zero(), zero(), zero(), zero(), zero(bool))
 
-    def _update(
-        self,
-        updates: Updates,
-        state: GuardState,
-        params: Params,
-        extra: dict[str, Any],
-        ok: Taken = None,
-        land: bool = False,
+    def _step(
+        self, updates: Updates, state: GuardState, params: Params, extra: dict[str, Any], asked: Asked
     ) -> tuple[Updates, GuardState]:
-        state = self._admitted(state, params, updates)
         worn = jnp.asarray(False) if self.max_consecutive is None else state.consecutive >= self.max_consecutive
         figures = {"norm": tree_norm(updates, self.axis_name, self.name)}
         if extra.get("value") is not None:
@@ -99,9 +84,11 @@ class Guard(GradientTransformation):
         for name, running in state.statistics.items():
             if name in figures:
                 spike |= finite_and_above(figures[name], running, self.spike, self.warmup)
+        if self.max_norm is not None:
+            spike |= jnp.isfinite(figures["norm"]) & (figures["norm"] > self.max_norm)
         bad = spike if self.nonfinite == "zero" else spike | ~finite
         taken = ~bad | (worn & self._gives_in(finite))
-        new, inner = update_if(both(ok, taken), self.inner, updates, state.inner, params, extra, land)
+        new, inner = update_if(asked.where(taken), self.inner, updates, state.inner, params, extra)
         statistics = {
             name: self._moved(running, figures[name], taken) if name in figures else running
             for name, running in state.statistics.items()
@@ -109,10 +96,7 @@ class Guard(GradientTransformation):
         counts = (_counted(state.skipped, ~taken), _counted(state.nonfinite, ~finite), _counted(state.spikes, spike))
         consecutive = jnp.where(bad, next_count(state.consecutive), 0)
         figures_kept = statistics, *counts, consecutive, ~taken
-        return new, GuardState(inner, *kept(ok, figures_kept, tuple(state[1:])))
-
-    def _evaluate(self, state: GuardState, params: Params) -> Params:
-        return self.inner._evaluate(self._admitted(state, params).inner, params)
+        return new, GuardState(inner, *kept(asked.ok, figures_kept, tuple(state[1:])))
 
     def _loss(self, value: ArrayLike) -> Array:
         value = jnp.asarray(value)
@@ -158,13 +142,15 @@ def guard(
     decay: float = 0.99,
     warmup: int = 20,
     axis_name: AxisName | None = None,
+    max_norm: float | None = None,
 ) -> Guard:
     """Take no step that does harm: zero update, and parameters, statistics and counters stand still.
 
     nonfinite: `"skip"` such steps, or `"zero"` the elements that are not finite and go on. The gradients are finite if
     their global norm is (above 1.8e19 its square overflows float32); so must be the loss, where it is given as
     `update(..., value=loss)`. spike: also skip a step whose norm, or loss, is more than so many standard deviations
-    above the running mean of the steps taken (over about `1/(1-decay)` of them, after `warmup`); 6 is usual.
+    above the running mean of the steps taken (over about `1/(1-decay)` of them, after `warmup`); 6 is usual. max_norm:
+    also skip a step whose global norm is above it, which counts as a spike.
     max_consecutive: after so many bad steps in a row, `then`: `"skip"` on, `"accept_finite"` ones (spikes) or
     `"accept"` all, or `"zero"` what is not finite and take the step. axis_name: device axes to decide over.
     State: the inner one; skipped, nonfinite, spikes, consecutive (int32), last_skipped; mean, var, seen of each figure.
@@ -177,6 +163,7 @@ def guard(
     check.choice(None, "skip", "accept_finite", "accept", "zero", then=then)
     if max_consecutive is not None:
         check.integer(0, max_consecutive=max_consecutive)
+    max_norm = None if max_norm is None else check.number(check.positive, max_norm=max_norm)
     if (max_consecutive is None) != (then is None):
         raise ValueError(
             f"max_consecutive and then stand together: say what happens, got max_consecutive={max_consecutive}, "
@@ -185,7 +172,15 @@ def guard(
     decay = check.number(check.fraction, decay=decay)
     check.integer(1, warmup=warmup)
     return Guard(
-        watched("guard", tx=tx), nonfinite, spike, max_consecutive, then, decay, warmup, axis_or_none(axis_name)
+        watched("guard", tx=tx),
+        nonfinite,
+        spike,
+        max_consecutive,
+        then,
+        decay,
+        warmup,
+        axis_or_none(axis_name),
+        max_norm,
     )
 
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import Any
+from typing import Any, NamedTuple
 
 import jax
 import jax.numpy as jnp
@@ -21,6 +21,43 @@ from gradxform.core.step import apply_updates
 from gradxform.core.transform import GradientTransformation
 from gradxform.core.tree import is_inexact, is_trained, open_tree
 from gradxform.core.types import Array, AxisName, Gradient, OptState, Params, Taken, Transformation, Tree, Updates
+from gradxform.core.value import Child
+
+
+class Asked(NamedTuple):
+    """How a step is asked for: it is taken where `ok`, and to `land` is to say where the parameters land."""
+
+    ok: Taken = None
+    land: bool = False
+
+    def where(self, taken: Array) -> Asked:
+        """The same, held back by another decision too."""
+        return self._replace(ok=taken if self.ok is None else self.ok & taken)
+
+
+class Control(GradientTransformation):
+    """What decides whether `inner` runs, and has a step of its own around it."""
+
+    inner: Child[GradientTransformation]
+    holds = True
+    wraps = ("inner",)
+
+    @property
+    def lands(self) -> bool:
+        return self.inner.lands
+
+    def _step(
+        self, updates: Updates, state: Any, params: Params, extra: dict[str, Any], asked: Asked
+    ) -> tuple[Updates, OptState]:
+        raise NotImplementedError
+
+    def _update(
+        self, updates: Updates, state: Any, params: Params, extra: dict[str, Any], ok: Taken = None, land: bool = False
+    ) -> tuple[Updates, OptState]:
+        return self._step(updates, self._admitted(state, params, updates), params, extra, Asked(ok, land))
+
+    def _evaluate(self, state: Any, params: Params) -> Params:
+        return self.inner._evaluate(self._admitted(state, params).inner, params)
 
 
 def inner_of(**named: Transformation) -> GradientTransformation:
@@ -104,21 +141,21 @@ def multiplied(
 
 
 def update_if(
-    ok: Array,
+    asked: Asked,
     inner: GradientTransformation,
     updates: Updates,
     state: OptState,
     params: Params,
     extra: dict[str, Any],
-    land: bool = False,
 ) -> tuple[Updates, OptState]:
-    """The inner update where `ok`; elsewhere zeros, and the state as it was. land: as of the inner transformation.
+    """The inner update where it is taken; elsewhere zeros, and the state as it was.
 
     The decision travels with the step: old or new is chosen where each memory is made, between the halves of its rule,
     and the update is computed from the chosen one. A choice among the results would make XLA keep both.
     """
+    ok, land = asked
     us, after = inner.advance(updates, state, params, extra, ok, land)
-    if land:
+    if land or ok is None:
         return us, after
     # -0.0 leaves every parameter as it is, -0.0 too.
     return map_gradients(lambda u: jnp.where(ok, u, -0.0), us), after
@@ -126,7 +163,7 @@ def update_if(
 
 def land_if(
     due: Array,
-    ok: Array,
+    asked: Asked,
     inner: GradientTransformation,
     updates: Updates,
     state: OptState,
@@ -142,7 +179,7 @@ def land_if(
 
     @jax.jit
     def step(params: Params, state: OptState) -> tuple[Params, OptState]:
-        new, after = update_if(ok, inner, updates, state, params, extra)
+        new, after = update_if(Asked(asked.ok), inner, updates, state, params, extra)
         return apply_updates(params, new), after
 
     def body(carry: tuple[Array, Params, OptState]) -> tuple[Array, Params, OptState]:
@@ -154,8 +191,3 @@ def land_if(
     else:
         _, params, state = jax.lax.while_loop(lambda carry: carry[0], body, (due, params, state))
     return params, state
-
-
-def both(ok: Taken, other: Array) -> Array:
-    """Whether a step is taken that is held back by one decision or another; None where nobody asks."""
-    return other if ok is None else ok & other

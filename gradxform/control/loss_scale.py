@@ -7,13 +7,12 @@ from typing import Any, NamedTuple
 import jax
 import jax.numpy as jnp
 
-from gradxform.control.hold import axis_or_none, both, inner_of, multiplied, times, tree_norm, update_if
+from gradxform.control.hold import Asked, Control, axis_or_none, inner_of, multiplied, times, tree_norm, update_if
 from gradxform.core import check
 from gradxform.core.arithmetic import cast, compute_dtype, next_count
 from gradxform.core.orders import refuse_own_gradients, refuse_two_scales
 from gradxform.core.transform import GradientTransformation
-from gradxform.core.types import Array, ArrayLike, AxisName, OptState, Params, Taken, Transformation, Updates
-from gradxform.core.value import Child
+from gradxform.core.types import Array, ArrayLike, AxisName, OptState, Params, Transformation, Updates
 from gradxform.core.walk import kept
 
 LARGEST = 2.0**126
@@ -29,16 +28,13 @@ class LossScaleState(NamedTuple):
     skipped: Array
 
 
-class LossScale(GradientTransformation):
-    inner: Child[GradientTransformation]
+class LossScale(Control):
     initial: float
     factor: float = 1.0
     window: int = 1
     least: float = 0.0
     axis_name: AxisName | None = None
-    holds = True
     scales_loss = True
-    wraps = ("inner",)
 
     def __repr__(self) -> str:
         across = "" if self.axis_name is None else f", axis_name={self.axis_name!r}"
@@ -51,36 +47,22 @@ class LossScale(GradientTransformation):
     def name(self) -> str:
         return "loss_scale"
 
-    @property
-    def lands(self) -> bool:
-        return self.inner.lands
-
     def _init(self, params: Params) -> LossScaleState:
         zero = jnp.zeros((), jnp.int32)
         scale = jnp.asarray(self.initial, jnp.float32)
         return LossScaleState(self.inner.init(params), scale, zero, jnp.zeros_like(zero))
 
-    def _update(
-        self,
-        updates: Updates,
-        state: LossScaleState,
-        params: Params,
-        extra: dict[str, Any],
-        ok: Taken = None,
-        land: bool = False,
+    def _step(
+        self, updates: Updates, state: LossScaleState, params: Params, extra: dict[str, Any], asked: Asked
     ) -> tuple[Updates, LossScaleState]:
-        state = self._admitted(state, params, updates)
         tx, grads, by = multiplied(self.inner, updates, 1.0 / state.scale)
         if extra.get("grad") is not None:
             extra = extra | {"grad": times(extra["grad"], 1.0 / state.scale)}
         finite = jnp.isfinite(tree_norm(grads, self.axis_name, self.name, by))
-        new, inner = update_if(both(ok, finite), tx, grads, state.inner, params, extra, land)
+        new, inner = update_if(asked.where(finite), tx, grads, state.inner, params, extra)
         scale, good = self.rescaled(finite, state.scale, state.good)
         figures = scale, good, jnp.where(finite, state.skipped, next_count(state.skipped))
-        return new, LossScaleState(inner, *kept(ok, figures, tuple(state[1:])))
-
-    def _evaluate(self, state: LossScaleState, params: Params) -> Params:
-        return self.inner._evaluate(self._admitted(state, params).inner, params)
+        return new, LossScaleState(inner, *kept(asked.ok, figures, tuple(state[1:])))
 
     def rescaled(self, finite: Array, scale: Array, good: Array) -> tuple[Array, Array]:
         """The scale and the count of finite steps since it last changed, after one more step."""
@@ -149,11 +131,16 @@ def scale_loss(state: OptState, loss: ArrayLike) -> Array:
 
     Raises: ValueError if the state holds no loss scale, or several.
     """
-    scaled: list[LossScaleState] = [x for x in jax.tree.leaves(state, is_leaf=_is_scaled) if _is_scaled(x)]
-    if len(scaled) != 1:
-        raise ValueError(f"the state must hold one loss scale, it holds {len(scaled)}; see dynamic_loss_scale")
+    scales = scales_in(state)
+    if len(scales) != 1:
+        raise ValueError(f"the state must hold one loss scale, it holds {len(scales)}; see dynamic_loss_scale")
     loss = jnp.asarray(loss)
-    return cast(loss, compute_dtype(loss.dtype)) * scaled[0].scale
+    return cast(loss, compute_dtype(loss.dtype)) * scales[0]
+
+
+def scales_in(state: OptState) -> list[Array]:
+    """The loss scales of a state."""
+    return [x.scale for x in jax.tree.leaves(state, is_leaf=_is_scaled) if _is_scaled(x)]
 
 
 def _is_scaled(x: object) -> bool:

@@ -12,7 +12,7 @@ import numpy as np
 
 from gradxform.control.hold import inner_of, tree_norm, tree_norms
 from gradxform.core import check
-from gradxform.core.admit import admitted_by_name, of_kind
+from gradxform.core.admit import admitted, admitted_by_name, of_kind
 from gradxform.core.chain import Chain
 from gradxform.core.devices import along, axis_names
 from gradxform.core.hyper import replace_hyper
@@ -69,8 +69,10 @@ class Measure(GradientTransformation):
         for name in axis_names(self.axis_name):
             along(name)
         new, inner = self.inner.advance(updates, state.inner, params, extra, ok)
-        clipped = state.metrics.get("clip_fraction") if self.clip_fraction else None
-        if clipped is not None:
+        clipped = None
+        if self.clip_fraction:
+            scalar = jax.ShapeDtypeStruct((), jnp.float32)
+            clipped = admitted(dict(state.metrics).get("clip_fraction"), scalar, "clip_fraction of measure", loose=True)
             now = (self._norm(updates) > _bound(self.inner, state.inner)).astype(clipped.dtype)
             clipped = clipped + (now - clipped) / inner.count
         figures = self._figures(updates, new, params, clipped)

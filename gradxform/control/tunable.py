@@ -96,14 +96,16 @@ def with_hyperparams(state: OptState, *, tx: Transformation | None = None, **val
 
     Names as in `hyperparams`, or the bare field where it is unique; `**{"adam/b1": 0.95}` for names with a slash. A
     cleared one returns to its schedule, or to the number it began with. dtype, weak type and sharding stay, so nothing
-    recompiles. tx: also check the range of the new values.
+    recompiles. A state made under `vmap` takes one number for all members, or an array of one for each.
+    tx: also check the range of the new values.
     Raises: ValueError for an unknown or ambiguous name (the names are listed), a value that is no scalar, or one out
     of range; TypeError for a value that is no number.
     """
-    known = [prefix + key for prefix, inner in _all_states(state) for key in inner.hyper]
+    known = [(prefix + key, slot) for prefix, inner in all_states(state) for key, slot in inner.hyper.items()]
     new: dict[str, Number] = {}
     for name, value in values.items():
-        new[_full_name(name, known)] = _number(name, value)
+        full = _full_name(name, [key for key, _ in known])
+        new[full] = _number(name, value, np.shape(jax.tree.leaves(dict(known)[full])[0]))
     if tx is not None:
         refuse_stranger(tx)
         _check_ranges(tx, new)
@@ -122,11 +124,12 @@ def _replaced(state: OptState, prefix: str, new: dict[str, Number]) -> OptState:
     return jax.tree.map(replace, state, is_leaf=lambda x: isinstance(x, State))
 
 
-def _all_states(state: OptState, prefix: str = "") -> Iterator[tuple[str, State]]:
+def all_states(state: OptState, prefix: str = "") -> Iterator[tuple[str, State]]:
+    """Our states inside tuples, dicts, wrappers and one another, each with what stands before its names."""
     for outer in find_states(state):
         yield prefix, outer
         for key, inner in outer.tree.items():
-            yield from _all_states(inner, prefix + group_of(key))
+            yield from all_states(inner, prefix + group_of(key))
 
 
 def _full_name(name: str, known: list[str]) -> str:
@@ -139,17 +142,25 @@ def _full_name(name: str, known: list[str]) -> str:
     raise ValueError(f"{name} is {what}")
 
 
-def _number(name: str, value: object) -> Number | None:
+def _number(name: str, value: object, members: tuple[int, ...]) -> Number | None:
     if value is None:
         return None
     if isinstance(value, bool) or not isinstance(value, int | float | np.generic | np.ndarray | jax.Array):
         raise TypeError(f"{name} must be a number or None, {got(value)}")
-    if np.shape(value) != ():
-        raise ValueError(f"{name} must be a scalar, got an array of shape {np.shape(value)}")
+    if np.shape(value) not in ((), members):
+        what = f"a scalar, or an array of shape {members}, one for each member" if members else "a scalar"
+        raise ValueError(f"{name} must be {what}, got an array of shape {np.shape(value)}")
+    if members and np.shape(value):
+        return value if isinstance(value, jax.core.Tracer) else _numbers(name, value)
     number = number_in(name, value) if is_array(value) else fitting(name, value)
     if isinstance(number, float) and math.isnan(number):
         raise ValueError(f"{name} must be a number, got nan; None clears it")
     return number
+
+
+def _numbers(name: str, values: Any) -> Number:
+    """An array of numbers, each looked at as one alone is."""
+    return np.reshape([_number(name, x, ()) for x in np.ravel(values)], np.shape(values))
 
 
 def _set(old: Number, value: Number | None) -> Number:
@@ -180,8 +191,9 @@ def _like(old: Tree, value: Number) -> Tree:
 
 def _check_ranges(tx: Transformation, new: dict[str, Number]) -> None:
     for _, _, key, rule, field in _fields(tx, State(0, {}, {}, {})):
-        if isinstance(new.get(key), float):
+        given = new.get(key)
+        for x in [] if given is None or isinstance(given, jax.core.Tracer) else np.ravel(given).tolist():
             try:
-                rebuild(rule, {field: new[key]})
+                rebuild(rule, {field: x})
             except ValueError as error:
                 raise ValueError(f"{key} is out of range: {error}") from None

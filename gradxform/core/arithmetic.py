@@ -14,7 +14,7 @@ import jax.numpy as jnp
 import numpy as np
 
 from gradxform.core.hyper import Beta, Hyper
-from gradxform.core.types import Array, Dtype
+from gradxform.core.types import Array, ArrayLike, Dtype
 from gradxform.core.value import Pair
 
 
@@ -113,6 +113,24 @@ def log(b: Beta) -> Array | float:
 def next_count(count: Array) -> Array:
     """count + 1, staying at the largest integer instead of wrapping round."""
     return count + (count < jnp.iinfo(count.dtype).max).astype(count.dtype)
+
+
+def safe_increment(count: ArrayLike) -> Array:
+    """count + 1 in its own dtype, staying at the largest number of it instead of wrapping round.
+
+    For counters of one's own; those of states do so by themselves.
+    Raises: TypeError for a count that is neither integer nor real.
+    """
+    count = jnp.asarray(count)
+    if count.dtype == bool or jnp.issubdtype(count.dtype, jnp.complexfloating):
+        raise TypeError(f"count must be an integer or a real number, got {count.dtype}")
+    info = jnp.iinfo if jnp.issubdtype(count.dtype, jnp.integer) else jnp.finfo
+    top = np.asarray(info(count.dtype).max, count.dtype)
+    return jnp.where(count < top, count + 1, top)
+
+
+safe_int32_increment = safe_increment
+"""The older name."""
 
 
 def rounded(x: Array, dtype: Dtype) -> Array:

@@ -110,5 +110,5 @@ class Split(Stage):
         """Each branch on the leaves of its group; an update without gradient and parameter is known by its memory."""
         groups, absent = step.plan.groups[step.prefix + name], what == "update_stages"
         for group, branch in self.branches.items():
-            members = [leaf for leaf in leaves if groups[leaf.path] == group or (absent and leaf.array is None)]
+            members = [leaf for leaf in leaves if groups.get(leaf.path) == group or (absent and leaf.array is None)]
             getattr(branch, what)(members, step._replace(prefix=f"{step.prefix}{group}/"), self.taken)

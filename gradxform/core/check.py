@@ -130,11 +130,20 @@ def sequence(of: str, **named: Any) -> tuple[Any, ...]:
     return tuple(x)
 
 
+def pair(of: str, **named: Any) -> tuple[Any, Any]:
+    """What a sequence of two holds."""
+    ((name, x),) = named.items()
+    found = sequence(of, **named)
+    if len(found) != 2:
+        raise ValueError(f"{name} must be {of}, got {x!r}")
+    return found[0], found[1]
+
+
 def axes(**named: Any) -> None:
     """An axis of an array, several, or None."""
     for name, x in named.items():
-        for axis in x if isinstance(x, tuple) else (x,):
-            if axis is not None and (isinstance(axis, bool) or not isinstance(axis, int)):
+        for axis in () if x is None else x if isinstance(x, tuple) else (x,):
+            if isinstance(axis, bool) or not isinstance(axis, int):
                 raise TypeError(f"{name} must be an integer, a tuple of them or None, {got(x)}")
 
 

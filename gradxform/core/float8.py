@@ -7,9 +7,8 @@ from typing import TypeAlias
 
 import jax
 import jax.numpy as jnp
-from jax.extend.core import Primitive
-from jax.interpreters import batching, mlir
 
+from gradxform.core.platforms import on_cpus
 from gradxform.core.types import Array, Dtype
 
 FLOAT8 = jnp.dtype(jnp.float8_e4m3fn)
@@ -37,14 +36,8 @@ def _nearest(y: Array) -> Array:
 
 
 def _chosen(name: str, dtype: Dtype, cpu: Cast, default: Cast) -> Cast:
-    """A primitive, and no `platform_dependent`: XLA writes to memory what a conditional reads."""
-    chosen = Primitive(name)
-    chosen.def_impl(jax.jit(chosen.bind))
-    chosen.def_abstract_eval(lambda x: x.update(dtype=jnp.dtype(dtype), weak_type=False))
-    batching.defvectorized(chosen)
-    mlir.register_lowering(chosen, mlir.lower_fun(default, multiple_results=False))
-    mlir.register_lowering(chosen, mlir.lower_fun(cpu, multiple_results=False), platform="cpu")
-    return lambda x: chosen.bind(jax.lax.stop_gradient(x))
+    chosen = on_cpus(name, lambda x: (cpu(x),), lambda x: (default(x),), dtype)
+    return lambda x: chosen.bind(jax.lax.stop_gradient(x))[0]
 
 
 rounded = _chosen("float8_rounded", jnp.float32, lambda y: y, _nearest)

@@ -31,7 +31,12 @@ class Foreign(GradientTransformation):
         return "foreign"
 
     def __repr__(self) -> str:
-        return repr(self.pair)
+        """By the functions' names: `optax.chain(scale_by_adam, scale)`, or as a user wrote it."""
+        init, update = self.pair
+        home, made, inner = _made_by(update)
+        if made:
+            return f"{home}{made}({', '.join(inner) or '...'})"
+        return f"GradientTransformation({_called(init)}, {_called(update)})"
 
     @property
     def takes(self) -> list[str] | None:
@@ -68,6 +73,24 @@ class Foreign(GradientTransformation):
         if structure != jax.tree.structure(state):
             what = f"the state holds {shown(state)}, wanted is {shown(wanted)}; {REMEDY}"
             raise ValueError(f"{self.name}: {what}") from error
+
+
+def _called(f: Callable[..., Any]) -> str:
+    return str(getattr(f, "__name__", None) or type(f).__name__)
+
+
+def _made_by(f: Callable[..., Any]) -> tuple[str, str, list[str]]:
+    """The library and the function that made a function, and what made those that it calls one after another.
+
+    A function around another's update (optax's `with_extra_args_support`) counts as that.
+    """
+    held = inspect.getclosurevars(f).nonlocals if inspect.isfunction(f) else {}
+    if callable(within := getattr(held.get("tx"), "update", None)):
+        return _made_by(within)
+    made, _, inside = getattr(f, "__qualname__", "").partition(".<locals>")
+    home = str(getattr(f, "__module__", "")).partition(".")[0]
+    parts = [_made_by(g)[1] or _called(g) for g in held.get("update_fns", ())]
+    return "" if home == "__main__" else f"{home}.", made if inside else "", parts
 
 
 def _parameters(f: Callable[..., Any]) -> list[inspect.Parameter]:

@@ -238,10 +238,11 @@ def _refuse_resting(name: str, absent: list[tuple[Leaf, Rule]]) -> None:
     for leaf, rule in absent:
         s = None if leaf.frozen else (leaf.memory or {}).get(name)
         if s is not None and rule.corrects and not isinstance(s, Counted):
+            of_all = isinstance(layers(rule)[-1], TreeRule)
+            resting = "give it zeros" if of_all else "let it count its own: gx.own_clock(tx, where=...)"
             raise ValueError(
                 f"the gradient of {leaf.path!r} is None, and {name} corrects its memory by the steps of all leaves: if "
-                "it never moves, take it out with gx.freeze(...); if it rests at some steps, let it count its own: "
-                "gx.own_clock(tx, where=...)"
+                f"it never moves, take it out with gx.freeze(...); if it rests at some steps, {resting}"
             )
 
 

@@ -12,10 +12,11 @@ import jax.numpy as jnp
 
 from gradxform.core import check
 from gradxform.core.arithmetic import abs_sq, cast, compute_dtype, root
-from gradxform.core.barriers import SMALL, TOGETHER, barrier_each, on_gpus
+from gradxform.core.barriers import SMALL, TOGETHER, barrier_each
 from gradxform.core.devices import axes_to_sum, axis_names
 from gradxform.core.donated import refuse_deleted
 from gradxform.core.plain import as_array
+from gradxform.core.platforms import on_gpus
 from gradxform.core.rows import Rows, is_row_leaf
 from gradxform.core.types import Array, ArrayLike, AxisName, Updates
 

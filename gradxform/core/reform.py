@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import collections
+import itertools
 from typing import Any
 
 import jax
@@ -21,23 +23,37 @@ HALVES = ("bfloat16", "float16")
 
 
 def fields_of(memory: Memory) -> dict[str, Encoded]:
-    """Each statistic by its name, those of a memory inside a memory too, `part/name`; an encoded one is one."""
+    """Each statistic by its name, also of a memory inside a memory; an encoded one is one.
+
+    A name that two memories have, and each name of a part, stands as `part/name`.
+    """
     found: dict[str, Encoded] = {}
-    for field, x in zip(memory._fields, memory, strict=True):
-        before = f"{field}/" if isinstance(memory, Parts) else ""
-        found |= {before + name: y for name, y in fields_of(x).items()} if _is_memory(x) else {field: x}
+    for keys, x in zip(_keys(memory), memory, strict=True):
+        found |= zip(keys.values(), fields_of(x).values() if _is_memory(x) else [x], strict=True)
     return found
 
 
 def with_fields_of(memory: Memory, new: dict[str, Encoded]) -> Memory:
     """The same memory with other statistics under their names."""
 
-    def filled(field: str, x: Any) -> Any:
-        before = f"{field}/" if isinstance(memory, Parts) else ""
-        inner = {name.removeprefix(before): y for name, y in new.items() if name.startswith(before)}
-        return with_fields_of(x, inner) if _is_memory(x) else new[field]
+    def filled(keys: dict[str, str], x: Any) -> Any:
+        inner = {name: new[key] for name, key in keys.items()}
+        return with_fields_of(x, inner) if _is_memory(x) else next(iter(inner.values()))
 
-    return type(memory)(*map(filled, memory._fields, memory))
+    return type(memory)(*map(filled, _keys(memory), memory))
+
+
+def _keys(memory: Memory) -> list[dict[str, str]]:
+    """Of each field: the names inside it, or its own, and what they are called here."""
+    names = [[*fields_of(x)] if _is_memory(x) else [f] for f, x in zip(memory._fields, memory, strict=True)]
+    often = collections.Counter(itertools.chain(*names))
+
+    def key(field: str, name: str, x: Any) -> str:
+        apart = isinstance(memory, Parts) or (often[name] > 1 and _is_memory(x))
+        return f"{field}/{name}" if apart else name
+
+    each = zip(memory._fields, names, memory, strict=True)
+    return [{name: key(field, name, x) for name in inside} for field, inside, x in each]
 
 
 def _is_memory(x: object) -> bool:

@@ -232,6 +232,11 @@ class ByMatrix(Wrapper):
                 spec.shapes(p.shape)
             except ValueError as error:
                 raise ValueError(f"{path!r} has shape {p.shape}, and {error}") from None
+            if figures := [name for name, alike in extras_of(inner).items() if not alike]:
+                raise ValueError(
+                    f"{inner.name} reads {figures[0]!r} of all of {path!r}, and {spec!r} gives it matrices one by one: "
+                    "leave it outside of matrices(...), or let its facts say placed=True"
+                )
             return each(inner, spec, self.together, self.places)
         return each(inner, None, self.together, self.places) if inner.facts.matrix and p.ndim == 2 else inner
 

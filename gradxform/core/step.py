@@ -11,14 +11,14 @@ import numpy as np
 
 from gradxform.core import check
 from gradxform.core.arithmetic import cast, compute_dtype
-from gradxform.core.donated import refuse_deleted
+from gradxform.core.donated import refuse_deleted, refuse_shared
 from gradxform.core.plain import got
 from gradxform.core.rows import Rows, is_row_leaf
 from gradxform.core.rule import Rule
 from gradxform.core.shares import share_of
 from gradxform.core.transform import GradientTransformation, refuse_stranger
-from gradxform.core.tree import arrays_only, name_of, with_others
-from gradxform.core.types import Gradient, OptState, Param, Params, Transformation, Tree, Updates
+from gradxform.core.tree import arrays_only, with_others
+from gradxform.core.types import Gradient, OptState, Param, Params, Transformation, Updates
 from gradxform.core.unjitted import are_arrays, as_arrays, kinds_of
 from gradxform.core.value import is_hashable
 
@@ -32,10 +32,28 @@ def make_step(tx: Transformation, *, donate: bool = True) -> CompiledStep:
     donate: False leaves them as they are, to start several runs from one tree, for their memory once more.
     Raises: TypeError for anything but a transformation; a step ValueError for an array that was donated before.
     """
-    if isinstance(tx, Rule | type) or not (hasattr(tx, "init") and hasattr(tx, "update")):
-        refuse_stranger(tx)
+    tx = as_transformation(tx)
     check.boolean(donate=donate)
     return _step(tx, donate) if is_hashable(tx) else CompiledStep(tx, donate)
+
+
+def as_transformation(tx: Transformation) -> GradientTransformation:
+    """A transformation, or another library's pair of functions as one, with the state that the pair makes."""
+    if isinstance(tx, Rule | type) or not (hasattr(tx, "init") and hasattr(tx, "update")):
+        refuse_stranger(tx)
+    return tx if isinstance(tx, GradientTransformation) else GradientTransformation(tx.init, tx.update)
+
+
+def landed(
+    tx: GradientTransformation, params: Params, state: OptState, grads: Updates, extra: dict[str, Any]
+) -> tuple[Params, OptState]:
+    """Where one step lands, and the state after it."""
+    if tx.lands:
+        args = (grads, state, params, extra)
+        grads, state, params, extra = as_arrays(args, kinds_of(args))
+        return tx.advance(grads, state, params, extra, None, land=True)
+    updates, state = tx.update(grads, state, params, **extra)
+    return apply_updates(params, updates), state
 
 
 class CompiledStep:
@@ -43,12 +61,7 @@ class CompiledStep:
 
     def __init__(self, tx: GradientTransformation, donate: bool) -> None:
         def step(params: Params, state: OptState, grads: Updates, **extra: Any) -> tuple[Params, OptState]:
-            if getattr(tx, "lands", False):
-                args = (grads, state, params, extra)
-                grads, state, params, extra = as_arrays(args, kinds_of(args))
-                return tx.advance(grads, state, params, extra, None, land=True)
-            updates, state = tx.update(grads, state, params, **extra)
-            return apply_updates(params, updates), state
+            return landed(tx, params, state, grads, extra)
 
         self.donates = donate
         self.met_functions = False
@@ -61,7 +74,7 @@ class CompiledStep:
         except (RuntimeError, ValueError):
             refuse_deleted(parameter=params, state=state, gradient=grads, extra=extra)
             if self.donates:
-                _refuse_shared((params, state), gradient=grads, extra=extra)
+                refuse_shared((params, state), gradient=grads, extra=extra)
             raise
 
     def _run(self, params: Params, state: OptState, grads: Updates, extra: dict[str, Any]) -> tuple[Params, OptState]:
@@ -86,18 +99,6 @@ _step = functools.lru_cache(maxsize=1024)(CompiledStep)
 
 def _has_functions(params: Params) -> bool:
     return not are_arrays(kinds_of(params), int, float, complex)
-
-
-def _refuse_shared(donated: Tree, **trees: Tree) -> None:
-    """Refuse what is donated and read in one call."""
-    given = {id(x) for x in jax.tree.leaves(donated)}
-    for what, tree in trees.items():
-        for key, x in jax.tree_util.tree_leaves_with_path(tree):
-            if id(x) in given:
-                raise ValueError(
-                    f"the {what} {'/'.join(map(name_of, key))!r} is itself a parameter or in the state, whose memory "
-                    "the step reuses: copy it, or gx.make_step(tx, donate=False)"
-                )
 
 
 def apply_updates(params: Params, updates: Updates) -> Params:

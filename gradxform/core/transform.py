@@ -49,6 +49,11 @@ class GradientTransformation(Value):
     """Whether it is asked to keep what is not finite from what stands inside."""
 
     @property
+    def takes(self) -> list[str] | None:
+        """The arguments of a user's own update, by name; None where it takes any."""
+        return []
+
+    @property
     def own_gradients(self) -> bool:
         """Whether it asks for gradients that nothing around it sees."""
         return False

@@ -12,8 +12,7 @@ import jax.numpy as jnp
 import numpy as np
 
 from gradxform.core.arithmetic import compute_dtype, plain_numbers, real_dtype
-from gradxform.core.barriers import barrier, barrier_each, on_gpus
-from gradxform.core.devices import varying_axes
+from gradxform.core.barriers import barrier, barrier_each, beside, in_common
 from gradxform.core.facts import Reach
 from gradxform.core.keys import drawn, handed
 from gradxform.core.mistakes import refuse_factor, refuse_host_memory, refuse_new_memory, refuse_update, told_of_none
@@ -43,8 +42,6 @@ Again = tuple[Array, Param]
 MANY = 64
 """From so many leaves on, a combination of rules becomes a function of the program, traced and lowered once per shape
 and called; XLA inlines it. Fewer leaves leave no trace of it in the program."""
-BRIEF = 2**18
-"""With at most so many elements a leaf takes a GPU less time than the start of a kernel does."""
 
 
 def run_pending(leaves: Sequence[Leaf]) -> None:
@@ -60,31 +57,6 @@ def run_pending(leaves: Sequence[Leaf]) -> None:
                 raise
         leaf.memory = {**leaf.memory, **new}
         leaf.pending = []
-
-
-def in_common(x: Gradient, whole: dict[Any, Array]) -> Array | None:
-    """What the kernels of leaves that are like x read in common: all true, but the compiler can't tell (`beside`)."""
-    if not isinstance(x, jax.core.Tracer) or x.size > BRIEF or varying_axes(x):
-        return None
-    kind = jax.typeof(x).update(dtype=jnp.bool_, weak_type=False)
-    if kind not in whole:
-        whole[kind] = jax.lax.optimization_barrier(jnp.full_like(x, True, jnp.bool_))
-    return whole[kind]
-
-
-def beside(common: Array | None, x: Any) -> Any:
-    """The same array, read beside one that others of its shape are read beside too.
-
-    On GPUs XLA makes one kernel of several that have an array in common, of a dozen leaves' for AdamW; it makes one of
-    each leaf else. 1000 adapters behind clipping start 153 kernels for an H100 instead of 1067.
-    """
-    if common is None:
-        return x
-
-    def read(common: Array, x: Array) -> Array:
-        return jax.lax.select(common, x, jnp.zeros_like(x))
-
-    return on_gpus(read, lambda common, x: x, common, x)
 
 
 def gradients(leaves: Sequence[Leaf]) -> list[Gradient]:

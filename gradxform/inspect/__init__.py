@@ -2,6 +2,8 @@
 
 from typing import Any
 
+__all__ = ["plot"]
+
 
 def __getattr__(name: str) -> Any:
     if name == "plot":

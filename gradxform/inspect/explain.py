@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from typing import Any, NamedTuple
 
 import jax
@@ -49,15 +49,20 @@ class Explanation(NamedTuple):
         head = ("path", "shape", "dtype", "group", "learning rate", "weight decay", "rules", "state", "matrices")
         body = [(*map(str, row[:6]), " ".join(row.rules), _bytes(row.state_bytes), row.matrices) for row in self.rows]
         shown = len(head) - all(row.matrices == "-" for row in self.rows)
-        table = [line[:shown] for line in (head, *body)]
-        widths = [max(map(len, column)) for column in zip(*table, strict=True)]
-        lines = ["  ".join(cell.ljust(width) for cell, width in zip(line, widths, strict=True)) for line in table]
+        lines = aligned(head[:shown], [line[:shown] for line in body])
         each = self.state_bytes / self.parameters if self.parameters else 0.0
         total = (
             f"{self.parameters:,} parameters in {_bytes(self.parameter_bytes)}, state {_bytes(self.state_bytes)} "
             f"({each:.2f} B per parameter)"
         )
-        return "\n".join([*(line.rstrip() for line in lines), total])
+        return "\n".join([*lines, total])
+
+
+def aligned(head: Sequence[str], body: Sequence[Sequence[str]]) -> list[str]:
+    """The lines of a table, each column as wide as its widest cell."""
+    widths = [max(map(len, column)) for column in zip(head, *body, strict=True)]
+    lines = ["  ".join(cell.ljust(width) for cell, width in zip(line, widths, strict=True)) for line in (head, *body)]
+    return [line.rstrip() for line in lines]
 
 
 def explain(tx: GradientTransformation, params: Params) -> Explanation:
@@ -121,9 +126,9 @@ def _routes(tx: Transformation, leaves: list[Leaf], tree: Tree, group: str) -> d
             routes[leaf.path] = [(group + group_of(frozen[leaf.path]), "freeze", None)]
             continue
         for key, rule in plan.through(leaf.path):
-            before = plan.prefixes[key]
-            routes[leaf.path].append((group + before, key.removeprefix(before), rule))
-            inner = getattr(rule, "wrapped", None)
+            before, inner = plan.prefixes[key], getattr(rule, "wrapped", None)
+            name = key.removeprefix(before) if getattr(inner, "pair", None) is None else repr(inner)
+            routes[leaf.path].append((group + before, name, rule))
             routes[leaf.path] += _routes(_inner(inner), [leaf], tree, group_of(group + key))[leaf.path]
     return routes
 

@@ -18,13 +18,10 @@ from gradxform.core.sizes import addable
 from gradxform.core.types import Array, Dtype, Mask, Param, Scalars, Transformation, Where
 from gradxform.core.value import Child
 from gradxform.optimizers.adam import adamw
-from gradxform.optimizers.muon import Mean, Orthogonalize, scale_by_shape
-from gradxform.optimizers.newton_schulz import coefficients
-from gradxform.params.groups import groups
-from gradxform.params.masks import mask_selector
+from gradxform.optimizers.muon import Mean, Orthogonalize, beside, scale_by_shape
+from gradxform.optimizers.newton_schulz import coefficients, restarts
+from gradxform.params.masks import shared_mask
 from gradxform.params.select import hidden_matrices
-from gradxform.transforms.decay import AddDecayedWeights
-from gradxform.transforms.scale import descend
 
 
 class ScaleByDion2(Rule):
@@ -54,6 +51,7 @@ class ScaleByDion2(Rule):
 def scale_by_dion2(
     fraction: float = 0.25, ef_decay: Beta = 0.95, ns_coeffs: str | Sequence[Any] = "polar_express_speedrun",
     ns_steps: int = 5, eps: Hyper = 1e-8, *, ns_dtype: Dtype | None = None,
+    gram_restarts: Sequence[int] | None = None,
 ) -> Chain:  # fmt: skip
     """Orthogonalize the largest part of a sum: `m <- m + g`, `u = orthogonalize(m[largest])`, 0 elsewhere.
 
@@ -66,15 +64,16 @@ def scale_by_dion2(
     Source: Ahn et al. 2025, "Dion2", arXiv:2512.16928; its code, microsoft/dion.
     """
     check.floating(ns_dtype=ns_dtype)
-    polar = Orthogonalize(coefficients(ns_coeffs, ns_steps), eps, ns_dtype=ns_dtype)
+    rows = coefficients(ns_coeffs, ns_steps)
+    polar = Orthogonalize(rows, eps, ns_dtype=ns_dtype, gram_restarts=restarts(gram_restarts, len(rows)))
     return lift(ScaleByDion2(check.number(check.unit, fraction=fraction), ef_decay, polar))
 
 
 def dion2(
     learning_rate: Hyper, fraction: float = 0.25, ef_decay: Beta = 0.95, weight_decay: Hyper = 0.01,
     weight_decay_mask: Mask = None, ns_coeffs: str | Sequence[Any] = "polar_express_speedrun", ns_steps: int = 5,
-    eps: Hyper = 1e-8, *, ns_dtype: Dtype | None = None, shape_factor: str = "spectral",
-    default: Transformation | None = None, where: Where = hidden_matrices,
+    eps: Hyper = 1e-8, *, ns_dtype: Dtype | None = None, gram_restarts: Sequence[int] | None = None,
+    shape_factor: str = "spectral", default: Transformation | None = None, where: Where = hidden_matrices,
 ) -> Chain:  # fmt: skip
     """Dion2 for hidden matrices: `scale_by_dion2`, `scale_by_shape`, decay, learning rate; AdamW for all others.
 
@@ -85,8 +84,9 @@ def dion2(
     """
     rate, eps = check.given(check.nonnegative, learning_rate=learning_rate), check.given(check.nonnegative, eps=eps)
     lam, factor = check.given(check.nonnegative, weight_decay=weight_decay), scale_by_shape(shape_factor=shape_factor)
-    direction = scale_by_dion2(fraction, ef_decay, ns_coeffs, ns_steps, eps, ns_dtype=ns_dtype)
-    decay = lift(AddDecayedWeights(lam), mask_selector(weight_decay_mask, "weight_decay_mask"))
-    if default is None:
-        default = adamw(rate, 0.9, 0.95, eps, weight_decay=lam, mask=weight_decay_mask)
-    return groups([(where, chain(direction, factor, decay, descend(rate)), "dion2")], default=default)
+    direction = scale_by_dion2(
+        fraction, ef_decay, ns_coeffs, ns_steps, eps, ns_dtype=ns_dtype, gram_restarts=gram_restarts
+    )
+    mask = shared_mask(weight_decay_mask, "weight_decay_mask")
+    rest = adamw(rate, 0.9, 0.95, eps, weight_decay=lam, mask=mask) if default is None else default
+    return beside(rest, chain(direction, factor), "dion2", where, rate, lam, mask)

@@ -122,8 +122,8 @@ def scale_by_dog(
     Raises: ValueError for an unknown init_step, arguments out of range, or missing params.
     Source: Ivgi et al. 2023, arXiv:2302.12022.
     """
-    kind, start = _named_number(init_step)
-    return lift(ScaleByDog(axis_name, kind, start, eps))
+    kind, start = check.pair("a word and a number", init_step=init_step)
+    return lift(ScaleByDog(axis_name, kind, check.number(check.positive, init_step=start), eps))
 
 
 def scale_by_dowg(
@@ -166,10 +166,3 @@ def dowg(
     """
     decay = add_decayed_weights(weight_decay, mask)
     return chain(decay, scale_by_dowg(init_estim_sq_dist, eps, axis_name=axis_name), descend(learning_rate))
-
-
-def _named_number(init_step: Any) -> tuple[str, float]:
-    pair = check.sequence("a word and a number", init_step=init_step)
-    if len(pair) != 2:
-        raise ValueError(f"init_step must be a word and a number, got {init_step!r}")
-    return pair[0], check.number(check.positive, init_step=pair[1])

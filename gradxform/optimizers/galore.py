@@ -21,6 +21,9 @@ from gradxform.optimizers.muon import product
 from gradxform.optimizers.soap import adams_numbers, beside_adamw
 from gradxform.params.select import hidden_matrices
 
+Sides = dict[str, tuple[int | None, ...]]
+"""Which dimensions of its matrix each statistic has: how it lies where they are split."""
+
 
 class LowRankMoments(NamedTuple):
     """mu, nu: `[longer side, rank]`. basis: `[shorter side, rank]`."""
@@ -28,6 +31,11 @@ class LowRankMoments(NamedTuple):
     mu: Array
     nu: Array
     basis: Array
+
+    @staticmethod
+    def sides(rows: int, columns: int) -> Sides:
+        long, short = (-2, -1) if rows > columns else (-1, -2)
+        return {"mu": (long, None), "nu": (long, None), "basis": (short, None)}
 
 
 class ApolloMoments(NamedTuple):
@@ -37,6 +45,10 @@ class ApolloMoments(NamedTuple):
     nu: Array
     basis: Array
     norm: Array
+
+    @staticmethod
+    def sides(rows: int, columns: int) -> Sides:
+        return LowRankMoments.sides(rows, columns)
 
 
 class LowRank(Halves, abstract=True):

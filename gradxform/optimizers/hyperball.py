@@ -27,7 +27,8 @@ def _turned(
 def muonh(
     learning_rate: Hyper, ns_coeffs: str | Sequence[Any] = "jordan", ns_steps: int = 5, beta: Beta = 0.95,
     eps: Hyper = 1e-7, radius: str = "start", *, mu_dtype: Dtype | None = None, nesterov: bool = True,
-    ns_dtype: Dtype | None = None, default: Transformation | None = None, where: Where = hidden_matrices,
+    ns_dtype: Dtype | None = None, gram_restarts: Sequence[int] | None = None, default: Transformation | None = None,
+    where: Where = hidden_matrices,
 ) -> Chain:  # fmt: skip
     """MuonH for hidden matrices: `scale_by_muon`, `hyperball(learning_rate, radius)`; Adam for all others.
 
@@ -36,7 +37,9 @@ def muonh(
     the matrices.
     Source: Wen et al. 2026, arXiv:2606.16899; its code, marin-community/marin.
     """
-    direction = scale_by_muon(ns_coeffs, ns_steps, beta, eps, mu_dtype, nesterov=nesterov, ns_dtype=ns_dtype)
+    direction = scale_by_muon(
+        ns_coeffs, ns_steps, beta, eps, mu_dtype, nesterov=nesterov, ns_dtype=ns_dtype, gram_restarts=gram_restarts
+    )
     return _turned(direction, learning_rate, radius, default, where, "muonh")
 
 

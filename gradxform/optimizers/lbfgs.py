@@ -98,14 +98,14 @@ class ScaleByLbfgs(GradientTransformation):
         ys, yy = _dot(y, s, dtype), _dot(y, y, dtype)
         curved = (state.count > 0) & (ys > 0.0) & jnp.isfinite(ys) & jnp.isfinite(yy) & jnp.isfinite(1.0 / ys)
         curved = curved if ok is None else curved & ok
-        slot = state.pairs % self.memory_size
+        # Behind the end nothing is written. To choose between new and old would read the ring, and copy what it reads.
+        slot = jnp.where(curved, state.pairs % self.memory_size, self.memory_size)
         memories = of_path(state.diff_params_memory), of_path(state.diff_updates_memory)
         ss, yys = (
-            {k: m.at[slot].set(jnp.where(curved, x.get(k, 0.0), m[slot])) for k, m in memory.items() if m is not None}
+            {k: m.at[slot].set(x.get(k, 0.0), mode="drop") for k, m in memory.items() if m is not None}
             for memory, x in zip(memories, (s, y), strict=True)
         )
-        weights = state.weights_memory
-        weights = weights.at[slot].set(jnp.where(curved, 1.0 / jnp.where(curved, ys, 1.0), weights[slot]))
+        weights = state.weights_memory.at[slot].set(1.0 / jnp.where(curved, ys, 1.0), mode="drop")
         size = state.scale
         if self.scale_init_precond:
             begins = (state.count == 0) | (size == 0)  # 0 from a gradient whose square overflowed

@@ -54,18 +54,9 @@ class Modelled(TreeRule, abstract=True):
         zero = jnp.zeros((), float)
         return Model(zero, jnp.copy(zero), zero + self.lower_bound)
 
-    def modelled(
-        self,
-        s: Model,
-        value: ArrayLike | None,
-        b: Any,
-        rho: Any,
-        along: list[Array],
-        size: list[Array],
-        new: list[Array],
-    ) -> tuple[Array, Model]:
+    def modelled(self, s: Model, value: ArrayLike | None, b: Any, rho: Any, *added: list[Array]) -> tuple[Array, Model]:
         """The step and the new model, from what each leaf adds to ⟨m, p⟩, ‖m‖² and ⟨g, p⟩."""
-        ahead, square, here = (total(parts, self.axis_name) for parts in (along, size, new))
+        ahead, square, here = (total(parts, self.axis_name) for parts in added)
         barf = b * s.barf + (1 - b) * jnp.asarray(value, s.barf.dtype)
         gamma, lb, grown = b * s.gamma + (1 - b) * here, s.lb, 1 + self.learning_rate * self.weight_decay
         cap = grown * (barf - gamma) + ahead

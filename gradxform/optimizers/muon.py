@@ -18,13 +18,13 @@ from gradxform.core.facts import Facts, Reach, Station
 from gradxform.core.hyper import Beta, Hyper
 from gradxform.core.rule import Factor, Halves, Rule
 from gradxform.core.sizes import addable, squarable
-from gradxform.core.types import Array, Count, Dtype, Mask, Memory, Param, Scalars, Where
+from gradxform.core.types import Array, Count, Dtype, Mask, Memory, Param, Scalars, Transformation, Where
 from gradxform.optimizers.adam import adamw
 from gradxform.optimizers.newton_schulz import JORDAN, Coefficients, coefficients, restarts
 from gradxform.params.groups import groups
 from gradxform.params.masks import mask_selector
 from gradxform.params.select import hidden_matrices
-from gradxform.transforms.decay import AddDecayedWeights
+from gradxform.transforms.decay import add_decayed_weights
 from gradxform.transforms.scale import descend
 
 
@@ -152,8 +152,8 @@ def orthogonalize(
     to 1 ± 0.12. "aol": of Turbo-Muon, 4 steps with that preconditioning. "deepseek_v4": 10 steps. "polar_express": the
     paper's algorithm 1, with its 1.01; "polar_express_speedrun": modded-nanogpt's; "polar_express_gram": Dao's, 1.05.
     preconditioning: "aol" (by row sums of |xxᴴ|) or "schatten" (by ‖xxᴴ‖) divides further. adaptive: times `⟨g, u⟩`.
-    ns_dtype: of the steps, as the authors' bfloat16; None: float32 or wider. gram_restarts: the steps on xxᴴ alone, of
-    fewer products for what is not square, made anew after these numbers of steps; Dao's: (2,).
+    ns_dtype: of the steps, as the authors' bfloat16, dear on TPUs without; None: float32 or wider. gram_restarts: steps
+    on xxᴴ alone, fewer products for what is not square, made anew after these numbers of steps; Dao's: (2,).
     Reach: array. State: none. Raises: ValueError if eps < 0, or at init for an array that is no matrix.
     Source: Jordan et al. 2024, "Muon"; arXiv:2505.16932, 2506.10935, 2512.04632; Dao-AILab/gram-newton-schulz.
     """
@@ -200,6 +200,14 @@ def scale_by_shape(consistent_rms: Hyper | None = None, *, shape_factor: str = "
     return lift(ScaleByShape("moonlight", consistent_rms))
 
 
+def beside(
+    default: Transformation, direction: Chain, name: str, where: Where, rate: Hyper, weight_decay: Hyper, mask: Mask
+) -> Chain:  # fmt: skip
+    """A direction with decay and learning rate for the matrices, another method for all others."""
+    inner = chain(direction, add_decayed_weights(weight_decay, mask), descend(rate))
+    return groups([(where, inner, name)], default=default)
+
+
 def muon(
     learning_rate: Hyper, ns_coeffs: str | Sequence[Any] = "jordan", ns_steps: int = 5, beta: Beta = 0.95,
     eps: Hyper = 1e-7, weight_decay: Hyper = 0.0, weight_decay_mask: Mask = None, mu_dtype: Dtype | None = None,
@@ -222,7 +230,6 @@ def muon(
         preconditioning=preconditioning, bias_correction=bias_correction, ns_dtype=ns_dtype,
         gram_restarts=gram_restarts,
     )  # fmt: skip
-    decay = lift(AddDecayedWeights(weight_decay), mask_selector(weight_decay_mask, "weight_decay_mask"))
     learning_rate = check.given(check.nonnegative, learning_rate=learning_rate)
     adam_learning_rate = learning_rate if adam_learning_rate is None else adam_learning_rate
     check.boolean(adam_nesterov=adam_nesterov)
@@ -236,6 +243,6 @@ def muon(
         check.given(check.nonnegative, adam_weight_decay=adam_weight_decay),
         nesterov=adam_nesterov,
     )
-    factor = scale_by_shape(consistent_rms, shape_factor=shape_factor)
-    hidden = chain(direction, factor, decay, descend(learning_rate))
-    return groups([(where, hidden, "muon")], default=rest)
+    direction = chain(direction, scale_by_shape(consistent_rms, shape_factor=shape_factor))
+    mask = mask_selector(weight_decay_mask, "weight_decay_mask")
+    return beside(rest, direction, "muon", where, learning_rate, weight_decay, mask)

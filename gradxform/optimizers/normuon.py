@@ -16,12 +16,9 @@ from gradxform.core.rule import Halves
 from gradxform.core.sizes import squarable
 from gradxform.core.types import Array, Dtype, Mask, Param, Scalars, Transformation, Where
 from gradxform.optimizers.adam import adamw
-from gradxform.optimizers.muon import scale_by_muon, scale_by_shape
-from gradxform.params.groups import groups
+from gradxform.optimizers.muon import beside, scale_by_muon, scale_by_shape
 from gradxform.params.masks import mask_selector
 from gradxform.params.select import hidden_matrices
-from gradxform.transforms.decay import AddDecayedWeights
-from gradxform.transforms.scale import descend
 
 
 class NeuronSquares(NamedTuple):
@@ -56,6 +53,7 @@ class NormalizeNeurons(Halves):
 def scale_by_normuon(
     ns_coeffs: str | Sequence[Any] = "jordan", ns_steps: int = 5, beta: Beta = 0.95, b2: Beta = 0.95,
     eps: Hyper = 1e-10, mu_dtype: Dtype | None = None, *, nesterov: bool = True, ns_dtype: Dtype | None = None,
+    gram_restarts: Sequence[int] | None = None,
 ) -> Chain:  # fmt: skip
     """Make Muon's direction o even over neurons: `v <- b2·v + (1-b2)·mean(o²)` by columns, `u = c·o / (√v + eps)`.
 
@@ -64,7 +62,9 @@ def scale_by_normuon(
     Raises: as `scale_by_muon`; ValueError if b2 is not in [0, 1).
     Source: Li et al. 2025, arXiv:2510.05491, algorithm 1; its code, zichongli5/NorMuon.
     """
-    direction = scale_by_muon(ns_coeffs, ns_steps, beta, mu_dtype=mu_dtype, nesterov=nesterov, ns_dtype=ns_dtype)
+    direction = scale_by_muon(
+        ns_coeffs, ns_steps, beta, mu_dtype=mu_dtype, nesterov=nesterov, ns_dtype=ns_dtype, gram_restarts=gram_restarts
+    )
     return chain(direction, lift(NormalizeNeurons(b2, eps)))
 
 
@@ -72,7 +72,7 @@ def normuon(
     learning_rate: Hyper, ns_coeffs: str | Sequence[Any] = "jordan", ns_steps: int = 5, beta: Beta = 0.95,
     b2: Beta = 0.95, eps: Hyper = 1e-10, weight_decay: Hyper = 0.0, weight_decay_mask: Mask = None,
     mu_dtype: Dtype | None = None, *, nesterov: bool = True, ns_dtype: Dtype | None = None,
-    default: Transformation | None = None, where: Where = hidden_matrices,
+    gram_restarts: Sequence[int] | None = None, default: Transformation | None = None, where: Where = hidden_matrices,
 ) -> Chain:  # fmt: skip
     """NorMuon for hidden matrices: `scale_by_normuon`, `scale_by_shape`, decay, learning rate; AdamW for all others.
 
@@ -81,9 +81,9 @@ def normuon(
     Source: Li et al. 2025, arXiv:2510.05491, algorithm 1.
     """
     learning_rate = check.given(check.nonnegative, learning_rate=learning_rate)
-    direction = scale_by_normuon(ns_coeffs, ns_steps, beta, b2, eps, mu_dtype, nesterov=nesterov, ns_dtype=ns_dtype)
-    decay = lift(AddDecayedWeights(weight_decay), mask_selector(weight_decay_mask, "weight_decay_mask"))
-    hidden = chain(direction, scale_by_shape(), decay, descend(learning_rate))
-    if default is None:
-        default = adamw(learning_rate, 0.9, 0.95, 1e-10, weight_decay=0.0)
-    return groups([(where, hidden, "normuon")], default=default)
+    direction = scale_by_normuon(
+        ns_coeffs, ns_steps, beta, b2, eps, mu_dtype, nesterov=nesterov, ns_dtype=ns_dtype, gram_restarts=gram_restarts
+    )
+    rest = adamw(learning_rate, 0.9, 0.95, 1e-10, weight_decay=0.0) if default is None else default
+    mask = mask_selector(weight_decay_mask, "weight_decay_mask")
+    return beside(rest, chain(direction, scale_by_shape()), "normuon", where, learning_rate, weight_decay, mask)

@@ -139,9 +139,7 @@ class Prodigy(Estimates):
 
 
 def _betas(betas: Any) -> dict[str, Any]:
-    pair = check.sequence("two decay rates", betas=betas)
-    if len(pair) != 2:
-        raise ValueError(f"betas must be two decay rates, got {betas!r}")
+    pair = check.pair("two decay rates", betas=betas)
     return dict(zip(("b1", "b2"), [check.given(check.fraction, betas=b) for b in pair], strict=True))
 
 

@@ -35,7 +35,7 @@ class NormalizeByRms(Rule):
 def scion(
     learning_rate: Hyper, beta: Beta = 0.9, radius: Hyper = 50.0, sign_radius: Hyper = 3000.0,
     ns_coeffs: str | Sequence[Any] = "jordan", ns_steps: int = 5, *, unconstrained: bool = False,
-    ns_dtype: Dtype | None = None, where: Where = hidden_matrices,
+    ns_dtype: Dtype | None = None, gram_restarts: Sequence[int] | None = None, where: Where = hidden_matrices,
 ) -> Chain:  # fmt: skip
     """Step to the edge of a ball: `m <- b·m + (1-b)·g`, `p <- (1-η)·p - η·r·lmo(m)`, one norm a kind of layer.
 
@@ -51,7 +51,8 @@ def scion(
     beta = check.given(check.fraction, beta=beta)
     radius = check.given(check.nonnegative, radius=radius)
     sign_radius = check.given(check.nonnegative, sign_radius=sign_radius)
-    spectral = chain(orthogonalize(ns_coeffs, ns_steps, ns_dtype=ns_dtype), scale_by_shape(shape_factor="spectral"))
+    polar = orthogonalize(ns_coeffs, ns_steps, ns_dtype=ns_dtype, gram_restarts=gram_restarts)
+    spectral = chain(polar, scale_by_shape(shape_factor="spectral"))
     sign = chain(scale_by_sign(), scale_by_shape(shape_factor="input"), scale(sign_radius))
     kinds = [(where, chain(spectral, scale(radius)), "hidden"), (ndim_at_least(2), sign, "sign")]
     lmo = groups(kinds, default=chain(lift(NormalizeByRms()), scale(radius)))

@@ -12,18 +12,16 @@ import jax.numpy as jnp
 
 from gradxform.core import check
 from gradxform.core.arithmetic import debias, quotient, root
-from gradxform.core.chain import Chain, chain, lift
+from gradxform.core.chain import Chain, lift
 from gradxform.core.facts import Facts, Reach, Station
 from gradxform.core.hyper import Beta, Hyper
 from gradxform.core.rule import Halves, Rule
 from gradxform.core.sizes import squarable
 from gradxform.core.types import Array, Count, Mask, Param, Path, Scalars, Where
 from gradxform.optimizers.adam import adamw
-from gradxform.optimizers.muon import product
-from gradxform.params.groups import groups
+from gradxform.optimizers.muon import beside, product
+from gradxform.params.masks import shared_mask
 from gradxform.params.select import ndim_at_least
-from gradxform.transforms.decay import add_decayed_weights
-from gradxform.transforms.scale import descend
 
 Moments = Any
 """A memory with the fields of `SoapMoments`."""
@@ -174,9 +172,8 @@ def beside_adamw(
     direction: Chain, name: str, where: Where, numbers: tuple[Hyper, Beta, Beta, Hyper, Hyper], mask: Mask
 ) -> Chain:
     """A direction with decay and learning rate for the matrices, AdamW with the same numbers for all others."""
-    rate, b1, b2, eps, decay = numbers
-    inner = chain(direction, add_decayed_weights(decay, mask), descend(rate))
-    return groups([(where, inner, name)], default=adamw(rate, b1, b2, eps, weight_decay=decay, mask=mask))
+    (rate, b1, b2, eps, decay), mask = numbers, shared_mask(mask)
+    return beside(adamw(rate, b1, b2, eps, weight_decay=decay, mask=mask), direction, name, where, rate, decay, mask)
 
 
 def scale_by_soap(

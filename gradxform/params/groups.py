@@ -108,6 +108,10 @@ def partition(transforms: Mapping[Any, Any], param_labels: Any, *, mask_compatib
     return Chain((split,))
 
 
+multi_transform = partition
+"""As many programs call it."""
+
+
 def masked(inner: Transformation, mask: Mask, *, mask_compatible_extra_args: bool = False) -> Chain:
     """Apply a transformation to some parameters and pass the others' updates through unchanged.
 

@@ -34,6 +34,12 @@ def mask_selector(mask: Mask, name: str = "mask") -> Selector | None:
         raise type(error)(f"{name}: {error}") from None
 
 
+def shared_mask(mask: Mask, name: str = "mask") -> Selector | None:
+    """`mask_selector` for several groups: what is written must match a parameter, in any of them."""
+    made = mask_selector(mask, name)
+    return None if made is None else OfTree(made)
+
+
 def _from_tree(mask: Mask, name: str) -> MaskTree:
     paths, flags, _ = open_tree(mask)
     for path, flag in zip(paths, flags, strict=True):
@@ -44,6 +50,24 @@ def _from_tree(mask: Mask, name: str) -> MaskTree:
 
 def _is_boolean(x: Any) -> bool:
     return bool(getattr(x, "dtype", None) == jnp.bool_)
+
+
+class OfTree(Selector):
+    """A selector of which each written part must match in the whole tree, not among the leaves of a group."""
+
+    part: Selector
+
+    def __repr__(self) -> str:
+        return repr(self.part)
+
+    def matches(self, path: Path, leaf: Param) -> bool:
+        return self.part.matches(path, leaf)
+
+    def select(self, leaves: Sequence[Leaf], tree: Params) -> list[bool]:
+        if not self.part.written():
+            return self.part.select(leaves, tree)
+        self.part.select([Leaf(path, None, x, {}) for path, x in zip(*open_tree(tree)[:2], strict=True)], tree)
+        return super().select(leaves, tree)
 
 
 class MaskFunction(Selector):

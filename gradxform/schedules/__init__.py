@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from gradxform.core.names import namespace
 from gradxform.schedules.cycles import (
     cosine_onecycle_schedule,
     cosine_restarts_schedule,
@@ -61,3 +62,5 @@ __all__ = [
     "warmup_exponential_decay_schedule",
     "warmup_stable_decay_schedule",
 ]
+
+namespace(__name__, ["Schedule"])

@@ -14,7 +14,7 @@ from gradxform.core.devices import axis_names, in_host_memory
 from gradxform.core.plain import got
 from gradxform.core.state import State
 from gradxform.core.tree import name_of, open_memories, open_tree, upwards
-from gradxform.core.types import Array, AxisName, Memory, Mesh, OptState, Params, Path, Shardings
+from gradxform.core.types import Array, AxisName, Memory, Mesh, OptState, Params, Path, Shardings, Tree
 from gradxform.core.value import Value
 
 Entry = str | tuple[str, ...] | None
@@ -55,12 +55,19 @@ def ways(mesh: Mesh, axis: Entry) -> int:
     return math.prod(mesh.shape[name] for name in axis_names(axis))
 
 
-def told(field: str) -> dict[str, Any]:
-    """What the name of a statistic says of its layout, for `of_statistic`: a `col`, a `left` or a `right` side."""
-    return {
-        "last": "col" in field,
-        "side": next((d for d, s in ((-2, "left"), (-1, "right")) if field.startswith(s)), None),
-    }
+def told(keys: Sequence[Any], memory: Tree = None, shape: Sequence[int] = ()) -> dict[str, Any]:
+    """What is said of a statistic's layout, for `of_statistic`: the way to it in the memory of a matrix of that shape.
+
+    A memory says which dimensions of matrices its statistics have, `sides(rows, columns)`; else a name does, a `col`, a
+    `left` or a `right` side.
+    """
+    names = [*map(name_of, keys)]
+    sides = getattr(getattr(memory, "plain", memory), "sides", None)
+    known = sides(*shape[-2:]) if sides is not None and len(shape) > 1 else {}
+    named = {"left": (-2, None), "right": (-1, None)}
+    found = [known[name] for name in names if name in known]
+    found += [dims for side, dims in named.items() if names[-1].startswith(side)]
+    return {"last": "col" in names[-1], "dims": next(iter(found), None)}
 
 
 def of_statistic(
@@ -69,17 +76,19 @@ def of_statistic(
     spec: Sequence[Any],
     mesh: Mesh,
     last: bool = False,
-    side: int | None = None,
+    dims: Sequence[int | None] | None = None,
 ) -> Entries | None:
     """The layout of a statistic whose parameter has shape `like` and layout `spec`; None where it has nothing of it.
 
     The same dimensions have the same layout; blocks of a dimension share it where they divide; a sum over dimensions
-    has what is left. last: which of equal dimensions are left, the last ones instead of the first. side: the dimension
-    of matrices of which a square statistic is made; its rows lie as that dimension does.
+    has what is left. last: which of equal dimensions are left, the last ones instead of the first. dims: of which
+    dimensions of matrices those of the statistic are, None for one of its own; a vector has the first alone.
     """
     n, m = len(shape), len(like)
-    if side is not None and n == m > 1 and tuple(shape) == (*like[:-2], like[side], like[side]):
-        return (*spec[:-2], spec[side], None)
+    if dims is not None and n >= m - 1 > 0 and tuple(shape[: m - 2]) == tuple(like[:-2]):
+        own = dims[: n - m + 2]
+        if n <= m and all(d is None or like[d] == size for d, size in zip(own, shape[m - 2 :], strict=True)):
+            return (*spec[:-2], *(None if d is None else spec[d] for d in own))
     if n > m:
         return (None,) * (n - m) + tuple(spec) if m and tuple(shape[n - m :]) == tuple(like) else None
     if n == m and all(a and b % a == 0 for a, b in zip(shape, like, strict=True)):
@@ -149,8 +158,10 @@ def lay_memory(memory: Memory, layout: Layout | None, mesh: Mesh, put: Put) -> M
     """One parameter's memory with `put(x, spec)` in place of each array x."""
 
     def lay(keys: tuple[Any, ...], x: Any) -> Any:
-        entries = layout and of_statistic(x.shape, layout.shape, layout.state, mesh, **told(name_of(keys[-1])))
-        return put(x, PartitionSpec(*entries or ()))
+        if layout is None:
+            return put(x, PartitionSpec())
+        said = told(keys, memory, layout.shape)
+        return put(x, PartitionSpec(*of_statistic(x.shape, layout.shape, layout.state, mesh, **said) or ()))
 
     return jax.tree_util.tree_map_with_path(lay, memory)
 

@@ -6,7 +6,7 @@ from typing import Any
 
 from gradxform.core.chain import Chain, map_rules
 from gradxform.core.clock import OwnClock
-from gradxform.core.lens import Lens, Wrapper
+from gradxform.core.lens import Lens, Wrapper, layers
 from gradxform.core.rule import Rule, TreeRule
 from gradxform.core.types import Transformation, Where
 from gradxform.params.select import Either, selector
@@ -20,14 +20,19 @@ def own_clock(tx: Transformation, where: Where = None) -> Chain:
     stay as they are. With `lazy` the steps of a table count, not those of each row. Inside `guard`, `accumulate` and
     their kin, not around them. where: which parameters, a selector, a regular expression or `(path, leaf) -> bool`.
     Reach: that of the stages. State: as without it, and count, scalar int32, in the memory of each parameter.
-    Raises: TypeError if `tx` is not made of rules; ValueError if a name in `where` matches nothing, or at init inside
-    `packed`, whose leaves share one counter.
+    Raises: TypeError if `tx` is not made of rules, or has one that corrects by what it measures of all parameters;
+    ValueError if a name in `where` matches nothing, or at init inside `packed`, whose leaves share one counter.
     """
     chosen = None if where is None else selector(where)
 
     def clock(rule: Rule) -> Rule:
-        if isinstance(rule, TreeRule) or not rule.corrects:
+        if not rule.corrects:
             return rule
+        if isinstance(layers(rule)[-1], TreeRule):
+            raise TypeError(
+                f"own_clock counts for each parameter, and {rule.name} measures all of them at once, corrected by the "
+                "steps of all: give what rests a gradient of zeros, or take it out with gx.freeze(...)"
+            )
         if isinstance(rule, OwnClock):
             either: tuple[Any, ...] = (rule.where, chosen)
             return rule.with_fields(where=None if chosen is None else Either(either))

@@ -13,6 +13,7 @@ import jax.numpy as jnp
 
 from gradxform.core import check
 from gradxform.core.admit import of_kind
+from gradxform.core.barriers import beside, in_common
 from gradxform.core.branches import Inside
 from gradxform.core.chain import Chain, stages_of
 from gradxform.core.claims import looks_farther
@@ -27,7 +28,7 @@ from gradxform.core.stage import NO_NAMES, Names, Step
 from gradxform.core.state import State
 from gradxform.core.tree import Leaf, in_boxes, is_trained, open_memories
 from gradxform.core.types import Array, ArrayLike, Params, Shaped, Transformation
-from gradxform.core.walk import beside, in_common, run_pending
+from gradxform.core.walk import run_pending
 from gradxform.strategies.lazy import Lazy
 
 ALONE = "alone"

@@ -82,9 +82,9 @@ def state_shardings(
 
     For `jax.jit(tx.init, out_shardings=...)`, `in_shardings` and checkpoints; params may be `ShapeDtypeStruct`. What
     has a parameter's shape lies where it lies, a statistic by rows or columns by what it keeps of it, a `left` or
-    `right` square of a matrix's side as that side, scales of codes where they divide, the rest is the same everywhere;
-    so it is for other libraries' pairs, whose statistics are known by the path of their parameter. What `sharded` keeps
-    is split as it splits it.
+    `right` of a matrix, or what its memory's `sides` say, as that side, scales of codes where they divide, the rest is
+    the same everywhere; so it is for other libraries' pairs, whose statistics are known by the path of their
+    parameter. What `sharded` keeps is split as it splits it.
     param_shardings: a tree of `NamedSharding` or specs, or one for a whole subtree; specs need `mesh`.
     axis: split all state over this axis too, along the first dimension that divides evenly and is not taken; what
     cannot be split stays as it is.

@@ -12,7 +12,7 @@ from jax.sharding import PartitionSpec
 from gradxform.core import check
 from gradxform.core.chain import Chain, map_rules
 from gradxform.core.stacks import by_matrix
-from gradxform.core.tree import Leaf, name_of
+from gradxform.core.tree import Leaf
 from gradxform.core.types import Array, AxisName, Mesh, Shaped, Shardings, Transformation, Tree
 from gradxform.core.value import Value
 from gradxform.strategies.layout import Layout, check_mesh, of_parameter, of_statistic, specs_by_path, told, ways
@@ -57,7 +57,7 @@ class Spread(Value):
         own = of_statistic(shape, leaf.array.shape, entries, self.mesh) or (None, None)
 
         def lay(keys: tuple[Any, ...], x: Array) -> Any:
-            of_one = of_statistic(x.shape[1:], shape, own, self.mesh, **told(name_of(keys[-1])))
+            of_one = of_statistic(x.shape[1:], shape, own, self.mesh, **told(keys, stack, shape))
             return self._way.whole(x, Layout(x.shape, (None, *(of_one or ())), (), None))
 
         return jax.tree_util.tree_map_with_path(lay, stack)

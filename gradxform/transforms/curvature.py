@@ -9,6 +9,7 @@ import jax
 import jax.numpy as jnp
 
 from gradxform.core import check
+from gradxform.core.arithmetic import cast, compute_dtype
 from gradxform.core.keys import LeafKey, kept_key
 from gradxform.core.plain import got
 from gradxform.core.tree import is_trained, open_tree, parameter, without_functions
@@ -20,7 +21,8 @@ def hutchinson(loss_fn: Loss, params: Params, key: Key, *, count: Count = None, 
 
     For `sophia` and `adahessian`, as `hessian=` at update; it costs a second gradient. It may be negative.
     loss_fn: `params -> loss`. key: an integer or a JAX key. count: the steps done, such as `state.count`: folded into
-    the key. every: zeros, at no cost, where count is no multiple of it.
+    the key. every: zeros, at no cost, where count is no multiple of it: the update_interval of `sophia`, which does not
+    read them; `adahessian` would. The estimate is float32 or wider.
     Raises: TypeError if loss_fn is no function, or every more than 1 and count None.
     Source: Hutchinson 1989; Yao et al. 2020, arXiv:2006.00719, equation 9.
     """
@@ -29,7 +31,7 @@ def hutchinson(loss_fn: Loss, params: Params, key: Key, *, count: Count = None, 
         keys = jax.random.split(key, len(xs))
         vs = [jax.random.rademacher(k, x.shape, x.dtype) for k, x in zip(keys, xs, strict=True)]
         products = jax.jvp(jax.grad(loss), (xs,), (vs,))[1]
-        return [v * product for v, product in zip(vs, products, strict=True)]
+        return [v * cast(product, compute_dtype(v.dtype)) for v, product in zip(vs, products, strict=True)]
 
     return _estimated(estimate, lambda out, _: out, "loss_fn", loss_fn, params, key, count, every)
 
@@ -52,7 +54,8 @@ def gauss_newton_bartlett(logits_fn: Loss, params: Params, key: Key, *, count: C
 
     def estimate(key: Array, xs: list[Array], loss: Callable[[list[Array]], tuple[Array, int]]) -> list[Array]:
         grads, n = jax.grad(loss, has_aux=True)(xs)
-        return [n * g * g for g in grads]
+        wide = [cast(g, compute_dtype(g.dtype)) for g in grads]
+        return [n * g * g for g in wide]
 
     return _estimated(estimate, entropy, "logits_fn", logits_fn, params, key, count, every)
 
@@ -92,6 +95,7 @@ def _estimated(
         found = estimate(drawn, xs, objective)
     else:
         due = jnp.asarray(count) % every == 0
-        found = jax.lax.cond(due, lambda: estimate(drawn, xs, objective), lambda: [jnp.zeros_like(x) for x in xs])
+        wide = [compute_dtype(x.dtype) for x in xs]
+        found = jax.lax.cond(due, lambda: estimate(drawn, xs, objective), lambda: [*map(jnp.zeros_like, xs, wide)])
     made = dict(zip(trained, found, strict=True))
     return structure.unflatten([made.get(i) for i in range(len(leaves))])

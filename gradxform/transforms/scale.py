@@ -94,7 +94,7 @@ class ScaleByTrustRatio(Factor):
         p_norm = jnp.maximum(root(rootable(jnp.sum(abs_sq(p)))), self.min_norm)
         g_norm = jnp.maximum(jnp.minimum(root(jnp.sum(abs_sq(g))), jnp.finfo(g.dtype).max), self.min_norm)
         ratio = quotient(self.trust_coefficient * p_norm, g_norm + self.eps, self.eps)
-        return jnp.where((p_norm == 0.0) | (g_norm == 0.0), 1.0, ratio)
+        return jnp.where((p_norm == 0.0) | (g_norm == 0.0), 1.0, jnp.minimum(ratio, jnp.finfo(ratio.dtype).max))
 
 
 class Identity(Rule):

@@ -61,13 +61,18 @@ class AverageScheduleFree(Rule):
         c = jnp.where(total > 0.0, weight / jnp.where(total > 0.0, total, 1.0), 0.0)
         z = plus(s.z, dense(g, factors), threshold)
         new = keep(ScheduleFree(z, total, max_lr, in_place(self.b1 * jnp.ones_like(s.b1), s.b1)), s)
-        # the change of y, from what is small: x itself would be rounded to the size of the parameters
-        stays = (new.b1 / s.b1 - 1) * (1 - c) - c
-        u = ((1 - self.b1) + self.b1 * c) * (new.z - s.z) + stays * (p - s.z)
-        return u + (plus(p, u, apart) - (p + u)), new
+        return travelled(p, s, new, self.b1, c, apart), new
 
     def evaluate(self, p: Array, s: ScheduleFree, t: Array) -> Array:
         return averaged(p, s.z, s.b1)
+
+
+def travelled(y: Array, s: Memory, new: Memory, b1: Beta, c: Array, apart: Array) -> Array:
+    """The change of y, from what is small: x itself would be rounded to the size of the parameters."""
+    stays = (new.b1 / s.b1 - 1) * (1 - c) - c
+    u = ((1 - b1) + b1 * c) * (new.z - s.z) + stays * (y - s.z)
+    moved: Array = u + (plus(y, u, apart) - (y + u))
+    return moved
 
 
 def averaged(y: Array, z: Array, b1: Array) -> Array:

@@ -11,8 +11,8 @@ import numpy as np
 from gradxform import GradientTransformation, Schedule
 from gradxform.compat import torch as compat
 from gradxform.compat import torch_schedules
-from gradxform.compat.torch.schedules import CyclicLR, OneCycleLR, SequentialLR, TorchSchedule
-from gradxform.compat.torch.state import ENTRIES
+from gradxform.compat.torch.schedules import CyclicLR, OneCycleLR, TorchSchedule
+from gradxform.compat.torch.state import entries_of
 from gradxform.core.hyper import coerce
 
 FUNCTIONS = {
@@ -27,6 +27,8 @@ FUNCTIONS = {
     "RAdam": compat.radam,
     "Rprop": compat.rprop,
     "ASGD": compat.asgd,
+    "Adafactor": compat.adafactor,
+    "Muon": compat.muon,
     "SparseAdam": compat.sparse_adam,
     "LBFGS": compat.lbfgs,
 }
@@ -74,7 +76,7 @@ def scheduled(config: Any, options: dict[str, Any], group: int) -> dict[str, Any
 def scheduler(x: Any, lr: Any, group: int) -> Any:
     """A scheduler from `{"type": ..., ...}`, or from the list of those that it combines.
 
-    Raises: NotImplementedError where a function stands as a text, or one scheduler of a sequence sets the others' rate.
+    Raises: NotImplementedError where a function stands as a text.
     """
     kind = getattr(torch_schedules, x["type"], None)
     if not (isinstance(kind, type) and issubclass(kind, TorchSchedule)):
@@ -84,8 +86,6 @@ def scheduler(x: Any, lr: Any, group: int) -> Any:
         fields["schedulers"] = [scheduler(part, lr, group) for part in fields["schedulers"]]
     elif not issubclass(kind, OneCycleLR | CyclicLR):
         fields["lr"] = lr
-    if kind is SequentialLR and any(isinstance(part, OneCycleLR | CyclicLR) for part in fields["schedulers"]):
-        raise NotImplementedError(x["type"])
     for key, part in fields.items():
         if key in ("lr_lambda", "scale_fn") and part is not None:
             raise NotImplementedError(f"{key} is a text: {part}")
@@ -102,6 +102,6 @@ def state(config: Any, state: Any, params: Any) -> dict[str, Any]:
         return found
     for leaf, memory in state.leaves.items():
         for stage, held in memory.items():
-            for name, field in ENTRIES[stage].items():
+            for name, field in entries_of(stage, held).items():
                 found[f"{name}/{leaf}"] = getattr(held, field)
     return found

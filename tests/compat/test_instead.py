@@ -23,6 +23,13 @@ def test_each_name_of_optax_is_here_or_says_what_is(name: str) -> None:
     assert not hasattr(gx, name)
 
 
+def test_an_import_of_the_name_says_it_too() -> None:
+    with pytest.raises(ImportError, match=r"instead of optax\.MultiSteps: gx\.accumulate"):
+        from gradxform import MultiSteps  # noqa: F401
+    with pytest.raises(ImportError, match="cannot import name 'adan_typo'"):
+        from gradxform import adan_typo  # noqa: F401
+
+
 @pytest.mark.parametrize("names", INSTEAD)
 def test_no_sentence_is_about_a_name_that_nobody_has(names: str) -> None:
     assert any(re.fullmatch(names, name) for name in ABSENT)
@@ -43,6 +50,8 @@ def test_the_types_that_signatures_name_are_here() -> None:
     assert isinstance(gx.adam(0.1), gx.GradientTransformationExtraArgs)
     assert gx.EmptyState() == ()
     assert inspect.isclass(gx.EmptyState)
+    assert gx.multi_transform is gx.partition
+    assert gx.safe_int32_increment is gx.safe_increment
 
     class Scaled(gx.Factor):
         by: gx.ScalarOrSchedule = 2.0

@@ -26,7 +26,7 @@ DECIDED_OTHERWISE = {
 """Defects of kernels that are not reproduced; the page "Optimizers of other frameworks" says why, one by one."""
 
 NOT_BUILT = {
-    "torch": {"Adafactor", "Muon"},
+    "torch": set(),
     "mindspore": set(),
     "paddle": set(),
 }

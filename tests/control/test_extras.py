@@ -10,9 +10,9 @@ import gradxform as gx
 
 P, G = jnp.ones(3), jnp.asarray([0.5, -1.0, 2.0])
 SCALAR = jax.ShapeDtypeStruct((), jnp.float32)
-RULES = {"mean": "mean", "sum": "sum", "last": "last", "all": ("all", SCALAR)}
+RULES = {"mean": "mean", "sum": "sum", "max": "max", "last": "last", "all": ("all", SCALAR)}
 XS, WEIGHTS = [1.0, 3.0, 8.0], [1.0, 1.0, 2.0]
-GOT = {"mean": (1 + 3 + 16) / 4, "sum": 12.0, "last": 8.0, "all": XS}
+GOT = {"mean": (1 + 3 + 16) / 4, "sum": 12.0, "max": 8.0, "last": 8.0, "all": XS}
 
 
 class Reads(gx.Rule):
@@ -61,6 +61,18 @@ def test_a_micro_batch_that_is_left_out_counts_nowhere(rule, got):
     assert int(state.left_out) == 1
 
 
+def test_the_largest_is_that_of_what_counts():
+    """Negative ones too, whatever stood there before, and integers of all 32 bits."""
+    tx, least = gx.accumulate(READS, 3, extras={"x": ("max", jnp.int32(0))}), -(2**31)
+    _, state = window(tx, [7, 5, 2])
+    updates, state = window(tx, [9, least + 1, least], state, grads=(G * jnp.nan, G, G))
+    assert int(state.value["x"]) == least + 1
+    updates, state = window(gx.accumulate(READS, 3, extras={"x": "max"}), [-np.inf, -2.0, -8.0])
+    np.testing.assert_array_equal(updates, -2.0)
+    with pytest.raises(TypeError, match=r"extras\['x'\] = 'max' compares numbers, and its example is complex"):
+        gx.accumulate(READS, 3, extras={"x": ("max", 1j)})
+
+
 @pytest.mark.parametrize(("rule", "got"), [("mean", (1 + 16) / 3), ("sum", 9.0)])
 def test_an_extra_that_is_not_finite_leaves_its_micro_batch_out(rule, got):
     updates, state = window(gx.accumulate(READS, 3, extras={"x": rule}), [1.0, np.inf, 8.0])
@@ -102,7 +114,7 @@ def test_trees_and_arrays():
         return updates, state
 
     form = {"a": jnp.zeros(2, jnp.bfloat16), "n": jax.ShapeDtypeStruct((), jnp.int32)}
-    for rule in ("mean", "sum", "all"):
+    for rule in ("mean", "sum", "max", "all"):
         tx = gx.accumulate((init, update), 2, extras={"batch": (rule, form), "key": "last"})
         state = tx.init(P)
         with jax.disable_jit():
@@ -110,7 +122,9 @@ def test_trees_and_arrays():
                 batch = {"a": jnp.asarray([i, -i], jnp.bfloat16), "n": i}
                 _, state = tx.update(G, state, P, batch=batch, key=jnp.asarray([7, i], jnp.uint32))
         got = jax.tree.map(np.asarray, seen[-1])
-        a, n = {"mean": ([2, -2], 2), "sum": ([4, -4], 4), "all": ([[1, -1], [3, -3]], [1, 3])}[rule]
+        a, n = {"mean": ([2, -2], 2), "sum": ([4, -4], 4), "max": ([3, -1], 3), "all": ([[1, -1], [3, -3]], [1, 3])}[
+            rule
+        ]
         np.testing.assert_array_equal(got["batch"]["a"].astype(np.float32), a)
         np.testing.assert_array_equal(got["batch"]["n"], n)
         np.testing.assert_array_equal(got["key"], [7, 3])
@@ -133,7 +147,9 @@ READERS = {
 @pytest.mark.parametrize("inner", READERS.values(), ids=READERS)
 def test_what_is_read_and_not_stated_is_refused(inner):
     tx = gx.accumulate(inner, 2)
-    with pytest.raises(ValueError, match=r"accumulate has 'x' of each .* extras=\{'x': 'mean'\}, or 'sum', 'last' or"):
+    with pytest.raises(
+        ValueError, match=r"accumulate has 'x' of each .* extras=\{'x': 'mean'\}, or 'sum', 'max', 'last' or"
+    ):
         tx.update(G, tx.init(P), P, x=1.0)
 
 

@@ -69,6 +69,20 @@ def test_before_warmup_nothing_is_a_spike():
     assert counts[-1]["skipped"] == 0
 
 
+@pytest.mark.parametrize("nonfinite", ["skip", "zero"])
+def test_a_norm_above_a_fixed_one_is_skipped_from_the_first_step_on(nonfinite):
+    """A mended gradient is measured as it is taken."""
+    tx = gx.guard(gx.sgd(0.1), nonfinite, max_norm=3.0)
+    counts, _, state = run(tx, [3.1, 2.9, 100.0, 0.5])
+    assert [int(c["last_skipped"]) for c in counts] == [1, 0, 1, 0]
+    assert counts[-1]["spikes"] == counts[-1]["skipped"] == 2
+    assert state.statistics == {}
+    assert repr(tx).endswith("max_norm=3.0)")
+    _, state = tx.update({"w": jnp.asarray([1.0, np.nan, 9.0]), "b": jnp.asarray([2.0])}, tx.init(P), P)
+    assert bool(state.last_skipped)
+    assert int(state.spikes) == int(nonfinite == "zero")
+
+
 LEVEL = [1.0, 1.1, 0.9, 1.05] * 4
 OPTIONS = {
     "skip": [0, 0, 0, 0],

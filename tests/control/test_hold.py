@@ -10,8 +10,8 @@ import pytest
 
 import gradxform as gx
 from gradxform.control.hold import (
+    Asked,
     axis_or_none,
-    both,
     inner_of,
     map_gradients,
     multiplied,
@@ -68,7 +68,7 @@ def test_a_wrapper_gets_the_product() -> None:
 def test_an_update_is_taken_or_everything_stands_still(ok: bool) -> None:
     tx = gx.adam(0.1)
     state = tx.init(P)
-    updates, after = update_if(jnp.asarray(ok), tx, P, state, P, {})
+    updates, after = update_if(Asked(jnp.asarray(ok)), tx, P, state, P, {})
     expected, moved = tx.update(P, state, P)
     if ok:
         jax.tree.map(lambda a, b: np.testing.assert_allclose(a, b, rtol=1e-6), (updates, after), (expected, moved))
@@ -81,10 +81,10 @@ def test_an_update_is_taken_or_everything_stands_still(ok: bool) -> None:
 
 def test_two_decisions() -> None:
     yes, no = jnp.asarray(True), jnp.asarray(False)
-    assert both(None, yes) is yes
-    assert not both(yes, no)
-    assert not both(no, yes)
-    assert both(yes, yes)
+    assert Asked(None, land=True).where(yes) == Asked(yes, land=True)
+    assert not Asked(yes).where(no).ok
+    assert not Asked(no).where(yes).ok
+    assert Asked(yes).where(yes).ok
 
 
 def test_arguments_of_controls() -> None:

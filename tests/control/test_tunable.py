@@ -322,3 +322,38 @@ def test_a_restart_keeps_what_was_set():
     sam = gx.sam(gx.sgd(0.1), gx.sgd(gx.tunable(0.5)))
     _, state = steps(sam, 4, set_at=1, learning_rate=0.25)
     assert float(state.adversary.hyper["learning_rate"]) == 0.25
+
+
+def test_each_member_of_a_vmapped_state_has_its_own():
+    """As if each had been trained alone with its numbers; betas keep their complements in double."""
+    rates, betas = [0.1, 0.01, 0.3], [0.9, 0.99, 0.999999]
+    tx = gx.adam(gx.tunable(0.5), b1=gx.tunable(0.5))
+    ps = jax.tree.map(lambda x: jnp.stack([x, 2 * x, 3 * x]), P)
+    states = jax.vmap(tx.init)(ps)
+    states = gx.with_hyperparams(states, tx=tx, learning_rate=jnp.asarray(rates), **{"adam/b1": np.asarray(betas)})
+    assert gx.hyperparams(tx, states)["learning_rate"].tolist() == jnp.asarray(rates).tolist()
+    updates, after = jax.jit(jax.vmap(tx.update))(ps, states, ps)
+    for i, (rate, b1) in enumerate(zip(rates, betas, strict=True)):
+        p = jax.tree.map(lambda x, i=i: x[i], ps)
+        alone = gx.with_hyperparams(tx.init(p), learning_rate=rate, b1=b1)
+        expected, _ = jax.jit(tx.update)(p, alone, p)
+        jax.tree.map(lambda a, b, i=i: np.testing.assert_allclose(a[i], b, rtol=1e-6), updates, expected)
+    all_set = gx.with_hyperparams(after, learning_rate=0.2)
+    assert all_set.hyper["learning_rate"].shape == (3,)
+    assert jax.tree.structure(all_set) == jax.tree.structure(states)
+
+
+@pytest.mark.parametrize(
+    ("value", "error", "words"),
+    [
+        (jnp.ones(2), ValueError, r"a scalar, or an array of shape \(3,\), one for each member, got .* \(2,\)"),
+        (np.array([0.1, np.nan, 0.1]), ValueError, "must be a number, got nan"),
+        (np.array([0.1, -1.0, 0.1]), ValueError, "learning_rate is out of range: .* got -1"),
+        (np.array([True, False, True]), TypeError, "learning_rate must be a number"),
+    ],
+)
+def test_what_a_member_cannot_have_is_refused(value, error, words):
+    tx = gx.sgd(gx.tunable(0.1))
+    states = jax.vmap(tx.init)({"w": jnp.ones((3, 2))})
+    with pytest.raises(error, match=words):
+        gx.with_hyperparams(states, tx=tx, learning_rate=value)

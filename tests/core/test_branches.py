@@ -46,3 +46,13 @@ def test_a_leaf_without_label_is_refused():
     tx = gx.chain().with_fields(stages=(Split(LabelTree((("a", "first"),)), {"first": gx.chain(gx.sgd(0.1))}),))
     with pytest.raises(ValueError, match="no label for 'b'"):
         tx.init(P)
+
+
+def test_a_parameter_that_is_none_passes_groups_inside_groups():
+    inside = gx.groups([(gx.ndim_at_least(1), gx.trace(0.9))], default=gx.sgd(0.1))
+    tx = gx.groups([(gx.ndim_at_least(1), inside)], default=gx.sgd(0.1))
+    params = {"a": None, "b": jnp.ones(2)}
+    updates, state = tx.update({"a": None, "b": jnp.ones(2)}, tx.init(params), params)
+    assert updates["a"] is None
+    np.testing.assert_array_equal(updates["b"], [1.0, 1.0])
+    assert state.leaves["a"] is None

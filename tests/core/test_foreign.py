@@ -117,3 +117,20 @@ def test_what_update_returns_is_a_pair(out):
     tx = gx.GradientTransformation(lambda params: (), lambda updates, state: out)
     with pytest.raises(TypeError, match=r"update must return a pair \(updates, state\), got"):
         tx.update(G, tx.init(P), P)
+
+
+def test_a_pair_prints_by_names_not_by_addresses():
+    assert repr(gx.GradientTransformation(mean_init, mean_update)) == "GradientTransformation(mean_init, mean_update)"
+    tx = gx.chain(optax.clip(1.0), optax.adamw(0.1), gx.scale(2.0))
+    parts = "scale_by_adam, add_decayed_weights, scale_by_learning_rate"
+    shown = repr(tx).replace("scale)", "scale_by_learning_rate)")  # as optax of some versions calls it
+    assert shown == f"chain(optax.clip(...), optax.chain({parts}), scale(step_size=2.0))"
+    assert "optax.clip(...)" in gx.explain(tx, P).rows[0].rules
+
+
+def test_a_callable_object_is_called_by_its_class():
+    class Halve:
+        def __call__(self, updates, state, params=None):
+            return jax.tree.map(lambda g: g / 2, updates), state
+
+    assert repr(gx.GradientTransformation(mean_init, Halve())) == "GradientTransformation(mean_init, Halve)"

@@ -93,3 +93,13 @@ def test_fields_of_a_memory_inside_a_memory_stand_beside_its_own() -> None:
     memory = Dated(Moments(1, Blocks(2, 3)), 4)
     assert fields_of(memory) == {"mu": 1, "nu": Blocks(2, 3), "last": 4}
     assert with_fields_of(memory, {"mu": 5, "nu": 6, "last": 7}) == Dated(Moments(5, 6), 7)
+
+
+def test_names_that_two_memories_have_stand_under_that_of_their_memory() -> None:
+    memory = Dated(Moments(Moments(1, 2), Dated(Moments(3, 4), 5)), Moments(6, 7))
+    fields = fields_of(memory)
+    assert fields == {"mu/mu": 1, "mu/nu": 2, "nu/mu": 3, "nu/nu": 4, "last": 5, "mu": 6, "nu": 7}
+    assert with_fields_of(memory, {name: 10 * x for name, x in fields.items()}) == Dated(
+        Moments(Moments(10, 20), Dated(Moments(30, 40), 50)), Moments(60, 70)
+    )
+    assert [*fields_of(Dated(Moments(1, 2), Dated(3, 4)))] == ["mu", "nu", "memory", "last"]

@@ -25,6 +25,16 @@ class Memory(NamedTuple):
     left: Any
 
 
+class Clip(gx.Rule):
+    """A rule that reads figures of the whole array."""
+
+    most: gx.OwnFigures = "most"
+    facts = gx.Facts(reach=gx.Reach.ARRAY)
+
+    def update(self, g: Any, s: Any, p: Any, k: Any) -> Any:
+        return g * self.most.max(), s
+
+
 class Whiten(gx.Halves):
     """A rule for one matrix with a memory of its own shape and one of its rows."""
 
@@ -255,3 +265,16 @@ def test_ninety_leaves_are_one_called_function() -> None:
     tx = gx.matrices(gx.chain(WHITEN, gx.sgd(0.1)), {"k": STACKED})
     text = jax.jit(tx.update).lower(params, tx.init(params), params).as_text()
     assert text.count("dot_general") < 10
+
+
+def test_figures_of_a_whole_leaf_are_not_parted() -> None:
+    """Not even where they have as many axes as the leaf; a rule of which places count stays outside."""
+    params = arrays(stack=(2, 3, 4))
+    tx = gx.matrices(gx.lift(Clip()), {"stack": STACKED})
+    with pytest.raises(
+        ValueError, match=r"clip reads 'most' of all of 'stack', and Matrix.* one by one: .*placed=True"
+    ):
+        tx.init(params)
+    tx, most = gx.matrices(gx.qk_clip(1.0, axis=0), {"stack": STACKED}), {"stack": jnp.asarray([4.0, 0.5])}
+    updates, _ = tx.update(jax.tree.map(jnp.zeros_like, params), tx.init(params), params, max_logits=most)
+    np.testing.assert_allclose(updates["stack"], params["stack"] * jnp.asarray([-0.5, 0.0])[:, None, None], rtol=1e-6)

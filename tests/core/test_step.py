@@ -48,7 +48,7 @@ def test_a_second_run_from_donated_parameters_is_told_so():
     p, tx = jax.tree.map(jnp.copy, P), gx.adam(0.1)
     step, state = gx.make_step(tx), tx.init(p)
     new, after = step(p, state, G)
-    words = r"was donated to an earlier step: use what that step returned, or gx\.make_step\(tx, donate=False\)"
+    words = r"was donated to an earlier step: use what that step returned, or make the step with donate=False"
     with pytest.raises(ValueError, match=f"the parameter 'a' {words}"):
         gx.sgd(0.1).init(p)
     with pytest.raises(ValueError, match=f"the parameter 'a' {words}"):

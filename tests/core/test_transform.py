@@ -129,7 +129,8 @@ def gone(tree):
 
 
 def test_deleted_arrays_are_named():
-    tx, words = gx.chain(gx.adam(0.1)), "was donated to an earlier step: use what that step returned, or gx.make_step"
+    tx = gx.chain(gx.adam(0.1))
+    words = "was donated to an earlier step: use what that step returned, or make the step with donate=False"
     p = {**P, "b": gone(jnp.ones(4))}
     state = tx.init(P)
     with pytest.raises(ValueError, match=f"the parameter 'b' {words}"):

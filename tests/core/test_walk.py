@@ -10,8 +10,9 @@ import numpy as np
 import pytest
 
 import gradxform as gx
+from gradxform.core.barriers import BRIEF
 from gradxform.core.tree import Leaf
-from gradxform.core.walk import BRIEF, MANY, Pending, can_recompute, kept, like, run_pending
+from gradxform.core.walk import MANY, Pending, can_recompute, kept, like, run_pending
 from gradxform.optimizers.adam import ScaleByAdam
 from gradxform.transforms.scale import Identity, Scale
 from tests.events import traced_and_compiled

@@ -12,6 +12,7 @@ from jax.sharding import AxisType, Mesh, PartitionSpec
 
 import gradxform as gx
 from tests.catalogue import CATALOGUE, Entry
+from tests.compiler import FAST
 
 P = PartitionSpec
 STEPS = 3
@@ -76,7 +77,7 @@ def alone(name: str) -> Any:
     """What a transformation of the catalogue does on one device."""
     entry = Entry(name, CATALOGUE[name])
     params = jax.tree.map(jnp.asarray, parameters())
-    run = jax.jit(lambda p, g: walk(entry, p, entry.tx.init(p), g))
+    run = jax.jit(lambda p, g: walk(entry, p, entry.tx.init(p), g), compiler_options=FAST)
     return run(params, gradients())
 
 

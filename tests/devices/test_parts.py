@@ -11,6 +11,7 @@ import pytest
 
 import gradxform as gx
 from tests.catalogue import Entry, entries, own
+from tests.compiler import FAST
 from tests.devices.layout import SPECS, STACKED, P, alone, assert_same, gradients, mesh, numbers, parameters, walk
 
 AXES = ("x", "y")
@@ -39,7 +40,7 @@ def parted(tx: Any, **extra: Any) -> Any:
         return walk(tx, params, tx.init(params), grads, **extra)
 
     run = jax.shard_map(device, mesh=mesh(), in_specs=(SPECS, STACKED), out_specs=(SPECS, state_specs(tx)))
-    return jax.jit(run)(parameters(), gradients())
+    return jax.jit(run, compiler_options=FAST)(parameters(), gradients())
 
 
 @entries(lambda e: e.axis is None and e.reach == gx.Reach.ELEMENT and not e.packs)

@@ -10,6 +10,7 @@ import numpy as np
 import gradxform as gx
 from gradxform.core.chain import Chain
 from tests.catalogue import Entry, entries
+from tests.compiler import FAST
 from tests.devices.layout import P, alone, assert_same, gradients, line, numbers, parameters, parts, walk
 
 AXIS = "devices"
@@ -32,7 +33,8 @@ def test_shard_map(entry: Entry) -> None:
     def device(params: Any, grads: Any) -> Any:
         return share(entry, params, jax.tree.map(lambda g: g[0], grads))
 
-    run = jax.jit(jax.shard_map(device, mesh=line(), in_specs=(P(), P(AXIS)), out_specs=P()))
+    mapped = jax.shard_map(device, mesh=line(), in_specs=(P(), P(AXIS)), out_specs=P())
+    run = jax.jit(mapped, compiler_options=FAST)
     params, state = run(parameters(), parts(gradients()))
     expected, held = alone(entry.name)
     assert_same(params, expected, entry.narrow)

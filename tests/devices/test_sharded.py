@@ -10,6 +10,7 @@ from jax.sharding import AxisType, NamedSharding
 
 import gradxform as gx
 from tests.catalogue import Entry, entries, own
+from tests.compiler import FAST
 from tests.devices.layout import (
     SPECS,
     STACKED,
@@ -48,7 +49,7 @@ def test_every_transformation_as_on_one_device(entry: Entry, kind: AxisType) -> 
         params, grads = laid_out(parameters(), kind), laid_out(gradients(), kind, STACKED)
         state = entry.tx.init(params)
         assert_state_lies_with(params, own(state))
-        after, state = jax.jit(lambda p, s, g: walk(entry, p, s, g))(params, state, grads)
+        after, state = jax.jit(lambda p, s, g: walk(entry, p, s, g), compiler_options=FAST)(params, state, grads)
         assert_state_lies_with(params, own(state))
     assert_same((after, state), alone(entry.name), entry.narrow)
 

@@ -11,6 +11,7 @@ import pytest
 
 import gradxform as gx
 from tests.catalogue import Entry, entries, tree
+from tests.compiler import FAST
 
 POINTS = {
     "ordinary": (1.0, 1.0),
@@ -35,7 +36,7 @@ def test_derivatives_are_finite(entry: Entry):
         updates, _ = entry.update(g, state, p)
         return sum(jnp.sum(jnp.real(u)) for u in jax.tree.leaves(updates))
 
-    slopes = jax.jit(jax.grad(total, (0, 1)))
+    slopes = jax.jit(jax.grad(total, (0, 1)), compiler_options=FAST)
     for point, (of_g, of_p) in POINTS.items():
         g, p = (jax.tree.map(lambda x, k=k: k * x, tree(i)) for i, k in ((1, of_g), (0, of_p)))
         for x in jax.tree.leaves(slopes(g, p)):

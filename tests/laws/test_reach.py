@@ -6,77 +6,41 @@ All comparisons are bit for bit, compiled program with compiled program.
 from __future__ import annotations
 
 import contextlib
-from collections.abc import Callable
 from typing import Any
 
-import jax
 import numpy as np
 
 import gradxform as gx
 from gradxform import Reach
 from gradxform.core.stacks import ByMatrix
 from gradxform.strategies.lazy import Lazy
-from tests.catalogue import SHAPES, Entry, entries, moved, own, tree, with_own
+from gradxform.testing import laws
+from gradxform.testing.laws import Change, same_bits
+from tests.catalogue import SHAPES, Entry, entries, moved, tree
 
 ROWS, COLUMNS = SHAPES["dense"]["kernel"]
 ELEMENTS = np.random.default_rng(1).permutation(ROWS * COLUMNS)
 PERMUTED_ROWS = np.random.default_rng(2).permutation(ROWS)
 
 
-def permute_elements(x: Any) -> Any:
-    return x.reshape(-1)[ELEMENTS].reshape(x.shape)
+permute_elements = Change(lambda x: x.reshape(-1)[ELEMENTS].reshape(x.shape))
+permute_rows = Change(lambda x: x[PERMUTED_ROWS], by_rows=True)
+keep_some_rows = Change(lambda x: x[1:4], by_rows=True)
+keep_some_columns = Change(lambda x: x[:, 1:4])
+KERNEL = 1
+"""Its place among the leaves."""
 
 
-def permute_rows(x: Any) -> Any:
-    return x[PERMUTED_ROWS]
-
-
-def keep_some_rows(x: Any) -> Any:
-    return x[1:4]
-
-
-def keep_some_columns(x: Any) -> Any:
-    return x[:, 1:4]
-
-
-def in_kernel(change: Callable[[Any], Any], tree: Any) -> Any:
-    """A change of every array in the kernel's place that has the kernel's shape, or its rows where those change."""
-    by_rows = change in (permute_rows, keep_some_rows)
-
-    def at(x: Any) -> Any:
-        return change(np.asarray(x)) if x.shape == (ROWS, COLUMNS) or (by_rows and x.shape[:1] == (ROWS,)) else x
-
-    return tree | {"dense": tree["dense"] | {"kernel": jax.tree.map(at, tree["dense"]["kernel"])}}
-
-
-def commutes(entry: Entry, change: Callable[[Any], Any]) -> bool:
+def commutes(entry: Entry, change: Change) -> bool:
     """Whether changing the kernel's gradient, state and parameter, then updating, is updating and then changing."""
-    g, state, p = moved(entry.name)
-    updates, after = entry.run(g, state, p)
-    inputs = in_kernel(change, g), with_own(state, leaves=in_kernel(change, own(state).leaves)), in_kernel(change, p)
-    changed_updates, changed_after = entry.run(*inputs)
-    expected = in_kernel(change, updates), in_kernel(change, own(after).leaves)
-    return same_bits(expected, (changed_updates, own(changed_after).leaves))
-
-
-def same_bits(a: Any, b: Any) -> bool:
-    pairs = zip(jax.tree.leaves(a), jax.tree.leaves(b), strict=True)
-    return all(x.dtype == y.dtype and x.shape == y.shape and x.tobytes() == y.tobytes() for x, y in pairs)
+    return laws.commutes(entry.run, moved(entry.name), KERNEL, change)
 
 
 def with_other_leaves(entry: Entry, seed: int, steps: int = 1) -> Any:
     """What happens to the kernel when gradient, state and parameters of all other leaves are others."""
     g, state, p = moved(entry.name)
-    _, other_state, _ = moved(entry.name, 3)
-
-    def only_kernel(kept: Any, other: Any) -> Any:
-        return other | {"dense": other["dense"] | {"kernel": kept["dense"]["kernel"]}}
-
-    leaves = only_kernel(own(state).leaves, own(other_state).leaves)
-    g, after, p = only_kernel(g, tree(seed)), with_own(state, leaves=leaves), only_kernel(p, tree(seed + 1))
-    for _ in range(steps):
-        updates, after = entry.run(g, after, p)
-    return updates["dense"]["kernel"], own(after).leaves["dense"]["kernel"]
+    other = None, moved(entry.name, 3)[1], tree(seed + 1)
+    return laws.with_others(entry.run, (g, state, p), other, [tree(seed)] * steps, KERNEL)
 
 
 @entries(lambda e: e.reach == Reach.ELEMENT)
@@ -141,5 +105,7 @@ def test_a_chain_reaches_as_far_as_the_farthest_stage(entry: Entry):
 
 
 def test_slicing_changes_only_the_kernel():
-    assert in_kernel(keep_some_rows, tree(0))["dense"]["kernel"].shape == (3, COLUMNS)
-    assert same_bits(in_kernel(keep_some_rows, tree(0))["scale"], tree(0)["scale"])
+    p = tree(0)
+    cut = laws.at_leaf(p, p, KERNEL, lambda x: keep_some_rows.everywhere(x, (ROWS, COLUMNS)))
+    assert cut["dense"]["kernel"].shape == (3, COLUMNS)
+    assert same_bits(cut["scale"], p["scale"])

@@ -26,7 +26,7 @@ from gradxform.transforms.round import RoundRandomly
 from tests.catalogue import ENTRIES, Entry, Searched, entries, moved, tree
 
 STEPS, RESTS = 7, (2, 3, 5)
-REFUSED = r"gradient of 'dense/kernel' is None, and \w+ corrects .*gx\.freeze\(.*gx\.own_clock\(tx, where="
+REFUSED = r"gradient of 'dense/kernel' is None, and \w+ corrects .*gx\.freeze\(.*"
 
 
 def without_kernel(g: Any) -> Any:
@@ -69,8 +69,13 @@ def alone(entry: Entry) -> bool:
 @entries(lambda e: e.correcting)
 def test_it_is_refused_where_memory_is_corrected(entry: Entry) -> None:
     g, state, p = moved(entry.name)
+    of_all = [rule.name for _, rule in entry.rules if rule.corrects and isinstance(layers(rule)[-1], TreeRule)]
+    remedy = "give it zeros" if of_all else r"gx\.own_clock\(tx, where="
+    for name in of_all:
+        with pytest.raises(TypeError, match=f"own_clock counts for each parameter, and {name} measures all .* zeros"):
+            gx.own_clock(getattr(entry.tx, "inner", entry.tx))
     for update in (entry.update, jax.jit(entry.update)):
-        with pytest.raises(ValueError, match=REFUSED):
+        with pytest.raises(ValueError, match=REFUSED + remedy):
             update(without_kernel(g), state, p)
 
 

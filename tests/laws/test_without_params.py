@@ -12,9 +12,10 @@ from tests.catalogue import Entry, entries, moved
 
 @entries(lambda e: not e.needing_params)
 def test_where_no_rule_needs_them_parameters_make_no_difference(entry: Entry):
-    g, state, p = moved(entry.name)
+    g, state, _ = moved(entry.name)
     with jax.disable_jit():
-        jax.tree.map(np.testing.assert_array_equal, entry.update(g, state), entry.update(g, state, p))
+        without = entry.update(g, state)
+    jax.tree.map(np.testing.assert_array_equal, without, entry.op_by_op())
 
 
 @entries(lambda e: e.needing_params)
@@ -38,6 +39,5 @@ def test_params_is_the_third_argument_and_a_keyword(entry: Entry):
 def test_extra_arguments_that_nobody_asks_for_make_no_difference(entry: Entry):
     g, state, p = moved(entry.name)
     with jax.disable_jit():
-        plain = entry.update(g, state, p)
         extended = entry.tx.update(g, state, p, **{"value": 1.0, "grad": g, "value_fn": gx.global_norm, **entry.extra})
-    jax.tree.map(np.testing.assert_array_equal, extended, plain)
+    jax.tree.map(np.testing.assert_array_equal, extended, entry.op_by_op())

@@ -123,3 +123,14 @@ def test_the_gram_form_is_finite_with_finite_derivatives() -> None:
 def test_too_few_steps_are_refused() -> None:
     with pytest.raises(ValueError, match="ns_steps must be at least 10 for 'deepseek_v4', got 5"):
         gx.muon(0.1, "deepseek_v4")
+
+
+@pytest.mark.parametrize("method", [gx.muon, gx.normuon, gx.muonh, gx.scion, gx.dion2], ids=lambda f: f.__name__)
+def test_the_gram_form_is_an_option_of_all_that_orthogonalize(method: Any) -> None:
+    params = {"kernel": jnp.asarray(D(size=(4, 9)), jnp.float32)}
+    plain, gram = (method(0.1, where="kernel", gram_restarts=restarts) for restarts in (None, (2,)))
+    assert plain != gram
+    a, b = (tx.update(params, tx.init(params), params)[0]["kernel"] for tx in (plain, gram))
+    np.testing.assert_allclose(a, b, rtol=0, atol=1e-4 * float(jnp.abs(a).max()))
+    with pytest.raises(ValueError, match="gram_restarts must be fewer than the 5 steps"):
+        method(0.1, gram_restarts=(5,))

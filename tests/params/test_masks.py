@@ -223,3 +223,25 @@ def test_a_mask_in_boxes_or_without_fits_parameters_in_boxes_or_without(mask: An
     for params in (BOXED, plain, variables):
         updates, _ = tx.update(plain, tx.init(params), plain)
         assert (updates["kernel"][0], updates["bias"][0]) == (2.0, 1.0)
+
+
+@pytest.mark.parametrize(
+    "mask", ["kernel", gx.named("bias"), ~gx.named("kernel"), lambda p: {"kernel": True, "bias": False}]
+)
+def test_one_mask_of_matrices_and_others_may_name_parameters_of_either(mask):
+    params = {"kernel": jnp.ones((4, 3)), "bias": jnp.ones(3)}
+    zeros = jax.tree.map(jnp.zeros_like, params)
+    tx = gx.dion2(0.1, where="kernel", weight_decay_mask=mask)
+    updates, _ = tx.update(zeros, tx.init(params), params)
+    assert {k for k, u in updates.items() if u.any()} == {"kernel" if mask == "kernel" or callable(mask) else "bias"}
+
+
+@pytest.mark.parametrize("method", [gx.soap, gx.kl_soap, gx.shampoo, gx.galore, gx.apollo, gx.dion2])
+def test_a_name_that_matches_nothing_in_either_is_refused(method):
+    params = {"kernel": jnp.ones((4, 3)), "bias": jnp.ones(3)}
+    name = "weight_decay_mask" if method is gx.dion2 else "mask"
+    for mask in ("kernel", "bias"):
+        jax.eval_shape(method(0.1, where="kernel", **{name: mask}).init, params)
+    for typo in ("typo", gx.named("kernel", "typo")):
+        with pytest.raises(ValueError, match=r"'typo'\) matches no parameter; the paths are: bias, kernel"):
+            method(0.1, where="kernel", **{name: typo}).init(params)

@@ -11,7 +11,11 @@ import numpy as np
 import pytest
 from jax.sharding import NamedSharding, PartitionSpec
 
+import gradxform as gx
+from gradxform.core.blocks import Blocks
+from gradxform.core.clock import counted
 from gradxform.strategies.layout import (
+    Layout,
     check_mesh,
     laid_out,
     lay_memory,
@@ -57,11 +61,44 @@ def test_the_first_free_dimension_that_divides_is_split(shape: Any, spec: Any, s
 def test_a_square_of_a_side_lies_as_that_side(field: str, expected: Any) -> None:
     """A square parameter's sides have its shape, and are not laid out as it is."""
     n = 8 if field == "right_basis" else 12
-    assert of_statistic((n, n), (12, 8), ("data", "model"), MESH, **told(field)) == expected
-    square = of_statistic((8, 8), (8, 8), ("data", "model"), MESH, **told(field))
+    assert of_statistic((n, n), (12, 8), ("data", "model"), MESH, **told([field])) == expected
+    square = of_statistic((8, 8), (8, 8), ("data", "model"), MESH, **told([field]))
     assert square == (expected or ("data", "model"))
-    stack = of_statistic((3, n, n), (3, 12, 8), (None, "data", "model"), MESH, **told(field))
+    stack = of_statistic((3, n, n), (3, 12, 8), (None, "data", "model"), MESH, **told([field]))
     assert stack == (expected and (None, *expected))
+
+
+def test_a_diagonal_of_a_side_lies_as_that_side() -> None:
+    """Of a square parameter too, whose dimensions are alike."""
+    for field, expected in (("left", ("data",)), ("right", ("model",))):
+        assert of_statistic((8,), (8, 8), ("data", "model"), MESH, **told([field])) == expected
+        assert of_statistic((3, 8), (3, 8, 8), (None, "data", "model"), MESH, **told([field])) == (None, *expected)
+    assert of_statistic((), (8, 8), ("data", "model"), MESH, **told(["left_size"])) is None
+    assert of_statistic((8, 8, 8, 8), (8, 8), ("data", "model"), MESH, **told(["left"])) == (
+        None,
+        None,
+        "data",
+        "model",
+    )
+
+
+@pytest.mark.parametrize(
+    ("shape", "long", "short"), [((8, 4), "data", "model"), ((4, 8), "model", "data"), ((8, 8), "model", "data")]
+)
+def test_a_memory_says_which_sides_its_statistics_have(shape: Any, long: Any, short: Any) -> None:
+    """GaLore's, whose rank divides the shorter side; codes with it, a counter beside it, a stack of matrices."""
+    layout = Layout(shape, ("data", "model"), ("data", "model"), None)
+    tx = gx.scale_by_galore(2)
+    memory = tx.init({"w": jnp.zeros(shape)}).leaves["w"]["galore"]
+    for m in (memory, counted(type(memory))(*memory, jnp.zeros((), jnp.int32)), gx.scale_by_apollo(2)):
+        m = m.init({"w": jnp.zeros(shape)}).leaves["w"]["apollo"] if isinstance(m, gx.GradientTransformation) else m
+        found = lay_memory(m, layout, MESH, lambda x, spec: spec)
+        assert (found.mu, found.nu, found.basis) == (P(long, None), P(long, None), P(short, None))
+    stored = memory._replace(mu=Blocks(memory.mu, memory.mu[:, :1], None))
+    assert lay_memory(stored, layout, MESH, lambda x, spec: spec).mu.codes == P(long, None)
+    said = told(["mu"], memory, (3, *shape))
+    stack = of_statistic((3, *memory.mu.shape), (3, *shape), (None, "data", "model"), MESH, **said)
+    assert stack == (None, long, None)
 
 
 def test_one_part_is_no_split() -> None:

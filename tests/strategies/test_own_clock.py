@@ -270,4 +270,8 @@ def test_what_sees_all_leaves_has_no_clocks() -> None:
         def update(self, g: Any, s: Any, p: Any, k: Any) -> Any:
             return g / k, s
 
-    assert gx.own_clock(gx.lift(Counting())) == gx.lift(Counting())
+    for tx in (gx.lift(Counting()), gx.stored_as("bfloat16", gx.lift(Counting())), gx.groups([("a", gx.momo())])):
+        with pytest.raises(
+            TypeError, match=r"own_clock counts for each parameter, and (counting|momo) measures all of"
+        ):
+            gx.own_clock(gx.chain(gx.clip_by_global_norm(1.0), tx))

@@ -14,13 +14,13 @@ import pytest
 from jax.sharding import AxisType, NamedSharding
 
 import gradxform as gx
+from tests.compiler import FAST
 from tests.devices.layout import P
 
 SHAPES = {"table": (16, 32), "w": (8, 24), "b": (32,), "c": (8,)}
 NARROW = {"table", "b", "c"}
 """Parameters in bfloat16. The vectors share a buffer; the table's gradients are rows where `lazy` is in play."""
 HOST = jax.jit(lambda: jax.device_put(jnp.ones(()), jax.memory.Space.Host))().sharding.memory_kind
-FAST = {"xla_backend_optimization_level": 0, "xla_llvm_disable_expensive_passes": True}
 CLIP, ADAMW = gx.clip_by_global_norm(1.0), gx.adamw(0.1, weight_decay=0.1)
 
 

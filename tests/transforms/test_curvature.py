@@ -35,6 +35,18 @@ def test_gauss_newton_bartlett_has_the_gauss_newton_diagonal_for_its_mean():
     np.testing.assert_allclose(found, (X**2).T @ (p * (1 - p)) / 7, rtol=0.15)
 
 
+def test_estimates_of_narrow_parameters_are_wide():
+    """Squares of gradients of 1e-4 are no numbers in float16."""
+    p = {"w": jnp.full(3, 1e-2, jnp.float16), "n": None}
+    logits = jnp.asarray([1.0, 2.0, 3.0], jnp.float16) * jnp.float16(1e-4)
+    for every in (1, 2):
+        h = gx.gauss_newton_bartlett(lambda p: p["w"] * logits, p, 0, count=0, every=every)["w"]
+        wide = gx.gauss_newton_bartlett(lambda p: p["w"] * logits, {"w": p["w"].astype(jnp.float32)}, 0, count=0)["w"]
+        np.testing.assert_allclose(h, wide, rtol=0.01)
+        assert h.dtype == gx.hutchinson(lambda p: jnp.sum(p["w"]), p, 0, count=1, every=every)["w"].dtype == jnp.float32
+        assert (h > 0).all()
+
+
 def test_it_is_due_at_every_so_many_steps():
     run = jax.jit(lambda i: gx.hutchinson(quadratic, PARAMS, 0, count=i, every=3)["a"])
     at = [run(i) for i in range(4)]

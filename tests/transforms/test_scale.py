@@ -58,6 +58,11 @@ def test_trust_ratio_is_one_where_a_norm_is_zero():
     np.testing.assert_array_equal(first(tx, jnp.zeros(3), p=jnp.ones(3)), np.zeros(3))
 
 
+def test_trust_ratio_beyond_the_largest_number_is_the_largest():
+    p, g = jnp.float32(6e13), jnp.float32(2e-32)
+    np.testing.assert_allclose(first(gx.scale_by_trust_ratio(), g, p), 2e-32 * np.finfo(np.float32).max, rtol=1e-6)
+
+
 def test_trust_ratio_norms_are_summed_in_float32():
     p = jnp.full(10_000, 0.1, jnp.bfloat16)
     g = jnp.full(10_000, 1.0, jnp.bfloat16)

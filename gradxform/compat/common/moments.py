@@ -7,7 +7,7 @@ from typing import Any, NamedTuple
 import jax.numpy as jnp
 
 from gradxform.core import check
-from gradxform.core.arithmetic import abs_sq, debias, next_count, power, real_dtype
+from gradxform.core.arithmetic import abs_sq, debias, next_count, power, real_dtype, root
 from gradxform.core.hyper import Beta, Hyper
 from gradxform.core.rule import Halves, Rule
 from gradxform.core.types import Array, Dtype, Memory, Param, Scalars
@@ -39,7 +39,7 @@ class EpsilonHat(Halves, abstract=True):
 
     def emit(self, g: Array, s: Memory, p: Param, k: Scalars) -> Any:
         m = self.b1 * s.mu + (1 - self.b1) * g if self.nesterov else s.mu
-        return k * m / (jnp.sqrt(s.nu) + self.eps)
+        return k * m / (root(s.nu) + self.eps)
 
 
 class EpsilonHatAdam(EpsilonHat):
@@ -55,7 +55,7 @@ class EpsilonHatRadam(Rectified):
     name = "radam"
 
     def inverse_root(self, nu: Array, c2: Array) -> Any:
-        return jnp.sqrt(c2) / (jnp.sqrt(nu) + self.eps)
+        return jnp.sqrt(c2) / (root(nu) + self.eps)
 
 
 class EpsilonBesideRss(SumsSquares):
@@ -71,7 +71,7 @@ class EpsilonBesideRss(SumsSquares):
         return 1 / (1 + (t - 1) * self.rate_decay)
 
     def emit(self, g: Array, s: SumOfSquares, p: Param, k: Scalars) -> Any:
-        return k * (g / (jnp.sqrt(s.sum_of_squares) + self.eps))
+        return k * (g / (root(s.sum_of_squares) + self.eps))
 
 
 class PoweredMoments(NamedTuple):
@@ -133,8 +133,8 @@ class Nadam(Rule, abstract=True):
         nu = self.b2 * s.nu + (1 - self.b2) * abs_sq(g)
         wide = product.astype(dtype)
         ahead = (1 - now) / (1 - wide) * g + after / (1 - wide * after) * mu
-        root = jnp.sqrt(nu / jnp.asarray(debias(self.b2, count), dtype))
-        return ahead / (root + self.eps), NadamMoments(mu, nu, product, count)
+        size = root(nu / jnp.asarray(debias(self.b2, count), dtype))
+        return ahead / (size + self.eps), NadamMoments(mu, nu, product, count)
 
     def momentum(self, t: Any) -> Any:
         return self.b1 * (1 - 0.5 * power(0.96, t * self.momentum_decay))

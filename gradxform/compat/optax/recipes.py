@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dis
 import functools
 import types
 from collections.abc import Callable, Iterator
@@ -11,6 +12,8 @@ from typing import Any
 import optax
 import optax.contrib
 
+from gradxform.compat.optax import combining, wrappers
+from gradxform.compat.optax.masking import maskable, masked
 from gradxform.compat.optax.stages import REFUSALS, over
 
 STAGES = (
@@ -21,17 +24,30 @@ STAGES = (
     "scale_by_param_block_norm", "scale_by_param_block_rms", "scale_by_radam", "scale_by_rms", "scale_by_rss",
     "scale_by_schedule", "scale_by_sign", "scale_by_stddev", "scale_by_trust_ratio", "scale_by_yogi", "set_to_zero",
     "trace", "scale_by_acprop", "scale_by_ademamix", "scale_by_adopt", "scale_by_cocob", "scale_by_madgrad",
-    "scale_by_simplified_ademamix",
+    "scale_by_simplified_ademamix", "scale_by_dog", "scale_by_dowg", "prodigy", "dadapt_adamw", "momo", "momo_adam",
 )  # fmt: skip
 """Stages that are ours inside optax's type and state: those of which optax's numbers are ours, to rounding."""
 
+FORMS: dict[str, dict[str, Any]] = {name: {"bias_correction": True} for name in ("prodigy", "dadapt_adamw")}
+"""What chooses the form that optax has."""
+UNLIKE = dict.fromkeys(("momo", "momo_adam"), ("weight_decay",))
+"""Arguments that mean something else there."""
+
 FUNCTIONS = (
     "apply_updates", "constant_schedule", "cosine_decay_schedule", "cosine_onecycle_schedule", "exponential_decay",
-    "global_norm", "join_schedules", "linear_onecycle_schedule", "linear_schedule", "piecewise_constant_schedule",
-    "piecewise_interpolate_schedule", "polynomial_schedule", "sgdr_schedule", "warmup_constant_schedule",
+    "global_norm", "join_schedules", "linear_onecycle_schedule", "linear_schedule", "per_example_global_norm_clip",
+    "per_example_layer_norm_clip", "periodic_update", "piecewise_constant_schedule", "piecewise_interpolate_schedule",
+    "polynomial_schedule", "safe_increment", "safe_int32_increment", "sgdr_schedule", "warmup_constant_schedule",
     "warmup_cosine_decay_schedule", "warmup_exponential_decay_schedule",
 )  # fmt: skip
 """Functions that are ours, where ours take what they are given."""
+
+
+WRAPPERS: dict[str, Callable[..., Any]] = {
+    "chain": combining.chain, "named_chain": combining.named_chain, "masked": masked,
+    "apply_if_finite": wrappers.apply_if_finite, "MultiSteps": wrappers.MultiSteps,
+}  # fmt: skip
+"""What is written here anew around optax's state classes."""
 
 
 def lent(namespace: types.ModuleType) -> dict[str, Any]:
@@ -41,23 +57,31 @@ def lent(namespace: types.ModuleType) -> dict[str, Any]:
 
 
 def verdict(theirs: Any) -> str:
-    """Whether a name of optax is ours, a recipe of optax's of what is ours, or optax's own."""
-    if replaced(theirs) is theirs:
-        return "optax's own"
-    return "ours" if theirs in _stages() or theirs in _functions() else "optax's recipe of ours"
+    """What a name of optax is: ours, a recipe of optax's of what is ours, its wrapper of what it is given, its own."""
+    if replaced(theirs) is not theirs:
+        return "ours" if theirs in {*_wrappers(), *_stages(), *_functions()} else "optax's recipe of ours"
+    given = getattr(theirs, "__annotations__", {}) if isinstance(theirs, types.FunctionType) else {}
+    takes = any("GradientTransformation" in str(x) for name, x in given.items() if name != "return")
+    return "optax's wrapper of what it is given" if takes else "optax's own"
 
 
 def replaced(theirs: Any) -> Any:
     """What stands here for something of optax: itself, where nothing of ours is in it."""
     if isinstance(theirs, functools.partial) and replaced(theirs.func) is not theirs.func:
         return functools.partial(replaced(theirs.func), *theirs.args, **theirs.keywords)
+    if isinstance(theirs, type):
+        return _wrappers().get(theirs, theirs)
     return _replaced(theirs) if isinstance(theirs, types.FunctionType) else theirs
 
 
 @functools.cache
 def _replaced(theirs: types.FunctionType) -> Any:
+    if theirs in _wrappers():
+        return functools.wraps(theirs)(_wrappers()[theirs])
     if theirs in _stages():
-        return over(theirs, _stages()[theirs])
+        name = theirs.__name__
+        ours = functools.partial(_stages()[theirs], **FORMS.get(name, {}))
+        return maskable(over(theirs, ours, UNLIKE.get(name, ())))
     if theirs in _functions():
         return _ours_or(theirs, _functions()[theirs])
     return _of_ours(theirs) if _gives_transformation(theirs) and _reaches_ours(theirs) else theirs
@@ -69,14 +93,20 @@ def _stages() -> dict[Any, Callable[..., Any]]:
 
 
 @functools.cache
+def _wrappers() -> dict[Any, Callable[..., Any]]:
+    return {getattr(optax, name): ours for name, ours in WRAPPERS.items()}
+
+
+@functools.cache
 def _functions() -> dict[Any, Callable[..., Any]]:
     return dict(_pairs(FUNCTIONS))
 
 
 def _pairs(names: tuple[str, ...]) -> Iterator[tuple[Any, Callable[..., Any]]]:
     ours = import_module("gradxform")
+    homes = (optax, optax.contrib, import_module("optax.contrib._dog"))
     for name in names:
-        theirs = getattr(optax, name, None) or getattr(optax.contrib, name, None)
+        theirs = next((getattr(home, name) for home in homes if hasattr(home, name)), None)
         if theirs is not None:
             yield theirs, getattr(ours, name)
 
@@ -93,16 +123,27 @@ def _ours_or(theirs: Callable[..., Any], ours: Callable[..., Any]) -> Callable[.
 
 
 def _gives_transformation(function: types.FunctionType) -> bool:
-    return "GradientTransformation" in str(function.__annotations__.get("return"))
+    return "GradientTransformation" in str(function.__annotations__.get("return", "GradientTransformation"))
 
 
 def _reaches_ours(function: types.FunctionType) -> bool:
     """Whether a stage of ours, or a recipe of one, is named in a function of optax."""
-    names = set(_names(function.__code__))
-    found = [function.__globals__[name] for name in names if name in function.__globals__]
-    for x in [x for x in found if _is_optax(x)]:
-        found += [vars(x)[name] for name in names if name in vars(x)]
-    return any(isinstance(x, types.FunctionType) and x is not function and _replaced(x) is not x for x in found)
+    makers = [x for x in _named(function, function.__code__) if isinstance(x, types.FunctionType)]
+    return any(x is not function and x not in _functions() and _replaced(x) is not x for x in makers)
+
+
+def _named(function: types.FunctionType, code: types.CodeType) -> Iterator[Any]:
+    """What the code of a function names: globals, and what it takes from modules of optax."""
+    found = None
+    for step in dis.get_instructions(code):
+        if step.opname == "LOAD_GLOBAL":
+            found = function.__globals__.get(step.argval)
+        elif step.opname in ("LOAD_ATTR", "LOAD_METHOD") and _is_optax(found):
+            found = getattr(found, step.argval, None)
+        yield found
+    for constant in code.co_consts:
+        if isinstance(constant, types.CodeType):
+            yield from _named(function, constant)
 
 
 def _names(code: types.CodeType) -> Iterator[str]:

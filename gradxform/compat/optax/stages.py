@@ -1,37 +1,35 @@
-"""One stage of optax with our arithmetic: optax's type, state classes and dtypes around a rule of ours."""
+"""Stages of optax with our arithmetic: optax's type, state classes and dtypes around rules of ours."""
 
 from __future__ import annotations
 
 import functools
 import inspect
-from collections.abc import Callable
-from typing import Any
+from collections.abc import Callable, Iterable, Sequence
+from typing import Any, TypeAlias
 
 import jax
 import jax.numpy as jnp
 import optax
 
+from gradxform.compat.optax.layout import UnlikeError, counts, joined, ours_of, parted, shapes_of, theirs_of
+from gradxform.core.chain import chain
 from gradxform.core.state import State
 from gradxform.core.transform import GradientTransformation
-from gradxform.core.types import Count, OptState, Params, Structure, Updates
+from gradxform.core.types import OptState, Params, Structure, Updates
 
-COUNTS = ("count", "step", "t", "count_m2")
-"""What states of optax call the number of updates done."""
-FIRST = "is_initial_step"
-"""What tells in place of a count whether there were any."""
-RENAMED = {"step_size": "step_sizes", "prev": "prev_updates"}
-"""Our statistics that optax has by another name."""
 STORED = ("mu_dtype", "accumulator_dtype")
 """Dtypes of memory that optax rounds after the step and ours before it: asked for one, optax's own code runs."""
 REFUSALS = (TypeError, ValueError, LookupError)
+SINGLE = (jnp.dtype("float32"), jnp.dtype("int32"), jnp.dtype("bool"))
+"""Dtypes that optax's update has where all have them."""
+Shapes: TypeAlias = tuple[tuple[tuple[int, ...], Any], ...]
+"""Shape and dtype of each parameter of a list."""
 
 
-class UnlikeError(ValueError):
-    """Our rule keeps what optax's state has no place for, or the other way round."""
-
-
-def over(theirs: Callable[..., Any], ours: Callable[..., Any]) -> Callable[..., Any]:
+def over(theirs: Callable[..., Any], ours: Callable[..., Any], unlike: Sequence[str] = ()) -> Callable[..., Any]:
     """optax's function, its transformation with the updates of ours on optax's state.
+
+    unlike: arguments that mean something else there, unless they are 0.
 
     Where ours refuses an argument, a parameter or a gradient that optax takes, or keeps what optax's state has no place
     for, optax's own code makes the step, from the same state.
@@ -46,104 +44,126 @@ def over(theirs: Callable[..., Any], ours: Callable[..., Any]) -> Callable[..., 
         if any(given.arguments.get(name) is not None for name in STORED):
             return stage
         try:
+            if any(given.arguments[name] != 0 for name in unlike):
+                return stage
             tx = ours(*given.args, **given.kwargs)
         except REFUSALS:
             return stage
-        return type(stage)(stage.init, _update(stage, tx)) if isinstance(tx, GradientTransformation) else stage
+        return type(stage)(stage.init, Stage(stage, tx)) if isinstance(tx, GradientTransformation) else stage
 
     return made
 
 
-def _update(stage: optax.GradientTransformation, tx: GradientTransformation) -> Callable[..., Any]:
-    @functools.lru_cache(maxsize=64)
-    def memory(shapes: tuple[Any, ...]) -> State:
-        fresh: State = jax.eval_shape(tx.init, [jax.ShapeDtypeStruct(*x) for x in shapes])
-        return fresh
+class Stage:
+    """The update of a stage of optax, by a transformation of ours."""
 
-    def update(updates: Updates, state: OptState, params: Params | None = None, **extra: Any) -> Any:
-        theirs = functools.partial(stage.update, updates, state, params, **extra)
+    def __init__(self, made: optax.GradientTransformation, tx: GradientTransformation) -> None:
+        self.made, self.tx = optax.with_extra_args_support(made), tx
+        self.run = Run((self,))
+
+    def __call__(
+        self, updates: Updates, state: OptState, params: Params | None = None, **extra: Any
+    ) -> tuple[Updates, OptState]:
+        updates, (state,) = self.run(updates, [state], params, extra)
+        return updates, state
+
+    def at(self, places: Iterable[int]) -> GradientTransformation:
+        """The transformation of some of the parameters of the list."""
+        return self.tx
+
+    def chooses(self, place: int) -> bool:
+        return True
+
+    def counts(self, state: OptState) -> bool:
+        """Whether its state has a counter."""
+        return counts(state)
+
+    def memory(self, shapes: Shapes) -> State:
+        """The shapes of our state, by those of a list of parameters."""
+        return self.run.memory(shapes)
+
+    def ours(self, shapes: Shapes, state: OptState) -> State:
+        return ours_of(self.memory(shapes), state)
+
+    def theirs(self, new: State, state: OptState) -> OptState:
+        return theirs_of(new, state)
+
+
+class Run:
+    """Neighbouring stages as one chain of ours, which opens the trees once; where it refuses, each for itself."""
+
+    def __init__(self, stages: tuple[Stage, ...]) -> None:
+        self.stages = stages
+        self.memory = functools.lru_cache(maxsize=64)(self._memory)
+        self.dtypes = functools.lru_cache(maxsize=64)(self._dtypes)
+
+    def __call__(
+        self, updates: Updates, states: list[OptState], params: Params | None, extra: dict[str, Any]
+    ) -> tuple[Updates, list[OptState]]:
+        given = updates, states, params, extra
+        try:
+            result = self._ours(*given)
+        except REFUSALS:
+            steps = self._theirs() if len(self.stages) == 1 else self.stages
+            return _in_order(steps, *given)
+        if all(jnp.result_type(x) in SINGLE for x in jax.tree.leaves(given[:3])):
+            return result
+        cast: tuple[Updates, list[OptState]] = jax.tree.map(jnp.asarray, result, self._like(*given))
+        return cast
+
+    def _ours(
+        self, updates: Updates, states: list[OptState], params: Params | None, extra: dict[str, Any]
+    ) -> tuple[Updates, list[OptState]]:
         structure: Structure = jax.tree.structure(updates)
         gs = jax.tree.leaves(updates)
         ps = None if params is None else jax.tree.leaves(params)
-        try:
-            fresh = memory(tuple((jnp.shape(x), jnp.result_type(x)) for x in (gs if ps is None else ps)))
-            us, new = tx.update(gs, _ours(fresh, state), ps, **extra)
-            result = structure.unflatten(us), _theirs(new, state)
-        except REFUSALS:
-            return theirs()
-        if all(jnp.result_type(x) in SINGLE for x in jax.tree.leaves((gs, ps, state))):
-            return result
-        return jax.tree.map(lambda x, like: jnp.asarray(x, like.dtype), result, jax.eval_shape(theirs))
-
-    return update
-
-
-SINGLE = (jnp.dtype("float32"), jnp.dtype("int32"), jnp.dtype("bool"))
-"""Dtypes that optax's update has where all have them."""
-
-
-def _ours(fresh: State, state: OptState) -> State:
-    """optax's state as ours. fresh: the shapes of ours for a list of parameters."""
-    if not isinstance(fresh, State) or fresh.tree or fresh.hyper:
-        raise UnlikeError
-    n, fields = len(fresh.leaves), _fields(state)
-    columns = {field: _column(x, n) for field, x in fields.items() if field not in (*COUNTS, FIRST)}
-    used = set()
-
-    def taken(field: str, i: int, like: jax.ShapeDtypeStruct) -> Any:
-        field = RENAMED.get(field, field)
-        used.add((field, i))
-        x = columns[field][i]
-        if jnp.shape(x) != like.shape:
+        shapes = tuple((jnp.shape(x), jnp.result_type(x)) for x in (gs if ps is None else ps))
+        old = [stage.ours(shapes, state) for stage, state in zip(self.stages, states, strict=True)]
+        fresh = self.memory(shapes)
+        us, new = self._tx.update(gs, joined(fresh, old), ps, **extra)
+        if any(u is None for u in us):  # of an integer: optax's passes it on where a mask leaves it out
             raise UnlikeError
-        return jnp.asarray(x, like.dtype)
+        members = zip(self.stages, parted(new, fresh, old), states, strict=True)
+        return structure.unflatten(us), [stage.theirs(part, state) for stage, part, state in members]
 
-    leaves = [
-        {
-            name: type(m)(*(taken(f, i, x) for f, x in zip(m._fields, m, strict=True)))
-            for name, m in (memory or {}).items()
-        }
-        for i, memory in enumerate(fresh.leaves)
-    ]
-    idle = [x for f, column in columns.items() for i, x in enumerate(column) if (f, i) not in used]
-    if any(jnp.size(x) > 1 or jnp.ndim(x) == 0 for x in idle):  # optax keeps one zero for a side that it has not
-        raise UnlikeError
-    return State(count_of(fields), leaves, {}, {})
+    @functools.cached_property
+    def _tx(self) -> GradientTransformation:
+        return chain(*(stage.tx for stage in self.stages))
 
+    def _memory(self, shapes: Shapes) -> State:
+        """The shapes of the chain's state, by those of a list of parameters; leaves of one kind keep the same."""
+        kinds = [(x, tuple(stage.chooses(i) for stage in self.stages)) for i, x in enumerate(shapes)]
+        places = {kind: i for i, kind in enumerate(kinds)}
+        tx = chain(*(stage.at(places.values()) for stage in self.stages))
+        fresh = shapes_of(tx, [jax.ShapeDtypeStruct(*shape) for shape, _ in places])
+        leaves = dict(zip(places, fresh.leaves, strict=True))
+        return fresh._replace(leaves=[leaves[kind] for kind in kinds])
 
-def _theirs(new: State, state: OptState) -> OptState:
-    """The new memory in the place of the one before it."""
-    if not hasattr(state, "_fields"):
-        return state
-    kept = [{f: x for m in memory.values() for f, x in zip(m._fields, m, strict=True)} for memory in new.leaves]
-    ours = {theirs: mine for mine, theirs in RENAMED.items()}
+    def _theirs(self) -> list[Callable[..., Any]]:
+        return [stage.made.update for stage in self.stages]
 
-    def renewed(field: str, x: Any) -> Any:
-        if field in COUNTS:
-            return jnp.asarray(new.count, jnp.result_type(x))
-        if field == FIRST:
-            return jnp.zeros_like(x)
-        before = jax.tree.leaves(x)
-        structure: Structure = jax.tree.structure(x)
-        name = ours.get(field, field)
-        return structure.unflatten([m.get(name, x) for m, x in zip(kept, before, strict=True)])
+    def _like(self, *given: Any) -> Any:
+        """The dtypes of optax's own update."""
+        leaves, structure = jax.tree.flatten(given)
+        try:
+            return self.dtypes(structure, tuple(map(jax.typeof, leaves)))
+        except TypeError:  # a function, or what is no array, is among the extra arguments
+            return _dtypes_of(lambda: _in_order(self._theirs(), *given))
 
-    return state._replace(**{field: renewed(field, x) for field, x in _fields(state).items()})
+    def _dtypes(self, structure: Structure, kinds: tuple[Any, ...]) -> Any:
+        structs = [jax.ShapeDtypeStruct(x.shape, x.dtype, weak_type=x.weak_type) for x in kinds]
+        return _dtypes_of(functools.partial(_in_order, self._theirs()), *structure.unflatten(structs))
 
 
-def _fields(state: OptState) -> dict[str, Any]:
-    return state._asdict() if hasattr(state, "_asdict") else {}
+def _dtypes_of(step: Callable[..., Any], *given: Any) -> Any:
+    return jax.tree.map(lambda x: x.dtype, jax.eval_shape(step, *given))
 
 
-def _column(tree: Any, n: int) -> list[Any]:
-    leaves = jax.tree.leaves(tree)
-    if len(leaves) not in (0, n):
-        raise UnlikeError
-    return leaves
-
-
-def count_of(fields: dict[str, Any]) -> Count:
-    """The number of updates done as the state tells it, 0 where it needs none."""
-    if FIRST in fields:
-        return 1 - jnp.asarray(fields[FIRST], jnp.int32)
-    return jnp.array(next((fields[name] for name in COUNTS if name in fields), 0), jnp.int32)
+def _in_order(
+    steps: Sequence[Callable[..., Any]], updates: Updates, states: list[OptState], params: Params | None, extra: Any
+) -> tuple[Updates, list[OptState]]:
+    news = []
+    for step, state in zip(steps, states, strict=True):
+        updates, new = step(updates, state, params, **extra)
+        news.append(new)
+    return updates, news

@@ -6,13 +6,14 @@ from typing import Any
 
 from gradxform.compat.common.groups import Groups, grouped
 from gradxform.compat.common.unchecked import unchecked
-from gradxform.compat.torch.checks import REFUSALS, NumberLike, nonnegative, number, refuse_cycles, seen
+from gradxform.compat.torch.checks import REFUSALS, NumberLike, constructor, nonnegative, number, refuse_cycles, seen
 from gradxform.compat.torch.parts import apart
 from gradxform.compat.torch.stages import assembled
 from gradxform.core.chain import Chain
 from gradxform.optimizers.adadelta import ScaleByAdadelta
 
 
+@constructor
 def adadelta(
     lr: NumberLike = 1.0,
     rho: NumberLike = 0.9,

@@ -5,12 +5,13 @@ from __future__ import annotations
 from gradxform.compat.common.groups import Groups, grouped
 from gradxform.compat.common.moments import EpsilonBesideRss
 from gradxform.compat.common.unchecked import unchecked
-from gradxform.compat.torch.checks import REFUSALS, NumberLike, nonnegative, number, refuse_cycles
+from gradxform.compat.torch.checks import REFUSALS, NumberLike, constructor, nonnegative, number, refuse_cycles
 from gradxform.compat.torch.parts import apart
 from gradxform.compat.torch.stages import decayed, stepped, turned
 from gradxform.core.chain import Chain, chain
 
 
+@constructor
 def adagrad(
     lr: NumberLike = 1e-2,
     lr_decay: NumberLike = 0,

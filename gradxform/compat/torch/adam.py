@@ -10,7 +10,17 @@ from gradxform.compat.common.groups import Groups, grouped
 from gradxform.compat.common.moments import EpsilonHatAdam, EpsilonHatRadam
 from gradxform.compat.common.overflows import clocked
 from gradxform.compat.common.unchecked import unchecked
-from gradxform.compat.torch.checks import REFUSALS, NumberLike, fractions, nonnegative, number, pair, positive
+from gradxform.compat.torch.checks import (
+    REFUSALS,
+    NumberLike,
+    constructor,
+    fractions,
+    nonnegative,
+    number,
+    pair,
+    positive,
+    refuse_fixed,
+)
 from gradxform.compat.torch.parts import Parts, apart
 from gradxform.compat.torch.rules import LateCorrectedAmsgrad, TorchNadam
 from gradxform.compat.torch.stages import assembled, stepped, turned
@@ -23,6 +33,7 @@ from gradxform.strategies.lazy import lazy
 BETAS = (0.9, 0.999)
 
 
+@constructor
 def adam(
     lr: NumberLike = 1e-3,
     betas: Sequence[NumberLike] = BETAS,
@@ -53,15 +64,17 @@ def adam(
 def _adam(
     betas: Sequence[NumberLike], eps: NumberLike, amsgrad: bool, decoupled_weight_decay: bool, **rest: Any
 ) -> Chain:
-    rule = _moments(LateCorrectedAmsgrad() if amsgrad else ScaleByAdam(), betas, eps)
+    rule = _moments(LateCorrectedAmsgrad() if amsgrad else ScaleByAdam(), betas, eps, rest["lr"])
     return assembled("adam", apart(rule), decoupled=decoupled_weight_decay, **rest)
 
 
-def _moments(rule: Rule, betas: Sequence[NumberLike], eps: NumberLike) -> Rule:
+def _moments(rule: Rule, betas: Sequence[NumberLike], eps: NumberLike, lr: NumberLike) -> Rule:
     b1, b2 = pair("betas", betas)
+    refuse_fixed("betas[0]", b1, lr, "betas=(lr.momentum, betas[1])")
     return unchecked(rule, b1=b1, b2=b2, eps=number("eps", eps))
 
 
+@constructor
 def adamw(
     lr: NumberLike = 1e-3,
     betas: Sequence[NumberLike] = BETAS,
@@ -79,6 +92,7 @@ def adamw(
     return adam(lr, betas, eps, weight_decay, amsgrad, maximize=maximize, decoupled_weight_decay=True, groups=groups)
 
 
+@constructor
 def adamax(
     lr: NumberLike = 2e-3,
     betas: Sequence[NumberLike] = BETAS,
@@ -102,9 +116,10 @@ def adamax(
 
 
 def _adamax(betas: Sequence[NumberLike], eps: NumberLike, **rest: Any) -> Chain:
-    return assembled("adamax", apart(_moments(ScaleByAdamax(), betas, eps)), **rest)
+    return assembled("adamax", apart(_moments(ScaleByAdamax(), betas, eps, rest["lr"])), **rest)
 
 
+@constructor
 def nadam(
     lr: NumberLike = 2e-3,
     betas: Sequence[NumberLike] = BETAS,
@@ -134,10 +149,13 @@ def nadam(
 def _nadam(
     betas: Sequence[NumberLike], eps: NumberLike, momentum_decay: NumberLike, decoupled_weight_decay: bool, **rest: Any
 ) -> Chain:
-    rule = unchecked(_moments(TorchNadam(), betas, eps), momentum_decay=number("momentum_decay", momentum_decay))
+    rule = unchecked(
+        _moments(TorchNadam(), betas, eps, rest["lr"]), momentum_decay=number("momentum_decay", momentum_decay)
+    )
     return assembled("nadam", lift(Parts(rule)), decoupled=decoupled_weight_decay, **rest)
 
 
+@constructor
 def radam(
     lr: NumberLike = 1e-3,
     betas: Sequence[NumberLike] = BETAS,
@@ -163,10 +181,11 @@ def radam(
 
 
 def _radam(betas: Sequence[NumberLike], eps: NumberLike, decoupled_weight_decay: bool, **rest: Any) -> Chain:
-    rule = _moments(EpsilonHatRadam(), betas, eps)
+    rule = _moments(EpsilonHatRadam(), betas, eps, rest["lr"])
     return assembled("radam", apart(rule), decoupled=decoupled_weight_decay, **rest)
 
 
+@constructor
 def sparse_adam(
     lr: NumberLike = 1e-3,
     betas: Sequence[NumberLike] = BETAS,
@@ -189,5 +208,5 @@ def sparse_adam(
 
 
 def _sparse_adam(lr: NumberLike, betas: Sequence[NumberLike], eps: NumberLike, maximize: bool) -> Chain:
-    direction = lazy(clocked(_moments(EpsilonHatAdam(), betas, eps)))
+    direction = lazy(clocked(_moments(EpsilonHatAdam(), betas, eps, lr)))
     return chain(lift(TakesRows("sparse_adam")), turned(maximize), direction, stepped(lr))

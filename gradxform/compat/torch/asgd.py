@@ -6,12 +6,13 @@ from typing import Any
 
 from gradxform.compat.common.groups import Groups, grouped
 from gradxform.compat.common.unchecked import unchecked
-from gradxform.compat.torch.checks import REFUSALS, NumberLike, nonnegative, number, refuse_cycles
+from gradxform.compat.torch.checks import REFUSALS, NumberLike, constructor, nonnegative, number, refuse_cycles
 from gradxform.compat.torch.rules import Asgd
 from gradxform.compat.torch.stages import assembled
 from gradxform.core.chain import Chain, lift
 
 
+@constructor
 def asgd(
     lr: NumberLike = 1e-2,
     lambd: NumberLike = 1e-4,

@@ -2,22 +2,62 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Sequence
-from typing import Any, TypeAlias
+import functools
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from typing import Any, ParamSpec, TypeAlias, TypeVar
 
 import jax
 import numpy as np
 
-from gradxform.compat.common.groups import Refusals
+from gradxform.compat.common.groups import Refusals, flags
+from gradxform.compat.torch.schedules.plateau import ReduceLROnPlateau
 from gradxform.core.hyper import Hyper, Schedule, Tunable, coerce
 from gradxform.core.plain import got, is_gone
 from gradxform.core.types import ArrayLike
 
 REFUSALS = Refusals(empty=ValueError, element=TypeError, nameless=KeyError)
 
-NumberLike: TypeAlias = ArrayLike | Schedule | Callable[[Any], Any] | Tunable
+P = ParamSpec("P")
+R = TypeVar("R")
+
+FLAGS = frozenset({"foreach", "fused", "capturable", "differentiable"})
+"""Arguments that choose an implementation there, and change no number."""
+
+NumberLike: TypeAlias = ArrayLike | Schedule | Callable[[Any], Any] | Tunable | ReduceLROnPlateau
 """What stands where torch has a number: a number, an array of one element, a schedule or function
 of the count, or a tunable."""
+
+
+def constructor(make: Callable[P, R]) -> Callable[P, R]:
+    """An optimizer that takes torch's call as it is written there, but for the parameters, which `init` takes."""
+
+    @functools.wraps(make)
+    def made(*args: P.args, **kwargs: P.kwargs) -> R:
+        if "params" in kwargs or (args and ("lr" in kwargs or _is_parameters(args[0]))):
+            raise TypeError(
+                f"params: {make.__name__} takes the parameters at init, and its arguments from lr on: "
+                f"tx = {make.__name__}(lr=..., groups=[...] where there are groups), state = tx.init(params)"
+            )
+        if isinstance(kwargs.get("lr", args and args[0]), ReduceLROnPlateau) and kwargs.get("groups") is not None:
+            kwargs["groups"] = [*map(_lowered_too, kwargs["groups"])]  # type: ignore[call-overload]
+        flags(**{name: kwargs[name] for name in FLAGS & kwargs.keys() if kwargs[name] is not None})
+        return make(*args, **{name: x for name, x in kwargs.items() if name not in FLAGS})  # type: ignore[arg-type]
+
+    return made
+
+
+def _lowered_too(group: Any) -> Any:
+    """A group whose own rate is lowered beside the others."""
+    own = isinstance(group, Mapping) and isinstance(group.get("lr"), int | float)
+    return {**group, "lr": Tunable(number("lr", group["lr"]))} if own else group
+
+
+def _is_parameters(x: object) -> bool:
+    """Whether it holds arrays or tensors: a module, a tree, or what runs through one."""
+    if isinstance(x, Schedule | Tunable | ReduceLROnPlateau):
+        return False
+    several = not jax.tree_util.all_leaves([x]) and any(hasattr(leaf, "shape") for leaf in jax.tree.leaves(x))
+    return several or isinstance(x, Mapping | Iterator) or hasattr(x, "parameters")
 
 
 def number(name: str, x: object) -> Hyper:
@@ -25,6 +65,8 @@ def number(name: str, x: object) -> Hyper:
 
     Raises: TypeError for another kind, lists too; ValueError for an array of several elements.
     """
+    if isinstance(x, ReduceLROnPlateau):
+        return x.tunable
     if isinstance(x, jax.core.Tracer | Schedule | Tunable):
         return x
     if is_gone(x):
@@ -55,8 +97,22 @@ def positive(**named: object) -> None:
 
 def refuse_cycles(optimizer: str, lr: object) -> None:
     """Refuse a scheduler that cycles the momentum of an optimizer that has none, as torch does."""
-    if isinstance(lr, Schedule) and getattr(lr, "momentum", None) is not None:
+    if _cycled(lr):
         raise ValueError(f"lr must have cycle_momentum=False, for {optimizer} has no momentum to cycle, {got(lr)}")
+
+
+def refuse_fixed(name: str, momentum: object, lr: object, written: str = "momentum=lr.momentum") -> None:
+    """Refuse a number beside a scheduler that would cycle it in torch, whatever it is."""
+    if _cycled(lr) and isinstance(momentum, float):
+        raise ValueError(
+            f"{name} must be that of the scheduler, which cycles it: make lr first and write {written}, or give the "
+            f"scheduler cycle_momentum=False; got {name}={momentum}"
+        )
+
+
+def _cycled(lr: object) -> bool:
+    lr = lr.initial if isinstance(lr, Tunable) else lr
+    return isinstance(lr, Schedule) and getattr(lr, "momentum", None) is not None
 
 
 def pair(name: str, x: object) -> tuple[Hyper, Hyper]:

@@ -10,7 +10,7 @@ import jax
 import jax.numpy as jnp
 
 from gradxform.compat.common.groups import read
-from gradxform.compat.torch.checks import REFUSALS, NumberLike, nonnegative, number
+from gradxform.compat.torch.checks import REFUSALS, NumberLike, constructor, nonnegative, number
 from gradxform.compat.torch.wolfe import strong_wolfe
 from gradxform.core import check
 from gradxform.core.arithmetic import compute_dtype
@@ -153,9 +153,9 @@ class TorchLbfgs(GradientTransformation):
         y, step = grad - s.prev_flat_grad, s.d * s.t
         ys = y @ step
         taken = ~first & (ys > 1e-10)
-        slot = s.pairs % many
+        slot = jnp.where(taken, s.pairs % many, many)  # behind the end nothing is written
         dirs, steps, ro = (
-            ring.at[slot].set(jnp.where(taken, new, ring[slot]))
+            ring.at[slot].set(new, mode="drop")
             for ring, new in ((s.old_dirs, y), (s.old_stps, step), (s.ro, 1.0 / jnp.where(taken, ys, 1.0)))
         )
         h_diag = jnp.where(taken, ys / jnp.where(taken, y @ y, 1.0), s.h_diag)
@@ -175,6 +175,7 @@ class TorchLbfgs(GradientTransformation):
         return s._replace(pairs=pairs, old_dirs=dirs, old_stps=steps, ro=ro, h_diag=h_diag, d=d)
 
 
+@constructor
 def lbfgs(
     lr: NumberLike = 1,
     max_iter: int = 20,

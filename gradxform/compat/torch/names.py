@@ -67,6 +67,15 @@ class Place(NamedTuple):
         axes = self.axes(len(shape))
         return value.reshape([shape[i] for i in axes]).transpose(np.argsort(axes))
 
+    def swaps_last(self, n: int) -> bool:
+        """Whether torch's last two axes stand turned here. Raises: ValueError if other axes stand last."""
+        last = self.axes(n)[-2:]
+        if self.shape is not None or self.parts > 1 or sorted(last) != [n - 2, n - 1]:
+            raise ValueError(
+                f"names must leave torch's last two axes last for {self.path!r}, which is factored by them"
+            )
+        return last == (n - 1, n - 2)
+
     def refuse_unsaid(self, ours: tuple[int, ...]) -> None:
         """A kernel that could be turned or not, by its shape. Raises: ValueError unless names says which."""
         is_turned = self._replace(layout="T").whole(ours) == self._replace(layout="").whole(ours)

@@ -7,7 +7,7 @@ from typing import Any
 from gradxform.compat.common.groups import Groups, grouped
 from gradxform.compat.common.overflows import Overflows
 from gradxform.compat.common.unchecked import unchecked
-from gradxform.compat.torch.checks import REFUSALS, NumberLike, nonnegative, number
+from gradxform.compat.torch.checks import REFUSALS, NumberLike, constructor, nonnegative, number, refuse_fixed
 from gradxform.compat.torch.parts import apart
 from gradxform.compat.torch.stages import assembled
 from gradxform.core.arithmetic import is_zero
@@ -16,6 +16,7 @@ from gradxform.optimizers.rmsprop import ScaleByRms, ScaleByStddev
 from gradxform.transforms.momentum import Trace
 
 
+@constructor
 def rmsprop(
     lr: NumberLike = 1e-2,
     alpha: NumberLike = 0.99,
@@ -42,6 +43,7 @@ def rmsprop(
 def _rmsprop(alpha: NumberLike, eps: NumberLike, momentum: NumberLike, centered: bool, **rest: Any) -> Chain:
     divide = (ScaleByStddev if centered else ScaleByRms)(eps_in_sqrt=False)
     mu = number("momentum", momentum)
+    refuse_fixed("momentum", mu, rest["lr"])
     direction = apart(unchecked(divide, decay=number("alpha", alpha), eps=number("eps", eps)))
     summed = chain() if is_zero(mu) else lift(Overflows(unchecked(Trace(0.0), decay=mu)))
     return assembled("rmsprop", chain(direction, summed), **rest)

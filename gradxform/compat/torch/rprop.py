@@ -6,7 +6,16 @@ from collections.abc import Sequence
 
 from gradxform.compat.common.groups import Groups, grouped
 from gradxform.compat.common.unchecked import unchecked
-from gradxform.compat.torch.checks import REFUSALS, NumberLike, nonnegative, number, pair, refuse_cycles, seen
+from gradxform.compat.torch.checks import (
+    REFUSALS,
+    NumberLike,
+    constructor,
+    nonnegative,
+    number,
+    pair,
+    refuse_cycles,
+    seen,
+)
 from gradxform.compat.torch.parts import apart
 from gradxform.compat.torch.rules import TorchRprop
 from gradxform.compat.torch.stages import assembled
@@ -16,6 +25,7 @@ from gradxform.optimizers.rprop import ScaleByRprop
 from gradxform.transforms.scale import Turn
 
 
+@constructor
 def rprop(
     lr: NumberLike = 1e-2,
     etas: Sequence[NumberLike] = (0.5, 1.2),

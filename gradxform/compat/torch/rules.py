@@ -7,7 +7,7 @@ from typing import Any, NamedTuple
 import jax.numpy as jnp
 
 from gradxform.compat.common.moments import Nadam, NadamMoments, begun
-from gradxform.core.arithmetic import abs_sq, debias, next_count, real_dtype
+from gradxform.core.arithmetic import abs_sq, debias, next_count, real_dtype, root
 from gradxform.core.facts import Facts
 from gradxform.core.hyper import Beta, Hyper, hyper_fields
 from gradxform.core.lens import Wrapper
@@ -42,7 +42,7 @@ class LateCorrectedAmsgrad(Halves):
 
     def emit(self, g: Array, s: MaxMoments, p: Param, k: Scalars) -> Any:
         c1, c2 = k
-        return s.mu / c1 / (jnp.sqrt(s.nu_max / c2) + self.eps)
+        return s.mu / c1 / (root(s.nu_max / c2) + self.eps)
 
 
 class TorchNadam(Nadam):

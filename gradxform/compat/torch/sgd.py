@@ -5,13 +5,14 @@ from __future__ import annotations
 from gradxform.compat.common.groups import Groups, flags, grouped
 from gradxform.compat.common.overflows import Overflows
 from gradxform.compat.common.unchecked import unchecked
-from gradxform.compat.torch.checks import REFUSALS, NumberLike, nonnegative, number, seen
+from gradxform.compat.torch.checks import REFUSALS, NumberLike, constructor, nonnegative, number, refuse_fixed, seen
 from gradxform.compat.torch.stages import decayed, stepped, turned
 from gradxform.core.arithmetic import is_zero
 from gradxform.core.chain import Chain, chain, lift
 from gradxform.transforms.momentum import Trace
 
 
+@constructor
 def sgd(
     lr: NumberLike = 1e-3,
     momentum: NumberLike = 0,
@@ -58,5 +59,6 @@ def _sgd(
     maximize: bool,
 ) -> Chain:
     mu, tau = number("momentum", momentum), number("dampening", dampening)
+    refuse_fixed("momentum", mu, lr)
     summed = lift(Overflows(unchecked(Trace(0.0, bool(nesterov), first="gradient"), decay=mu, dampening=tau)))
     return chain(turned(maximize), decayed(weight_decay), chain() if is_zero(mu) else summed, stepped(lr))

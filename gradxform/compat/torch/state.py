@@ -13,10 +13,12 @@ from numpy.typing import NDArray
 from gradxform.compat.common.checkpoints import memories, powers, shaped, steps_done
 from gradxform.compat.common.groups import Groups, grouped
 from gradxform.compat.torch.adadelta import adadelta
+from gradxform.compat.torch.adafactor import adafactor
 from gradxform.compat.torch.adagrad import adagrad
 from gradxform.compat.torch.adam import adam, adamax, nadam, radam, sparse_adam
 from gradxform.compat.torch.asgd import asgd
 from gradxform.compat.torch.checks import REFUSALS
+from gradxform.compat.torch.muon import muon
 from gradxform.compat.torch.names import Names, Place, places
 from gradxform.compat.torch.rmsprop import rmsprop
 from gradxform.compat.torch.rprop import rprop
@@ -41,10 +43,15 @@ ENTRIES = {
     "rss": {"step": "count", "sum": "sum_of_squares"},
     "adadelta": {"step": "count", "square_avg": "e_g", "acc_delta": "e_x"},
     "rprop": {"step": "count", "prev": "prev", "step_size": "step_size"},
+    "adafactor": {"step": "count", "variance": "variance"},
+    "adafactor of matrices": {"step": "count", "row_var": "row_var", "col_var": "col_var"},
+    "muon": {"momentum_buffer": "mu"},
     "asgd": {"step": "count", "eta": "eta", "mu": "mu", "ax": "ax"},
 }
 """Stage -> what torch calls its statistics -> the field."""
 SCALARS = {"step", "mu_product", "eta", "mu"}
+FACTORS = {"row_var": "col_var", "col_var": "row_var"}
+"""What has one of the last two axes only, and what it is where these stand turned here."""
 
 
 def load_state(
@@ -103,7 +110,7 @@ def save_state(
         if groups is not None:
             place.refuse_unsaid(leaf.array.shape)
         for stage, memory in leaf.memory.items():
-            fields = ENTRIES.get(stage, {})
+            fields = entries_of(stage, memory)
             if not fields or not set(fields.values()) <= set(memory._fields):
                 raise ValueError(
                     f"the state is not of an optimizer of compat.torch: for {leaf.path!r} it keeps {stage!r} with "
@@ -111,7 +118,10 @@ def save_state(
                 )
             if "seen" not in memory._fields or memory.seen:
                 parts = saved.setdefault(key, [{} for _ in where[key]])
-                parts[place.part] |= {e: _encoded(e, getattr(memory, f), place) for e, f in fields.items()}
+                n = leaf.array.ndim
+                parts[place.part] |= {
+                    e: _encoded(e, getattr(memory, _turned(f, place, n)), place) for e, f in fields.items()
+                }
     return {"state": {key: _together(key, where[key], parts) for key, parts in saved.items()}}
 
 
@@ -151,25 +161,36 @@ def _loaded(entries: Mapping[str, Any], leaf: Leaf, stage: str, key: Any, place:
     """The memory of one stage with torch's entries of one parameter in it."""
     memory, ours = leaf.memory[stage], leaf.array.shape
     new: dict[str, Any] = {}
-    for entry, field in ENTRIES.get(stage, {}).items():
+    for entry, field in entries_of(stage, memory).items():
         if field not in memory._fields or not entries or (entry == "momentum_buffer" and entries.get(entry, 0) is None):
             continue
         if entry not in entries:
             raise ValueError(f"state[{key!r}] has no {entry!r} for the parameter {leaf.path!r}, only {sorted(entries)}")
-        shapes = [(), (1,)] if entry in SCALARS else [place.whole(ours)]
-        value = shaped(f"{entry} of {key}", as_array(entries[entry]), leaf, shapes, place.advice())
+        field = _turned(field, place, len(ours))
         old = getattr(memory, field)
+        shapes = [(), (1,)] if entry in SCALARS else [place.whole(old.shape)]
+        value = shaped(f"{entry} of {key}", as_array(entries[entry]), leaf, shapes, place.advice())
         if entry == "mu_product":
             powers(f"{entry} of {key}", value)
         if entry == "step":
             steps_done(f"state[{key!r}]['step']", value)
         if np.iscomplexobj(value) and not jnp.iscomplexobj(old):
             raise ValueError(f"state[{key!r}] has a complex {entry!r} for {leaf.path!r}, where a square is real here")
-        value = value.reshape(old.shape) if entry in SCALARS else place.read(value, ours)
+        value = value.reshape(old.shape) if entry in SCALARS else place.read(value, old.shape)
         new[field] = jax.device_put(jnp.asarray(value, old.dtype), old.sharding)
     if "seen" in memory._fields and new:
         new["seen"] = jnp.ones_like(memory.seen)
     return memory._replace(**new)
+
+
+def entries_of(stage: str, memory: Memory) -> Mapping[str, str]:
+    """What torch calls the statistics of a stage, and the fields that they are."""
+    return ENTRIES.get("adafactor of matrices" if "row_var" in memory._fields else stage, {})
+
+
+def _turned(field: str, place: Place, n: int) -> str:
+    """The field of a factor, the other one where torch's last two axes stand turned here."""
+    return FACTORS[field] if field in FACTORS and place.swaps_last(n) else field
 
 
 def as_array(x: Any) -> NDArray[Any]:
@@ -196,6 +217,8 @@ def _sgd(groups: Groups | None) -> Chain:
 
 OPTIMIZERS: list[tuple[set[str], Callable[..., Chain]]] = [
     ({"dampening", "nesterov"}, _sgd),
+    ({"ns_coefficients"}, muon),
+    ({"beta2_decay"}, adafactor),
     ({"betas", "amsgrad"}, adam),
     ({"betas", "momentum_decay"}, nadam),
     ({"betas", "decoupled_weight_decay"}, radam),

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import inspect
 from typing import Any
 
@@ -13,7 +14,7 @@ import pytest
 
 import gradxform as gx
 import gradxform.compat.optax as optax
-from gradxform.compat.optax.recipes import STAGES
+from gradxform.compat.optax.recipes import FORMS, STAGES
 from gradxform.compat.optax.stages import over
 
 GIVEN: dict[str, tuple[Any, ...]] = {
@@ -29,6 +30,7 @@ GIVEN: dict[str, tuple[Any, ...]] = {
     "scale_by_learning_rate": (0.1,),
     "scale_by_madgrad": (0.1,),
     "scale_by_factored_rms": (True, 0.8, 0, 4),
+    "scale_by_dog": (("heuristic", 1e-6),),
 }
 
 
@@ -38,15 +40,16 @@ def tree(seed: int, dtype: Any = jnp.float32) -> Any:
 
 
 def home(name: str) -> Any:
-    return theirs if hasattr(theirs, name) else theirs.contrib
+    return next(home for home in (theirs, theirs.contrib, theirs.contrib._dog) if hasattr(home, name))
 
 
 def trajectory(tx: Any, steps: int = 5, dtype: Any = jnp.float32) -> Any:
     """Updates and the last state, compiled."""
     p = tree(0, dtype)
+    extra = {"value": 1.0} if isinstance(tx, theirs.GradientTransformationExtraArgs) else {}
     state, update, us = tx.init(p), jax.jit(tx.update), []
     for i in range(1, steps + 1):
-        u, state = update(tree(i, dtype), state, p)
+        u, state = update(tree(i, dtype), state, p, **extra)
         p, us = theirs.apply_updates(p, u), [*us, u]
     return us, state
 
@@ -70,7 +73,8 @@ def alone(name: str) -> Any:
         return type(made)(made.init, never)
 
     stage.__signature__ = inspect.signature(getattr(home(name), name))  # type: ignore[attr-defined]
-    return over(stage, getattr(gx, name))(*GIVEN.get(name, ()))
+    ours = functools.partial(getattr(gx, name), **FORMS.get(name, {}))
+    return over(stage, ours)(*GIVEN.get(name, ()))
 
 
 @pytest.mark.parametrize("name", STAGES)

@@ -14,6 +14,7 @@ import pytest
 
 import gradxform as gx
 from gradxform.compat import torch as compat
+from gradxform.compat import torch_schedules
 from tests.compat.one_step import GRADS, PARAMS, stepped
 from tests.trajectories import double
 
@@ -164,17 +165,61 @@ def test_a_closure_is_needed() -> None:
         stepped(make("lbfgs"))
 
 
+ALL = sorted(set(compat.__all__) - {"load_params", "load_state", "save_state"})
+WRITTEN: list[tuple[str, Any]] = [
+    ("a tree of parameters", lambda make: make(PARAMS)),
+    ("what runs through one", lambda make: make(iter(PARAMS.values()))),
+    ("with the rate by name", lambda make: make(list(PARAMS.values()), lr=0.1)),
+    ("one array", lambda make: make(PARAMS["a"], lr=0.1)),
+    ("groups", lambda make: make([{"params": PARAMS["a"], "lr": 0.1}, {"params": PARAMS["b"]}])),
+    ("by name", lambda make: make(params=PARAMS, lr=0.1)),
+    ("a module", lambda make: make(type("Module", (), {"parameters": lambda self: []})(), lr=0.1)),
+]
+
+
+@pytest.mark.parametrize("written", [w for _, w in WRITTEN], ids=[name for name, _ in WRITTEN])
+def test_torchs_calls_as_they_are_written_there(written: Any) -> None:
+    for name in ALL:
+        with pytest.raises(TypeError, match=rf"params: {name} takes the parameters at init.*{name}\(lr=\.\.\., groups"):
+            written(getattr(compat, name))
+
+
+def test_flags_of_kernels_change_nothing() -> None:
+    """RuntimeError for `fused` with one of the others there, which is about kernels; here all of them pass."""
+    every = {"foreach": None, "fused": True, "differentiable": False, "capturable": np.True_}
+    for name in ALL:
+        assert make(name, **every) == make(name)
+    assert make("sgd", **every, maximize=True) == make("sgd", maximize=True)
+    with pytest.raises(TypeError, match="foreach must be True or False, got 'no'"):
+        make("adam", foreach="no")
+
+
+CYCLE = torch_schedules.OneCycleLR(0.3, total_steps=30)
+FIXED: list[tuple[str, dict[str, Any], str]] = [
+    ("sgd", {}, r"^momentum must be .*write momentum=lr\.momentum, or .*got momentum=0\.0"),
+    ("sgd", {"momentum": 0.9}, r"^momentum must be .*got momentum=0\.9"),
+    ("rmsprop", {"momentum": 0.9}, r"^momentum must be .*got momentum=0\.9"),
+    *(
+        (name, {}, r"^betas\[0\] must be .*write betas=\(lr\.momentum, betas\[1\]\), or .*got betas\[0\]=0\.9")
+        for name in ("adam", "adamw", "adamax", "nadam", "radam", "sparse_adam")
+    ),
+]
+
+
+@pytest.mark.parametrize(("name", "kwargs", "words"), FIXED, ids=shown)
+def test_a_fixed_momentum_beside_a_scheduler_that_cycles_it(name: str, kwargs: dict[str, Any], words: str) -> None:
+    """torch overwrites it with the scheduler's; here it would silently stay."""
+    for rate in (CYCLE, torch_schedules.ChainedScheduler([CYCLE]), gx.tunable(CYCLE)):
+        with pytest.raises(ValueError, match=words):
+            make(name, lr=rate, **kwargs)
+    with pytest.raises(ValueError, match=words):
+        make(name, groups=[{"params": ["a"], "lr": CYCLE}, {"params": ["b"]}], **kwargs)
+    cycled = {"betas": (CYCLE.momentum, 0.99)} if "betas" in words else {"momentum": CYCLE.momentum}
+    make(name, lr=CYCLE, **{**kwargs, **cycled})
+    make(name, lr=torch_schedules.OneCycleLR(0.3, total_steps=30, cycle_momentum=False), **kwargs)
+
+
 # What follows is decided otherwise here than torch does.
-
-
-@pytest.mark.parametrize("optimizer", ["sgd", "adam"])
-@pytest.mark.parametrize("flags", [{"foreach": True}, {"fused": True}, {"differentiable": True}], ids=str)
-def test_flags_of_kernels_are_not_here(optimizer: str, flags: dict[str, bool]) -> None:
-    """RuntimeError for `fused` with one of the others, there; here none exists, alone or together: TypeError."""
-    with pytest.raises(TypeError, match=next(iter(flags))):
-        make(optimizer, **flags)
-    with pytest.raises(TypeError, match="unexpected keyword"):
-        make(optimizer, **{"fused": True, **flags})
 
 
 def test_trees_of_parameters() -> None:

@@ -37,6 +37,7 @@ CASES: list[tuple[str, dict[str, Any]]] = [
     ("Adadelta", {"lr": 0.5, "eps": 1e-3}),
     ("Rprop", {"lr": 0.05}),
     ("ASGD", {"lr": 0.05, "lambd": 0.1, "t0": 2.0}),
+    ("Adafactor", {"lr": 0.3, "weight_decay": 0.1, "d": 1.5}),
 ]
 FUNCTIONS = {"SparseAdam": compat.sparse_adam, **{name: getattr(compat, name.lower()) for name, _ in CASES}}
 GROUPS: list[dict[str, Any]] = [

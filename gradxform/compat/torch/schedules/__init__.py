@@ -1,4 +1,4 @@
-"""The schedulers of `torch.optim.lr_scheduler` that have a closed form, as values.
+"""The schedulers of `torch.optim.lr_scheduler` that need no metric, as values.
 
 Where torch takes the optimizer, these take its rate: `StepLR(opt, 30)` of an optimizer with `lr=0.1` is
 `StepLR(0.1, 30)` here, and stands where the rate stands: `sgd(lr=StepLR(0.1, 30))`. `OneCycleLR` and `CyclicLR`,
@@ -16,6 +16,7 @@ from gradxform.compat.torch.schedules.cycles import (
     OneCycleLR,
 )
 from gradxform.compat.torch.schedules.decays import (
+    SWALR,
     ConstantLR,
     ExponentialLR,
     LambdaLR,
@@ -26,8 +27,10 @@ from gradxform.compat.torch.schedules.decays import (
     StepLR,
     TorchSchedule,
 )
+from gradxform.compat.torch.schedules.plateau import ReduceLROnPlateau
 
 __all__ = [
+    "SWALR",
     "ChainedScheduler",
     "ConstantLR",
     "CosineAnnealingLR",
@@ -40,6 +43,7 @@ __all__ = [
     "MultiplicativeLR",
     "OneCycleLR",
     "PolynomialLR",
+    "ReduceLROnPlateau",
     "SequentialLR",
     "StepLR",
     "TorchSchedule",

@@ -3,13 +3,16 @@
 from __future__ import annotations
 
 import math
+from bisect import bisect_right
 from collections.abc import Iterable
 from typing import Any
 
 import jax.numpy as jnp
 
-from gradxform.compat.torch.schedules.cycles import CosineAnnealingLR
-from gradxform.compat.torch.schedules.decays import MultiplicativeLR, TorchSchedule, step_list
+from gradxform.compat.torch.schedules.cycles import CyclicLR, OneCycleLR
+from gradxform.compat.torch.schedules.decays import SWALR, MultiplicativeLR, TorchSchedule, step_list
+from gradxform.compat.torch.schedules.plateau import ReduceLROnPlateau
+from gradxform.compat.torch.schedules.recursion import Followed, rates
 from gradxform.core import check
 from gradxform.core.hyper import Schedule
 from gradxform.core.plain import got
@@ -20,9 +23,11 @@ from gradxform.schedules import join_schedules
 class SequentialLR(TorchSchedule):
     """Follow one scheduler after the other, each counting from the milestone at which it begins.
 
-    Each has the rate that it was given; torch has one for all, that of the last `OneCycleLR` if there is one.
-    Raises: TypeError or ValueError if there is not one milestone fewer than schedulers, a scheduler cycles the
-    momentum, or it has no closed form there: a combination, or `MultiplicativeLR` in another than the first place.
+    Where each has a closed form, each has the rate that it was given. Else (a combination in the first place,
+    `OneCycleLR`, `CyclicLR`, `SWALR`, `MultiplicativeLR` behind the first) torch's recursion is followed, as
+    `ChainedScheduler` says, from one rate for all: that of the last `OneCycleLR` if there is one.
+    Raises: TypeError or ValueError if there is not one milestone fewer than schedulers, or a combination stands behind
+    the first place, where torch raises too.
     """
 
     schedulers: Child[Iterable[Schedule]]
@@ -35,22 +40,33 @@ class SequentialLR(TorchSchedule):
                 f"milestones must be one fewer than schedulers ({len(schedulers)}), got {len(milestones)}: {milestones}"
             )
         for i, scheduler in enumerate(schedulers):
-            if isinstance(scheduler, SequentialLR | ChainedScheduler) or (
-                i > 0 and isinstance(scheduler, MultiplicativeLR)
-            ):
-                raise ValueError(f"schedulers[{i}] must have a closed form in a sequence, {got(scheduler)}")
-            if scheduler.momentum is not None:
-                raise ValueError(f"schedulers[{i}] must have cycle_momentum=False in a sequence, {got(scheduler)}")
+            if i > bisect_right(milestones, 0) and isinstance(scheduler, SequentialLR | ChainedScheduler):
+                raise ValueError(f"schedulers[{i}] must be no combination: torch cannot begin one, {got(scheduler)}")
         object.__setattr__(self, "schedulers", schedulers)
         object.__setattr__(self, "milestones", milestones)
+        if not self._is_closed():
+            _one_rate(schedulers)
+
+    def _is_closed(self) -> bool:
+        recursive = SequentialLR | ChainedScheduler | OneCycleLR | CyclicLR | SWALR
+        return not any(
+            isinstance(scheduler, recursive | MultiplicativeLR if i else recursive)
+            for i, scheduler in enumerate(self.schedulers)
+        )
+
+    @property
+    def momentum(self) -> Schedule | None:
+        return _momentum(self, self.schedulers)
 
     def schedule(self) -> Schedule:
-        return join_schedules(tuple(self.schedulers), tuple(self.milestones))
+        return join_schedules(tuple(self.schedulers), tuple(self.milestones)) if self._is_closed() else Followed(self)
 
 
 def _schedulers(x: Iterable[Any]) -> tuple[TorchSchedule, ...]:
     schedulers = check.sequence("schedulers", schedulers=x)
     for i, scheduler in enumerate(schedulers):
+        if isinstance(scheduler, ReduceLROnPlateau):
+            raise ValueError(f"schedulers[{i}] must need no metric, {got(scheduler)}")
         if not isinstance(scheduler, TorchSchedule):
             raise TypeError(f"schedulers[{i}] must be a scheduler, {got(scheduler)}")
     if not schedulers:
@@ -58,42 +74,42 @@ def _schedulers(x: Iterable[Any]) -> tuple[TorchSchedule, ...]:
     return schedulers
 
 
-class ChainedScheduler(TorchSchedule):
-    """Let several schedulers of one rate multiply it in turn at every step: the product of their factors.
+def _one_rate(schedulers: Iterable[Any]) -> None:
+    first: list[Any] = []
+    for i, scheduler in enumerate(schedulers):
+        for lr in rates(scheduler):
+            first = first or [lr]
+            if lr is not first[0] and lr != first[0]:
+                raise ValueError(f"schedulers[{i}] must have the rate of the first one, {first[0]!r}, {got(lr)}")
 
-    One `CosineAnnealingLR` with `eta_min=0` may be among them; when it comes back up from zero, what the
-    others had multiplied until then is forgotten, as torch executes it.
-    Raises: TypeError or ValueError if the schedulers begin with different rates or one does not multiply.
+
+def _momentum(scheduler: Schedule, parts: Iterable[Any]) -> Schedule | None:
+    return Followed(scheduler, 1) if any(part.momentum is not None for part in parts) else None
+
+
+class ChainedScheduler(TorchSchedule):
+    """Let several schedulers of one rate change it in turn at every step, each going out from what the others left.
+
+    Schedulers that multiply give the product of their factors. With others among them the rate is followed from step
+    to step as torch does it: under `jit` in a table of 100,000 steps, behind which (or behind the step at which a
+    function raises) the last rate stays. `.momentum` is that of the last `OneCycleLR` or `CyclicLR` in it.
+    Raises: TypeError or ValueError if the schedulers begin with different rates.
     """
 
     schedulers: Child[Iterable[Schedule]]
 
     def check(self) -> None:
         schedulers: tuple[Any, ...] = _schedulers(self.schedulers)
-        waves = 0
-        for i, scheduler in enumerate(schedulers):
-            waves += isinstance(scheduler, CosineAnnealingLR)
-            wave = isinstance(scheduler, CosineAnnealingLR) and waves == 1 and scheduler.eta_min == 0.0
-            if not (scheduler.chains or wave):
-                raise ValueError(f"schedulers[{i}] must only multiply the rate in a chain, {got(scheduler)}")
-            lr, first = scheduler.lr, schedulers[0].lr
-            if lr is not first and lr != first:
-                raise ValueError(f"schedulers[{i}] must have the rate of the first one, {first!r}, {got(lr)}")
+        _one_rate(schedulers)
         object.__setattr__(self, "schedulers", schedulers)
+
+    @property
+    def momentum(self) -> Schedule | None:
+        return _momentum(self, self.schedulers)
 
     def at(self, count: Any) -> Any:
         schedulers: tuple[Any, ...] = tuple(self.schedulers)
-        lr, ones = schedulers[0].lr, [s.with_fields(lr=1.0) for s in schedulers]
-        wave = next((i for i, s in enumerate(ones) if isinstance(s, CosineAnnealingLR)), None)
-        if wave is None:
-            return lr * _product(ones, count)
-        half = ones[wave].T_max
-        rise = half + 1 + (count - half - 1) // (2 * half) * (2 * half)
-        before, after = ones[:wave], ones[wave + 1 :]
-        forgotten = _product(before, rise) * _product(after, jnp.maximum(rise - 1, 0))
-        kept = jnp.where(rise > half, forgotten, 1.0)
-        return lr * _product(ones, count) / kept
-
-
-def _product(schedules: Iterable[Any], count: Any) -> Any:
-    return math.prod((s(count) for s in schedules), start=jnp.ones(jnp.shape(count), dtype=float))
+        if not all(s.chains for s in schedulers):
+            return Followed(self)(count)
+        factors = (s.with_fields(lr=1.0)(count) for s in schedulers)
+        return schedulers[0].lr * math.prod(factors, start=jnp.ones(jnp.shape(count), dtype=float))

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable
 from typing import Any
 
@@ -13,7 +14,7 @@ from gradxform.compat.common.schedules import (
     one_cycle,
     python_function,
 )
-from gradxform.compat.torch.schedules.decays import TorchSchedule
+from gradxform.compat.torch.schedules.decays import Group, TorchSchedule, value_at
 from gradxform.core import check
 from gradxform.core.hyper import Beta, Hyper, Schedule, coerce
 from gradxform.core.plain import fitting, got
@@ -38,6 +39,14 @@ class CosineAnnealingLR(TorchSchedule):
     def schedule(self) -> Schedule:
         return CosineWave(self.lr, self.eta_min, self.T_max)
 
+    def follow(self, group: Group, base: Any, k: int, initial: bool = False) -> Any:
+        lr, turn = group["lr"], math.pi / self.T_max
+        if initial:
+            return lr
+        if (k - 1 - self.T_max) % (2 * self.T_max) == 0:
+            return lr + (base - self.eta_min) * (1 - math.cos(turn)) / 2
+        return (1 + math.cos(turn * k)) / (1 + math.cos(turn * (k - 1))) * (lr - self.eta_min) + self.eta_min
+
 
 class CosineAnnealingWarmRestarts(TorchSchedule):
     """Go to `eta_min` along half a cosine and begin again at the top, each time `T_mult` times slower.
@@ -49,12 +58,19 @@ class CosineAnnealingWarmRestarts(TorchSchedule):
     T_0: int
     T_mult: int = 1
     eta_min: Hyper = 0.0
+    has_start = False
 
     def check(self) -> None:
         check.integer(1, T_0=self.T_0, T_mult=self.T_mult)
 
     def at(self, count: Any) -> Any:
         return self.eta_min + cosine_restarts_schedule(self.lr - self.eta_min, self.T_0, self.T_mult)(count)
+
+    def follow(self, group: Group, base: Any, k: int, initial: bool = False) -> Any:
+        length = self.T_0
+        while self.T_mult > 1 and k >= length:
+            k, length = k - length, length * self.T_mult
+        return self.eta_min + (base - self.eta_min) * (1 + math.cos(math.pi * (k % length) / length)) / 2
 
 
 class CyclicLR(TorchSchedule):
@@ -78,6 +94,7 @@ class CyclicLR(TorchSchedule):
     cycle_momentum: bool = True
     base_momentum: Hyper = 0.8
     max_momentum: Hyper = 0.9
+    has_start = False
 
     def check(self) -> None:
         object.__setattr__(self, "step_size_up", _length("step_size_up", self.step_size_up))
@@ -100,6 +117,23 @@ class CyclicLR(TorchSchedule):
         scale_fn = None if self.scale_fn is None else python_function("scale_fn", self.scale_fn)
         down = self.step_size_up if self.step_size_down is None else self.step_size_down
         return Triangles(low, high, self.step_size_up, down, self.mode, self.gamma, scale_fn, self.scale_mode)
+
+    def enter(self, group: Group) -> None:
+        group["lr"] = self.base_lr
+        if self.cycle_momentum:
+            group |= {"max_momentum": self.max_momentum, "base_momentum": self.base_momentum}
+
+    def follow(self, group: Group, base: Any, k: int, initial: bool = False) -> Any:
+        up, down = self.step_size_up, self.step_size_down or self.step_size_up
+        cycle, since = divmod(k, up + down)
+        height = min(since / up, (up + down - since) / down)
+        if self.scale_fn is not None:
+            height *= value_at(self.scale_fn, int(cycle) + 1 if self.scale_mode == "cycle" else k)
+        elif self.mode != "triangular":
+            height *= 0.5**cycle if self.mode == "triangular2" else self.gamma**k
+        if self.cycle_momentum:
+            group["momentum"] = self.max_momentum - (self.max_momentum - self.base_momentum) * height
+        return base + (self.max_lr - base) * height
 
 
 def _length(name: str, x: Hyper) -> int | float:
@@ -134,6 +168,7 @@ class OneCycleLR(TorchSchedule):
     div_factor: Hyper = 25.0
     final_div_factor: Hyper = 1e4
     three_phase: bool = False
+    has_start = False
 
     def check(self) -> None:
         given = {"total_steps": self.total_steps, "epochs": self.epochs, "steps_per_epoch": self.steps_per_epoch}
@@ -168,6 +203,28 @@ class OneCycleLR(TorchSchedule):
     def _cycle(self, *rates: Hyper) -> Schedule:
         shape = "cosine" if self.anneal_strategy == "cos" else "linear"
         return one_cycle(self._steps(), self.pct_start, rates, shape, self.three_phase)
+
+    def enter(self, group: Group) -> None:
+        first = self.max_lr / self.div_factor
+        group |= {"initial_lr": first, "max_lr": self.max_lr, "min_lr": first / self.final_div_factor}
+        if self.cycle_momentum:
+            group |= {"max_momentum": self.max_momentum, "base_momentum": self.base_momentum}
+
+    def follow(self, group: Group, base: Any, k: int, initial: bool = False) -> Any:
+        top, last = self.pct_start * self._steps() - 1, self._steps() - 1
+        ends, rates, momenta = [top, last], ["initial", "max", "min"], ["max", "base", "max"]
+        if self.three_phase:
+            ends, rates, momenta = [top, 2 * top, last], ["initial", "max", "initial", "min"], [*momenta, "max"]
+        i = next((i for i, end in enumerate(ends) if k <= end), len(ends) - 1)
+        begun = ends[i - 1] if i else 0.0
+        done = 1.0 if k > self._steps() or ends[i] == begun else (k - begun) / (ends[i] - begun)
+        if self.anneal_strategy == "cos":
+            done = (1 - math.cos(math.pi * done)) / 2
+        if self.cycle_momentum:
+            first, then = (group[f"{name}_momentum"] for name in momenta[i : i + 2])
+            group["momentum"] = then + (first - then) * (1.0 - done)
+        first, then = (group[f"{name}_lr"] for name in rates[i : i + 2])
+        return then + (first - then) * (1.0 - done)
 
 
 def _whole(**named: object) -> None:
