@@ -39,6 +39,6 @@ def constructor(name: str, without_effect: frozenset[str] = frozenset()) -> Call
 def holds_parameters(x: object) -> bool:
     """Whether it is a network, a tree of arrays, or a list of arrays or of groups."""
     if isinstance(x, list | tuple | Mapping):
-        several = isinstance(x, Mapping) or any(isinstance(part, Mapping) for part in x)
-        return several or any(getattr(leaf, "shape", ()) != () for leaf in jax.tree.leaves(x))
+        groups = not isinstance(x, Mapping) and any(isinstance(part, Mapping) for part in x)
+        return groups or any(getattr(leaf, "shape", ()) != () for leaf in jax.tree.leaves(x))
     return hasattr(x, "parameters") or hasattr(x, "trainable_params")

@@ -1,7 +1,7 @@
 """paddle's optimizers as they execute, with its arguments, checks and parameter groups.
 
 Every one does in this order: clip, L1 or L2 decay, its rule, the learning rate. `parameters` arrive at `init`;
-`multi_precision`, `use_multi_tensor` and `name` change no number there and are not here.
+`multi_precision` and `use_multi_tensor` pass and change no number, and `name` stands in the keys of `save_state`.
 """
 
 from __future__ import annotations

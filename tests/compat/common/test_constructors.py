@@ -36,7 +36,16 @@ paddle_like: Any = made
 
 @pytest.mark.parametrize(
     "x",
-    [0.1, [0.1, 0.2], (np.float32(0.1), jnp.float32(0.2)), jnp.ones(3), None, "sgd", gx.cosine_decay_schedule(0.1, 5)],
+    [
+        0.1,
+        {"a": 0.1},
+        [0.1, 0.2],
+        (np.float32(0.1), jnp.float32(0.2)),
+        jnp.ones(3),
+        None,
+        "sgd",
+        gx.cosine_decay_schedule(0.1, 5),
+    ],
 )
 def test_what_holds_none(x: Any) -> None:
     assert not holds_parameters(x)

@@ -134,7 +134,7 @@ class Ours:
         self.case.arrays.update({f"half/{leaf}": np.asarray(w) for leaf, w in params.items()})
         leaves = [leaf for leaf, _ in self.config["leaves"]]
         told = [leaf for leaf in leaves if any(leaf in key for key in theirs.keys() - {*leaves})]
-        for key in sorted(kept.keys() ^ theirs.keys() - {*leaves}):
+        for key in sorted((kept.keys() ^ theirs.keys()) - {*leaves}):
             if any(leaf in key for leaf in told):  # the others had no gradient yet
                 yield f"at step {half} only one of the two saves {key}"
         for key in kept.keys() & theirs.keys():

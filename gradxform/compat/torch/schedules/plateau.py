@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import Any, NamedTuple, TypeVar
+from typing import Any
 
 import jax.numpy as jnp
 
+from gradxform.compat.common.plateaus import PlateauState, S, begun, number
 from gradxform.control.tunable import all_states, with_hyperparams
 from gradxform.core import check
 from gradxform.core.hyper import Tunable, coerce
@@ -14,17 +15,6 @@ from gradxform.core.plain import got
 from gradxform.core.types import Array, ArrayLike, OptState
 from gradxform.core.value import Value
 from gradxform.schedules.timed import check_number
-
-S = TypeVar("S", bound=OptState)
-
-
-class PlateauState(NamedTuple):
-    """best: scalar, real. num_bad_epochs, cooldown_counter, last_epoch: scalars, int32."""
-
-    best: Array
-    num_bad_epochs: Array
-    cooldown_counter: Array
-    last_epoch: Array
 
 
 def _in_order(name: str) -> tuple[int, str]:
@@ -81,15 +71,14 @@ class ReduceLROnPlateau(Value):
 
     def init(self) -> PlateauState:
         """What it knows before the first metric."""
-        best = jnp.asarray(jnp.inf if self.mode == "min" else -jnp.inf, float)
-        return PlateauState(best, *(jnp.zeros((), jnp.int32) for _ in range(3)))
+        return begun(jnp.inf if self.mode == "min" else -jnp.inf)
 
     def step(self, state: S, plateau: PlateauState, metrics: ArrayLike) -> tuple[S, PlateauState]:
         """The optimizer's state, its rates lowered if it is time, and what is known behind this metric.
 
         Raises: ValueError if the state holds no tunable rate, or not as many as `min_lr` has.
         """
-        now, best = jnp.asarray(metrics, plateau.best.dtype).reshape(()), plateau.best
+        now, best = number("metrics", metrics, plateau.best), plateau.best
         better = self._is_better(now, best)
         cooling = plateau.cooldown_counter > 0
         bad = jnp.where(better | cooling, 0, plateau.num_bad_epochs + 1)
