@@ -125,7 +125,7 @@ LEFT = {
     **dict.fromkeys(("sm3", "scale_by_sm3"), "the largest of rows and of columns read the squares one after the other"),
     **dict.fromkeys(("proximal_halfspace", "proximal_hyperplane"), CORRECTED),
     **dict.fromkeys(
-        ("muon", "muon as optax has it", "scale_by_muon", "muonh", "normuon", "scale_by_normuon"), compositions.PRODUCTS
+        ("muon", "muon as optax has it", "scale_by_muon", "muonh", "normuon", "scale_by_normuon"), compositions.PRECISE
     ),
     **dict.fromkeys(
         ("orthogonalize", "dion2", "scale_by_dion2", "psgd_kron", "scale_by_psgd_kron", "spread"), compositions.PRODUCTS

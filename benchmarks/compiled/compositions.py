@@ -26,6 +26,9 @@ MASK = "the mask is written, a byte for each element, and mu and nu are read aga
 REREAD = "of the largest arrays mu and nu are written by one kernel, and read again by that of the norms"
 PACKED = "leaves are brought into a buffer and out of it again, to start fewer kernels"
 PRODUCTS = "the floor leaves out what the products of matrices read and write"
+PRECISE = (
+    f"{PRODUCTS}; a v5e makes a product of float32 of several of bfloat16, and each step copies what it begins with"
+)
 RARELY = 1_000_000
 """An example's norm is taken with more care, in a branch of a conditional, where squares overflow or vanish."""
 MICRO = "3/4: g acc, again g -> acc + 1/4: "
@@ -169,9 +172,9 @@ ADAPTERS = [
 ]  # fmt: skip
 
 MATRICES = [
-    Row("matrices: muon", lambda o: o.muon(0.02), "p g mu -> p mu", left=PRODUCTS, shapes=matrices(1)),
+    Row("matrices: muon", lambda o: o.muon(0.02), "p g mu -> p mu", left=PRECISE, shapes=matrices(1)),
     Row("matrices: muon, ns_dtype bfloat16", lambda o: gx.muon(0.02, ns_dtype=jnp.bfloat16), "p g mu -> p mu",
-        left=PRODUCTS, shapes=matrices(1), peer=lambda o: o.muon(0.02)),
+        left=PRECISE, shapes=matrices(1), peer=lambda o: o.muon(0.02)),
 ]  # fmt: skip
 
 ROWS = [*OPTIMIZERS, *STORED, *CONTROLS, *ADAPTERS, *MATRICES]
