@@ -81,7 +81,8 @@ class Chained:
         """Each step of the chain and of those inside it, with its state."""
         if len(state) != len(self.updates):
             raise ValueError(f"a chain of {len(self.updates)} got a state of {len(state)}: make it by its own init")
-        for step, s in zip(self.updates, state if self.names is None else map(state.get, self.names), strict=True):
+        states = state if self.names is None else [state[name] for name in self.names]
+        for step, s in zip(self.updates, states, strict=True):
             if isinstance(step, Chained):
                 yield from step.flat(s)
             else:
