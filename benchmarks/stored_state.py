@@ -1,7 +1,7 @@
 """What low-precision state costs: AdamW on GPT-2-small shapes with each codec beside float32 state, in one run.
 
-`python -m benchmarks.stored_state`; fewer blocks of the net with `--layers`. `--outliers` prints what codes lose where some
-rows or columns are 100 times as large as others.
+`python -m benchmarks.stored_state`; fewer blocks of the net with `--layers`. `--outliers` prints what codes lose where
+some rows or columns are 100 times as large as others.
 """
 
 from __future__ import annotations
