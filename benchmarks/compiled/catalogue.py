@@ -152,6 +152,7 @@ LEFT = {
     "scale_by_backtracking_linesearch": compositions.SLOPE,
     "scale_by_zoom_linesearch": f"{compositions.SLOPE}; {SEARCHED}",
     "shampoo": compositions.PRODUCTS,
+    "offloaded": compositions.COMES,
     "scale_by_laprop": "on a v5e p has a kernel of its own beside a bfloat16 mu: it reads the old one, which is copied",
     "stored_as codes": compositions.MADE_TWICE,
     # A mean beyond the largest number counts as 0, which XLA for GPUs does not join to the kernel of the mean.

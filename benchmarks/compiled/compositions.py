@@ -29,6 +29,7 @@ PRODUCTS = "the floor leaves out what the products of matrices read and write"
 PRECISE = (
     f"{PRODUCTS}; a v5e makes a product of float32 of several of bfloat16, and each step copies what it begins with"
 )
+COMES = "on a v5e what comes from the host is written to the device's memory, and read there"
 RARELY = 1_000_000
 """An example's norm is taken with more care, in a branch of a conditional, where squares overflow or vanish."""
 MICRO = "3/4: g acc, again g -> acc + 1/4: "
@@ -120,7 +121,8 @@ STORED = [
     Row("bf16, master_weights", lambda o: gx.master_weights(gx.adamw(1e-3)),
         "p/2 g/2 master mu nu -> p/2 master mu nu", params="bfloat16", peer=None),
     Row("offloaded(adamw)", lambda o: gx.offloaded(gx.adamw(1e-3)), "p g -> p mu nu, again mu nu",
-        "kernels read mu and nu from the host's memory; what they write is copied there from the device's", peer=None),
+        "kernels read mu and nu from the host's memory; what they write is copied there from the device's",
+        COMES, peer=None),
 ]  # fmt: skip
 
 CONTROLS = [

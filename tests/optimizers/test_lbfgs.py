@@ -140,3 +140,11 @@ def test_the_step_of_a_leaf_that_rests_is_zero_in_the_pair_then_taken(rests):
             p = gx.apply_updates(p, jax.tree.map(lambda u: -0.3 * u, u))
             u = {k: np.zeros(sizes[k]) if x is None else x for k, x in u.items()}
             np.testing.assert_allclose(np.concatenate([u["head"], u["tail"]]), wanted, rtol=1e-9, atol=1e-12)
+
+
+def test_no_slot_of_the_memories_is_copied():
+    """Three temporaries are as large as the parameters; a choice between a slot and a new pair would need two more."""
+    p = {"w": jnp.zeros((256, 512))}
+    tx = gx.lbfgs(1.0, linesearch=None)
+    compiled = gx.make_step(tx).lower(p, tx.init(p), p).compile()
+    assert compiled.memory_analysis().temp_size_in_bytes < 3.1 * p["w"].nbytes
