@@ -36,7 +36,7 @@ def optimizers(options: dict[str, Any]) -> tuple[Any, Any, Any, Any]:
     leaves = [torch.nn.Parameter(torch.ones(2)), torch.nn.Parameter(torch.ones(3))]
     opt = torch.optim.SGD([{"params": [leaves[0]]}, {"params": [leaves[1]], "lr": 0.05}], lr=0.1)
     scheduler = ReduceLROnPlateau(0.1, **options)
-    tx = compat.sgd(scheduler, groups=[{"params": ["a"]}, {"params": ["b"], "lr": 0.05}])
+    tx = compat.sgd(scheduler, groups=[{"params": ["a"]}, {"params": ["b"], "lr": np.float32(0.05)}])
     return opt, torch.optim.lr_scheduler.ReduceLROnPlateau(opt, **options), tx, scheduler
 
 
