@@ -82,13 +82,14 @@ INTEGERS = {
     "max_eval": 7, "max_iter": 4, "scale_factor": 2, "scale_window": 3, "step_per_epoch": 2,
     "step_size": 3, "step_size_down": 3, "step_size_up": 2, "steps_per_epoch": 2, "total_iters": 4, "total_step": 4,
     "total_steps": 9, "warmup_epoch": 2, "warmup_steps": 3, "last_epoch": 2,
+    "anneal_epochs": 2, "cooldown": 1, "ns_steps": 3, "patience": 2,
 }  # fmt: skip
 """What the frameworks call their integers."""
 SEQUENCES = {"milestones": [2, 5], "boundaries": [2, 5], "milestone": [2, 5]}
 NEEDED = {
     "lr": 0.1, "base_lr": 0.1, "max_lr": 0.2, "min_lr": 0.1, "gamma": 0.5, "lr_lambda": lambda k: 0.9, "factor": 0.5,
     "learning_rate": 0.1, "base_learning_rate": 0.1, "max_learning_rate": 0.2, "start_lr": 0.0, "end_lr": 0.1,
-    "values": [0.1, 0.2, 0.3], "d_model": 8, "decay_rate": 0.5, "end_learning_rate": 0.05, "power": 1.0,
+    "swa_lr": 0.1, "values": [0.1, 0.2, 0.3], "d_model": 8, "decay_rate": 0.5, "end_learning_rate": 0.05, "power": 1.0,
     "learning_rates": [0.1, 0.2], "momentum": 0.9, "tx": gx.sgd(0.1), "loss_scale_value": 8.0, "scale_value": 8.0,
     "schedulers": [torch_schedules.ConstantLR(0.1), torch_schedules.ConstantLR(0.2), torch_schedules.ConstantLR(0.3)],
 }  # fmt: skip

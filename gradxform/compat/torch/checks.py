@@ -48,8 +48,8 @@ def constructor(make: Callable[P, R]) -> Callable[P, R]:
 
 def _lowered_too(group: Any) -> Any:
     """A group whose own rate is lowered beside the others."""
-    own = isinstance(group, Mapping) and isinstance(group.get("lr"), int | float)
-    return {**group, "lr": Tunable(number("lr", group["lr"]))} if own else group
+    lr = number("lr", group["lr"]) if isinstance(group, Mapping) and "lr" in group else None
+    return {**group, "lr": Tunable(lr)} if isinstance(lr, float) else group
 
 
 def _is_parameters(x: object) -> bool:

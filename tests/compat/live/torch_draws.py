@@ -33,6 +33,12 @@ OPTIMIZERS: dict[str, dict[str, Option]] = {
         "eps": one_of(1e-10, 0.01),
         **COMMON,
     },
+    "Adafactor": {
+        "beta2_decay": between(-1.0, -0.3),
+        "eps": one_of([None, 1e-3], [1e-3, 0.3]),
+        "d": between(1.0, 2.0),
+        **COMMON,
+    },
     "Adadelta": {"rho": between(0.5, 0.99), "eps": one_of(1e-6, 0.01), **COMMON},
     "Rprop": {"etas": one_of([0.5, 1.2], [0.3, 1.5]), "step_sizes": one_of([1e-6, 50], [0.01, 0.2])},
     "ASGD": {"lambd": between(0.0, 0.1), "alpha": between(0.5, 1.0), "t0": one_of(0, 3, 1e6), **COMMON},
@@ -60,6 +66,13 @@ def schedule(d: Draw, optimizer: str, deep: bool = True) -> Any:
         parts = [schedule(d, optimizer, deep=False) for _ in range(2)]
         kinds += 2 * [{"type": "SequentialLR", "schedulers": parts, "milestones": [d.whole(1, 6)]}]
         kinds += 2 * [{"type": "ChainedScheduler", "schedulers": parts}]
+        third = schedule(d, optimizer, deep=False)
+        chain = {"type": "ChainedScheduler", "schedulers": parts}
+        sequence = {"type": "SequentialLR", "schedulers": parts, "milestones": [d.whole(1, 6)]}
+        kinds += [
+            {"type": "SequentialLR", "schedulers": [chain, third], "milestones": [d.whole(1, 6)]},
+            {"type": "ChainedScheduler", "schedulers": [sequence, third]},
+        ]
     if deep and optimizer in CYCLED:
         kinds += [
             {
@@ -105,8 +118,10 @@ def configuration(d: Draw, optimizer: str) -> dict[str, Any]:
     rests = [] if d.chance(0.7) else [[d.whole(1, STEPS), leaf] for leaf in SHAPES]
     sparse = optimizer in ("SGD", "Adagrad") and d.chance(0.1) and not kwargs.get("weight_decay")
     sparse = sparse and not kwargs.get("momentum") and not any(group.get("weight_decay") for group in groups or [])
+    dtype = d.one("float32", "float32", "float64")
+    rounds = dtype == "float64" and kwargs["lr"] == "Tensor(0.1)"
     return {
-        "dtype": d.one("float32", "float32", "float64"),
+        "dtype": dtype,
         "kwargs": kwargs,
         "groups": groups,
         "lr_schedule": scheduled,
@@ -114,5 +129,5 @@ def configuration(d: Draw, optimizer: str) -> dict[str, Any]:
         "sparse_leaves": ["embed/table"] if sparse else [],
         "rows": "any",
         "grad_scale": 1.0,
-        "quirk": "",
+        "quirk": "a rate of float32 rounds the length of the step" if rounds else "",
     }
