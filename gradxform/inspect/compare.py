@@ -123,6 +123,7 @@ def compare(
     """
     check.integer(1, seeds=seeds, steps=steps)
     check.boolean(progress=progress)
+    seeds, steps = int(seeds), int(steps)
     target = None if target is None else check.number(check.finite, target=target)
     chosen = _problems(problems)
     tried = _rates(rates)

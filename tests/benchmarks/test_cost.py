@@ -2,9 +2,8 @@
 
 from __future__ import annotations
 
-from types import SimpleNamespace
-
 import pytest
+from jax.sharding import AbstractMesh
 
 from benchmarks.compiled import hlo, meshes
 from benchmarks.compiled.cost import cost, different
@@ -165,7 +164,7 @@ def test_floors_are_counted_from_their_words() -> None:
 
 
 def test_floors_over_devices() -> None:
-    found = {row.name: passes(row.floor) for row in meshes.rows(SimpleNamespace(shape={"data": 8, "model": 1}))}
+    found = {row.name: passes(row.floor) for row in meshes.rows(AbstractMesh((8, 1), ("data", "model")))}
     assert found["split: clip + adamw"] == 8
     # Of an eighth g, p, mu and nu are read, mu, nu and p written, p sent; and all of p is received.
     assert found["state split: sharded(adamw)"] == 8 / 8 + 1
