@@ -295,6 +295,8 @@ ARGUMENTS = {
     "window_size": count,
 }
 
+BOWL = gx.Problem(lambda key: jnp.ones(1), lambda p: p[0] * p[0])
+
 OVERRIDES: dict[str, dict[str, Kind | None]] = {
     "adadelta": {"eps": positive},
     **{name: {"eps": positive} for name in ("dowg", "scale_by_dowg")},
@@ -453,9 +455,7 @@ OVERRIDES: dict[str, dict[str, Kind | None]] = {
     "make_step": {"tx": transformation},
     "compare": {
         "transformations": Kind({"sgd": gx.sgd(0.1)}, (3, "sgd", None, [gx.sgd(0.1)], {"x": 3}), ({},)),
-        "problems": Kind(
-            {"bowl": gx.Problem(lambda key: jnp.ones(1), lambda p: p[0] * p[0])}, (3, None, {"x": 3}), ("hills", {})
-        ),
+        "problems": Kind({"bowl": BOWL}, (3, None, {"x": 3}), ("hills", {})),
         "rates": Kind(None, (3, "fast", ["fast"]), ([], [0.0], [-1.0], [NAN])),
         "seeds": count,
         "steps": count,
@@ -521,6 +521,10 @@ BESIDE: dict[tuple[str, str], dict[str, Any]] = {
     ("sam", "batch_axis_name"): {"opaque_mode": True},
     ("guard", "max_consecutive"): {"then": "skip"},
     ("guard", "then"): {"max_consecutive": 1},
+    **{
+        ("compare", argument): {"problems": {"bowl": BOWL}, "seeds": 1, "steps": 1, "progress": False}
+        for argument in OVERRIDES["compare"]
+    },
 }
 """What an argument needs to stand beside it."""
 
