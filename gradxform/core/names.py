@@ -8,6 +8,8 @@ from collections.abc import Container
 from importlib import import_module
 from typing import Any
 
+from gradxform.core.spellings import answered
+
 
 class Namespace(types.ModuleType):
     """A module that gives the public names of the package around it; its files stay what `import_module` gives."""
@@ -39,4 +41,6 @@ def _public() -> Container[str]:
 def namespace(module: str, chosen: Container[str] | None = None) -> None:
     """Make a module give public names; chosen: these alone."""
     sys.modules[module].__class__ = Namespace
-    sys.modules[module].__dict__["__chosen__"] = chosen
+    held = sys.modules[module].__dict__
+    held["__chosen__"] = chosen
+    held.update({name: answered(x) for name, x in held.items() if name in _public()})

@@ -63,9 +63,11 @@ HELD = "parameters are not given when it is made: state = tx.init(params), then 
 
 def answered(f: Any) -> Any:
     """The same function, which answers an argument of another spelling with ours; what is no function as it is."""
-    if not inspect.isfunction(f):
-        return f
+    return _public(f) if inspect.isfunction(f) and not hasattr(f, "spelt_here") else f
 
+
+@functools.cache
+def _public(f: Any) -> Any:
     takes = inspect.signature(f).parameters
     first = next(iter(takes.values()), None)
     begins_with_number = first is not None and any(x in str(first.annotation) for x in NUMBERS)
@@ -86,6 +88,7 @@ def answered(f: Any) -> Any:
                 raise TypeError(f"{f.__name__} {' and '.join(words)}") from None
             raise
 
+    public.spelt_here = True  # type: ignore[attr-defined]
     setattr(sys.modules[f.__module__], f.__name__, public)  # where pickle looks for it
     return public
 

@@ -57,5 +57,5 @@ def rules_of(tx: GradientTransformation | None, path: Path, leaf: Any) -> Iterat
 
 def prefix_of(tx: GradientTransformation | None, leaves: Iterable[Leaf]) -> str:
     """What stands between a parameter's name and that of its statistic."""
-    rules = (rule for leaf in leaves for rule in rules_of(tx, leaf.path, leaf.array))
+    rules = (rule for leaf in leaves if leaf.array is not None for rule in rules_of(tx, leaf.path, leaf.array))
     return next((f"{rule.prefix}_" for rule in rules if isinstance(rule, Named)), "")

@@ -14,7 +14,8 @@ def test_arguments_are_those_of_torch() -> None:
     for name in torch_schedules.__all__:
         if name == "TorchSchedule":
             continue
-        theirs = dict(inspect.signature(getattr(torch.optim.lr_scheduler, name).__init__).parameters)
+        home = torch.optim.swa_utils if name == "SWALR" else torch.optim.lr_scheduler
+        theirs = dict(inspect.signature(getattr(home, name).__init__).parameters)
         ours = dict(inspect.signature(getattr(torch_schedules, name)).parameters)
         assert [p for p in theirs if p not in ("self", "optimizer", "last_epoch")] == [p for p in ours if p != "lr"]
         for argument, parameter in ours.items():
