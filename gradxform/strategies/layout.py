@@ -62,8 +62,8 @@ def told(keys: Sequence[Any], memory: Tree = None, shape: Sequence[int] = ()) ->
     `left` or a `right` side.
     """
     names = [*map(name_of, keys)]
-    sides = getattr(getattr(memory, "plain", memory), "sides", None)
-    known = sides(*shape[-2:]) if sides is not None and len(shape) > 1 else {}
+    sides = getattr(type(getattr(memory, "plain", memory)), "sides", None)  # of the class: not a field of this name
+    known = sides(*shape[-2:]) if callable(sides) and len(shape) > 1 else {}
     named = {"left": (-2, None), "right": (-1, None)}
     found = [known[name] for name in names if name in known]
     found += [dims for side, dims in named.items() if names[-1].startswith(side)]
