@@ -335,6 +335,7 @@ TAKES: dict[str, Meant] = {
     "param_attr": Meant({"{}"}),
     "params": Meant(TREES),
     "group_name": Meant(TEXTS),
+    "monitor": Meant(TEXTS),
     "tx": Meant({"a transformation"}),
     "learning_rate": Meant(REAL | {"[nan]", "ones(2)", "int array"}, {*RATES, "()", "[]", "ones(0)", "range(0)"}),
     "step_size_up": Meant({"1", "1.5", "1e39", "2**63"}),

@@ -62,7 +62,7 @@ def told(keys: Sequence[Any], memory: Tree = None, shape: Sequence[int] = ()) ->
     `left` or a `right` side.
     """
     names = [*map(name_of, keys)]
-    sides = getattr(getattr(type(memory), "plain", type(memory)), "sides", None)  # of the class: not a field of this name
+    sides = getattr(getattr(type(memory), "plain", type(memory)), "sides", None)  # not a field
     known = sides(*shape[-2:]) if callable(sides) and len(shape) > 1 else {}
     named = {"left": (-2, None), "right": (-1, None)}
     found = [known[name] for name in names if name in known]
