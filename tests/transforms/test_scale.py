@@ -59,8 +59,9 @@ def test_trust_ratio_is_one_where_a_norm_is_zero():
 
 
 def test_trust_ratio_beyond_the_largest_number_is_the_largest():
-    p, g = jnp.float32(6e13), jnp.float32(2e-32)
-    np.testing.assert_allclose(first(gx.scale_by_trust_ratio(), g, p), 2e-32 * np.finfo(np.float32).max, rtol=1e-6)
+    p, g = jnp.float32(1e18), jnp.float32(1e-18)  # with squares that float32 has
+    tx = gx.scale_by_trust_ratio(trust_coefficient=1e3)
+    np.testing.assert_allclose(first(tx, g, p), 1e-18 * np.finfo(np.float32).max, rtol=1e-6)
 
 
 def test_trust_ratio_norms_are_summed_in_float32():
