@@ -11,7 +11,7 @@ import jax.numpy as jnp
 import numpy as np
 
 from tests.catalogue import ENTRIES, Entry, tree
-from tests.soak.compositions import refusal
+from tests.soak.compositions import kinds, refusal
 
 PAIRS = len(ENTRIES) ** 2
 
@@ -22,13 +22,9 @@ def shapes(name: str) -> Any:
     return jax.eval_shape(entry.tx.init, tree(0))
 
 
-def form(state: Any) -> Any:
-    return jax.tree.structure(state), tuple((x.shape, x.dtype) for x in jax.tree.leaves(state))
-
-
 def verdict(entry: Entry, state: Any) -> str:
     """`taken` if it has the form of one's own, `refused` in words if not, or a sentence about what is wrong."""
-    fits = form(state) == form(shapes(entry.name))
+    fits = kinds(state) == kinds(shapes(entry.name))
     try:
         jax.eval_shape(entry.update, tree(1), state, tree(0))
     except Exception as error:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import NamedTuple, TypeVar
 
 import jax
@@ -35,6 +36,14 @@ def number(name: str, x: ArrayLike, like: Array) -> Array:
     if not isinstance(x, int | float | np.generic | np.ndarray | jax.Array) or np.size(x) != 1:
         raise TypeError(f"{name} must be a number, {got(x)}")
     return jnp.asarray(x, like.dtype).reshape(())
+
+
+def refuse_other_dict(state_dict: object, rates: str) -> None:
+    """Raises: TypeError or ValueError for what is no state dict of such a scheduler, its rates under this key."""
+    if not isinstance(state_dict, Mapping):
+        raise TypeError(f"state_dict must be a dict, {got(state_dict)}")
+    if absent := [name for name in (*PlateauState._fields, rates) if name not in state_dict]:
+        raise ValueError(f"state_dict has no {absent[0]!r}, only {sorted(state_dict)}")
 
 
 def rate_in(state: OptState) -> Array:

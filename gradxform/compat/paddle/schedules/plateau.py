@@ -7,7 +7,7 @@ from typing import Any
 
 import jax.numpy as jnp
 
-from gradxform.compat.common.plateaus import PlateauState, S, begun, number, rate_in, with_rate
+from gradxform.compat.common.plateaus import PlateauState, S, begun, number, rate_in, refuse_other_dict, with_rate
 from gradxform.core import check
 from gradxform.core.hyper import Tunable
 from gradxform.core.plain import got
@@ -100,10 +100,7 @@ class ReduceOnPlateau(Value):
 
         Raises: TypeError or ValueError for what is no `scheduler.state_dict()` of paddle's.
         """
-        if not isinstance(state_dict, Mapping):
-            raise TypeError(f"state_dict must be a dict, {got(state_dict)}")
-        if absent := [name for name in (*PlateauState._fields, "last_lr") if name not in state_dict]:
-            raise ValueError(f"state_dict has no {absent[0]!r}, only {sorted(state_dict)}")
+        refuse_other_dict(state_dict, "last_lr")
         given = {name: state_dict[name] for name in PlateauState._fields if state_dict[name] is not None}
         known = self.init()
         read = {name: jnp.asarray(x, getattr(known, name).dtype).reshape(()) for name, x in given.items()}

@@ -7,7 +7,7 @@ from typing import Any
 
 import jax.numpy as jnp
 
-from gradxform.compat.common.plateaus import PlateauState, S, begun, number
+from gradxform.compat.common.plateaus import PlateauState, S, begun, number, refuse_other_dict
 from gradxform.control.tunable import all_states, with_hyperparams
 from gradxform.core import check
 from gradxform.core.hyper import Tunable, coerce
@@ -125,10 +125,7 @@ class ReduceLROnPlateau(Value):
 
         Raises: TypeError or ValueError for what is no `scheduler.state_dict()` of torch's, or of other groups.
         """
-        if not isinstance(state_dict, Mapping):
-            raise TypeError(f"state_dict must be a dict, {got(state_dict)}")
-        if absent := [name for name in (*PlateauState._fields, "_last_lr") if name not in state_dict]:
-            raise ValueError(f"state_dict has no {absent[0]!r}, only {sorted(state_dict)}")
+        refuse_other_dict(state_dict, "_last_lr")
         rates, last = self._rates(state), [float(lr) for lr in state_dict["_last_lr"]]
         if len(last) != len(rates):
             raise ValueError(f"state_dict has {len(last)} rates in '_last_lr', the state {len(rates)}: {[*rates]}")
