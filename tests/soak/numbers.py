@@ -9,6 +9,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
+from gradxform.testing.laws import figures, spoilt
 from tests.catalogue import ENTRIES, tree, with_own
 
 DTYPES = (jnp.float32, jnp.bfloat16, jnp.float16)
@@ -28,20 +29,6 @@ def drawn(rng: Any, dtype: Any, least: float, most: float) -> Any:
     return jax.tree.map(leaf, tree(0))
 
 
-def not_finite(now: Any, start: Any) -> list[str]:
-    """Where something is not finite that was finite at the start."""
-    found = []
-    for (path, x), (_, y) in zip(
-        jax.tree_util.tree_leaves_with_path(now), jax.tree_util.tree_leaves_with_path(start), strict=True
-    ):
-        name = jax.tree_util.keystr(path)
-        if ".hyper" in name or ".info" in name or not jnp.issubdtype(x.dtype, jnp.inexact):
-            continue
-        if not np.all(np.isfinite(np.asarray(x, np.complex128))) and np.all(np.isfinite(np.asarray(y, np.complex128))):
-            found.append(f"{name} is {x}")
-    return found
-
-
 def soak(seed: int, entries: int = 3, draws: int = 20) -> Counter[str]:
     """Three gradients of any size, from parameters of any size that can be squared, for some entries and a dtype."""
     rng = np.random.default_rng(seed)
@@ -50,12 +37,13 @@ def soak(seed: int, entries: int = 3, draws: int = 20) -> Counter[str]:
         entry, dtype = ENTRIES[int(entry)], DTYPES[int(rng.integers(len(DTYPES)))]
         for _ in range(draws):
             p = drawn(rng, dtype, -45, 15)
-            state = start = entry.tx.init(p)
+            state = entry.tx.init(p)
+            start = figures(state)
             if rng.random() < 0.3:
                 state = with_own(state, count=jnp.asarray(2**31 - 1 - rng.integers(3), jnp.int32))
             for i in range(3):
                 u, state = entry.run(drawn(rng, dtype, -45, 39), state, p)
-                wrong = not_finite(state, start) + not_finite(u, p)
+                wrong = spoilt(figures(state), start) + spoilt(figures(u), figures(p))
                 assert not wrong, f"{entry.name} in {dtype.__name__}, step {i}: {wrong[0][:300]}"
             seen["steps at the end of numbers"] += 3
     return seen

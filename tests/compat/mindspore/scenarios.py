@@ -16,6 +16,7 @@ import numpy as np
 import gradxform as gx
 from gradxform.compat import mindspore as ms
 from gradxform.compat import mindspore_schedules as rates
+from tests.compat.refusals import refusals
 
 STEPS = 3
 RNG = np.random.default_rng(11)
@@ -184,21 +185,10 @@ CALLS: dict[str, tuple[Callable[[], Any], type[Exception]]] = {
 }
 
 
-def refusals() -> Iterator[tuple[str, str]]:
-    """Calls that MindSpore refuses, with the same kind of error here, or the one that is said in `DECIDED`."""
-    for name, (call, kind) in CALLS.items():
-        try:
-            call()
-        except Exception as error:
-            yield name, "" if isinstance(error, kind) else f"raises {type(error).__name__}: {error}"
-        else:
-            yield name, "passes"
-
-
 FAMILIES: dict[str, Callable[[], Iterator[tuple[str, str]]]] = {
     "Three steps": steps,
     "Lamb": lambs,
-    "What is refused": refusals,
+    "What is refused": lambda: refusals(CALLS),
 }
 DECIDED = {"a gradient that is no tree of them": "a ValueError that names the place; there a RuntimeError"}
 """Where it ends otherwise here, and why."""

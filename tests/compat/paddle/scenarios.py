@@ -18,6 +18,7 @@ from gradxform.compat import paddle
 from gradxform.compat import paddle_schedules as lr
 from tests.compat.paddle.schedules.scenarios import metrics, resumed, schedulers
 from tests.compat.paddle_transcript import transcript
+from tests.compat.refusals import refusals
 
 STEPS = 4
 PARAMS = {"w": np.linspace(-1.0, 1.0, 6).reshape(3, 2), "b": np.array([0.5, -0.25])}
@@ -150,23 +151,12 @@ CALLS: dict[str, tuple[Callable[[], Any], type[Exception]]] = {
 }  # fmt: skip
 
 
-def refusals() -> Iterator[tuple[str, str]]:
-    """Calls that Paddle refuses, with the same kind of error here, or the one that is said in `DECIDED`."""
-    for name, (call, kind) in CALLS.items():
-        try:
-            call()
-        except Exception as error:
-            yield name, "" if isinstance(error, kind) else f"raises {type(error).__name__}: {error}"
-        else:
-            yield name, "passes"
-
-
 FAMILIES: dict[str, Callable[[], Iterator[tuple[str, str]]]] = {
     "Schedulers": schedulers,
     "Schedulers from a state dict": resumed,
     "Schedulers with a metric": metrics,
     "Momentum": momentum,
-    "What is refused": refusals,
+    "What is refused": lambda: refusals(CALLS),
 }
 DECIDED = {
     "restarts: a length of 1.0": "a wrong kind is a TypeError here, a ValueError there",

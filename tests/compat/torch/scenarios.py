@@ -17,6 +17,7 @@ import numpy as np
 import gradxform as gx
 from gradxform.compat import torch as compat
 from gradxform.compat import torch_schedules as lrs
+from tests.compat.refusals import refusals
 from tests.compat.torch.schedules.scenarios import loops, metrics, schedulers
 
 STEPS = 4
@@ -186,23 +187,12 @@ def _grown() -> Any:
     return scheduler.step(state, scheduler.init(), 1.0)
 
 
-def refusals() -> Iterator[tuple[str, str]]:
-    """Calls that torch refuses, with the same kind of error here, or the one that is said in `DECIDED`."""
-    for name, (call, errors) in CALLS.items():
-        try:
-            call()
-        except Exception as error:
-            yield name, "" if isinstance(error, errors) else f"raises {type(error).__name__}: {error}"
-        else:
-            yield name, "passes"
-
-
 FAMILIES: dict[str, Callable[[], Iterator[tuple[str, str]]]] = {
     "Schedulers, from the start and from a state dict": schedulers,
     "Two schedulers in turn, and other epochs": loops,
     "Schedulers with a metric": metrics,
     **{f"{name}, its arguments": functools.partial(optimizers, name) for name in OPTIMIZERS},
-    "What is refused": refusals,
+    "What is refused": lambda: refusals(CALLS),
 }
 DECIDED = {
     "schedulers: an epoch to begin with": "the count lives in the optimizer's state, and `last_epoch` is no argument",

@@ -11,7 +11,7 @@ pytest.importorskip("torch")
 
 def test_what_is_refused() -> None:
     """The family that takes seconds; the others run what the tests beside this one hold, in more rows."""
-    assert not {name: wrong for name, wrong in scenarios.refusals() if wrong}
+    assert not {name: wrong for name, wrong in scenarios.FAMILIES["What is refused"]() if wrong}
 
 
 def test_what_is_decided_is_a_scenario() -> None:
