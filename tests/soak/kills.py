@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import multiprocessing
 import tempfile
+import time
 from collections import Counter
 from collections.abc import Callable
 from pathlib import Path
@@ -97,15 +98,18 @@ def _lives() -> Any:
     return context
 
 
-def end(name: str, rng: Any, most: int = 5) -> tuple[list[Any], int]:
-    """What a run ends with, and how often it was killed; rng: None lets it live."""
+def end(name: str, wait: Callable[[Any, Path], None] | None = None, most: int = 5) -> tuple[list[Any], int]:
+    """What a run ends with, and how often it was killed: when wait(life, folder) comes back; without it, never."""
     devices = [8, 4 if name == "sharded, 4 of 8" else 8] if name.startswith("sharded") else [1, 1]
     kills = 0
     with tempfile.TemporaryDirectory() as folder:
         while True:
             life = _lives().Process(target=live, args=(name, folder, devices[kills % 2]))
             life.start()
-            life.join(None if rng is None or kills >= most else rng.uniform(0.5, 8.0))
+            if wait is None or kills >= most:
+                life.join()
+            else:
+                wait(life, Path(folder))
             if life.is_alive():
                 life.kill()
                 life.join()
@@ -120,8 +124,10 @@ def soak(seed: int) -> Counter[str]:
     """One run that is killed at random, and one that is not."""
     rng = np.random.default_rng(seed)
     name = sorted(RUNS)[seed % len(RUNS)]
-    whole, _ = end(name, None)
-    found, kills = end(name, rng)
+    began = time.monotonic()
+    whole, _ = end(name)
+    seconds = time.monotonic() - began
+    found, kills = end(name, lambda life, folder: life.join(rng.uniform(0.1, 1.0) * seconds))
     for x, y in zip(found, whole, strict=True):
         if name == "sharded, 4 of 8":
             np.testing.assert_allclose(x, y, atol=1e-6, err_msg=name)  # sums of 16 numbers in another order, 60 steps
