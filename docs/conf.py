@@ -25,6 +25,7 @@ autodoc_default_options = {"members": True}
 autodoc_member_order = "bysource"
 python_use_unqualified_type_names = True
 add_module_names = False
+maximum_signature_line_length = 90
 
 html_theme = "furo"
 html_title = f"gradxform {release}"
@@ -33,6 +34,7 @@ html_title = f"gradxform {release}"
 def setup(app: Any) -> None:
     reference_pages.write(Path(app.srcdir) / "reference")
     app.connect("autodoc-process-docstring", reference_pages.house_style)
+    app.connect("autodoc-process-signature", reference_pages.signature)
     app.connect("autodoc-skip-member", lambda _app, _what, _name, x, skip, _options: skip or is_plain_field(x))
 
 

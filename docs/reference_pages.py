@@ -1,111 +1,110 @@
-"""Write the reference: one page a subpackage, one section a module, in the order of `gradxform/__init__.py`."""
+"""Write the reference: a page for each public name, and an index of them for each subpackage, by module."""
 
 from __future__ import annotations
 
-import functools
 import importlib
 import inspect
 import re
 import textwrap
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from pathlib import Path
 from typing import Any
 
+import example_programs
+from example_programs import places
 from sphinx.pycode import ModuleAnalyzer
+from written_examples import RATES, STEPS
 
 import gradxform as gx
 from gradxform import compat
 
 FACTS = ("Reach", "State", "Raises", "Source")
-APART = ["inspect", "testing", *(f"compat.{home}" for name, home in compat._HOMES.items() if name != "optax")]
-"""What has names of its own; `compat.optax` has optax's."""
-
-PICTURES = {
-    "constant_schedule": "gx.constant_schedule(0.1)",
-    "cosine_decay_schedule": "gx.cosine_decay_schedule(0.1, 100, alpha=0.1)",
-    "cosine_onecycle_schedule": "gx.cosine_onecycle_schedule(100, 0.1)",
-    "cosine_restarts_schedule": "gx.cosine_restarts_schedule(0.1, 20, t_mul=2, m_mul=0.8)",
-    "exponential_decay": "gx.exponential_decay(0.1, 20, 0.5, staircase=True)",
-    "inverse_sqrt_schedule": "gx.inverse_sqrt_schedule(0.0, 0.1, 20)",
-    "inverse_time_decay": "gx.inverse_time_decay(0.1, 20, 0.5)",
-    "join_schedules": "gx.join_schedules([gx.linear_schedule(0.0, 0.1, 20), gx.cosine_decay_schedule(0.1, 80)], [20])",
-    "linear_onecycle_schedule": "gx.linear_onecycle_schedule(100, 0.1)",
-    "linear_schedule": "gx.linear_schedule(0.1, 0.01, 60, transition_begin=20)",
-    "multi_step_schedule": "gx.multi_step_schedule(0.1, (40, 80), 0.3)",
-    "natural_exp_decay": "gx.natural_exp_decay(0.1, 20, 0.5)",
-    "noam_schedule": "gx.noam_schedule(512, 20)",
-    "over": "gx.over(100, gx.warmup_stable_decay_schedule(0.0, 0.1, 0.1, 0.6, 0.3))",
-    "piecewise_constant_schedule": "gx.piecewise_constant_schedule(0.1, {40: 0.3, 80: 0.3})",
-    "piecewise_interpolate_schedule": 'gx.piecewise_interpolate_schedule("cosine", 0.1, {40: 0.3, 80: 0.3})',
-    "polynomial_schedule": "gx.polynomial_schedule(0.1, 0.01, 2.0, 100)",
-    "sgdr_schedule": (
-        "gx.sgdr_schedule([dict(init_value=0.0, peak_value=x, warmup_steps=5, decay_steps=40) for x in (0.1, 0.07)])"
-    ),
-    "step_decay": "gx.step_decay(0.1, 30, 0.5)",
-    "warmup_constant_schedule": "gx.warmup_constant_schedule(0.0, 0.1, 20)",
-    "warmup_cosine_decay_schedule": "gx.warmup_cosine_decay_schedule(0.0, 0.1, 20, 100)",
-    "warmup_exponential_decay_schedule": "gx.warmup_exponential_decay_schedule(0.0, 0.1, 20, 20, 0.5)",
-    "warmup_stable_decay_schedule": "gx.warmup_stable_decay_schedule(0.0, 0.1, 20, 50, 30)",
-}
-"""How each schedule is made that is drawn, over 120 steps."""
-STEPS = 120
-
-
-@functools.cache
-def places() -> dict[str, str]:
-    """Full public name -> the module that it is imported from, in the order of `gx.__all__`, then by package."""
-    found = {f"gradxform.{name}": gx._HOMES[name] for name in gx.__all__}
-    for package in APART:
-        module = importlib.import_module(f"gradxform.{package}")
-        found |= {f"{module.__name__}.{name}": getattr(module, name).__module__ for name in module.__all__}
-    return found
 
 
 def write(folder: Path) -> None:
-    """One page a subpackage, and an index of them."""
+    """A page for each name, one for each subpackage, and an index of these."""
     pages: dict[str, dict[str, list[str]]] = {}
     for name, module in places().items():
-        page = name.rpartition(".")[0].removeprefix("gradxform").strip(".") or module.split(".")[1]
-        pages.setdefault(page, {}).setdefault(module, []).append(name)
+        pages.setdefault(package_of(name), {}).setdefault(module, []).append(name)
+    files = {"index.rst": _index(pages)}
+    for title, modules in pages.items():
+        files[f"{title}.rst"] = "\n".join(_package(title, modules))
+        files |= {f"{page_of(name)}.rst": _entry(module, name) for module, names in modules.items() for name in names}
     folder.mkdir(exist_ok=True)
     for page in folder.glob("*.rst"):
-        if page.stem not in {*pages, "index"}:
+        if page.name not in files:
             page.unlink()
-    for title, modules in pages.items():
-        _write(folder / f"{title}.rst", "\n".join(_page(title, modules)))
-    for name, code in PICTURES.items():
-        if not (picture := folder / f"{name}.svg").exists():
-            gx.inspect.plot(eval(code, {"gx": gx}), STEPS, picture)
+    for name, text in files.items():
+        if not (path := folder / name).exists() or path.read_text() != text:
+            path.write_text(text)
+    for name, code in RATES.items():
+        if not (picture := folder / f"{page_of(name)}.svg").exists():
+            gx.inspect.plot(
+                eval(code, {"gx": gx} | {name: getattr(compat, name) for name in compat._HOMES}), STEPS, picture
+            )
+
+
+def package_of(full: str) -> str:
+    return full.rpartition(".")[0].removeprefix("gradxform").strip(".") or places()[full].split(".")[1]
+
+
+def page_of(full: str) -> str:
+    """The page of a public name: `adam`, `compat.torch.adam`; the packages' own pages are `optimizers`, ..."""
+    name = full.removeprefix("gradxform.")
+    return f"{name}_" if name in {package_of(other) for other in places()} else name
+
+
+def _index(pages: Iterable[str]) -> str:
     entries = "\n".join(f"   {title}" for title in pages)
-    _write(folder / "index.rst", f"{_title('Reference', '=')}\n.. toctree::\n\n{entries}\n")
+    return f"{_title('Reference', '=')}\n.. toctree::\n   :maxdepth: 1\n\n{entries}\n"
 
 
-def _page(title: str, modules: dict[str, list[str]]) -> Iterator[str]:
+def _package(title: str, modules: dict[str, list[str]]) -> Iterator[str]:
     yield _title(title, "=")
     yield _prose(importlib.import_module(f"gradxform.{title}"))
     for module, names in modules.items():
         if len(modules) > 1:
             yield _title(module.removeprefix("gradxform.").removeprefix(f"{title}."), "-")
             yield _prose(importlib.import_module(module))
-        yield from (_entry(module, name) for name in names)
+        yield "\n".join(f"* :doc:`{name.rpartition('.')[2]} <{page_of(name)}>`: {summary(name)}" for name in names)
 
 
-def _entry(module: str, full: str) -> str:
+def summary(full: str) -> str:
+    """The first sentence of what is said of a name, formula included."""
+    lines = _said(full)
+    house_style(
+        None, "", full, getattr(importlib.import_module(full.rpartition(".")[0]), full.rpartition(".")[2]), None, lines
+    )
+    return lines[0] if lines else ""
+
+
+def _said(full: str) -> list[str]:
+    """The docstring, or for data what stands under it in its module."""
     namespace, _, name = full.rpartition(".")
     x = getattr(importlib.import_module(namespace), name)
     if inspect.isclass(x) or inspect.isroutine(x):
-        return f"\n.. auto{'class' if inspect.isclass(x) else 'function'}:: {full}\n" + _picture(name, module)
-    lines = list(ModuleAnalyzer.for_module(module).find_attr_docs().get(("", name), []))
-    house_style(None, "data", full, None, None, lines)
-    return f"\n.. py:data:: {full}\n\n" + textwrap.indent("\n".join(lines), "   ") + "\n"
+        return inspect.cleandoc(x.__doc__ or "").splitlines()
+    return list(ModuleAnalyzer.for_module(places()[full]).find_attr_docs().get(("", name), []))
 
 
-def _picture(name: str, module: str) -> str:
-    """The curve of a schedule, and how it was drawn."""
-    if not module.startswith("gradxform.schedules"):
-        return ""
-    code = f".. code-block:: python\n\n      gx.inspect.plot({PICTURES[name]}, {STEPS})"
-    return f"\n   {code}\n\n   .. image:: {name}.svg\n      :alt: {name} over {STEPS} steps\n"
+def _entry(module: str, full: str) -> str:
+    """The page of a name: where it belongs, what it is, a picture of a schedule, a program, the pages that use it."""
+    package, name = package_of(full), full.removeprefix("gradxform.")
+    x = getattr(importlib.import_module(full.rpartition(".")[0]), full.rpartition(".")[2])
+    text = f":orphan:\n{_title(name.removeprefix('compat.'), '=')}\n"
+    text += f":doc:`Reference <index>` / :doc:`{package} <{package}>` / {module.removeprefix('gradxform.')}\n\n"
+    if inspect.isclass(x) or inspect.isroutine(x):
+        text += f".. auto{'class' if inspect.isclass(x) else 'function'}:: {full}\n\n"
+    else:
+        lines = _said(full)
+        house_style(None, "data", full, None, None, lines)
+        text += f".. py:data:: {full}\n\n" + textwrap.indent("\n".join(lines), "   ") + "\n\n"
+    if name in RATES:
+        text += f".. image:: {page_of(full)}.svg\n   :alt: {name} over {STEPS} steps\n\n"
+    if found := example_programs.example(full, module):
+        text += f".. rubric:: Example\n\n.. code-block:: python\n\n{textwrap.indent(found[0], '   ')}\n\n"
+    used = [page for page in example_programs.used_in(full) if page not in ("README", "index")]
+    return text + (f"Used in {', '.join(f':doc:`/{page}`' for page in used)}.\n" if used else "")
 
 
 def _title(text: str, line: str) -> str:
@@ -116,12 +115,6 @@ def _prose(module: Any) -> str:
     lines = inspect.cleandoc(module.__doc__ or "").splitlines()
     house_style(None, "module", "", module, None, lines)
     return "\n".join(lines)
-
-
-def _write(path: Path, text: str) -> None:
-    """Only where it changed, so that an incremental build stays one."""
-    if not path.exists() or path.read_text() != text:
-        path.write_text(text)
 
 
 def house_style(_app: Any, _what: str, name: str, obj: Any, _options: Any, lines: list[str]) -> None:
@@ -153,6 +146,26 @@ def _inline(text: str, namespace: str) -> str:
     if len(parts) % 2 == 0:
         return _escaped(text)
     return "".join(_code(part, namespace) if i % 2 else _escaped(part) for i, part in enumerate(parts))
+
+
+class _Written(str):
+    """An annotation as it is written."""
+
+    __repr__ = str.__str__
+
+
+def signature(_app: Any, _what: str, _name: str, obj: Any, *_: Any) -> tuple[str, None] | None:
+    """Types by the names that the source gives them, which are fewer and shorter than what stands behind them."""
+    try:
+        found = inspect.signature(obj)
+    except (TypeError, ValueError):
+        return None
+    plain = [p.replace(annotation=_written(p.annotation)) for p in found.parameters.values()]
+    return str(found.replace(parameters=plain, return_annotation=_written(found.return_annotation))), None
+
+
+def _written(annotation: Any) -> Any:
+    return _Written(annotation) if isinstance(annotation, str) else annotation
 
 
 def _code(text: str, namespace: str) -> str:
