@@ -9,6 +9,8 @@ from typing import Any
 
 sys.path.insert(0, str(Path(__file__).parent))
 
+import catalogue_page
+import figures
 import reference_pages
 
 project = "gradxform"
@@ -28,11 +30,14 @@ add_module_names = False
 maximum_signature_line_length = 90
 
 html_theme = "furo"
+html_static_path = ["_static"]
+html_css_files = ["site.css"]
 html_title = f"gradxform {release}"
 
 
 def setup(app: Any) -> None:
-    reference_pages.write(Path(app.srcdir) / "reference")
+    for pages in (reference_pages, catalogue_page, figures):
+        pages.write(Path(app.srcdir) / "reference")
     app.connect("autodoc-process-docstring", reference_pages.house_style)
     app.connect("autodoc-process-signature", reference_pages.signature)
     app.connect("autodoc-skip-member", lambda _app, _what, _name, x, skip, _options: skip or is_plain_field(x))

@@ -32,16 +32,21 @@ def write(folder: Path) -> None:
         files |= {f"{page_of(name)}.rst": _entry(module, name) for module, names in modules.items() for name in names}
     folder.mkdir(exist_ok=True)
     for page in folder.glob("*.rst"):
-        if page.name not in files:
+        if page.name not in {*files, "catalogue.rst"}:
             page.unlink()
     for name, text in files.items():
-        if not (path := folder / name).exists() or path.read_text() != text:
-            path.write_text(text)
+        write_changed(folder / name, text)
     for name, code in RATES.items():
         if not (picture := folder / f"{page_of(name)}.svg").exists():
             gx.inspect.plot(
                 eval(code, {"gx": gx} | {name: getattr(compat, name) for name in compat._HOMES}), STEPS, picture
             )
+
+
+def write_changed(path: Path, text: str) -> None:
+    """Only where it changed, so that an incremental build stays one."""
+    if not path.exists() or path.read_text() != text:
+        path.write_text(text)
 
 
 def package_of(full: str) -> str:
@@ -138,14 +143,14 @@ def house_style(_app: Any, _what: str, name: str, obj: Any, _options: Any, lines
 
 
 def _head(text: str) -> str:
-    return f"**{_escaped(text)}**" if text.endswith(":") else text
+    return f"**{escaped(text)}**" if text.endswith(":") else text
 
 
 def _inline(text: str, namespace: str) -> str:
     parts = text.split("`")
     if len(parts) % 2 == 0:
-        return _escaped(text)
-    return "".join(_code(part, namespace) if i % 2 else _escaped(part) for i, part in enumerate(parts))
+        return escaped(text)
+    return "".join(_code(part, namespace) if i % 2 else escaped(part) for i, part in enumerate(parts))
 
 
 class _Written(str):
@@ -175,5 +180,5 @@ def _code(text: str, namespace: str) -> str:
     return rf"\ ``{text}``\ " if text.strip() else "``"
 
 
-def _escaped(text: str) -> str:
+def escaped(text: str) -> str:
     return re.sub(r"([\\*_|`])", r"\\\1", text)
