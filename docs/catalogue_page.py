@@ -29,9 +29,9 @@ SHAPES = {
 }
 """What the bytes are counted over."""
 INTRODUCTION = """
-Reach: how far a rule looks to update one element. Bytes: what a transformation keeps for a parameter in float32, counted
-over a layer of 1024 x 1024 weights. Passes: what a step moves on an H100, in units of the parameters' own size, compiled
-by ``make passes``; optax's in brackets. Formulas and sources are those of the docstrings.
+Reach: how far a rule looks to update one element. Bytes: what a transformation keeps for a parameter in float32,
+counted over a layer of 1024 x 1024 weights. Passes: what a step moves on an H100, in units of the parameters' own size,
+compiled by ``make passes``; optax's in brackets. Formulas and sources are those of the docstrings.
 """
 GROUPS = {
     "Cleanse": "What is wrong with a gradient is mended before anything remembers it.",
@@ -117,7 +117,7 @@ def formula(name: str, far: int = 2) -> str:
     codes = re.findall(r"`([^`]+)`", getattr(gx, name).__doc__ or "")
     if found := next((code for code in codes if re.search(r" (=|<-) ", code)), ""):
         return " ".join(found.split())
-    named = [code.split("(")[0] for code in codes]
+    named = [name for code in codes for name in re.findall(r"\w+(?=\(|$)", code)]
     stages = [n for n in named if n in catalogue() and places()[f"gradxform.{n}"].split(".")[1] not in LAYERS]
     return formula(stages[0], far - 1) if stages and far else ""
 
