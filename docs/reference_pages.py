@@ -36,11 +36,10 @@ def write(folder: Path) -> None:
             page.unlink()
     for name, text in files.items():
         write_changed(folder / name, text)
+    homes = {"gx": gx} | {name: getattr(compat, name) for name in compat._HOMES if name.endswith("_schedules")}
     for name, code in RATES.items():
         if not (picture := folder / f"{page_of(name)}.svg").exists():
-            gx.inspect.plot(
-                eval(code, {"gx": gx} | {name: getattr(compat, name) for name in compat._HOMES}), STEPS, picture
-            )
+            gx.inspect.plot(eval(code, homes), STEPS, picture)
 
 
 def write_changed(path: Path, text: str) -> None:
