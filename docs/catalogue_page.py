@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import inspect
 import json
 import re
 from collections.abc import Callable, Iterator
@@ -13,7 +14,7 @@ import jax.numpy as jnp
 import numpy as np
 from example_programs import GIVEN, ROOT, catalogue, of_catalogue, places
 from matplotlib.figure import Figure
-from reference_pages import escaped, page_of, summary, write_changed
+from reference_pages import inline, page_of, summary, write_changed
 
 import gradxform as gx
 from gradxform.core.chain import Chain
@@ -92,17 +93,13 @@ def chain_of(tx: Any) -> Chain:
 
 def group_of(name: str, module: str, tx: Any) -> str:
     layer = module.split(".")[1]
-    if layer in LAYERS:
-        return LAYERS[layer]
-    if (
-        layer == "optimizers"
-        and not name.startswith("scale_by_")
-        and name not in ("orthogonalize", "grokfast", "grokfast_ma")
-    ):
+    if layer == "optimizers" and not name.startswith(("scale_by_", "orthogonalize", "grokfast")):
         return "Whole optimizers"
+    if layer in LAYERS or "tx" in inspect.signature(getattr(gx, name)).parameters:
+        return LAYERS.get(layer, "Composing")
     stations = [stage.facts.station for stage in chain_of(tx).stages]
-    last = stations[-1] if stations else None
-    return (Station.DIRECT if last is None else last).name.capitalize()
+    unsaid = Station.STEP if Station.STEP in stations else Station.DIRECT
+    return (unsaid if stations[-1] is None else stations[-1]).name.capitalize()
 
 
 def facts(tx: Any, ours: float | None, peer: float | None) -> Iterator[str]:
@@ -119,7 +116,8 @@ def formula(name: str, far: int = 2) -> str:
         return " ".join(found.split())
     named = [name for code in codes for name in re.findall(r"\w+(?=\(|$)", code)]
     stages = [n for n in named if n in catalogue() and places()[f"gradxform.{n}"].split(".")[1] not in LAYERS]
-    return formula(stages[0], far - 1) if stages and far else ""
+    directing = [n for n in stages if n.startswith("scale_by_") and n != "scale_by_learning_rate"]
+    return formula([*directing, *stages][0], far - 1) if stages and far else ""
 
 
 def entry(name: str, known: Iterator[str], drawn: bool) -> Iterator[str]:
@@ -133,7 +131,7 @@ def entry(name: str, known: Iterator[str], drawn: bool) -> Iterator[str]:
     if (shown := formula(name)) and shown not in said.split("\n")[0]:
         yield f"      ``{shown}``\n"
     line = " · ".join([*known, *([" ".join(source[1].split())] if source else [])])
-    yield f"      .. container:: facts\n\n         {escaped(line)}\n"
+    yield f"      .. container:: facts\n\n         {inline(line)}\n"
 
 
 def valley(p: Any) -> Any:

@@ -138,18 +138,18 @@ def house_style(_app: Any, _what: str, name: str, obj: Any, _options: Any, lines
     for text in filter(None, (" ".join(paragraph).strip() for paragraph in paragraphs)):
         found = start.match(text)
         head, body = (found[0].strip(), text[found.end() :]) if found else ("", text)
-        lines += [" ".join(filter(None, [_head(head), _inline(body, name.rpartition(".")[0])])), ""]
+        lines += [" ".join(filter(None, [_head(head), inline(body, name.rpartition(".")[0])])), ""]
 
 
 def _head(text: str) -> str:
-    return f"**{escaped(text)}**" if text.endswith(":") else text
+    return f"**{_escaped(text)}**" if text.endswith(":") else text
 
 
-def _inline(text: str, namespace: str) -> str:
+def inline(text: str, namespace: str = "gradxform") -> str:
     parts = text.split("`")
     if len(parts) % 2 == 0:
-        return escaped(text)
-    return "".join(_code(part, namespace) if i % 2 else escaped(part) for i, part in enumerate(parts))
+        return _escaped(text)
+    return "".join(_code(part, namespace) if i % 2 else _escaped(part) for i, part in enumerate(parts))
 
 
 class _Written(str):
@@ -179,5 +179,5 @@ def _code(text: str, namespace: str) -> str:
     return rf"\ ``{text}``\ " if text.strip() else "``"
 
 
-def escaped(text: str) -> str:
+def _escaped(text: str) -> str:
     return re.sub(r"([\\*_|`])", r"\\\1", text)

@@ -16,8 +16,20 @@ def test_every_entry_has_a_group_and_facts() -> None:
     homes = {full.removeprefix("gradxform."): module for full, module in places().items()}
     found = {name: group_of(name, homes[name], made(name)) for name in catalogue()}
     assert set(found.values()) == set(GROUPS)
-    stations = {"clip": "Cleanse", "scale_by_adam": "Direct", "add_l1": "Decay", "scale_by_learning_rate": "Step"}
-    others = {"proximal_l1": "Land", "muon": "Whole optimizers", "guard": "Controls", "packed": "Strategies"}
+    stations = {
+        "clip": "Cleanse",
+        "cautious": "Composing",
+        "scale_by_adam": "Direct",
+        "add_l1": "Decay",
+        "scale_by_learning_rate": "Step",
+    }
+    others = {
+        "proximal_l1": "Land",
+        "muon": "Whole optimizers",
+        "cautious": "Composing",
+        "guard": "Controls",
+        "packed": "Strategies",
+    }
     assert (stations | others).items() <= found.items()
 
 
