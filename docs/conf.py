@@ -40,6 +40,7 @@ def setup(app: Any) -> None:
         pages.write(Path(app.srcdir) / "reference")
     app.connect("autodoc-process-docstring", reference_pages.house_style)
     app.connect("autodoc-process-signature", reference_pages.signature)
+    app.connect("missing-reference", reference_pages.linked_type)
     app.connect("autodoc-skip-member", lambda _app, _what, _name, x, skip, _options: skip or is_plain_field(x))
 
 

@@ -13,10 +13,12 @@ from typing import Any
 import example_programs
 from example_programs import places
 from sphinx.pycode import ModuleAnalyzer
+from sphinx.util.nodes import make_refnode
 from written_examples import RATES, STEPS
 
 import gradxform as gx
 from gradxform import compat
+from gradxform.core import types
 
 FACTS = ("Reach", "State", "Raises", "Source")
 
@@ -26,7 +28,7 @@ def write(folder: Path) -> None:
     pages: dict[str, dict[str, list[str]]] = {}
     for name, module in places().items():
         pages.setdefault(package_of(name), {}).setdefault(module, []).append(name)
-    files = {"index.rst": _index(pages)}
+    files = {"index.rst": _index([*pages, "types"]), "types.rst": _types()}
     for title, modules in pages.items():
         files[f"{title}.rst"] = "\n".join(_package(title, modules))
         files |= {f"{page_of(name)}.rst": _entry(module, name) for module, names in modules.items() for name in names}
@@ -63,6 +65,32 @@ def _index(pages: Iterable[str]) -> str:
     return f"{_title('Reference', '=')}\n.. toctree::\n   :maxdepth: 1\n\n{entries}\n"
 
 
+def _types() -> str:
+    """The names that signatures use for what goes in and out."""
+    lines = [_title("Types", "="), _prose(types), ""]
+    for name, said in attributes(types.__name__).items():
+        if f"gradxform.{name}" not in places():
+            house_style(None, "data", f"{types.__name__}.{name}", None, None, said)
+            lines += [f".. py:data:: {types.__name__}.{name}", "", *(f"   {line}" for line in said), ""]
+    return "\n".join(lines)
+
+
+def attributes(module: str) -> dict[str, list[str]]:
+    """What stands under each name of a module that has no docstring of its own."""
+    docs = ModuleAnalyzer.for_module(module).find_attr_docs()
+    return {name: list(lines) for (_, name), lines in docs.items()}
+
+
+def linked_type(_app: Any, env: Any, node: Any, content: Any) -> Any:
+    """A type of a signature leads to the page of types, the kinds of transformations to that of all."""
+    target = {"Chain": "gradxform.GradientTransformation"}.get(node.get("reftarget"))
+    target = target or f"{types.__name__}.{node.get('reftarget')}"
+    if node.get("refdomain") != "py" or target not in (known := env.domains.python_domain.objects):
+        return None
+    found = known[target]
+    return make_refnode(_app.builder, node["refdoc"], found.docname, found.node_id, content, target)
+
+
 def _package(title: str, modules: dict[str, list[str]]) -> Iterator[str]:
     yield _title(title, "=")
     yield _prose(importlib.import_module(f"gradxform.{title}"))
@@ -88,7 +116,7 @@ def _said(full: str) -> list[str]:
     x = getattr(importlib.import_module(namespace), name)
     if inspect.isclass(x) or inspect.isroutine(x):
         return inspect.cleandoc(x.__doc__ or "").splitlines()
-    return list(ModuleAnalyzer.for_module(places()[full]).find_attr_docs().get(("", name), []))
+    return attributes(places()[full]).get(name, [])
 
 
 def _entry(module: str, full: str) -> str:
