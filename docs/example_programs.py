@@ -51,14 +51,13 @@ FORMS = {
         LOSS + "grads = jax.vmap(jax.grad(loss), (None, 0))(params, x[:, None])    # one for each example\n",
         UPDATE.format(extra=""),
     ),
+    "Curved qk_clip": (
+        GRADS + 'logits = {"dense": {"kernel": jnp.array([3.0, 0.1, 7.0, 0.2]), "bias": None}, "scale": None}\n',
+        UPDATE.format(extra=", max_logits=logits"),
+    ),
     "": (GRADS, UPDATE.format(extra="")),
 }
 """How the catalogue feeds a transformation: what stands before it is made, and what is done with it."""
-FORMS["Curved qk_clip"] = (
-    GRADS + 'logits = {"dense": {"kernel": jnp.array([3.0, 0.1, 7.0, 0.2]), "bias": None}, "scale": None}\n',
-    UPDATE.format(extra=", max_logits=logits"),
-)
-
 
 APART = ["inspect", "testing", *(f"compat.{home}" for name, home in compat._HOMES.items() if name != "optax")]
 """What has names of its own; `compat.optax` has optax's."""
@@ -78,6 +77,7 @@ class Statement(NamedTuple):
     """One statement of a page, with what it reads and what it binds."""
 
     block: int
+    """The line that its block begins at."""
     source: str
     reads: frozenset[str]
     binds: frozenset[str]
@@ -89,14 +89,15 @@ class Statement(NamedTuple):
     """Public names, in full."""
 
 
-def blocks(text: str) -> Iterator[str]:
-    for fence in re.finditer(r"^( *)(```+)python *\n(.*?)^ *\2 *$", text, re.MULTILINE | re.DOTALL):
-        yield textwrap.dedent(fence[3])
+def blocks(text: str) -> Iterator[tuple[int, str]]:
+    """Line number and code of every fenced block that is marked as Python."""
+    for fence in re.finditer(r"^ *(```+)python *\n(.*?)^ *\1 *$", text, re.MULTILINE | re.DOTALL):
+        yield text.count("\n", 0, fence.start()) + 1, textwrap.dedent(fence[2]).rstrip("\n")
 
 
 def statements(path: Path) -> Iterator[Statement]:
     homes: dict[str, str] = {}
-    for block, code in enumerate(blocks(path.read_text())):
+    for block, code in blocks(path.read_text()):
         lines = code.splitlines()
         for node in ast.parse(code).body:
             first = min([node.lineno, *(d.lineno for d in getattr(node, "decorator_list", []))])
@@ -177,9 +178,9 @@ def program(page: list[Statement], targets: list[int]) -> list[int] | None:
     return None if wanted - {name for i in kept for name in page[i].inside} else sorted(kept)
 
 
-def candidates(full: str) -> Iterator[tuple[int, str, str]]:
-    """Lines, page and code of each program of the prose in which a name occurs."""
-    for name, page in read().items():
+def candidates(full: str) -> Iterator[tuple[int, str]]:
+    """Length and code of each program of the prose in which a name occurs; what only asserts counts as long."""
+    for page in read().values():
         for i, one in enumerate(page):
             if full not in one.mentions or one.source.startswith(("import", "from")):
                 continue
@@ -187,7 +188,7 @@ def candidates(full: str) -> Iterator[tuple[int, str, str]]:
             uses = [j for j in behind if page[j].reads & one.binds and len(page[j].source.splitlines()) < 5]
             if kept := program(page, [i, *uses]):
                 code = joined([page[j].source for j in kept])
-                yield len(code.splitlines()) + 20 * one.source.startswith(("assert", "try")), name, code
+                yield len(code.splitlines()) + 20 * one.source.startswith(("assert", "try")), code
 
 
 def joined(sources: list[str]) -> str:
@@ -235,19 +236,18 @@ GIVEN = {
 """What expressions of the catalogue take from around it."""
 
 
-def example(full: str, module: str) -> tuple[str, str] | None:
-    """The program for a public name, and the page that it is from; None for a type that no page makes."""
+def example(full: str, module: str) -> str | None:
+    """The program for a public name; None for a type that no page makes."""
     name = full.removeprefix("gradxform.")
     if name in WRITTEN:
-        return textwrap.dedent(WRITTEN[name]).strip(), ""
+        return textwrap.dedent(WRITTEN[name]).strip()
     if name in RATES:
-        return of_rate(RATES[name]), ""
+        return of_rate(RATES[name])
     if name in catalogue() and module.startswith(("gradxform.optimizers", "gradxform.transforms")):
-        return of_catalogue(name), ""
+        return of_catalogue(name)
     if found := sorted(candidates(full)):
-        return found[0][2], found[0][1]
-    made = of_catalogue(name) if name in catalogue() else of_framework(full)
-    return (made, "") if made else None
+        return found[0][1]
+    return of_catalogue(name) if name in catalogue() else of_framework(full)
 
 
 def of_rate(made: str) -> str:
@@ -284,7 +284,7 @@ def main(names: list[str]) -> None:
     for full, module in places().items():
         if names and full.removeprefix("gradxform.") not in names:
             continue
-        code, _ = example(full, module) or ("", "")
+        code = example(full, module)
         if names or not code:
             print(code or f"none for {full}")
             continue

@@ -102,39 +102,42 @@ def _package(title: str, modules: dict[str, list[str]]) -> Iterator[str]:
 
 
 def summary(full: str) -> str:
-    """The first sentence of what is said of a name, formula included."""
-    lines = _said(full)
-    house_style(
-        None, "", full, getattr(importlib.import_module(full.rpartition(".")[0]), full.rpartition(".")[2]), None, lines
-    )
-    return lines[0] if lines else ""
+    """The first paragraph of what is said of a name, formula included."""
+    return said[0] if (said := _said(full)) else ""
+
+
+def thing(full: str) -> Any:
+    package, _, name = full.rpartition(".")
+    return getattr(importlib.import_module(package), name)
+
+
+def documented(x: Any) -> bool:
+    """Whether it has a docstring of its own; what is said of data stands under it in its module."""
+    return inspect.isclass(x) or inspect.isroutine(x)
 
 
 def _said(full: str) -> list[str]:
-    """The docstring, or for data what stands under it in its module."""
-    namespace, _, name = full.rpartition(".")
-    x = getattr(importlib.import_module(namespace), name)
-    if inspect.isclass(x) or inspect.isroutine(x):
-        return inspect.cleandoc(x.__doc__ or "").splitlines()
-    return attributes(places()[full]).get(name, [])
+    x, name = thing(full), full.rpartition(".")[2]
+    at_module = attributes(places()[full]).get(name, [])
+    lines = inspect.cleandoc(x.__doc__ or "").splitlines() if documented(x) else at_module
+    house_style(None, "", full, x, None, lines)
+    return lines
 
 
 def _entry(module: str, full: str) -> str:
     """The page of a name: where it belongs, what it is, a picture of a schedule, a program, the pages that use it."""
     package, name = package_of(full), full.removeprefix("gradxform.")
-    x = getattr(importlib.import_module(full.rpartition(".")[0]), full.rpartition(".")[2])
+    x = thing(full)
     text = f":orphan:\n{_title(name.removeprefix('compat.'), '=')}\n"
     text += f":doc:`Reference <index>` / :doc:`{package} <{package}>` / {module.removeprefix('gradxform.')}\n\n"
-    if inspect.isclass(x) or inspect.isroutine(x):
+    if documented(x):
         text += f".. auto{'class' if inspect.isclass(x) else 'function'}:: {full}\n\n"
     else:
-        lines = _said(full)
-        house_style(None, "data", full, None, None, lines)
-        text += f".. py:data:: {full}\n\n" + textwrap.indent("\n".join(lines), "   ") + "\n\n"
+        text += f".. py:data:: {full}\n\n" + textwrap.indent("\n".join(_said(full)), "   ") + "\n\n"
     if name in RATES:
         text += f".. image:: {page_of(full)}.svg\n   :alt: {name} over {STEPS} steps\n\n"
-    if found := example_programs.example(full, module):
-        text += f".. rubric:: Example\n\n.. code-block:: python\n\n{textwrap.indent(found[0], '   ')}\n\n"
+    if code := example_programs.example(full, module):
+        text += f".. rubric:: Example\n\n.. code-block:: python\n\n{textwrap.indent(code, '   ')}\n\n"
     used = [page for page in example_programs.used_in(full) if page not in ("README", "index")]
     return text + (f"Used in {', '.join(f':doc:`/{page}`' for page in used)}.\n" if used else "")
 
@@ -192,12 +195,17 @@ def signature(_app: Any, _what: str, _name: str, obj: Any, *_: Any) -> tuple[str
         found = inspect.signature(obj)
     except (TypeError, ValueError):
         return None
-    plain = [p.replace(annotation=_written(p.annotation)) for p in found.parameters.values()]
+    bases = getattr(obj, "__mro__", ())[::-1]
+    fields = {name: annotation for base in bases for name, annotation in inspect.get_annotations(base).items()}
+    plain = [p.replace(annotation=_written(p.annotation, fields.get(p.name))) for p in found.parameters.values()]
     return str(found.replace(parameters=plain, return_annotation=_written(found.return_annotation))), None
 
 
-def _written(annotation: Any) -> Any:
-    return _Written(annotation) if isinstance(annotation, str) else annotation
+def _written(annotation: Any, field: Any = None) -> Any:
+    """The words of the source; of a class made from its fields, those of the field."""
+    words = field if annotation is inspect.Parameter.empty and field else annotation
+    words = getattr(words, "__forward_arg__", words)
+    return _Written(words) if isinstance(words, str) else words
 
 
 def _code(text: str, namespace: str) -> str:

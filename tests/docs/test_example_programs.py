@@ -37,8 +37,8 @@ def test_a_program_is_what_its_last_line_needs(tmp_path: Path) -> None:
 def test_every_function_has_a_program_and_every_program_what_it_reads() -> None:
     for full, module in places().items():
         package, _, name = full.rpartition(".")
-        if found := example(full, module):
-            binds, reads = names_of(found[0])
+        if code := example(full, module):
+            binds, reads = names_of(code)
             assert reads <= binds, full
         else:
             assert not inspect.isfunction(getattr(importlib.import_module(package), name)), full
