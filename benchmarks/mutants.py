@@ -17,16 +17,15 @@ import shutil
 import subprocess
 import sys
 import time
-from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
-ROOT = Path(__file__).parents[2]
+ROOT = Path(__file__).parents[1]
 KEPT = ROOT / "benchmarks" / "mutants.jsonl"
 FOLDERS = ("core", "control", "strategies")
 LEFT_OUT = "BitOr"
 """Nearly all `|` stand in annotations, which nobody evaluates."""
-LAWS = "test_structs test_fixed_point test_compiled test_none_leaves test_zero_gradient test_keys".split()
+LAWS = ["test_structs", "test_fixed_point", "test_compiled", "test_none_leaves", "test_zero_gradient", "test_keys"]
 ENTRIES = "adamw or lamb or clip_by_global_norm or guard or accumulate or stored_as"
 LIMIT = 300.0
 """Seconds of a mutant's tests; one that hangs is caught."""
@@ -80,9 +79,10 @@ def copy() -> Path:
 
 def tried(mutant: Any) -> dict[str, Any]:
     """The verdict on a mutant, in the copy where the process works."""
+    import attrs
     from cosmic_ray.mutating import mutate_and_test
 
-    there = replace(mutant, module_path=Path("gradxform") / key(mutant)["module"])
+    there = attrs.evolve(mutant, module_path=Path("gradxform") / key(mutant)["module"])
     result = mutate_and_test([there], f'sh -c "{command(str(there.module_path))}"', LIMIT)
     changed = [x for x in (result.diff or "").splitlines() if x[:1] in "+-" and x[:3] not in ("+++", "---")]
     outcome = result.test_outcome.value if result.test_outcome else "not made"
