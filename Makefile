@@ -5,6 +5,9 @@
 PYTHON = python3
 # What pytest is given: `make test PYTEST="-n 0 -k adam"`.
 PYTEST = -n 2 --dist worksteal
+# `make test COVERAGE=1` counts the lines and branches that run.
+COVERAGE =
+COUNTED = -m slipcover --branch --source gradxform --json --out build/coverage.json
 # What `make live` compares: `make live SYSTEMS="paddle.Momentum --count 1000"`; without it, all.
 SYSTEMS =
 BIN = .venv/bin
@@ -26,13 +29,19 @@ help:
 	@echo 'make verified     run what holds methods beside their references, and write how near they stay'
 	@echo 'make live         compare random configurations with torch, Paddle and MindSpore themselves (Python 3.11, 4 GB)'
 	@echo 'make soak         random compositions, kills, states and numbers, SOAK_MINUTES long; counts add up'
+	@echo 'make mutants      change the code at random places, and see whether the tests notice'
 	@echo 'make clean        remove everything made here'
 
 demo: .venv/examples
 	$(BIN)/python examples/train_digits.py
 
 test: .venv/test
-	$(BIN)/python -m pytest $(PYTEST)
+	@mkdir -p build
+	$(BIN)/python $(if $(COVERAGE),$(COUNTED)) -m pytest $(PYTEST)
+	$(if $(COVERAGE),$(BIN)/python -m benchmarks.coverage build/coverage.json)
+
+mutants: .venv/mutants
+	$(BIN)/python -m benchmarks.mutants --minutes $${MUTANTS_MINUTES:-60}
 
 check: .venv/dev
 	$(BIN)/ruff check .
@@ -101,6 +110,10 @@ clean:
 	$(PIP) --editable '.[docs]'
 	touch $@
 
+.venv/mutants: .venv/test
+	$(PIP) --editable '.[mutants]'
+	touch $@
+
 .venv/bench: $(BASE)
 	$(PIP) --editable '.[bench]'
 	touch $@
@@ -120,4 +133,4 @@ clean:
 	.venv-mindspore/bin/python -m pip install --quiet --disable-pip-version-check mindspore==2.10.0 'numpy<2'
 	touch $@
 
-.PHONY: help demo test check docs screens package bench passes verified live test-optax soak test-oldest test-newest clean
+.PHONY: help demo test check docs screens package bench passes verified live test-optax soak mutants test-oldest test-newest clean

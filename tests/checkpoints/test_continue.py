@@ -50,6 +50,13 @@ CASES = [
 ]
 
 
+@functools.cache
+def begun(name: str) -> tuple[Any, Any, Any]:
+    """The transformation of a chain, its parameters, and its first state."""
+    tx, params = CHAINS[name].make(), parameters(name)
+    return tx, params, jax.jit(tx.init)(params)
+
+
 def assert_recorded(tree: Any, expected: dict[str, Any], tolerance: Callable[[str], float], what: str) -> None:
     """The same paths, dtypes, shapes and bits; numbers off by a part of the largest where a tolerance is given."""
     actual = files.arrays_of(tree)
@@ -87,9 +94,9 @@ def rounding(compiler: dict[str, Any]) -> tuple[Any, ...]:
 
 @pytest.mark.parametrize(("name", "read"), [case for case in CASES if case.values[0] not in RELAID + WITHOUT_POWERS])
 def test_a_saved_state_goes_on_as_it_did(name: str, read: Callable[[str, Any], Any]) -> None:
-    kept, tx, start = CHAINS[name], CHAINS[name].make(), parameters(name)
+    kept, (tx, start, first) = CHAINS[name], begun(name)
     recorded, written_by = files.read_arrays(files.DATA / f"{name}.npz")
-    fresh = {"params": start, "state": tx.init(start)}
+    fresh = {"params": start, "state": first}
     assert list(files.arrays_of(fresh["state"])) == list(recorded["state"])
     loaded, within = read(name, fresh), functools.partial(tolerance, kept, written_by)
     for what, tree in loaded.items():
@@ -108,13 +115,13 @@ class Pair(NamedTuple):
 
 @pytest.mark.parametrize(("name", "read"), [case for case in CASES if case.values[0] in RELAID])
 def test_codes_that_lay_otherwise_are_read_by_migrate(name: str, read: Callable[[str, Any], Any]) -> None:
-    tx, start = CHAINS[name].make(), parameters(name)
+    tx, start, first = begun(name)
     recorded, _ = files.read_arrays(files.DATA / f"{name}.npz")
 
     def is_blocks(x: Any) -> bool:
         return isinstance(x, Blocks | Pair)
 
-    pairs = jax.tree.map(lambda x: Pair(*x[:2]) if is_blocks(x) else x, tx.init(start), is_leaf=is_blocks)
+    pairs = jax.tree.map(lambda x: Pair(*x[:2]) if is_blocks(x) else x, first, is_leaf=is_blocks)
     loaded = read(name, {"params": start, "state": files.put_arrays(recorded["state"], pairs)})
     old = jax.tree.map(lambda x: Blocks(*x) if is_blocks(x) else x, loaded["state"], is_leaf=is_blocks)
     state, report = gx.migrate(old, tx, loaded["params"])
@@ -139,9 +146,8 @@ class Means(NamedTuple):
 
 @pytest.mark.parametrize(("name", "read"), [case for case in CASES if case.values[0] in WITHOUT_POWERS])
 def test_powers_that_were_not_kept_are_told_by_the_counter(name: str, read: Callable[[str, Any], Any]) -> None:
-    kept, tx, start = CHAINS[name], CHAINS[name].make(), parameters(name)
+    kept, (tx, start, fresh) = CHAINS[name], begun(name)
     recorded, written_by = files.read_arrays(files.DATA / f"{name}.npz")
-    fresh = tx.init(start)
     old = jax.tree.map(lambda m: {k: Means(*s[:2]) for k, s in m.items()}, fresh.leaves, is_leaf=is_memory)
     loaded = read(name, {"params": start, "state": fresh._replace(leaves=old)})
     state, report = gx.migrate(loaded["state"], tx, loaded["params"])

@@ -8,7 +8,7 @@ import pytest
 import gradxform as gx
 from gradxform.core.norms import norms_of_two
 from gradxform.core.walk import MANY
-from tests.compiler import sums_in_place
+from tests.compiler import FAST, sums_in_place
 
 SHAPES = {"a": (300, 400), "b": (300, 400), "c": (400, 500), "d": (400, 500)}
 BYTES = sum(4 * np.prod(shape) for shape in SHAPES.values())
@@ -80,7 +80,7 @@ def trees(dtype):
 def test_no_temporaries_as_large_as_a_leaf(name):
     make, dtype = COMPOSED[name]
     (params, grads), tx = trees(dtype), make()
-    compiled = gx.make_step(tx).lower(params, tx.init(params), grads).compile()
+    compiled = gx.make_step(tx).lower(params, tx.init(params), grads).compile(FAST)
     assert compiled.memory_analysis().temp_size_in_bytes < 0.01 * BYTES
 
 
@@ -89,7 +89,7 @@ def test_no_temporaries_as_large_as_a_leaf(name):
 def test_nor_with_so_many_leaves_that_they_share_a_function(name):
     params = {f"w{i}": jnp.ones((100, 400)) for i in range(MANY + 2)}
     tx = COMPOSED[name][0]()
-    compiled = gx.make_step(tx).lower(params, tx.init(params), params).compile()
+    compiled = gx.make_step(tx).lower(params, tx.init(params), params).compile(FAST)
     assert compiled.memory_analysis().temp_size_in_bytes < 0.01 * 4 * 40_000 * len(params)
 
 
@@ -98,7 +98,7 @@ def test_one_norm_serves_user_clip_and_loss_scale():
     tx = clipped()
 
     def sums(f, *args):
-        return jax.jit(f).lower(*args).compile().as_text().count(" reduce(")
+        return jax.jit(f).lower(*args).compile(FAST).as_text().count(" reduce(")
 
     alone = sums(tx.update, grads, tx.init(params), params)
     assert sums(lambda g, s, p: (gx.global_norm(g), tx.update(g, s, p)), grads, tx.init(params), params) == alone

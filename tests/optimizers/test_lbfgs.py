@@ -8,6 +8,7 @@ import pytest
 import scipy.optimize
 
 import gradxform as gx
+from tests.compiler import FAST
 from tests.trajectories import double, near
 
 START = np.array([-1.2, 1.0, -0.5, 0.8])
@@ -146,5 +147,5 @@ def test_no_slot_of_the_memories_is_copied():
     """Three temporaries are as large as the parameters; a choice between a slot and a new pair would need two more."""
     p = {"w": jnp.zeros((256, 512))}
     tx = gx.lbfgs(1.0, linesearch=None)
-    compiled = gx.make_step(tx).lower(p, tx.init(p), p).compile()
+    compiled = gx.make_step(tx).lower(p, tx.init(p), p).compile(FAST)
     assert compiled.memory_analysis().temp_size_in_bytes < 3.1 * p["w"].nbytes

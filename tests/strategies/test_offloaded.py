@@ -9,6 +9,7 @@ import optax
 import pytest
 
 import gradxform as gx
+from tests.compiler import FAST
 
 PARAMS = {"w": jnp.linspace(-1.0, 1.0, 12).reshape(3, 4), "b": jnp.ones(4, jnp.bfloat16)}
 
@@ -71,7 +72,7 @@ def test_the_program_takes_and_gives_host_memory() -> None:
     tx = gx.offloaded(gx.adam(0.1))
     params = {"w": jnp.ones((64, 64))}
     state = tx.init(params)
-    compiled = gx.make_step(tx).lower(params, state, params).compile()
+    compiled = gx.make_step(tx).lower(params, state, params).compile(FAST)
     layout = compiled.as_text().split("entry_computation_layout=", 1)[1].split("}, allow_spmd", 1)[0]
     arguments, results = layout.split("->")
     for side, on_device in ((arguments, 2), (results, 1)):

@@ -16,6 +16,7 @@ import pytest
 from jax.sharding import AxisType, NamedSharding
 
 import gradxform as gx
+from tests.compiler import FAST
 from tests.devices.layout import P, assert_same, walk
 from tests.strategies.meshes import SPECS, assert_lies, at_hand, bytes_here, line, numbers, plane, put
 
@@ -124,7 +125,7 @@ def test_bytes_and_gathers_of_a_step(kind: AxisType) -> None:
         for state in (jax.jit(tx.init)(params), tx.init(params)):
             assert_lies(state.leaves, gx.state_shardings(tx, params, P()).leaves)
             assert bytes_here(state) <= (1 / 8 + 0.02) * replicated
-        compiled = gx.make_step(tx).lower(params, state, params).compile()
+        compiled = gx.make_step(tx).lower(params, state, params).compile(FAST)
         lies = jax.tree.map(lambda x: x.sharding, (params, state))
         after = gx.make_step(tx)(params, state, put(numbers(1), mesh))
     assert_lies(after, lies)
@@ -196,7 +197,7 @@ def test_norms_of_updates_gather_none() -> None:
     tx, plain = (gx.measure(x, update_norm=True) for x in (gx.sharded(gx.adamw(0.1), mesh), gx.adamw(0.1)))
     params, grads = put(whole, mesh), put(numbers(1), mesh)
     step = gx.make_step(tx, donate=False)
-    assert sorted(gathers(step.lower(params, tx.init(params), grads).compile().as_text())) == [128, 6144, 8192]
+    assert sorted(gathers(step.lower(params, tx.init(params), grads).compile(FAST).as_text())) == [128, 6144, 8192]
     found, expected = (step(*args)[1].metrics for step, args in (
         (step, (params, tx.init(params), grads)),
         (gx.make_step(plain, donate=False), (whole, plain.init(whole), numbers(1))),
@@ -215,7 +216,7 @@ def test_parameters_stay_whole_in_loops(apply: Any) -> None:
         return (apply(carry[0], updates), state), None
 
     run = jax.jit(lambda p, s, g: jax.lax.scan(step, (p, s), g)[0])
-    compiled = run.lower(params, jax.jit(tx.init)(params), put(numbers(1, 3), mesh)).compile()
+    compiled = run.lower(params, jax.jit(tx.init)(params), put(numbers(1, 3), mesh)).compile(FAST)
     assert all(x.is_fully_replicated for x in jax.tree.leaves(compiled.output_shardings[0]))
     assert sorted(gathers(compiled.as_text())) == [128, 6144, 8192]
 
@@ -241,7 +242,7 @@ def test_no_device_ever_holds_the_whole_state(kind: AxisType) -> None:
     tx = gx.sharded(gx.adamw(0.1), mesh)
     with at_hand(mesh):
         params = put(whole, mesh)
-        program = jax.jit(tx.init).lower(params).compile()
+        program = jax.jit(tx.init).lower(params).compile(FAST)
     memory, replicated = program.memory_analysis(), 2 * sum(x.nbytes for x in jax.tree.leaves(whole))
     assert memory.output_size_in_bytes <= (1 / 8 + 0.02) * replicated
     assert memory.temp_size_in_bytes <= 0.02 * replicated
@@ -279,7 +280,7 @@ def test_shard_map_gathers_updates_alone() -> None:
         lambda g, s, p: tx.update(g, s, p), mesh=mesh, in_specs=(P(), specs, P()), out_specs=(P(), specs)
     )
     state = jax.eval_shape(tx.init, numbers(0))
-    program = jax.jit(run).lower(numbers(1), state, numbers(0)).compile().as_text()
+    program = jax.jit(run).lower(numbers(1), state, numbers(0)).compile(FAST).as_text()
     # Older JAX has no gather whose result is known to be the same everywhere: a sum stands for it.
     assert sorted(gathers(program)) == ([128, 6144, 8192] if GATHERS else [])
 

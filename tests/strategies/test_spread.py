@@ -12,6 +12,7 @@ import pytest
 from jax.sharding import AxisType, NamedSharding, PartitionSpec
 
 import gradxform as gx
+from tests.compiler import FAST
 from tests.core.test_stacks import FUSED, STACKED, WHITEN, arrays
 from tests.strategies.meshes import at_hand, line, plane
 
@@ -60,7 +61,7 @@ def compiled(tx: Any, params: Any, shardings: Any) -> Any:
     state = tx.init(params)
     lie = gx.state_shardings(tx, params, shardings, mesh)
     state = jax.device_put(state, lie)
-    run = jax.jit(step, out_shardings=(shardings, lie)).lower(params, state).compile()
+    run = jax.jit(step, out_shardings=(shardings, lie)).lower(params, state).compile(FAST)
     for _ in range(2):
         params, state = run(params, state)
     return params, state, run.as_text()
