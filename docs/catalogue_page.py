@@ -32,7 +32,8 @@ SHAPES = {
 INTRODUCTION = """
 Reach: how far a rule looks to update one element. Bytes: what a transformation keeps for a parameter in float32,
 counted over a layer of 1024 x 1024 weights. Passes: what a step moves on an H100, in units of the parameters' own size,
-compiled by ``make passes``; optax's in brackets. Formulas and sources are those of the docstrings.
+compiled by ``make passes``; optax's in brackets. Both are those of the arguments shown. Formulas and sources are from
+docstrings.
 """
 GROUPS = {
     "Cleanse": "What is wrong with a gradient is mended before anything remembers it.",
@@ -80,9 +81,11 @@ def made(name: str) -> Any:
     """The catalogue's transformation, without what feeds it there."""
     words = {"gx": gx, "jax": jax, "jnp": jnp, "np": np, "AXIS": "data"}
     exec("from gradxform.optimizers.adam import ScaleByAdam\n" + "\n".join(GIVEN.values()), words)
-    code = of_catalogue(name)
-    exec(next(line for line in code.splitlines() if line.startswith("tx = ")), words)
-    return words["tx"]
+    return eval(written(name), words)
+
+
+def written(name: str) -> str:
+    return next(line for line in of_catalogue(name).splitlines() if line.startswith("tx = ")).removeprefix("tx = ")
 
 
 def chain_of(tx: Any) -> Chain:
@@ -130,7 +133,7 @@ def entry(name: str, known: Iterator[str], drawn: bool) -> Iterator[str]:
     yield f"      :doc:`{name} <{page_of(full)}>`: {summary(full)}\n"
     if (shown := formula(name)) and shown not in said.split("\n")[0]:
         yield f"      ``{shown}``\n"
-    line = " · ".join([*known, *([" ".join(source[1].split())] if source else [])])
+    line = " · ".join([f"`{written(name)}`", *known, *([" ".join(source[1].split())] if source else [])])
     yield f"      .. container:: facts\n\n         {inline(line)}\n"
 
 
