@@ -21,8 +21,8 @@ help:
 	@echo 'make test-newest  run the short tests on the newest tested JAX, Python 3.13'
 	@echo "make test-optax   run optax's own tests with gradxform.compat.optax in its place"
 	@echo 'make check        lint, format, types'
+	@echo 'make screens      the pages of the documentation as pictures, where there is a Chromium'
 	@echo 'make docs         build the documentation into docs/_build/html'
-	@echo 'make screens      look at it: pictures of its pages, wide and narrow, light and dark, where there is a Chromium'
 	@echo 'make package      build sdist and wheel into dist/, and import the wheel'
 	@echo 'make bench        compare speed and memory with optax and torch'
 	@echo 'make passes       compile for an H100 and a TPU v5e, without one, and count what a step moves'

@@ -130,9 +130,19 @@ def names_of(source: str) -> tuple[frozenset[str], frozenset[str]]:
             visit(child, False)
 
     visit(symtable.symtable(source, "page", "exec"), True)
-    added = [n.target for n in ast.parse(source).body if isinstance(n, ast.AugAssign)]
+    tree = ast.parse(source)
+    added = [n.target for n in tree.body if isinstance(n, ast.AugAssign)]
     reads |= {target.id for target in added if isinstance(target, ast.Name)}
-    return frozenset(binds), frozenset(reads - set(dir(builtins)))
+    own = binds & of_comprehensions(tree)
+    return frozenset(binds - own), frozenset(reads - own - set(dir(builtins)))
+
+
+def of_comprehensions(tree: ast.Module) -> set[str]:
+    """Names that nothing but a comprehension binds; from Python 3.12 on they stand in the table around it."""
+    targets = [n.target for n in ast.walk(tree) if isinstance(n, ast.comprehension)]
+    theirs = [n for target in targets for n in ast.walk(target) if isinstance(n, ast.Name)]
+    stored = [n for n in ast.walk(tree) if isinstance(n, ast.Name) and isinstance(n.ctx, ast.Store)]
+    return {n.id for n in theirs} - {n.id for n in stored if n not in theirs}
 
 
 def touched(node: ast.stmt) -> frozenset[str]:

@@ -21,6 +21,7 @@ table["a"] = rate
 tx = gx.sgd(table["a"])
 for other in range(2):
     print(other)
+twice = [2 * one for one in [rate]]
 ```
 """
 
@@ -30,6 +31,7 @@ def test_a_program_is_what_its_last_line_needs(tmp_path: Path) -> None:
     page = list(statements(tmp_path / "page.md"))
     assert program(page, [5]) == [0, 1, 3, 4, 5]
     assert program(page, [6]) == [2, 6]
+    assert program(page, [7]) == [1, 7]
     assert program(page[1:], [4]) is None
     assert [i for i, one in enumerate(page) if "gradxform.sgd" in one.mentions] == [5]
 
