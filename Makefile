@@ -21,6 +21,7 @@ help:
 	@echo 'make test-newest  run the short tests on the newest tested JAX, Python 3.13'
 	@echo "make test-optax   run optax's own tests with gradxform.compat.optax in its place"
 	@echo 'make check        lint, format, types'
+	@echo 'make screens      the pages of the documentation as pictures, where there is a Chromium'
 	@echo 'make docs         build the documentation into docs/_build/html'
 	@echo 'make package      build sdist and wheel into dist/, and import the wheel'
 	@echo 'make bench        compare speed and memory with optax and torch'
@@ -47,8 +48,12 @@ check: .venv/dev
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy
 
+screens: docs
+	$(BIN)/python docs/screens.py docs/_build/html docs/_build/screens
+
 docs: .venv/docs
 	$(BIN)/sphinx-build --fail-on-warning --keep-going --quiet --fresh-env docs docs/_build/html
+	$(BIN)/python docs/site_checks.py docs/_build/html
 	@echo 'docs/_build/html/index.html'
 
 package: .venv/dev
@@ -128,4 +133,4 @@ clean:
 	.venv-mindspore/bin/python -m pip install --quiet --disable-pip-version-check mindspore==2.10.0 'numpy<2'
 	touch $@
 
-.PHONY: help demo test check docs package bench passes verified live test-optax soak mutants test-oldest test-newest clean
+.PHONY: help demo test check docs screens package bench passes verified live test-optax soak mutants test-oldest test-newest clean

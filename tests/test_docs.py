@@ -6,13 +6,12 @@ import inspect
 import linecache
 import re
 import sys
-import textwrap
 import types
-from collections.abc import Iterator
 from pathlib import Path
 
 import jax
 import pytest
+from example_programs import blocks
 
 import gradxform as gx
 from gradxform import compat
@@ -21,18 +20,6 @@ ROOT = Path(__file__).parents[1]
 PAGES = sorted([*ROOT.glob("*.md"), *(p for p in (ROOT / "docs").rglob("*.md") if "_build" not in p.parts)])
 OPENING = re.compile(r"^ *(`{3,}|~{3,}|:{3,})")
 PYTHON = re.compile(r"^ *(```+)python *$")
-
-
-def blocks(text: str) -> Iterator[tuple[int, str]]:
-    """Line number and code of every fenced block that is marked as Python."""
-    lines = text.splitlines()
-    i = 0
-    while i < len(lines):
-        if found := PYTHON.match(lines[i]):
-            end = next(j for j in range(i + 1, len(lines)) if lines[j].strip() == found[1])
-            yield i + 1, textwrap.dedent("\n".join(lines[i + 1 : end]))
-            i = end
-        i += 1
 
 
 def test_blocks_are_found_with_their_lines() -> None:
