@@ -86,7 +86,7 @@ def configuration(d: Draw, optimizer: str) -> dict[str, Any]:
     kind = d.one("use_lazy", "use_offload", "use_amsgrad", None, None) if optimizer == "Adam" else None
     kwargs |= {kind: True} if kind else {}
     sparse = optimizer in SPARSE and kind not in ("use_amsgrad", "use_offload") and d.chance(0.25)
-    number = optimizer == "SGD"
+    number = optimizer in ("SGD", "LazyAdam")
     steady = optimizer == "FTRL"
     kwargs["learning_rate"] = d.number(0.01, 0.3) if steady else rate(d, ("list", "tuple", "ndarray", "generator"))
     scale = 1.0 if optimizer == "AdamWeightDecay" else d.one(1.0, 1.0, 128.0, 1000.0, 1024)
@@ -129,6 +129,8 @@ def quirk(optimizer: str, kwargs: Any) -> str:
         return "use_nesterov is ignored by the CPU kernel"
     if optimizer == "FTRL" and kwargs.get("l1"):
         return "the CPU kernel adds +l1 where z is negative"
+    if optimizer == "RMSProp" and kwargs.get("epsilon", 0.0) > 1e-6 and not kwargs.get("centered"):
+        return "the CPU kernel adds epsilon beside the root in whole blocks of eight numbers"
     return "update_slots is ignored by the CPU kernel" if not kwargs.get("update_slots", True) else ""
 
 

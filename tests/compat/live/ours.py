@@ -141,7 +141,8 @@ class Ours:
             if any(leaf in key for leaf in told):  # the others had no gradient yet
                 yield f"at step {half} only one of the two saves {key}"
         for key in kept.keys() & theirs.keys():
-            if found := replay.compare(kept[key], theirs[key], 4 * kept_within(self.config), 0.0):
+            there = theirs[key].reshape(-1) if kept[key].shape == (1,) else theirs[key]  # which the peers take as well
+            if found := replay.compare(kept[key], there, 4 * kept_within(self.config), 0.0):
                 yield f"{key} saved at step {half} {found}"
 
 
