@@ -18,7 +18,7 @@ from gradxform.core.arithmetic import abs_sq, quotient, root
 from gradxform.core.branches import Split
 from gradxform.core.chain import Chain, chain, lift
 from gradxform.core.facts import Facts, Reach, Station
-from gradxform.core.hyper import Hyper
+from gradxform.core.hyper import Hyper, hyper_fields
 from gradxform.core.lift import Lifted
 from gradxform.core.plain import got
 from gradxform.core.rule import Rule
@@ -78,7 +78,7 @@ def lars(
     parts = [part for group, part in branches.items() if group != REST]
     if not all(map(_is_of_mindspore, parts)):
         raise TypeError(f"optimizer must be one of compat.mindspore, {got(optimizer)}")
-    rates = [part.rate for part in parts]
+    rates = [*map(_rate, parts)]
     if use_clip and any(map(is_dynamic, rates)) and any(rate != rates[0] for rate in rates):
         raise ValueError(f"use_clip takes rates of groups, or one that changes, not both, got {rates}")
     rule = LayerwiseRate(in_float32(epsilon), in_float32(coefficient))
@@ -96,7 +96,7 @@ def lars(
                     here, elsewhere = where & stage.where, where & ~stage.where
             elif stage not in unscaled:
                 rest.append(stage)
-        own = rule.with_fields(learning_rate=part.rate if use_clip else None)
+        own = rule.with_fields(learning_rate=_rate(part) if use_clip else None)
         stages = [lift(Overflows(own.with_fields(weight_decay=decay)), here)]
         stages += [] if elsewhere is None else [lift(Overflows(own), elsewhere)]
         return chain(lift(TakesDense("lars", TypeError)), Chain(unscaled), *stages, Chain(tuple(rest)))
@@ -108,3 +108,9 @@ def lars(
 
 def _is_of_mindspore(tx: object) -> bool:
     return isinstance(tx, Chain) and any(isinstance(stage.only_rule, Kernel) for stage in tx.stages)
+
+
+def _rate(part: Chain) -> Hyper | None:
+    """The learning rate, wherever it stands."""
+    rates = [hyper_fields(stage.only_rule).get("learning_rate") for stage in part.stages if stage.only_rule]
+    return next((rate for rate in rates if rate is not None), None)

@@ -81,6 +81,17 @@ def test_decoupled_decay_is_its_own_too() -> None:
     np.testing.assert_array_equal(first["zero"], 0.0)
 
 
+@pytest.mark.parametrize("name", ["adam", "proximal_adagrad", "ftrl"])
+def test_clipped_by_the_rate_wherever_it_stands(name: str) -> None:
+    """A ratio above the rate is 1: what the optimizer gets is the gradient."""
+    make, params, grads = getattr(mindspore, name), {"w": jnp.array([3.0, 4.0])}, {"w": jnp.array([0.6, -0.8])}
+    plain = make(learning_rate=0.25)
+    clipped, halved = (mindspore.lars(plain, 0.0, x, use_clip=True) for x in (0.1, 0.025))
+    expected = [plain.update({"w": by * grads["w"]}, plain.init(params), params)[0]["w"] for by in (1.0, 0.5)]
+    for tx, then in zip((clipped, halved), expected, strict=True):
+        np.testing.assert_allclose(tx.update(grads, tx.init(params), params)[0]["w"], then, rtol=2e-6)
+
+
 def test_where_it_acts() -> None:
     params = {"w": jnp.ones(2), "v": jnp.ones((2, 2))}
     tx = mindspore.lars(mindspore.sgd(1.0), 0.0, 0.5, lars_filter=lambda p: p.name == "w" and p.shape == (2,))
