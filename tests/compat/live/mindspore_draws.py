@@ -79,7 +79,7 @@ def decay(d: Draw) -> Any:
 
 
 def configuration(d: Draw, optimizer: str) -> dict[str, Any]:
-    """A config in the grammar of the recorded runs."""
+    """A config in the grammar of the recorded runs. idle: statistics that are saved there and never touched."""
     wide = optimizer in WIDE and d.chance(0.2)
     kwargs = d.given(OPTIMIZERS[optimizer])
     kwargs |= {"momentum": 0.9} if optimizer == "Momentum" and "momentum" not in kwargs else {}
@@ -119,6 +119,7 @@ def configuration(d: Draw, optimizer: str) -> dict[str, Any]:
         "rows": "sorted" if plain and nesterov else "any",
         "target": None if plain and nesterov else "CPU",
         "grad_scale": float(scale),
+        "idle": ["accum", "stat"] if optimizer == "SGD" and not kwargs.get("momentum") else [],
         "quirk": quirk(optimizer, kwargs),
     }
 

@@ -130,7 +130,8 @@ class Ours:
         """What we save half-way beside what they do."""
         ours = self.handed.save(state, params, self.tx, self.config)
         self.case.config["ours"] = {key: x for key, x in ours.items() if not isinstance(x, np.ndarray)}
-        half, theirs = self.config["half"], under("saved/", self.case.arrays)
+        half, idle = self.config["half"], self.config.get("idle", ())
+        theirs = {key: x for key, x in under("saved/", self.case.arrays).items() if key.split(".")[0] not in idle}
         kept = {key: x.copy() for key, x in ours.items() if isinstance(x, np.ndarray)}
         overwritten(ours)
         self.case.arrays.update({f"ours/{key}": x for key, x in kept.items()})
