@@ -14,7 +14,11 @@ import optax.contrib
 
 from gradxform.compat.optax import combining, wrappers
 from gradxform.compat.optax.masking import maskable, masked
-from gradxform.compat.optax.stages import REFUSALS, over
+from gradxform.compat.optax.matrices import NUMBERS, of_matrices
+from gradxform.compat.optax.rules import RULES
+from gradxform.compat.optax.stages import NONE, REFUSALS, over
+from gradxform.core.chain import Chain, lift
+from gradxform.core.rule import Rule
 
 STAGES = (
     "adaptive_grad_clip", "add_decayed_weights", "centralize", "clip", "clip_by_block_rms", "clip_by_global_norm",
@@ -24,15 +28,28 @@ STAGES = (
     "scale_by_param_block_norm", "scale_by_param_block_rms", "scale_by_radam", "scale_by_rms", "scale_by_rss",
     "scale_by_schedule", "scale_by_sign", "scale_by_stddev", "scale_by_trust_ratio", "scale_by_yogi", "set_to_zero",
     "trace", "scale_by_acprop", "scale_by_ademamix", "scale_by_adopt", "scale_by_cocob", "scale_by_madgrad",
-    "scale_by_simplified_ademamix", "scale_by_dog", "scale_by_dowg", "prodigy", "dadapt_adamw", "momo", "momo_adam",
+    "scale_by_simplified_ademamix", "scale_by_dog", "scale_by_dowg", "scale_by_muon",
+    "scale_by_shape", "scale_by_polyak", "normalize", "prodigy", "dadapt_adamw", "momo", "momo_adam",
 )  # fmt: skip
 """Stages that are ours inside optax's type and state: those of which optax's numbers are ours, to rounding."""
 
-FORMS: dict[str, dict[str, Any]] = {name: {"bias_correction": True} for name in ("prodigy", "dadapt_adamw")}
+FORMS: dict[str, dict[str, Any]] = {
+    name: {"bias_correction": True} for name in ("prodigy", "dadapt_adamw", "scale_by_muon")
+} | {"normalize": {"eps": 0.0}}
 """What chooses the form that optax has."""
-UNLIKE = dict.fromkeys(("momo", "momo_adam"), ("weight_decay",))
-"""Arguments that mean something else there."""
+NAMED = {"normalize": "normalize_by_update_norm"}
+"""What has another name here."""
+ALIKE: dict[str, dict[str, Any]] = {
+    "momo": {"weight_decay": 0}, "momo_adam": {"weight_decay": 0}, "scale_by_muon": {"preconditioning": "frobenius"},
+}  # fmt: skip
+"""The only values of arguments that mean the same there."""
+BESIDES = {
+    "scale_by_muon": (NUMBERS,), "scale_by_shape": (NUMBERS,), "scale_by_distance_over_gradients": ("param_dtype",),
+}  # fmt: skip
+"""Arguments that optax's `init` follows, or that say how leaves are seen."""
 
+HOMES = ("optax.contrib._dog", "optax.contrib._muon")
+"""Private modules that have stages."""
 FUNCTIONS = (
     "apply_updates", "constant_schedule", "cosine_decay_schedule", "cosine_onecycle_schedule", "exponential_decay",
     "global_norm", "join_schedules", "linear_onecycle_schedule", "linear_schedule", "per_example_global_norm_clip",
@@ -59,7 +76,7 @@ def lent(namespace: types.ModuleType) -> dict[str, Any]:
 def verdict(theirs: Any) -> str:
     """What a name of optax is: ours, a recipe of optax's of what is ours, its wrapper of what it is given, its own."""
     if replaced(theirs) is not theirs:
-        return "ours" if theirs in {*_wrappers(), *_stages(), *_functions()} else "optax's recipe of ours"
+        return "ours" if theirs in {*_wrappers(), *stages(), *_functions()} else "optax's recipe of ours"
     given = getattr(theirs, "__annotations__", {}) if isinstance(theirs, types.FunctionType) else {}
     takes = any("GradientTransformation" in str(x) for name, x in given.items() if name != "return")
     return "optax's wrapper of what it is given" if takes else "optax's own"
@@ -78,37 +95,50 @@ def replaced(theirs: Any) -> Any:
 def _replaced(theirs: types.FunctionType) -> Any:
     if theirs in _wrappers():
         return functools.wraps(theirs)(_wrappers()[theirs])
-    if theirs in _stages():
-        name = theirs.__name__
-        ours = functools.partial(_stages()[theirs], **FORMS.get(name, {}))
-        return maskable(over(theirs, ours, UNLIKE.get(name, ())))
+    if theirs in stages():
+        return staged(theirs, stages()[theirs])
     if theirs in _functions():
         return _ours_or(theirs, _functions()[theirs])
     return _of_ours(theirs) if _gives_transformation(theirs) and _reaches_ours(theirs) else theirs
 
 
+def staged(theirs: Callable[..., Any], ours: Callable[..., Any]) -> Callable[..., Any]:
+    """A stage of optax, by that of ours."""
+    name = theirs.__name__
+    ours = functools.partial(ours, **FORMS.get(name, {}))
+    return of_matrices(maskable(over(theirs, ours, ALIKE.get(name, NONE), BESIDES.get(name, ()))))
+
+
 @functools.cache
-def _stages() -> dict[Any, Callable[..., Any]]:
-    return dict(_pairs(STAGES))
+def stages() -> dict[Any, Callable[..., Any]]:
+    """What is ours in the place of each stage of optax."""
+    lifted = {name: functools.partial(_lifted, rule) for name, rule in RULES.items()}
+    return {_home(name): ours for name, ours in (_ours(STAGES) | lifted).items() if _home(name)}
+
+
+def _lifted(rule: type[Rule], *args: Any, **kwargs: Any) -> Chain:
+    return lift(rule(*args, **kwargs))
 
 
 @functools.cache
 def _wrappers() -> dict[Any, Callable[..., Any]]:
-    return {getattr(optax, name): ours for name, ours in WRAPPERS.items()}
+    return {_home(name): ours for name, ours in WRAPPERS.items()}
 
 
 @functools.cache
 def _functions() -> dict[Any, Callable[..., Any]]:
-    return dict(_pairs(FUNCTIONS))
+    return {_home(name): ours for name, ours in _ours(FUNCTIONS).items() if _home(name)}
 
 
-def _pairs(names: tuple[str, ...]) -> Iterator[tuple[Any, Callable[..., Any]]]:
+def _ours(names: tuple[str, ...]) -> dict[str, Callable[..., Any]]:
     ours = import_module("gradxform")
-    homes = (optax, optax.contrib, import_module("optax.contrib._dog"))
-    for name in names:
-        theirs = next((getattr(home, name) for home in homes if hasattr(home, name)), None)
-        if theirs is not None:
-            yield theirs, getattr(ours, name)
+    return {name: getattr(ours, NAMED.get(name, name)) for name in names}
+
+
+def _home(name: str) -> Any:
+    """What has this name in optax; None in one that does not have it."""
+    homes = (optax, optax.contrib, *map(import_module, HOMES))
+    return next((getattr(home, name) for home in homes if hasattr(home, name)), None)
 
 
 def _ours_or(theirs: Callable[..., Any], ours: Callable[..., Any]) -> Callable[..., Any]:

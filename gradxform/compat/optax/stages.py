@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import abc
 import functools
 import inspect
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from types import MappingProxyType
 from typing import Any, TypeAlias
 
 import jax
@@ -24,12 +26,15 @@ SINGLE = (jnp.dtype("float32"), jnp.dtype("int32"), jnp.dtype("bool"))
 """Dtypes that optax's update has where all have them."""
 Shapes: TypeAlias = tuple[tuple[tuple[int, ...], Any], ...]
 """Shape and dtype of each parameter of a list."""
+NONE: Mapping[str, Any] = MappingProxyType({})
 
 
-def over(theirs: Callable[..., Any], ours: Callable[..., Any], unlike: Sequence[str] = ()) -> Callable[..., Any]:
+def over(
+    theirs: Callable[..., Any], ours: Callable[..., Any], alike: Mapping[str, Any] = NONE, besides: Sequence[str] = ()
+) -> Callable[..., Any]:
     """optax's function, its transformation with the updates of ours on optax's state.
 
-    unlike: arguments that mean something else there, unless they are 0.
+    alike: the only values of arguments that mean the same there. besides: arguments that ours has not.
 
     Where ours refuses an argument, a parameter or a gradient that optax takes, or keeps what optax's state has no place
     for, optax's own code makes the step, from the same state.
@@ -44,8 +49,10 @@ def over(theirs: Callable[..., Any], ours: Callable[..., Any], unlike: Sequence[
         if any(given.arguments.get(name) is not None for name in STORED):
             return stage
         try:
-            if any(given.arguments[name] != 0 for name in unlike):
+            if any(given.arguments[name] != value for name, value in alike.items()):
                 return stage
+            for name in besides:
+                del given.arguments[name]
             tx = ours(*given.args, **given.kwargs)
         except REFUSALS:
             return stage
@@ -87,6 +94,23 @@ class Stage:
 
     def theirs(self, new: State, state: OptState) -> OptState:
         return theirs_of(new, state)
+
+
+class ByLeaf(abc.ABC):
+    """The update of a stage of ours that depends on the leaf, as is known with the first updates."""
+
+    def __init__(self, made: optax.GradientTransformation) -> None:
+        self.made = optax.with_extra_args_support(made)
+
+    def __call__(
+        self, updates: Updates, state: OptState, params: Params | None = None, **extra: Any
+    ) -> tuple[Updates, OptState]:
+        result: tuple[Updates, OptState] = (self.at(updates) or self.made.update)(updates, state, params, **extra)
+        return result
+
+    @abc.abstractmethod
+    def at(self, updates: Updates) -> Stage | None:
+        """The stage at these leaves; None for what ours do not know."""
 
 
 class Run:

@@ -11,26 +11,26 @@ import optax as theirs
 import pytest
 
 import gradxform.compat.optax as optax
-from gradxform.compat.optax.recipes import FUNCTIONS, STAGES, WRAPPERS, verdict
+from gradxform.compat.optax.recipes import FUNCTIONS, STAGES, WRAPPERS, stages, verdict
+from gradxform.compat.optax.rules import RULES
 from tests.compat.optax.test_optax import NAMESPACES, public
 from tests.compat.optax.test_stages import assert_same, trajectory
 
 
-def test_half_of_what_computes_steps_is_ours() -> None:
+def test_what_is_ours_is_said() -> None:
     verdicts = {x: verdict(x) for space in NAMESPACES for x in public(space).values() if callable(x)}
     ours = [x for x, words in verdicts.items() if words in ("ours", "optax's recipe of ours")]
-    assert len(ours) >= 118
+    assert len(ours) >= 127
     assert all(verdict(getattr(theirs, name)) == "ours" for name in FUNCTIONS)
-    assert verdict(theirs.adamw) == "optax's recipe of ours"
-    assert verdict(theirs.nadamw) == "optax's recipe of ours"
-    assert verdict(theirs.MultiSteps) == verdict(theirs.masked) == "ours"
-    assert verdict(theirs.scale_by_rprop) == verdict(theirs.l2_loss) == "optax's own"
-    assert verdict(theirs.inject_hyperparams) == verdict(theirs.lookahead) == "optax's wrapper of what it is given"
+    assert verdict(theirs.adamw) == verdict(theirs.nadamw) == verdict(theirs.contrib.muon) == "optax's recipe of ours"
+    assert verdict(theirs.MultiSteps) == verdict(theirs.masked) == verdict(theirs.contrib.scale_by_muon) == "ours"
+    assert verdict(theirs.scale_by_lbfgs) == verdict(theirs.l2_loss) == "optax's own"
+    assert verdict(theirs.inject_hyperparams) == verdict(theirs.flatten) == "optax's wrapper of what it is given"
 
 
 def test_no_stage_is_listed_that_optax_has_not() -> None:
-    homes = theirs, theirs.contrib, theirs.contrib._dog
-    assert all(any(hasattr(home, name) for home in homes) for name in (*STAGES, *FUNCTIONS, *WRAPPERS))
+    assert len(stages()) == len(STAGES) + len(RULES)
+    assert all(hasattr(theirs, name) or hasattr(theirs.contrib, name) for name in (*FUNCTIONS, *WRAPPERS))
 
 
 RECIPES = {
