@@ -12,7 +12,7 @@ from typing import Any
 import optax
 import optax.contrib
 
-from gradxform.compat.optax import combining, wrappers
+from gradxform.compat.optax import combining, landing, wrappers
 from gradxform.compat.optax.masking import maskable, masked
 from gradxform.compat.optax.matrices import NUMBERS, of_matrices
 from gradxform.compat.optax.rules import RULES
@@ -63,6 +63,10 @@ FUNCTIONS = (
 WRAPPERS: dict[str, Callable[..., Any]] = {
     "chain": combining.chain, "named_chain": combining.named_chain, "masked": masked,
     "apply_if_finite": wrappers.apply_if_finite, "MultiSteps": wrappers.MultiSteps,
+    "conditionally_transform": wrappers.conditionally(optax.conditionally_transform, lambda updates: updates),
+    "conditionally_mask": wrappers.conditionally(optax.conditionally_mask, optax.tree_utils.tree_zeros_like),
+    "lookahead": wrappers.lookahead, "sam": wrappers.sam, "schedule_free": landing.schedule_free,
+    "schedule_free_eval_params": landing.schedule_free_eval_params, "mechanize": landing.mechanize,
 }  # fmt: skip
 """What is written here anew around optax's state classes."""
 

@@ -179,6 +179,13 @@ class Run:
         return _dtypes_of(functools.partial(_in_order, self._theirs()), *structure.unflatten(structs))
 
 
+def in_dtypes_of(theirs: Callable[..., Any], result: Any, *given: Any, **extra: Any) -> Any:
+    """A result in the dtypes of what optax's own function gives."""
+    if all(jnp.result_type(x) in SINGLE for x in jax.tree.leaves(given)):
+        return result
+    return jax.tree.map(jnp.asarray, result, _dtypes_of(lambda: theirs(*given, **extra)))
+
+
 def _dtypes_of(step: Callable[..., Any], *given: Any) -> Any:
     return jax.tree.map(lambda x: x.dtype, jax.eval_shape(step, *given))
 
