@@ -16,7 +16,7 @@ from gradxform.compat.optax import combining, landing, wrappers
 from gradxform.compat.optax.masking import maskable, masked
 from gradxform.compat.optax.matrices import NUMBERS, of_matrices
 from gradxform.compat.optax.rules import RULES
-from gradxform.compat.optax.stages import NONE, REFUSALS, over
+from gradxform.compat.optax.stages import NONE, REFUSALS, in_dtypes_of, over
 from gradxform.core.chain import Chain, lift
 from gradxform.core.rule import Rule
 
@@ -58,6 +58,8 @@ FUNCTIONS = (
     "warmup_cosine_decay_schedule", "warmup_exponential_decay_schedule",
 )  # fmt: skip
 """Functions that are ours, where ours take what they are given."""
+CLIPS = ("per_example_global_norm_clip", "per_example_layer_norm_clip")
+"""Those of them that are the step of a transformation."""
 
 
 WRAPPERS: dict[str, Callable[..., Any]] = {
@@ -67,6 +69,8 @@ WRAPPERS: dict[str, Callable[..., Any]] = {
     "conditionally_mask": wrappers.conditionally(optax.conditionally_mask, optax.tree_utils.tree_zeros_like),
     "lookahead": wrappers.lookahead, "sam": wrappers.sam, "schedule_free": landing.schedule_free,
     "schedule_free_eval_params": landing.schedule_free_eval_params, "mechanize": landing.mechanize,
+    "apply_every": wrappers.apply_every, "incremental_update": wrappers.incremental_update,
+    "value_and_grad_from_state": wrappers.value_and_grad_from_state,
 }  # fmt: skip
 """What is written here anew around optax's state classes."""
 
@@ -149,7 +153,8 @@ def _ours_or(theirs: Callable[..., Any], ours: Callable[..., Any]) -> Callable[.
     @functools.wraps(theirs)
     def function(*args: Any, **kwargs: Any) -> Any:
         try:
-            return ours(*args, **kwargs)
+            result = ours(*args, **kwargs)
+            return result if callable(result) else in_dtypes_of(theirs, result, *args, **kwargs)
         except REFUSALS:
             return theirs(*args, **kwargs)
 
@@ -163,7 +168,13 @@ def _gives_transformation(function: types.FunctionType) -> bool:
 def _reaches_ours(function: types.FunctionType) -> bool:
     """Whether a stage of ours, or a recipe of one, is named in a function of optax."""
     makers = [x for x in _named(function, function.__code__) if isinstance(x, types.FunctionType)]
-    return any(x is not function and x not in _functions() and _replaced(x) is not x for x in makers)
+    return any(x is not function and x not in _asides() and _replaced(x) is not x for x in makers)
+
+
+@functools.cache
+def _asides() -> set[Any]:
+    """Functions that make no step: what calls them is still optax's."""
+    return {x for x, ours in _functions().items() if ours.__name__ not in CLIPS}
 
 
 def _named(function: types.FunctionType, code: types.CodeType) -> Iterator[Any]:

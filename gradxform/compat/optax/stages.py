@@ -5,6 +5,7 @@ from __future__ import annotations
 import abc
 import functools
 import inspect
+import warnings
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from types import MappingProxyType
 from typing import Any, TypeAlias
@@ -130,7 +131,7 @@ class Run:
         except REFUSALS:
             steps = self._theirs() if len(self.stages) == 1 else self.stages
             return _in_order(steps, *given)
-        if all(jnp.result_type(x) in SINGLE for x in jax.tree.leaves(given[:3])):
+        if are_single(given[:3]):
             return result
         cast: tuple[Updates, list[OptState]] = jax.tree.map(jnp.asarray, result, self._like(*given))
         return cast
@@ -179,11 +180,19 @@ class Run:
         return _dtypes_of(functools.partial(_in_order, self._theirs()), *structure.unflatten(structs))
 
 
+def are_single(*trees: Any) -> bool:
+    """Whether all arrays have dtypes that optax's update has then."""
+    numbers = (x for x in jax.tree.leaves(trees) if hasattr(x, "dtype") or isinstance(x, int | float | complex))
+    return all(jnp.result_type(x) in SINGLE for x in numbers)
+
+
 def in_dtypes_of(theirs: Callable[..., Any], result: Any, *given: Any, **extra: Any) -> Any:
     """A result in the dtypes of what optax's own function gives."""
-    if all(jnp.result_type(x) in SINGLE for x in jax.tree.leaves(given)):
+    if are_single(given, extra):
         return result
-    return jax.tree.map(jnp.asarray, result, _dtypes_of(lambda: theirs(*given, **extra)))
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", DeprecationWarning)  # it is ours that runs
+        return jax.tree.map(jnp.asarray, result, _dtypes_of(lambda: theirs(*given, **extra)))
 
 
 def _dtypes_of(step: Callable[..., Any], *given: Any) -> Any:

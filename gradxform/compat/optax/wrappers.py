@@ -12,6 +12,7 @@ import optax
 
 from gradxform.core.arithmetic import safe_increment
 from gradxform.core.types import Array, OptState, Params, Tree, Updates
+from gradxform.transforms import targets
 
 
 def apply_if_finite(
@@ -90,6 +91,40 @@ def either(taken: Any, yes: Callable[[], Any], no: Callable[[], Any]) -> Any:
     if isinstance(taken, jax.core.Tracer):
         return jax.lax.cond(taken, yes, no)
     return yes() if taken else no()
+
+
+def incremental_update(new_tensors: Params, old_tensors: Params, step_size: Any) -> Params:
+    """Move a slow copy of the parameters; optax's dtypes are the copy's where all are float32."""
+    alike = all(jnp.result_type(x) == jnp.float32 for x in jax.tree.leaves((new_tensors, old_tensors)))
+    move = targets.incremental_update if alike and not jnp.ndim(step_size) else optax.incremental_update
+    return move(new_tensors, old_tensors, step_size)
+
+
+def value_and_grad_from_state(value_fn: Callable[..., Any]) -> Callable[..., tuple[Any, Updates]]:
+    """Value and gradient, from the state of a line search where it has them."""
+
+    def value_and_grad(params: Params, *args: Any, state: OptState, **kwargs: Any) -> Any:
+        value, grad = (optax.tree_utils.tree_get(state, name) for name in ("value", "grad"))
+        if value is None or grad is None:
+            raise ValueError("the state holds no value, or no gradient: a line search that stores them keeps both")
+        fresh = functools.partial(jax.value_and_grad(value_fn), params, *args, **kwargs)
+        return either(jnp.isfinite(value), lambda: (value, grad), fresh)
+
+    return value_and_grad
+
+
+def apply_every(k: Any = 1) -> optax.GradientTransformation:
+    """Add up the updates of a window, and give the sum at its end."""
+
+    def update(
+        updates: Updates, state: optax.ApplyEvery, params: Params | None = None
+    ) -> tuple[Updates, optax.ApplyEvery]:
+        n = state.count % k
+        acc = jax.tree.map(lambda u, a: jnp.where(n == 0, u, u + a), updates, state.grad_acc)
+        new = jax.tree.map(lambda a: jnp.where(n == k - 1, a, jnp.zeros_like(a)), acc)
+        return new, optax.ApplyEvery(safe_increment(state.count) % k, acc)
+
+    return optax.apply_every(k)._replace(update=update)
 
 
 def lookahead(

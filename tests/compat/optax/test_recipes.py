@@ -109,3 +109,27 @@ def test_schedules_give_optaxs_values(name: str) -> None:
     ours, expected = (getattr(lib, name)(*given) for lib in (optax, theirs))
     for count in (*range(12), jnp.int32(3)):
         np.testing.assert_allclose(ours(count), expected(count), rtol=2e-6, atol=1e-7)
+
+
+def test_functions_of_trees_give_optaxs_dtypes() -> None:
+    half = {"a": jnp.ones((4, 3), jnp.bfloat16), "b": jnp.ones(4, jnp.bfloat16)}
+
+    def given(lib: Any) -> Any:
+        private = lib.contrib.differentially_private_aggregate(1.0, 0.0, key=0)
+        clips = lib.per_example_global_norm_clip(half, 1.0), lib.per_example_layer_norm_clip(half, 1.0)
+        return (
+            lib.global_norm(half),
+            clips,
+            lib.safe_increment(jnp.uint8(255)),
+            private.update(half, private.init(half))[0],
+        )
+
+    assert_same(given(optax), given(theirs), 2**-6)
+
+
+def test_an_example_that_is_not_finite_adds_nothing() -> None:
+    g = {"w": jnp.array([[3.0, 4.0], [jnp.inf, 1.0]])}
+    tx = optax.contrib.differentially_private_aggregate(1.0, 0.0, key=0)
+    u, _ = tx.update(g, tx.init({"w": jnp.ones(2)}))
+    np.testing.assert_allclose(u["w"], [0.3, 0.4], rtol=1e-6)
+    assert verdict(theirs.contrib.differentially_private_aggregate) == "optax's recipe of ours"

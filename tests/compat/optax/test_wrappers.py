@@ -122,3 +122,35 @@ def test_sharpness_is_looked_for_as_optax_does(reset: bool) -> None:
         return lib.contrib.sam(lib.adam(0.1), uphill, 3, reset_state=reset)
 
     assert_same(run(made(optax)), run(made(theirs)), 1e-4)
+
+
+def test_a_sum_of_updates_that_was_not_finite_ends_with_its_window() -> None:
+    made = (lib.chain(lib.sgd(0.1), lib.apply_every(3)) for lib in (optax, theirs))
+    assert_same(*(run(tx) for tx in made), 1e-6)
+    _, state = run(optax.apply_every(2), (0,), steps=3)
+    assert all(np.isfinite(x).all() for x in jax.tree.leaves(state.grad_acc))
+
+
+def test_value_and_gradient_are_taken_from_the_state() -> None:
+    calls = []
+
+    def value(p: Any, shift: Any) -> Any:
+        calls.append(0)
+        return jnp.sum((p - shift) ** 2)
+
+    both = lambda p, state: optax.value_and_grad_from_state(value)(p, 1.0, state=state)  # noqa: E731
+    state = theirs.scale_by_backtracking_linesearch(3, store_grad=True).init(jnp.ones(2))
+    assert_same(jax.jit(both)(jnp.zeros(2), state), (jnp.float32(2.0), jnp.full(2, -2.0)), 0)
+    known = state._replace(value=jnp.float32(7.0), grad=jnp.full(2, 3.0))
+    calls.clear()
+    assert_same(both(jnp.zeros(2), known), (jnp.float32(7.0), jnp.full(2, 3.0)), 0)
+    assert not calls
+    with pytest.raises(ValueError, match="no gradient"):
+        both(jnp.zeros(2), theirs.EmptyState())
+
+
+def test_slow_copies_have_optaxs_dtypes() -> None:
+    half = jax.tree.map(lambda x: x.astype(jnp.bfloat16), tree(1))
+    for new, old in (tree(0), tree(1)), (tree(0), half), (half, half):
+        got, expected = (lib.incremental_update(new, old, 0.1) for lib in (optax, theirs))
+        assert_same(got, expected, 1e-6)
