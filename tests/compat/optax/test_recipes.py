@@ -111,6 +111,7 @@ def test_schedules_give_optaxs_values(name: str) -> None:
         np.testing.assert_allclose(ours(count), expected(count), rtol=2e-6, atol=1e-7)
 
 
+@pytest.mark.filterwarnings("ignore:optax:DeprecationWarning")
 def test_functions_of_trees_give_optaxs_dtypes() -> None:
     half = {"a": jnp.ones((4, 3), jnp.bfloat16), "b": jnp.ones(4, jnp.bfloat16)}
 
