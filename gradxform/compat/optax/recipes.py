@@ -15,9 +15,11 @@ import optax.contrib
 from gradxform.compat.optax import combining, landing, wrappers
 from gradxform.compat.optax.masking import maskable, masked
 from gradxform.compat.optax.matrices import NUMBERS, of_matrices
+from gradxform.compat.optax.rates import Typed, untyped
 from gradxform.compat.optax.rules import RULES
 from gradxform.compat.optax.stages import NONE, REFUSALS, in_dtypes_of, over
 from gradxform.core.chain import Chain, lift
+from gradxform.core.hyper import Schedule
 from gradxform.core.rule import Rule
 
 STAGES = (
@@ -153,8 +155,10 @@ def _ours_or(theirs: Callable[..., Any], ours: Callable[..., Any]) -> Callable[.
     @functools.wraps(theirs)
     def function(*args: Any, **kwargs: Any) -> Any:
         try:
-            result = ours(*args, **kwargs)
-            return result if callable(result) else in_dtypes_of(theirs, result, *args, **kwargs)
+            result = ours(*map(untyped, args), **{name: untyped(x) for name, x in kwargs.items()})
+            if isinstance(result, Schedule):
+                return Typed(result, theirs(*args, **kwargs))
+            return in_dtypes_of(theirs, result, *args, **kwargs)
         except REFUSALS:
             return theirs(*args, **kwargs)
 

@@ -15,6 +15,7 @@ import jax.numpy as jnp
 import optax
 
 from gradxform.compat.optax.layout import UnlikeError, counts, joined, ours_of, parted, shapes_of, theirs_of
+from gradxform.compat.optax.rates import untyped
 from gradxform.core.chain import chain
 from gradxform.core.state import State
 from gradxform.core.transform import GradientTransformation
@@ -54,7 +55,7 @@ def over(
                 return stage
             for name in besides:
                 del given.arguments[name]
-            tx = ours(*given.args, **given.kwargs)
+            tx = ours(*map(untyped, given.args), **{name: untyped(x) for name, x in given.kwargs.items()})
         except REFUSALS:
             return stage
         return type(stage)(stage.init, Stage(stage, tx)) if isinstance(tx, GradientTransformation) else stage
