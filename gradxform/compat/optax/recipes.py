@@ -39,7 +39,7 @@ FORMS: dict[str, dict[str, Any]] = {
     name: {"bias_correction": True} for name in ("prodigy", "dadapt_adamw", "scale_by_muon")
 } | {"normalize": {"eps": 0.0}}
 """What chooses the form that optax has."""
-NAMED = {"normalize": "normalize_by_update_norm"}
+NAMED = {"normalize": "normalize_by_update_norm", "tree_norm": "global_norm"}
 """What has another name here."""
 ALIKE: dict[str, dict[str, Any]] = {
     "momo": {"weight_decay": 0}, "momo_adam": {"weight_decay": 0}, "scale_by_muon": {"preconditioning": "frobenius"},
@@ -50,14 +50,14 @@ BESIDES = {
 }  # fmt: skip
 """Arguments that optax's `init` follows, or that say how leaves are seen."""
 
-HOMES = ("optax.contrib._dog", "optax.contrib._muon")
-"""Private modules that have stages."""
+HOMES = ("optax.contrib._dog", "optax.contrib._muon", "optax.tree_utils")
+"""Further modules that have stages and functions."""
 FUNCTIONS = (
     "apply_updates", "constant_schedule", "cosine_decay_schedule", "cosine_onecycle_schedule", "exponential_decay",
     "global_norm", "join_schedules", "linear_onecycle_schedule", "linear_schedule", "per_example_global_norm_clip",
     "per_example_layer_norm_clip", "periodic_update", "piecewise_constant_schedule", "piecewise_interpolate_schedule",
-    "polynomial_schedule", "safe_increment", "safe_int32_increment", "sgdr_schedule", "warmup_constant_schedule",
-    "warmup_cosine_decay_schedule", "warmup_exponential_decay_schedule",
+    "polynomial_schedule", "safe_increment", "safe_int32_increment", "sgdr_schedule", "tree_norm",
+    "warmup_constant_schedule", "warmup_cosine_decay_schedule", "warmup_exponential_decay_schedule",
 )  # fmt: skip
 """Functions that are ours, where ours take what they are given."""
 CLIPS = ("per_example_global_norm_clip", "per_example_layer_norm_clip")

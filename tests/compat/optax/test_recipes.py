@@ -20,8 +20,8 @@ from tests.compat.optax.test_stages import assert_same, trajectory
 def test_what_is_ours_is_said() -> None:
     verdicts = {x: verdict(x) for space in NAMESPACES for x in public(space).values() if callable(x)}
     ours = [x for x, words in verdicts.items() if words in ("ours", "optax's recipe of ours")]
-    assert len(ours) >= 127
-    assert all(verdict(getattr(theirs, name)) == "ours" for name in FUNCTIONS)
+    assert len(ours) >= 138
+    assert all(verdict(getattr(theirs, name, getattr(theirs.tree_utils, name, None))) == "ours" for name in FUNCTIONS)
     assert verdict(theirs.adamw) == verdict(theirs.nadamw) == verdict(theirs.contrib.muon) == "optax's recipe of ours"
     assert verdict(theirs.MultiSteps) == verdict(theirs.masked) == verdict(theirs.contrib.scale_by_muon) == "ours"
     assert verdict(theirs.scale_by_lbfgs) == verdict(theirs.l2_loss) == "optax's own"
@@ -30,7 +30,10 @@ def test_what_is_ours_is_said() -> None:
 
 def test_no_stage_is_listed_that_optax_has_not() -> None:
     assert len(stages()) == len(STAGES) + len(RULES)
-    assert all(hasattr(theirs, name) or hasattr(theirs.contrib, name) for name in (*FUNCTIONS, *WRAPPERS))
+    assert all(
+        any(hasattr(home, name) for home in (theirs, theirs.contrib, theirs.tree_utils))
+        for name in (*FUNCTIONS, *WRAPPERS)
+    )
 
 
 RECIPES = {
