@@ -13,10 +13,13 @@ import optax.contrib
 
 from gradxform.compat.optax.stages import REFUSALS, in_dtypes_of
 from gradxform.core.arithmetic import compute_dtype, safe_increment
+from gradxform.core.state import State
 from gradxform.core.types import Array, Dtype, OptState, Params, Structure, Tree, Updates
 from gradxform.optimizers.mechanic import LearnScale, Start, Wealth
-from gradxform.transforms.schedule_free import AverageScheduleFree, ScheduleFree, averaged
+from gradxform.transforms.schedule_free import ScheduleFree, average_schedule_free, averaged
 
+NAME = "average_schedule_free"
+"""Of the stage, in its state."""
 Update = Callable[..., tuple[Updates, OptState]]
 
 
@@ -30,15 +33,15 @@ def schedule_free(
 
     def update(grads: Updates, state: Any, params: Params | None, **extra: Any) -> tuple[Updates, OptState]:
         rate = learning_rate(state.step_count) if callable(learning_rate) else learning_rate
-        rule = AverageScheduleFree(rate, b1, weight_lr_power)
+        average = average_schedule_free(rate, b1, weight_lr_power)
         us, inner = base(grads, state.base_optimizer_state, params, **extra)
-        k, shared = rule.scalars(state.step_count), _wide((state.weight_sum, state.max_lr, state.b1))
-        leaves = zip(*map(_wide, (us, state.z, params)), strict=True)
-        moved, kept = zip(*(rule.update(u, ScheduleFree(z, *shared), p, k) for u, z, p in leaves), strict=True)
-        structure = cast(Structure, jax.tree.structure(us))
+        shared = _wide((state.weight_sum, state.max_lr, state.b1))
+        kept = State(state.step_count - 1, [{NAME: ScheduleFree(z, *shared)} for z in _wide(state.z)], {}, {})
+        moved, after = average.update(_wide(us), kept, _wide(params))
+        new, structure = [memory[NAME] for memory in after.leaves], cast(Structure, jax.tree.structure(us))
         return structure.unflatten(moved), state._replace(
-            weight_sum=kept[0].weight_sum, step_count=safe_increment(state.step_count), max_lr=kept[0].max_lr,
-            base_optimizer_state=inner, z=structure.unflatten([new.z for new in kept]),
+            weight_sum=new[0].weight_sum, step_count=safe_increment(state.step_count), max_lr=new[0].max_lr,
+            base_optimizer_state=inner, z=structure.unflatten([memory.z for memory in new]),
         )  # fmt: skip
 
     return made._replace(update=_or_optaxs(update, made.update))
