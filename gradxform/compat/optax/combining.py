@@ -9,6 +9,7 @@ from typing import Any
 
 import optax
 
+from gradxform.compat.optax.remade import Remade
 from gradxform.compat.optax.stages import ByLeaf, Run, Stage
 from gradxform.core.types import OptState, Params, Updates
 
@@ -41,7 +42,7 @@ def _chain(
     return optax.GradientTransformationExtraArgs(lambda params: made.closed([init(params) for init in inits]), made)
 
 
-class Chained:
+class Chained(Remade):
     """The update of a chain, and of the chains in it, as far as one counter goes at a time."""
 
     def __init__(self, updates: Sequence[Callable[..., Any]], names: tuple[str, ...] | None) -> None:

@@ -9,11 +9,12 @@ from typing import Any
 import jax
 import jax.numpy as jnp
 
+from gradxform.compat.optax.remade import Remade
 from gradxform.core.hyper import Schedule
 from gradxform.core.types import Array
 
 
-class Typed:
+class Typed(Remade):
     """A schedule of ours in the types of optax's; equal where ours are. Stages of ours take `ours` itself."""
 
     def __init__(self, ours: Schedule, theirs: Callable[[Any], Any]) -> None:

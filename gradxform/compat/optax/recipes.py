@@ -226,6 +226,9 @@ class Lent:
     def __init__(self, module: types.ModuleType) -> None:
         self._module = module
 
+    def __reduce__(self) -> tuple[Any, ...]:
+        return lent_module, (self._module.__name__,)
+
     def __getattr__(self, name: str) -> Any:
         found = getattr(self._module, name)
         return Lent(found) if _is_optax(found) else replaced(found)

@@ -16,6 +16,7 @@ import optax
 
 from gradxform.compat.optax.layout import UnlikeError, counts, joined, ours_of, parted, shapes_of, theirs_of
 from gradxform.compat.optax.rates import untyped
+from gradxform.compat.optax.remade import Remade
 from gradxform.core.chain import chain
 from gradxform.core.state import State
 from gradxform.core.transform import GradientTransformation
@@ -63,7 +64,7 @@ def over(
     return made
 
 
-class Stage:
+class Stage(Remade):
     """The update of a stage of optax, by a transformation of ours."""
 
     def __init__(self, made: optax.GradientTransformation, tx: GradientTransformation) -> None:
@@ -98,7 +99,7 @@ class Stage:
         return theirs_of(new, state)
 
 
-class ByLeaf(abc.ABC):
+class ByLeaf(Remade, abc.ABC):
     """The update of a stage of ours that depends on the leaf, as is known with the first updates."""
 
     def __init__(self, made: optax.GradientTransformation) -> None:
@@ -115,7 +116,7 @@ class ByLeaf(abc.ABC):
         """The stage at these leaves; None for what ours do not know."""
 
 
-class Run:
+class Run(Remade):
     """Neighbouring stages as one chain of ours, which opens the trees once; where it refuses, each for itself."""
 
     def __init__(self, stages: tuple[Stage, ...]) -> None:
