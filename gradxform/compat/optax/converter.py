@@ -50,9 +50,9 @@ def _filled(tx: GradientTransformation) -> Callable[..., tuple[Updates, OptState
 def _wide(tx: GradientTransformation, state: OptState, params: Params) -> set[Path]:
     """The parameters that are read, or of which something is remembered."""
     paths = open_tree(params)[0]
-    if tx.needs_params:
-        return {*paths}
     states = [x for x in jax.tree.leaves(state, is_leaf=_is_state) if _is_state(x)]
+    if tx.needs_params or any(jnp.ndim(x) for x in jax.tree.leaves([x.tree for x in states])):  # packed, say
+        return {*paths}
     each = [memory_structure(params).flatten_up_to(x.leaves) for x in states]
     return {path for memories in each for path, memory in zip(paths, memories, strict=True) if memory}
 

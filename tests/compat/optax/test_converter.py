@@ -98,6 +98,12 @@ def test_updates_have_optaxs_dtypes(name: str) -> None:
         assert jax.tree.map(lambda x: x.dtype, updates) == jax.tree.map(lambda x: x.dtype, expected)
 
 
+def test_memory_that_is_packed_is_remembered_too() -> None:
+    tx, p = to_optax(gx.packed(gx.adam(0.1))), {"w": jnp.ones(2)}
+    updates, _ = jax.eval_shape(lambda g: tx.update(g, tx.init(p), p), to(jnp.bfloat16, p))
+    assert updates["w"].dtype == jnp.float32
+
+
 def to(dtype: Any, tree: Any) -> Any:
     return jax.tree.map(lambda x: x.astype(dtype), tree)
 

@@ -33,7 +33,7 @@ def test_values_have_optaxs_types(name: str) -> None:
         np.testing.assert_allclose(a, b, rtol=2e-6)
         half = jnp.bfloat16(3.0)  # a rate times a gradient keeps its dtype where optax's does
         assert (a * half).dtype == (b * half).dtype
-        assert (jax.jit(ours)(count) * half).dtype == (jax.jit(expected)(count) * half).dtype
+    assert (jax.jit(ours)(2) * half).dtype == (jax.jit(expected)(2) * half).dtype
 
 
 def test_a_function_that_asks_for_numbers_is_asked_with_them() -> None:
