@@ -58,16 +58,12 @@ def test_a_change_weighs_as_in_optax() -> None:
 
 
 def test_sums_of_an_array_of_three_axes_are_vectors() -> None:
-    p = {"w": jnp.asarray(np.random.default_rng(3).standard_normal((2, 3, 4)), jnp.float32)}
-    for lib in (optax, theirs):
-        tx = lib.sm3(0.1)
-        state = tx.init(p)
-        for _ in range(2):
-            _, state = tx.update(p, state, p)
-        assert [x.shape for x in state[0].mu["w"]] == [(2,), (3,), (4,)]
-    np.testing.assert_allclose(
-        optax.sm3(0.1).update(p, optax.sm3(0.1).init(p))[0]["w"], -0.01 * np.sign(p["w"]), rtol=1e-5
-    )
+    def array(seed: int, dtype: Any) -> Any:
+        return {"w": jnp.asarray(np.random.default_rng(seed).standard_normal((2, 3, 4)), dtype)}
+
+    ours, expected = (trajectory(lib.sm3(0.1), 2, tree=array) for lib in (optax, theirs))
+    assert_same(ours, expected, 1e-5)
+    assert [x.shape for x in ours[1][0].mu["w"]] == [(2,), (3,), (4,)]
 
 
 def test_a_number_that_optax_makes_a_vector_of_is_one() -> None:
