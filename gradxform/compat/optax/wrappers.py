@@ -174,4 +174,9 @@ def sam(
 
 def chosen(taken: Array, new: OptState, old: OptState) -> Tree:
     """The new state where the step is taken, in the old one's dtypes."""
-    return jax.tree.map(lambda n, o: jnp.where(taken, n, o).astype(jnp.result_type(o)), new, old)
+
+    def one(n: Any, o: Any) -> Array:
+        x = jnp.where(taken, n, o)
+        return x if x.dtype == jnp.result_type(o) else x.astype(jnp.result_type(o))  # keys have no astype
+
+    return jax.tree.map(one, new, old)

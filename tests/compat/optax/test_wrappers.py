@@ -67,6 +67,18 @@ def test_a_window_that_was_not_finite_ends_with_it() -> None:
     assert all(np.isfinite(x).all() for x in jax.tree.leaves(state.acc_grads))
 
 
+@pytest.mark.parametrize("name", ["MultiSteps", "apply_if_finite"])
+def test_keys_inside_are_kept_unjitted_too(name: str) -> None:
+    def after(lib: Any) -> Any:
+        tx = getattr(lib, name)(lib.add_noise(0.1, 0.5, key=0), 2)
+        _, state = tx.update({"w": jnp.ones(3)}, tx.init({"w": jnp.ones(3)}))
+        return jax.tree.map(
+            lambda x: jax.random.key_data(x) if jnp.issubdtype(x.dtype, jax.dtypes.prng_key) else x, state
+        )
+
+    assert_same(after(optax), after(theirs), 1e-6)
+
+
 def test_the_step_inside_is_traced_once() -> None:
     seen = []
     inner = theirs.GradientTransformation(lambda p: (), lambda u, s, p=None: (seen.append(0) or u, s))
