@@ -22,6 +22,7 @@ help:
 	@echo 'make package      build sdist and wheel into dist/, and import the wheel'
 	@echo 'make bench        compare speed and memory with optax and torch'
 	@echo 'make passes       compile for an H100 and a TPU v5e, without one, and count what a step moves'
+	@echo 'make gallery      every optimizer on small tasks and tests: docs/gallery.md (40 minutes, less what is kept)'
 	@echo 'make verified     run what holds methods beside their references, and write how near they stay'
 	@echo 'make live         compare random configurations with torch, Paddle and MindSpore themselves (Python 3.11, 4 GB)'
 	@echo 'make soak         random compositions, kills, states and numbers, SOAK_MINUTES long; counts add up'
@@ -50,6 +51,9 @@ bench: .venv/bench
 
 passes: .venv-compiled/made
 	.venv-compiled/bin/python -m benchmarks.compiled h100 v5e
+
+gallery: .venv/examples
+	$(BIN)/python -m benchmarks.gallery
 
 verified: .venv/test
 	$(BIN)/python -m benchmarks.verified
@@ -115,4 +119,4 @@ clean:
 	.venv-mindspore/bin/python -m pip install --quiet --disable-pip-version-check mindspore==2.10.0 'numpy<2'
 	touch $@
 
-.PHONY: help demo test check docs package bench passes verified live test-optax soak test-oldest test-newest clean
+.PHONY: help demo test check docs package bench passes gallery verified live test-optax soak test-oldest test-newest clean
