@@ -109,7 +109,7 @@ def loss_fn(params: Params, batch: Any) -> Any:
 def optimizer(method: str, batches: int, mesh: Any) -> gx.GradientTransformation:
     """The whole recipe. Muon's steps are as long as AdamW's (`consistent_rms`), so one rate does for both.
 
-    By their names, hidden matrices are Muon's; embedding, head and norms AdamW's, with decay for the weights.
+    By their names, hidden matrices are Muon's; embedding, head and norms AdamW's.
     """
     steps = batches // EVERY
     rate = gx.warmup_cosine_decay_schedule(0.0, 8e-3, steps // 15, steps, 8e-4)
