@@ -19,7 +19,7 @@ help:
 	@echo "make test-optax   run optax's own tests with gradxform.compat.optax in its place"
 	@echo 'make check        lint, format, types'
 	@echo 'make docs         build the documentation into docs/_build/html'
-	@echo 'make package      build sdist and wheel into dist/, and import the wheel'
+	@echo 'make package      build sdist and wheel into dist/, and run the quick start with each'
 	@echo 'make bench        compare speed and memory with optax and torch'
 	@echo 'make passes       compile for an H100 and a TPU v5e, without one, and count what a step moves'
 	@echo 'make gallery      every optimizer on small tasks and tests: docs/gallery.md (40 minutes, less what is kept)'

@@ -48,21 +48,27 @@ def step(make: Any, rate: Any, params: Any, state: Any, value: Any, grad: Any, m
     return gx.apply_updates(params, updates), state
 
 
+ONE_COUNT = gx.State(None, 0, 0, 0)
+"""The counter is that of all runs: what happens every k steps is computed in those alone."""
+
+
 @functools.lru_cache(maxsize=1)
-def parts(make: Any) -> tuple[Callable[..., Any], ...]:
+def parts(recipe: Recipe) -> tuple[Callable[..., Any], ...]:
     """State, step and parameters to measure, of all runs: one program for tasks whose parameters have one shape."""
+    make, axes = recipe.make, 0 if recipe.whole else ONE_COUNT
 
     def shown(rate: Any, params: Any, state: Any) -> Any:
         return gx.eval_params(make(rate), state, params)
 
-    made = lambda rate, params: make(rate).init(params), functools.partial(step, make), shown
-    return tuple(jax.jit(jax.vmap(f)) for f in made)
+    init = jax.vmap(lambda rate, params: make(rate).init(params), out_axes=axes)
+    moved = jax.vmap(functools.partial(step, make), (0, 0, axes, 0, 0, 0), (0, axes))
+    return jax.jit(init), jax.jit(moved), jax.jit(jax.vmap(shown, (0, 0, axes)))
 
 
 def stepper(recipe: Recipe, task: str) -> Callable[..., Any]:
     """(rates, params, state, keys, t) -> params, state."""
     _, gradient, hessian, _ = programs(task)
-    _, moved, _ = parts(recipe.make)
+    _, moved, _ = parts(recipe)
 
     def whole(rate: Any, params: Any, state: Any, key: Any, t: Any) -> Any:
         loss = problem(task).loss_at(jax.random.fold_in(key, t))
@@ -79,7 +85,7 @@ def stepper(recipe: Recipe, task: str) -> Callable[..., Any]:
 def run(recipe: Recipe, task: str, factors: tuple[float, ...]) -> Runs:
     """Of the factors on the recipe's rate."""
     start, _, _, measure = programs(task)
-    init, _, shown = parts(recipe.make)
+    init, _, shown = parts(recipe)
     rates = jnp.repeat(jnp.asarray(factors, jnp.float32) * recipe.rate, SEEDS)
     keys = jnp.tile(jax.vmap(jax.random.key)(jnp.arange(SEEDS)), len(factors))
     params = start(keys)
