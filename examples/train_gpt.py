@@ -8,8 +8,8 @@ an average of the parameters is kept, and evaluated; all of that state is split 
 divides the CPU. Orbax saves parameters and state now and then, also between the two batches of a step.
 
 Each method trains twice: undisturbed; and in a process of its own, which is killed when it is half through. What that
-one has saved is taken up, and must end in the same bits. The program is its own recipe: `train` in the same directory
-goes on from the last checkpoint, as the batch of a step depends on its number alone.
+one has saved is taken up, and must end in the same bits: `train` goes on from the last checkpoint of its directory, and
+the batch of a step depends on its number alone.
 """
 
 from __future__ import annotations
@@ -188,6 +188,7 @@ def both(given: argparse.Namespace, method: str, progress: Progress) -> tuple[Ru
         task = progress.add_task(f"{method}, {what}", total=given.batches, now="compiling")
         return lambda number, loss: progress.update(task, completed=number, now=f"loss {loss:.3f}")
 
+    shutil.rmtree(given.directory / method, ignore_errors=True)
     undisturbed, disturbed = (given.directory / method / name for name in ("undisturbed", "killed"))
     run = train(given, method, undisturbed, shown("undisturbed"))
     killed = kill_midway(given, method, disturbed)
@@ -201,7 +202,12 @@ def parse(argv: list[str] | None) -> argparse.Namespace:
     parser.add_argument("--width", type=int, default=64)
     parser.add_argument("--layers", type=int, default=2)
     parser.add_argument("--methods", nargs="+", choices=("AdamW", "Muon"), default=("AdamW", "Muon"))
-    parser.add_argument("--directory", type=Path, default=Path(__file__).parent / "output" / "gpt")
+    parser.add_argument(
+        "--directory",
+        type=Path,
+        default=Path(__file__).parent / "output" / "gpt",
+        help="for checkpoints; its folders AdamW and Muon are made anew",
+    )
     parser.add_argument("--alone", action="store_true", help=argparse.SUPPRESS)
     given = parser.parse_args(argv)
     if given.batches < 8 or given.width < HEADS or given.width % HEADS or given.layers < 1:
@@ -215,7 +221,6 @@ def main(argv: list[str] | None = None) -> None:
         train(given, given.methods[0], given.directory, lambda number, _: print(number, flush=True))
         return
 
-    shutil.rmtree(given.directory, ignore_errors=True)
     console = Console()
     table = Table("method", title=f"A GPT on {jax.device_count()} devices, {given.batches} batches")
     for heading in ("loss", "validation loss", "bytes of state per parameter", "killed at", "resumed"):

@@ -30,7 +30,7 @@ RECIPES = {
     "schedule_free_adamw": Recipe(gx.schedule_free_adamw, 2.5e-3),
     "prodigy": Recipe(gx.prodigy, 1.0),
     "adafactor": Recipe(gx.adafactor, 1e-2),
-    "shampoo": Recipe(lambda r: gx.shampoo(r, eps=1e-8, grafting="adam"), 1e-3),
+    "shampoo": Recipe(lambda r: gx.shampoo(r, eps=1e-8, grafting="adam", precondition_frequency=10), 1e-3),
     "psgd_kron": Recipe(gx.psgd_kron, 1e-3),
     "sophia": Recipe(gx.sophia, 1e-4, curved=True),
     "nadam": Recipe(gx.nadam, 2e-3),

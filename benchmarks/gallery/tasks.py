@@ -118,7 +118,7 @@ def logistic() -> gx.Problem:
 TASKS = {
     "digits": Task("tell digits apart, a net of two hidden layers: cross-entropy on images held out", classifier, 400),
     "autoencoder": Task("press digits through 8 numbers: mean squared error on images held out", autoencoder, 400),
-    "transformer": Task("a transformer of one layer on help texts: cross-entropy on text held out", transformer, 200),
+    "transformer": Task("a transformer of one layer on help texts: cross-entropy on text held out", transformer, 150),
     "logistic": Task(
         "logistic regression, all of the data at each step: loss above the least, to 10⁻⁶", logistic, 1000, 1e-6
     ),
@@ -208,7 +208,7 @@ TESTS = {
         1e-2,
     ),
     "plateau": Task(
-        "crosses a plateau with gradients of 10⁻⁴",
+        "crosses a plateau with gradients of 10⁻³",
         on_matrix(4.0, lambda w: jnp.sum(1 - jnp.exp(-0.5 * w**2))),
         1000,
         1.0,
