@@ -9,8 +9,8 @@ from __future__ import annotations
 
 import os
 
-# LAPACK's own threads are up to 100 times slower on small matrices. Decompositions that XLA starts side by side, such as
-# Shampoo's of several matrices, wait for one another for ever on two cores.
+# LAPACK's own threads are up to 100 times slower on small matrices. Decompositions that XLA starts side by side, as of
+# Shampoo's several matrices, wait for one another for ever on two cores.
 os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")
 os.environ.setdefault("XLA_FLAGS", "--xla_cpu_enable_concurrency_optimized_scheduler=false")
 

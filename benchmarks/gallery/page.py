@@ -104,13 +104,13 @@ def picture(found: Gallery, path: Path) -> None:
 
     figure = Figure(figsize=(3.2 * len(TASKS), 6.4), layout="constrained")
     run = [task for task in TASKS if any(task in tasks for tasks in found.values())]
-    axes = figure.subplots(2, len(run))
+    axes, colors = figure.subplots(2, len(run)), {BASE: "black"}
     for (above, below), task in zip(axes.T, run, strict=True):
         ran = {row: tasks[task] for row, tasks in found.items() if task in tasks}
         first = sorted((row for row in ran if row != BASE), key=lambda row: standing(ran[row]))[:4]
         for row, figures in ran.items():
             shown = row in first or row == BASE
-            color = "black" if row == BASE else f"C{first.index(row)}" if shown else "0.8"
+            color = colors.setdefault(row, f"C{len(colors) - 1}") if shown else "0.8"
             style = {"color": color, "linewidth": 1.6 if shown else 0.6, "zorder": 2 + shown}
             above.plot(figures["factors"], medians(figures), label=row if shown else None, marker=".", **style)
             below.plot(np.linspace(0, figures["steps"], len(figures["curve"])), figures["curve"], **style)
