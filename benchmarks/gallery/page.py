@@ -100,22 +100,23 @@ def words(tasks: dict[str, Any]) -> str:
 
 def picture(found: Gallery, path: Path) -> None:
     """For each task the loss against the rate, and along the best run: all in grey, tuned AdamW and the best apart."""
+    from matplotlib import colormaps
     from matplotlib.figure import Figure
 
     figure = Figure(figsize=(3.2 * len(TASKS), 6.4), layout="constrained")
     run = [task for task in TASKS if any(task in tasks for tasks in found.values())]
-    axes, colors = figure.subplots(2, len(run)), {BASE: "black"}
+    axes, colors = figure.subplots(2, len(run)), {BASE: colormaps["gray"](0)}
     for (above, below), task in zip(axes.T, run, strict=True):
         ran = {row: tasks[task] for row, tasks in found.items() if task in tasks}
         first = sorted((row for row in ran if row != BASE), key=lambda row: standing(ran[row]))[:4]
         for row, figures in ran.items():
             shown = row in first or row == BASE
-            color = colors.setdefault(row, f"C{len(colors) - 1}") if shown else "0.8"
+            color = colors.setdefault(row, colormaps["tab20"](len(colors) - 1)) if shown else "0.8"
             style = {"color": color, "linewidth": 1.6 if shown else 0.6, "zorder": 2 + shown}
             above.plot(figures["factors"], medians(figures), label=row if shown else None, marker=".", **style)
             below.plot(np.linspace(0, figures["steps"], len(figures["curve"])), figures["curve"], **style)
         start = max(figures["curve"][0] for figures in ran.values())
-        least = min(standing(figures)[0] for figures in ran.values())
+        least = max(1e-12, min(standing(figures)[0] for figures in ran.values()))
         for panel in (above, below):
             panel.set(yscale="log", ylim=(0.8 * least, 1.5 * start))
         above.set(xscale="log", title=task, xlabel="rate, over the author's")
