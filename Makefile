@@ -23,9 +23,10 @@ help:
 	@echo 'make check        lint, format, types'
 	@echo 'make screens      the pages of the documentation as pictures, where there is a Chromium'
 	@echo 'make docs         build the documentation into docs/_build/html'
-	@echo 'make package      build sdist and wheel into dist/, and import the wheel'
+	@echo 'make package      build sdist and wheel into dist/, and run the quick start with each'
 	@echo 'make bench        compare speed and memory with optax and torch'
 	@echo 'make passes       compile for an H100 and a TPU v5e, without one, and count what a step moves'
+	@echo 'make gallery      every optimizer on small tasks and tests: docs/gallery.md (40 minutes, less what is kept)'
 	@echo 'make verified     run what holds methods beside their references, and write how near they stay'
 	@echo 'make live         compare random configurations with torch, Paddle and MindSpore themselves (Python 3.11, 4 GB)'
 	@echo 'make soak         random compositions, kills, states and numbers, SOAK_MINUTES long; counts add up'
@@ -64,6 +65,9 @@ bench: .venv/bench
 
 passes: .venv-compiled/made
 	.venv-compiled/bin/python -m benchmarks.compiled h100 v5e
+
+gallery: .venv/examples
+	$(BIN)/python -m benchmarks.gallery
 
 verified: .venv/test
 	$(BIN)/python -m benchmarks.verified
@@ -133,4 +137,4 @@ clean:
 	.venv-mindspore/bin/python -m pip install --quiet --disable-pip-version-check mindspore==2.10.0 'numpy<2'
 	touch $@
 
-.PHONY: help demo test check docs screens package bench passes verified live test-optax soak mutants test-oldest test-newest clean
+.PHONY: help demo test check docs screens package bench passes gallery verified live test-optax soak mutants test-oldest test-newest clean

@@ -5,6 +5,7 @@
 
 from __future__ import annotations
 
+import collections
 import types
 from collections.abc import Iterator
 from typing import Any
@@ -15,7 +16,7 @@ import gradxform as gx
 import gradxform.compat.optax
 from benchmarks.compiled.tables import DOCS, into, table
 from gradxform.compat.instead import instead
-from gradxform.compat.optax.recipes import verdict
+from gradxform.compat.optax.recipes import NAMED, verdict
 
 PAGE = DOCS / "coming_from_optax.md"
 
@@ -34,15 +35,24 @@ def public() -> Iterator[tuple[str, Any]]:
 
 
 def rows() -> list[list[str]]:
-    return [[f"`{name}`", verdict(x), native(name.split(".")[-1])] for name, x in public()]
+    return [
+        [f"`{name}`", verdict(x), native(NAMED.get(getattr(x, "__name__", ""), name.split(".")[-1]))]
+        for name, x in public()
+    ]
 
 
 def native(name: str) -> str:
     return f"`gx.{name}`" if hasattr(gx, name) else (instead(name) or "").replace("|", "or")
 
 
+def counts() -> str:
+    found = collections.Counter(verdict(x) for _, x in public())
+    return f"{found.total()} names: " + ", ".join(f"{n} {words}" for words, n in found.most_common()) + ".\n\n"
+
+
 def written() -> str:
-    return into(PAGE.read_text(), "names", table(["optax", "behind the import", "natively"], rows()), "make verified")
+    names = table(["optax", "behind the import", "natively"], rows())
+    return into(PAGE.read_text(), "names", counts() + names, "make verified")
 
 
 if __name__ == "__main__":

@@ -311,6 +311,7 @@ GIVEN: dict[str, Any] = {
     "start_lr": 0.0,
     "schedulers": STEP_LR,
     "tx": gx.sgd(0.1),
+    "optimizer": mindspore.sgd(0.1),
     "params": P,
 }
 """What the frameworks' arguments need, by name."""
@@ -324,8 +325,10 @@ TAKES: dict[str, Meant] = {
     **dict.fromkeys(["decay_steps", "warmup_steps", "total_step", "step_per_epoch", "decay_epoch"], INTEGER),
     **dict.fromkeys(["warmup_epoch", "scale_window", "step", "anneal_epochs"], INTEGER),
     **dict.fromkeys(["lr_lambda", "scale_fn"], Meant({"a schedule"}, {*FUNCTIONS})),
-    **dict.fromkeys(["apply_decay_param_fun", "exclude_from_weight_decay_fn"], Meant(FUNCTIONS)),
-    **dict.fromkeys(["groups", "grad_clip", "regularizer", "schedulers", "line_search_fn", "lr_ratio"], Meant()),
+    **dict.fromkeys(["apply_decay_param_fun", "exclude_from_weight_decay_fn", "lars_filter"], Meant(FUNCTIONS)),
+    **dict.fromkeys(
+        ["groups", "grad_clip", "optimizer", "regularizer", "schedulers", "line_search_fn", "lr_ratio"], Meant()
+    ),
     **dict.fromkeys(["betas", "etas", "step_sizes", "min", "mode"], Meant({"[nan]", *REAL})),
     "milestones": Meant({"()", "[]", "int array", "ones(0)", "range(0)"}),
     "boundaries": Meant({"int array"}),

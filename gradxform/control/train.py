@@ -284,10 +284,12 @@ def _on(mesh: Mesh, params: Params, state: OptState, batch: Tree) -> tuple[Param
     """What is not on the devices of a mesh copied to all of them, and the batch split over its first axis."""
     devices, first = set(mesh.devices.flat), mesh.axis_names[0]
 
+    def laid(sharding: Any) -> bool:
+        """Whether it is of the mesh: an array on the only device may know of none, and explicit axes ask for theirs."""
+        return sharding.device_set == devices and (len(devices) > 1 or isinstance(sharding, NamedSharding))
+
     def here(x: Any) -> Any:
-        there = isinstance(x, jax.core.Tracer | jax.ShapeDtypeStruct) or (
-            isinstance(x, jax.Array) and x.sharding.device_set == devices
-        )
+        there = isinstance(x, jax.core.Tracer | jax.ShapeDtypeStruct) or (isinstance(x, jax.Array) and laid(x.sharding))
         return x if there else jax.device_put(x, NamedSharding(mesh, PartitionSpec()))
 
     def split(path: tuple[Any, ...], x: Any) -> Any:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import functools
 import itertools
 from collections.abc import Iterable, Iterator, Sequence
 from typing import Any, NamedTuple
@@ -94,12 +93,16 @@ def _run(pack: list[Item], pending: Pending) -> list[tuple[Array, Memory]]:
     """Update and memory of each item."""
     rule, (first, *_), name = _on_stack(pending.rule), pack, pending.name
     places, shape = _inner(rule).places, first.g.shape[1:]
-    lay: Any = functools.partial(places.back, leaf=first.leaf, shape=shape) if places else lambda x: x
-    s, g, p = lay(jax.tree.map(lambda *xs: jnp.concatenate(xs), *(item[1:] for item in pack)))
+    here = {"leaf": first.leaf, "shape": shape}
+    s, g, p = jax.tree.map(lambda *xs: jnp.concatenate(xs), *(item[1:] for item in pack))
+    if places:
+        s, g, p = places.out((s, g, p), **here)
     stack = Leaf(first.leaf.path, g, p, {} if s is None else {name: s})
     stack.pending = [pending._replace(rule=rule)]
     run_pending([stack])
-    new = lay((stack.g, stack.memory.get(name)))
+    new: Any = (stack.g, stack.memory.get(name))
+    if places:
+        new = places.back(new, **here)
     ends = itertools.accumulate((len(item.g) for item in pack), initial=0)
     return [_cut(new, *between) for between in itertools.pairwise(ends)]
 

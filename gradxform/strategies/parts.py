@@ -7,6 +7,7 @@ from functools import lru_cache, partial
 from typing import Any, NamedTuple, Protocol
 
 import jax
+import jax.numpy as jnp
 from jax.sharding import AxisType, NamedSharding, PartitionSpec
 
 from gradxform.core.devices import axis_names, gathered, mean_over, varying_axes
@@ -96,13 +97,15 @@ class ByHand(NamedTuple):
     mesh: Mesh
     axis: AxisName
 
-    def part(self, x: Param, layout: Layout) -> Param:
+    def part(self, x: Param, layout: Layout, index: Array | None = None) -> Param:
+        """index: of this device along the axis, where the axis cannot say."""
         if x is None or layout.split is None:
             return x
         size = x.shape[layout.split] // ways(self.mesh, self.axis)
         if isinstance(x, jax.ShapeDtypeStruct):
             return jax.ShapeDtypeStruct((*x.shape[: layout.split], size, *x.shape[layout.split + 1 :]), x.dtype)
-        return jax.lax.dynamic_slice_in_dim(x, jax.lax.axis_index(self.axis) * size, size, layout.split)
+        index = jax.lax.axis_index(self.axis) if index is None else index
+        return jax.lax.dynamic_slice_in_dim(x, index * size, size, layout.split)
 
     def gradient(self, x: Gradient, layout: Layout) -> Gradient:
         """This device's part of the mean; gradients that are the same on all devices are their mean."""
@@ -130,9 +133,13 @@ class ByHand(NamedTuple):
 def _cut(mesh: Mesh, axis: AxisName, layout: Layout) -> Callable[[Array], Array]:
     """From the whole of an array to parts, one function of the program for all of one layout."""
     out = PartitionSpec(*(axis if d == layout.split else None for d in range(len(layout.shape))))
-    cut = partial(ByHand(mesh, axis).part, layout=layout)
-    names = set(axis_names(axis))
-    return jax.jit(jax.shard_map(cut, mesh=mesh, in_specs=PartitionSpec(), out_specs=out, axis_names=names))
+    cut, names = partial(ByHand(mesh, axis).part, layout=layout), set(axis_names(axis))
+    mapped = partial(jax.shard_map, mesh=mesh, out_specs=out, axis_names=names)
+    if names == set(mesh.axis_names):
+        return jax.jit(mapped(cut, in_specs=PartitionSpec()))
+    # Where other axes are the compiler's, it does not know what a device's index is in a function that is called twice.
+    by_index = mapped(lambda x, i: cut(x, index=i[0]), in_specs=(PartitionSpec(), PartitionSpec(axis)))
+    return jax.jit(lambda x: by_index(x, jnp.arange(ways(mesh, axis))))
 
 
 def is_explicit(mesh: Mesh, axis: AxisName) -> bool:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import sys
+from collections.abc import Iterable, Sequence
 from typing import Any
 
 import jax
@@ -11,6 +12,7 @@ from jax.sharding import PartitionSpec
 
 from gradxform.core import check
 from gradxform.core.chain import Chain, map_rules
+from gradxform.core.devices import axis_names
 from gradxform.core.stacks import by_matrix
 from gradxform.core.tree import Leaf
 from gradxform.core.types import Array, AxisName, Mesh, Shaped, Shardings, Transformation, Tree
@@ -32,10 +34,7 @@ class Spread(Value):
 
     def there(self, x: Array) -> Array:
         """The stack split over the devices, its last matrix repeated until it divides."""
-        if is_manual(self.axis):
-            raise ValueError("spread shares out whole arrays: run it under jit, not inside shard_map")
-        if missing := -len(x) % ways(self.mesh, self.axis):
-            x = jnp.concatenate([x, jnp.broadcast_to(x[-1:], (missing, *x.shape[1:]))])
+        x = self._full(x)
         placed: Array = self._way.gradient(x, Layout(x.shape, (), (self.axis,), None))
         return placed
 
@@ -49,16 +48,38 @@ class Spread(Value):
         lies = jax.typeof(old).sharding
         return x if lies.mesh.empty or not is_explicit(self.mesh, self.axis) else jax.sharding.reshard(x, lies)
 
+    def out(self, stack: Tree, leaf: Leaf, shape: tuple[int, ...]) -> Tree:
+        return self._moved(jax.tree.map(self._full, stack), leaf, shape, range(len(axis_names(self.axis)) + 1))
+
     def back(self, stack: Tree, leaf: Leaf, shape: tuple[int, ...]) -> Tree:
+        return self._moved(stack, leaf, shape, reversed(range(len(axis_names(self.axis)) + 1)))
+
+    def _full(self, x: Array) -> Array:
+        if is_manual(self.axis):
+            raise ValueError("spread shares out whole arrays: run it under jit, not inside shard_map")
+        if missing := -len(x) % ways(self.mesh, self.axis):
+            return jnp.concatenate([x, jnp.broadcast_to(x[-1:], (missing, *x.shape[1:]))])
+        return x
+
+    def _moved(self, stack: Tree, leaf: Leaf, shape: tuple[int, ...], steps: Iterable[int]) -> Tree:
+        """The stack with its matrices split as those of the leaf, but for the first axes, which split the stack.
+
+        One axis a step: that is an exchange among the devices along it, and what changes two the compiler gathers.
+        """
         spec = spec_at_hand(leaf, is_explicit(self.mesh, self.axis))
         if self.told is not None:
             spec = of_parameter(leaf.path, leaf.array.shape, dict(self.told))
         entries = (*(spec or ()), *(None,) * (leaf.array.ndim - len(spec or ())))
         own = of_statistic(shape, leaf.array.shape, entries, self.mesh) or (None, None)
+        for count in steps:
+            stack = self._laid(stack, shape, own, axis_names(self.axis)[:count])
+        return stack
 
+    def _laid(self, stack: Tree, shape: tuple[int, ...], own: Sequence[Any], moved: tuple[str, ...]) -> Tree:
         def lay(keys: tuple[Any, ...], x: Array) -> Any:
-            of_one = of_statistic(x.shape[1:], shape, own, self.mesh, **told(keys, stack, shape))
-            return self._way.whole(x, Layout(x.shape, (None, *(of_one or ())), (), None))
+            of_one = of_statistic(x.shape[1:], shape, own, self.mesh, **told(keys, stack, shape)) or ()
+            left = (tuple(name for name in axis_names(entry) if name not in moved) or None for entry in of_one)
+            return self._way.whole(x, Layout(x.shape, (moved or None, *left), (), None))
 
         return jax.tree_util.tree_map_with_path(lay, stack)
 

@@ -93,10 +93,16 @@ def value(x: Any, numbers: list[float] | None = None) -> Any:
     return Table(tuple(numbers))
 
 
+RECORDED = {"adam_m": "moments1", "adam_v": "moments2", "mean_square": "ms", "mean_grad": "mg"}
+"""Where a case calls a statistic by its attribute, and a checkpoint by another name."""
+
+
 def state(config: Any, state: Any, params: Any) -> dict[str, Any]:
     """The final state as a case records it: `{"state_name/leaf": array}`."""
     if config["optimizer"] == "SGD" and not config["kwargs"].get("momentum"):
         kept = {"accum": np.zeros, "stat": np.ones}  # never touched there, not kept here
         return {f"{name}/{leaf}": kept[name](shape) for name in kept for leaf, shape in config["leaves"]}
     saved = {name.replace(".", "/", 1): x for name, x in save_state(state, params).items()}
+    for entry, recorded in RECORDED.items():
+        saved |= {name.replace(entry, recorded, 1): x for name, x in saved.items() if name.startswith(f"{entry}/")}
     return {name: x for name, x in saved.items() if name.split("/")[0] in config["state_names"]}

@@ -15,15 +15,9 @@ import numpy as np
 import pytest
 
 from tests.compat import mindspore_transcript, replay
+from tests.compat.live.draws import SHAPES
 from tests.compat.paddle_transcript import transcript as paddle_transcript
 
-SHAPES: dict[str, tuple[int, ...]] = {
-    "conv/kernel": (3, 16, 2),
-    "bn/gamma": (4,),
-    "alphabeta/w": (4,),
-    "dense/kernel": (5, 7),
-    "embed/table": (11, 16),
-}
 GROUPS = (["embed/table", "bn/gamma", "conv/kernel"], ["dense/kernel", "alphabeta/w"])
 STEPS = 12
 Arrays = dict[str, Any]

@@ -295,6 +295,20 @@ def test_a_mesh_splits_the_batch_and_leaves_parameters_as_they_are(kind: AxisTyp
         step(p, state, (X[:6], Y[:6]))
 
 
+@pytest.mark.parametrize("kind", [AxisType.Auto, AxisType.Explicit])
+def test_a_mesh_may_be_of_one_device(kind: AxisType) -> None:
+    mesh = jax.make_mesh((1,), ("d",), devices=jax.devices()[:1], axis_types=(kind,))
+    traces = []
+
+    def counted(p: Any, batch: Any) -> Any:
+        traces.append(1)
+        return loss(p, batch)
+
+    p, _, _ = train(gx.make_train_step(counted, TX, mesh=mesh), TX, (X, Y))
+    assert_same(p, by_hand(TX))
+    assert len(traces) == 1
+
+
 WRONG = {
     "a vector": (lambda p, b: p["bias"], False, ValueError, r"must be a scalar, .* shape \(2,\) .* loss\.mean\(\)"),
     "a pair": (lambda p, b: (loss(p, b), 1), False, TypeError, r"returned a tuple: \(loss, aux\) needs has_aux=True"),

@@ -16,6 +16,7 @@ import pytest
 from jax.sharding import AxisType, NamedSharding
 
 import gradxform as gx
+from gradxform.core.walk import MANY
 from tests.compiler import FAST
 from tests.devices.layout import P, assert_same, walk
 from tests.strategies.meshes import SPECS, assert_lies, at_hand, bytes_here, line, numbers, plane, put
@@ -219,6 +220,23 @@ def test_parameters_stay_whole_in_loops(apply: Any) -> None:
     compiled = run.lower(params, jax.jit(tx.init)(params), put(numbers(1, 3), mesh)).compile(FAST)
     assert all(x.is_fully_replicated for x in jax.tree.leaves(compiled.output_shardings[0]))
     assert sorted(gathers(compiled.as_text())) == [128, 6144, 8192]
+
+
+def test_many_leaves_that_another_axis_splits() -> None:
+    """So many that they share a function of the program, where a device does not know which one it is."""
+    mesh = jax.make_mesh((4, 2), ("data", "model"), axis_types=(AxisType.Auto,) * 2)
+    lies = {f"w{i}": NamedSharding(mesh, P(None, "model")) for i in range(MANY + 2)}
+    params = jax.device_put({name: jnp.full((8, 4), 1.0 + i) for i, name in enumerate(lies)}, lies)
+    tx = gx.sharded(gx.adamw(0.1), mesh, param_shardings=lies)
+    where = gx.state_shardings(tx, params, lies)
+
+    def step(tx: Any, params: Any) -> Any:
+        updates, state = tx.update(params, tx.init(params), params)
+        return gx.apply_updates(params, updates), state
+
+    after, state = jax.jit(partial(step, tx), out_shardings=(lies, where), compiler_options=FAST)(params)
+    assert gx.view(state, "mu")["w3"].sharding.shard_shape((8, 4)) == (2, 2)
+    assert_same(after, jax.jit(partial(step, gx.adamw(0.1)), compiler_options=FAST)(params)[0])
 
 
 def test_other_parameters_than_those_of_the_update() -> None:

@@ -123,12 +123,18 @@ def test_stacks_unequal_parts_and_memory(wrap: Any, kind: AxisType) -> None:
     close(params, plain(wrap(tx), MIXED)[0], loose, loose / 10)
 
 
-def test_over_one_axis_of_two_and_over_both() -> None:
+@pytest.mark.parametrize("spec", [P(None, "model"), P("data", "model"), P("model", "data")], ids=str)
+def test_over_one_axis_of_two_and_over_both(spec: PartitionSpec, capfd: Any) -> None:
+    """Axis by axis the compiler knows exchanges; of what it does not know, every device would hold all matrices."""
     mesh = plane()
-    shardings = laid(PARAMS, mesh, P(None, "model"))
+    shardings = laid(PARAMS, mesh, spec)
     for axis in ("data", ("data", "model")):
         tx = gx.spread(MUON, mesh, axis, param_shardings=shardings)
-        close(compiled(tx, PARAMS, shardings)[0], alone()[0])
+        params, _, program = compiled(tx, PARAMS, shardings)
+        close(params, alone()[0])
+    assert collectives(program)["all-to-all"] > 0
+    assert collectives(program)["all-gather"] == (3 if spec == P(None, "model") else 0)  # what "data" does not split
+    assert "full rematerialization" not in capfd.readouterr().err
 
 
 def test_inside_sharded() -> None:

@@ -3,32 +3,43 @@
 from __future__ import annotations
 
 import functools
-from collections.abc import Callable, Mapping
+import inspect
+from collections.abc import Callable, Iterator, Mapping
 from typing import ParamSpec, TypeVar
 
 import jax
 
 from gradxform.compat.common.groups import flags
+from gradxform.core.value import Value
 
 P = ParamSpec("P")
 R = TypeVar("R")
 
 
-def constructor(name: str, without_effect: frozenset[str] = frozenset()) -> Callable[[Callable[P, R]], Callable[P, R]]:
+def constructor(
+    name: str,
+    without_effect: frozenset[str] = frozenset(),
+    written: str = "...",
+    runs: bool = False,
+) -> Callable[[Callable[P, R]], Callable[P, R]]:
     """An optimizer that takes the framework's call as it is written there, and says where its parameters go.
 
-    name: what the framework calls them. without_effect: flags that change no number.
+    name: what the framework calls them. without_effect: flags that change no number; None leaves them out. written: its
+    arguments, for the sentence. runs: whether an iterator is one that runs through parameters.
     """
 
     def decorate(make: Callable[P, R]) -> Callable[P, R]:
+        first = next(iter(inspect.signature(make).parameters))
+
         @functools.wraps(make)
         def made(*args: P.args, **kwargs: P.kwargs) -> R:
-            if name in kwargs or any(map(holds_parameters, args)):
+            pushed = args and first in kwargs
+            if name in kwargs or pushed or any(holds_parameters(x) or (runs and isinstance(x, Iterator)) for x in args):
                 raise TypeError(
-                    f"{name}: {make.__name__} takes the parameters at init: tx = {make.__name__}(...), "
+                    f"{name}: {make.__name__} takes the parameters at init: tx = {make.__name__}({written}), "
                     "state = tx.init(params); where they are groups: groups=[...]"
                 )
-            flags(**{flag: kwargs[flag] for flag in without_effect & kwargs.keys()})
+            flags(**{flag: kwargs[flag] for flag in without_effect & kwargs.keys() if kwargs[flag] is not None})
             return make(*args, **{key: x for key, x in kwargs.items() if key not in without_effect})  # type: ignore[arg-type]
 
         return made
@@ -38,7 +49,8 @@ def constructor(name: str, without_effect: frozenset[str] = frozenset()) -> Call
 
 def holds_parameters(x: object) -> bool:
     """Whether it is a network, a tree of arrays, or a list of arrays or of groups."""
-    if isinstance(x, list | tuple | Mapping):
-        groups = not isinstance(x, Mapping) and any(isinstance(part, Mapping) for part in x)
-        return groups or any(getattr(leaf, "shape", ()) != () for leaf in jax.tree.leaves(x))
-    return hasattr(x, "parameters") or hasattr(x, "trainable_params")
+    if isinstance(x, Value):
+        return False
+    groups = isinstance(x, list | tuple) and any(isinstance(part, Mapping) for part in x)
+    tree = not jax.tree_util.all_leaves([x]) and any(getattr(leaf, "shape", ()) != () for leaf in jax.tree.leaves(x))
+    return groups or tree or hasattr(x, "parameters") or hasattr(x, "trainable_params")

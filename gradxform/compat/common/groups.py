@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from typing import Any, ClassVar, NamedTuple, TypeAlias, TypeGuard
 
 import jax
@@ -97,6 +97,17 @@ def grouped(
         for (name, _), entry in zip(labels, entries, strict=True)
     }
     return Chain((Split(Disjoint(labels, "rest", named), {**branches, "rest": freeze()}),))
+
+
+def listed(groups: Groups | None) -> Groups | None:
+    """Groups that can be read twice; what is no list at all stays as it is."""
+    return list(groups) if isinstance(groups, Iterator) else groups
+
+
+def said(groups: Groups | None, key: str) -> list[Any]:
+    """What the groups say under a key, before they are checked."""
+    entries = groups if isinstance(groups, Sequence) else ()
+    return [entry[key] for entry in entries if isinstance(entry, Mapping) and key in entry]
 
 
 def read(groups: object, refusals: Refusals) -> list[Mapping[str, Any]]:

@@ -9,9 +9,8 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from gradxform.control.tunable import with_hyperparams
+from gradxform.control.tunable import all_states, with_hyperparams
 from gradxform.core.plain import got
-from gradxform.core.state import find_state
 from gradxform.core.types import Array, ArrayLike, Number, OptState
 
 S = TypeVar("S", bound=OptState)
@@ -48,18 +47,24 @@ def refuse_other_dict(state_dict: object, rates: str) -> None:
 
 def rate_in(state: OptState) -> Array:
     """The tunable rate; one number, in however many groups it stands. Raises: ValueError if the state holds none."""
-    return next(iter(_rates(state).values()))
+    return next(iter(rates_in(state).values()))
 
 
 def with_rate(state: S, rate: Number) -> S:
     """The state with that rate."""
-    new: S = with_hyperparams(state, **dict.fromkeys(_rates(state), rate))
+    new: S = with_hyperparams(state, **dict.fromkeys(rates_in(state), rate))
     return new
 
 
-def _rates(state: OptState) -> dict[str, Array]:
-    hyper = find_state(state).hyper
-    rates = {name: x for name, x in hyper.items() if name.split("/")[-1] == "learning_rate"}
+def rates_in(state: OptState) -> dict[str, Array]:
+    """The tunable rates by name, in the order of their groups. Raises: ValueError if the state holds none."""
+    found = {prefix + key: x for prefix, inner in all_states(state) for key, x in inner.hyper.items()}
+    rates = {key: found[key] for key in sorted(found, key=_in_order) if key.split("/")[-1] == "learning_rate"}
     if not rates:
         raise ValueError("state must hold a tunable rate: give the optimizer the scheduler, or gx.tunable, as its rate")
     return rates
+
+
+def _in_order(name: str) -> tuple[int, str]:
+    """`group10` behind `group9`."""
+    return len(name), name

@@ -11,6 +11,7 @@ from gradxform.compat.mindspore.adagrad import adagrad, proximal_adagrad
 from gradxform.compat.mindspore.adam import adam, adam_offload, adam_weight_decay, adamax, lazy_adam
 from gradxform.compat.mindspore.ftrl import ftrl
 from gradxform.compat.mindspore.lamb import lamb
+from gradxform.compat.mindspore.lars import lars
 from gradxform.compat.mindspore.loss_scale import (
     dynamic_loss_scale_update_cell,
     dynamic_loss_scaler,
@@ -32,6 +33,7 @@ __all__ = [
     "fixed_loss_scale_update_cell",
     "ftrl",
     "lamb",
+    "lars",
     "lazy_adam",
     "load_state",
     "momentum",

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from typing import Any
 
+import jax
+
 from gradxform.compat.common.constructors import constructor
 from gradxform.compat.common.float32 import in_float32
 from gradxform.compat.common.groups import Groups
@@ -21,7 +23,8 @@ from gradxform.compat.mindspore.groups import Group, grouped
 from gradxform.compat.mindspore.rules import EpsilonBesideAdamax, EpsilonHatAmsgrad, PoweredAdam
 from gradxform.core import check
 from gradxform.core.chain import Chain, chain, lift
-from gradxform.core.hyper import Hyper
+from gradxform.core.hyper import Hyper, Tunable
+from gradxform.core.plain import got
 from gradxform.core.types import Scalars
 from gradxform.params.select import mindspore_decayed
 from gradxform.strategies.lazy import lazy
@@ -108,8 +111,11 @@ def lazy_adam(
 ) -> Chain:
     """`mindspore.nn.LazyAdam`: `adam(..., use_lazy=True)`.
 
+    Raises: as `adam`; TypeError for a weight_decay that is no float, as an int or a schedule, which groups may have.
     Source: mindspore 2.10, nn/optim/lazyadam.py.
     """
+    if not isinstance(weight_decay, float | Tunable | jax.core.Tracer):
+        raise TypeError(f"weight_decay of lazy_adam must be a float, {got(weight_decay)}")
     options = (learning_rate, beta1, beta2, eps, use_locking, use_nesterov, weight_decay, loss_scale)
     return adam(*options, groups=groups, use_lazy=True)
 

@@ -8,10 +8,9 @@ import jax.numpy as jnp
 
 from gradxform.compat.common.constructors import constructor
 from gradxform.compat.common.float32 import in_float32
-from gradxform.compat.common.groups import Groups
+from gradxform.compat.common.groups import Groups, listed, said
 from gradxform.compat.mindspore.assembly import assembled, kernel
 from gradxform.compat.mindspore.checks import WeightDecay, floats, is_dynamic, nonnegative_floats, read_learning_rate
-from gradxform.compat.mindspore.groups import listed, said
 from gradxform.core import check
 from gradxform.core.chain import Chain, lift
 from gradxform.core.facts import Facts

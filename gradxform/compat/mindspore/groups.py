@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any, NamedTuple
 
 from gradxform.compat.common.groups import Disjoint, Groups, Listed, Members, paths_in, where_of
@@ -69,17 +69,6 @@ def grouped(groups: Groups | None, learning_rate: Hyper, weight_decay: Hyper, ma
     branches = {name: make(group) for (name, _), (_, group) in zip(entries, parsed, strict=True)}
     labels = Ordered(entries, REST, order=order)
     return Chain(((OrderedSplit if order else Split)(labels, {**branches, REST: freeze()}),))
-
-
-def listed(groups: Groups | None) -> Groups | None:
-    """Groups that can be read twice; what is no list at all stays as it is."""
-    return list(groups) if isinstance(groups, Iterator) else groups
-
-
-def said(groups: Groups | None, key: str) -> list[Any]:
-    """What the groups say under a key, before they are checked."""
-    entries = groups if isinstance(groups, Sequence) else ()
-    return [entry[key] for entry in entries if isinstance(entry, Mapping) and key in entry]
 
 
 def read_groups(

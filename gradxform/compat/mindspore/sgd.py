@@ -4,10 +4,9 @@ from __future__ import annotations
 
 from gradxform.compat.common.constructors import constructor
 from gradxform.compat.common.float32 import in_float32
-from gradxform.compat.common.groups import Groups
+from gradxform.compat.common.groups import Groups, listed, said
 from gradxform.compat.mindspore.assembly import assembled, kernel
 from gradxform.compat.mindspore.checks import LearningRate, WeightDecay, floats, nonnegative_floats
-from gradxform.compat.mindspore.groups import listed, said
 from gradxform.compat.mindspore.rules import LandInFloat32, MomentumKernel, Wide
 from gradxform.core import check
 from gradxform.core.chain import Chain, chain, lift

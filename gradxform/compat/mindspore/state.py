@@ -37,12 +37,12 @@ ENTRIES = {
     "adam": {"moment1": "mu", "moment2": "nu", "vhat": "nu_max"},
     "proximal_adagrad": {"accum": "sum_of_squares"},
     "sgd": {"accum": "trace", "stat": "seen"},
-    "adam_weight_decay": {"moments1": "mu", "moments2": "nu"},
+    "adam_weight_decay": {"adam_m": "mu", "adam_v": "nu"},
     "lamb": {"lamb_m": "mu", "lamb_v": "nu"},
     "adamax": {"moment1": "mu", "moment2": "nu"},
     "adadelta": {"accum": "e_g", "accum_update": "e_x"},
     "adagrad": {"accum": "sum_of_squares"},
-    "rmsprop": {"ms": "nu", "mg": "mu"},
+    "rmsprop": {"mean_square": "nu", "mean_grad": "mu"},
     "rmsprop_moment": {"moment": "trace"},
     "ftrl": {"moments": "sum_of_squares", "linear": "linear"},
 }
@@ -92,8 +92,9 @@ def save_state(
     """Make what MindSpore saves: `{"<name>": parameter, "moment1.<name>": array, ..., "global_step": array}`.
 
     The parameters belong in it: `load_param_into_net` fills one that it does not find from a longer name that ends in
-    its own, `conv1.weight` from `moments.conv1.weight`. names: as in `load_state`; without it names are paths. tx: the
-    optimizer, needed only where `load_state` had neither it nor the powers of Adam's betas: they are left out then.
+    its own, `conv1.weight` from `moments.conv1.weight`. Powers of betas have shape (1,), which all take there.
+    names: as in `load_state`; without it names are paths. tx: the optimizer, needed only where `load_state` had neither
+    it nor the powers of Adam's betas: they are left out then.
     Raises: ValueError if the state is not of an optimizer of this module, or if parameters that rested have made the
     powers of Adam's betas differ, of which MindSpore has one for all.
     """
@@ -116,12 +117,11 @@ def save_state(
                 saved[f"{entry}.{name}"] = _encoded(entry, value, leaf)
                 continue
             told = bool(value != UNTOLD)
-            if not told:
-                value = np.array(_multiplied(tx, entry, leaf, steps), np.float32)
+            value = np.array([value if told else _multiplied(tx, entry, leaf, steps)], np.float32)
             differ = value != UNTOLD and saved.setdefault(entry, value) != value
             if differ or says.setdefault(entry, told) != told:
                 raise ValueError(
-                    f"the state has {entry} {value} for {leaf.path!r} and another for others; MindSpore has one for all"
+                    f"the state has {entry} {value[0]} for {leaf.path!r} and another for others, MindSpore one for all"
                 )
     if not saved and jax.tree.leaves(ours.leaves):
         raise ValueError(f"the state is not of an optimizer of compat.mindspore, it keeps {ours.leaves!r}")

@@ -9,8 +9,8 @@ from typing import Any
 
 import optax
 
-from gradxform.compat.optax.masking import Masked
-from gradxform.compat.optax.stages import Run, Stage
+from gradxform.compat.optax.remade import Remade
+from gradxform.compat.optax.stages import ByLeaf, Run, Stage
 from gradxform.core.types import OptState, Params, Updates
 
 
@@ -34,7 +34,7 @@ def _chain(
     transforms: Sequence[optax.GradientTransformation], names: tuple[str, ...] | None
 ) -> optax.GradientTransformationExtraArgs:
     members = [
-        tx if isinstance(tx.update, Stage | Masked | Chained) else optax.with_extra_args_support(tx)
+        tx if isinstance(tx.update, Stage | ByLeaf | Chained) else optax.with_extra_args_support(tx)
         for tx in transforms
     ]
     made = Chained([tx.update for tx in members], names)
@@ -42,7 +42,7 @@ def _chain(
     return optax.GradientTransformationExtraArgs(lambda params: made.closed([init(params) for init in inits]), made)
 
 
-class Chained:
+class Chained(Remade):
     """The update of a chain, and of the chains in it, as far as one counter goes at a time."""
 
     def __init__(self, updates: Sequence[Callable[..., Any]], names: tuple[str, ...] | None) -> None:
@@ -68,7 +68,7 @@ class Chained:
         states: list[OptState] = []
         counted = False
         for step, s in self.flat(state):
-            step = (step.at(updates) if isinstance(step, Masked) else None) or step
+            step = (step.at(updates) if isinstance(step, ByLeaf) else None) or step
             counts = isinstance(step, Stage) and step.counts(s)
             if steps and not (isinstance(step, Stage) and isinstance(steps[-1], Stage) and not (counts and counted)):
                 yield steps, states

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import functools
-from collections.abc import Callable
+from collections.abc import Callable, Container
 from typing import Any
 
 import jax
@@ -11,9 +11,11 @@ import jax.numpy as jnp
 import optax
 
 from gradxform.core.plain import got
+from gradxform.core.rows import Rows
+from gradxform.core.state import State
 from gradxform.core.transform import GradientTransformation
-from gradxform.core.tree import open_tree
-from gradxform.core.types import OptState, Params, Updates
+from gradxform.core.tree import memory_structure, open_tree
+from gradxform.core.types import OptState, Params, Path, Updates
 from gradxform.core.value import is_hashable
 
 
@@ -22,7 +24,9 @@ def to_optax(tx: GradientTransformation) -> optax.GradientTransformationExtraArg
 
     For clients that look for the type (optax's wrappers drop extra arguments of anything else) or that add with
     `optax.apply_updates`, which cannot skip: where `update` returns None and there is a parameter, this one returns
-    zeros, of the parameter's shape and dtype. Extra arguments pass through. Equal transformations give equal pairs.
+    zeros, of the parameter's shape and dtype. Updates come in optax's dtypes, so that a step may be left out in a
+    conditional: the gradient's, or what it makes with the parameter's where that is read or something remembered.
+    Extra arguments pass through. Equal transformations give equal pairs.
     State: that of `tx`.
     Raises: TypeError for anything but a transformation of this library.
     """
@@ -37,16 +41,37 @@ def _filled(tx: GradientTransformation) -> Callable[..., tuple[Updates, OptState
     def update(
         updates: Updates, state: OptState, params: Params | None = None, **extra: Any
     ) -> tuple[Updates, OptState]:
-        updates, state = tx.update(updates, state, params, **extra)
-        return (updates if params is None else _fill(updates, params)), state
+        new, state = tx.update(updates, state, params, **extra)
+        return (new if params is None else _added(new, updates, _wide(tx, state, params), params)), state
 
     return update
 
 
-def _fill(updates: Updates, params: Params) -> Updates:
+def _wide(tx: GradientTransformation, state: OptState, params: Params) -> set[Path]:
+    """The parameters that are read, or of which something is remembered."""
+    paths = open_tree(params)[0]
+    states = [x for x in jax.tree.leaves(state, is_leaf=_is_state) if _is_state(x)]
+    if tx.needs_params or any(jnp.ndim(x) for x in jax.tree.leaves([x.tree for x in states])):  # packed, say
+        return {*paths}
+    each = [memory_structure(params).flatten_up_to(x.leaves) for x in states]
+    return {path for memories in each for path, memory in zip(paths, memories, strict=True) if memory}
+
+
+def _is_state(x: Any) -> bool:
+    return isinstance(x, State)
+
+
+def _added(updates: Updates, grads: Updates, wide: Container[Path], params: Params) -> Updates:
+    """Updates as optax can add them."""
     paths, us, structure = open_tree(updates)
-    if all(u is not None for u in us):
-        return updates
-    ps = dict(zip(*open_tree(params)[:2], strict=True))
-    zeros = (jax.tree.map(jnp.zeros_like, ps[path]) for path in paths)
-    return structure.unflatten([z if u is None else u for u, z in zip(us, zeros, strict=True)])
+    gs, ps = (dict(zip(*open_tree(tree)[:2], strict=True)) for tree in (grads, params))
+
+    def added(path: Path, u: Any) -> Any:
+        if u is None:
+            return jax.tree.map(jnp.zeros_like, ps[path])
+        if isinstance(u, Rows):
+            return u
+        read = (gs[path], ps[path]) if path in wide else (gs[path],)
+        return jnp.asarray(u, jnp.result_type(*read))
+
+    return structure.unflatten([added(path, u) for path, u in zip(paths, us, strict=True)])

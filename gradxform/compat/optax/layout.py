@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import functools
+import itertools
+import operator
 from collections.abc import Container, Sequence
 from typing import Any
 
@@ -17,6 +19,8 @@ COUNTS = ("count", "step", "t", "count_m2")
 """What states of optax call the number of updates done."""
 FIRST = ("is_initial_step", "is_init_step")
 """What tells in place of a count whether there were any."""
+GIVEN = ("ns_coeffs",)
+"""What states of optax hold of the arguments."""
 RENAMED = {
     "step_size": "step_sizes", "prev": "prev_updates", "mu": "exp_avg", "nu": "exp_avg_sq", "max_lr": "estim_lr",
 }  # fmt: skip
@@ -64,45 +68,44 @@ def shapes_of(tx: GradientTransformation, params: Sequence[jax.ShapeDtypeStruct]
 def ours_of(fresh: State, state: OptState) -> State:
     """optax's state as ours, without a count where it has none. fresh: the shapes of ours for a list of parameters."""
     fields = fields_of(state)
-    figures = {spelt(f, fields) for m in fresh.tree.values() for f in m._fields}
-    statistics = {f: _column(x, len(fresh.leaves)) for f, x in fields.items() if f not in (*COUNTS, *FIRST, *figures)}
-    used = set()
+    figures = _by_field(fresh.tree, fields)
+    likes = [_by_field(memory, fields) for memory in fresh.leaves]
+    columns = {
+        f: _column(x, [like.get(f) for like in likes])
+        for f, x in fields.items()
+        if f not in (*COUNTS, *FIRST, *GIVEN, *figures)
+    }
 
-    def taken(at: dict[str, Any], f: str, like: jax.ShapeDtypeStruct, i: int | None = None) -> Any:
-        f = spelt(f, at)
-        used.add((f, i))
-        x = at[f] if i is None else at[f][i]
-        if jnp.shape(x) != like.shape:
-            raise UnlikeError
-        return x if getattr(x, "dtype", None) == like.dtype else jnp.asarray(x, like.dtype)
+    def memory(wanted: dict[str, Memory], at: dict[str, Any], *i: int) -> dict[str, Memory]:
+        def taken(f: str, like: Any) -> Any:
+            return jax.tree.map(_shaped, like, functools.reduce(operator.getitem, i, at[spelt(f, at)]))
 
-    def memory(at: dict[str, Any], wanted: dict[str, Memory], i: int | None = None) -> dict[str, Memory]:
-        return {n: type(m)(*(taken(at, f, x, i) for f, x in zip(m._fields, m, strict=True))) for n, m in wanted.items()}
+        return {n: type(m)(*(taken(f, like) for f, like in zip(m._fields, m, strict=True))) for n, m in wanted.items()}
 
-    leaves = [memory(statistics, wanted, i) for i, wanted in enumerate(fresh.leaves)]
-    idle = [x for f, column in statistics.items() for i, x in enumerate(column) if (f, i) not in used]
+    leaves = [memory(wanted, columns, i) for i, wanted in enumerate(fresh.leaves)]
+    idle = [x for f, column in columns.items() for x, like in zip(column, likes, strict=False) if f not in like]
     if any(jnp.size(x) > 1 or jnp.ndim(x) == 0 for x in idle):  # optax keeps one zero for a side that it has not
         raise UnlikeError
-    return State(count_of(fields) if counts(state) else None, leaves, memory(fields, fresh.tree), {})
+    return State(count_of(fields) if counts(state) else None, leaves, memory(fresh.tree, fields), {})
 
 
 def theirs_of(new: State, state: OptState) -> OptState:
     """The new memory in the place of the one before it."""
     fields = fields_of(state)
-    *kept, figures = [
-        {spelt(f, fields): x for m in memory.values() for f, x in zip(m._fields, m, strict=True)}
-        for memory in (*new.leaves, new.tree)
-    ]
+    *kept, figures = [_by_field(memory, fields) for memory in (*new.leaves, new.tree)]
 
     def renewed(field: str, x: Any) -> Any:
+        if field in figures:
+            return figures[field]
         if field in COUNTS:
             return jnp.asarray(new.count, jnp.result_type(x))
         if field in FIRST:
             return jnp.zeros_like(x)
-        if field in figures:
-            return figures[field]
+        if field in GIVEN:
+            return x
         structure: Structure = jax.tree.structure(x)
-        return structure.unflatten([m.get(field, x) for m, x in zip(kept, jax.tree.leaves(x), strict=True)])
+        old = _column(x, [m.get(field) for m in kept])
+        return structure.unflatten(jax.tree.leaves([m.get(field, x) for m, x in zip(kept, old, strict=True)]))
 
     return state._replace(**{field: renewed(field, x) for field, x in fields.items()}) if fields else state
 
@@ -137,8 +140,22 @@ def _joined(names: dict[str, Memory], *memories: dict[str, Memory]) -> dict[str,
     return dict(zip(names, (x for memory in memories for x in memory.values()), strict=True))
 
 
-def _column(tree: Any, n: int) -> list[Any]:
+def _by_field(memory: dict[str, Memory], theirs: Container[str]) -> dict[str, Any]:
+    """What stages keep, by the names of optax's fields."""
+    return {spelt(f, theirs): x for m in memory.values() for f, x in zip(m._fields, m, strict=True)}
+
+
+def _column(tree: Any, likes: Sequence[Any]) -> list[Any]:
+    """A field of optax's, parameter by parameter, each with the structure of what ours keeps there."""
     leaves = jax.tree.leaves(tree)
-    if len(leaves) not in (0, n):
+    structures: list[Structure] = [jax.tree.structure(0 if like is None else like) for like in likes]
+    if len(leaves) not in (0, sum(x.num_leaves for x in structures)):
         raise UnlikeError
-    return leaves
+    rest = iter(leaves)
+    return [x.unflatten(itertools.islice(rest, x.num_leaves)) for x in structures] if leaves else []
+
+
+def _shaped(like: jax.ShapeDtypeStruct, x: Any) -> Any:
+    if jnp.shape(x) != like.shape:
+        raise UnlikeError
+    return x if getattr(x, "dtype", None) == like.dtype else jnp.asarray(x, like.dtype)

@@ -10,10 +10,10 @@ from typing import Any, cast
 import jax
 import optax
 
-from gradxform.compat.optax.stages import REFUSALS, Shapes, Stage
+from gradxform.compat.optax.stages import REFUSALS, ByLeaf, Shapes, Stage
 from gradxform.core.state import State
 from gradxform.core.transform import GradientTransformation
-from gradxform.core.types import Mask, OptState, Params, Structure, Updates
+from gradxform.core.types import Mask, OptState, Structure, Updates
 from gradxform.params.groups import masked as selected
 
 
@@ -41,22 +41,15 @@ def maskable(stage: Callable[..., optax.GradientTransformation]) -> Callable[...
     return made if "mask" in signature.parameters else stage
 
 
-class Masked:
-    """The update of a stage of ours at the parameters of a mask, which is known with the first updates."""
+class Masked(ByLeaf):
+    """The update of a stage of ours at the parameters of a mask."""
 
     def __init__(self, made: optax.GradientTransformation, stage: Stage, mask: Mask) -> None:
-        self.made, self.mask = made, mask
+        super().__init__(made)
+        self.mask = mask
         self.selected = functools.lru_cache(maxsize=16)(functools.partial(Selected, made, stage))
 
-    def __call__(
-        self, updates: Updates, state: OptState, params: Params | None = None, **extra: Any
-    ) -> tuple[Updates, OptState]:
-        step = self.at(updates) or self.made.update
-        result: tuple[Updates, OptState] = step(updates, state, params, **extra)
-        return result
-
     def at(self, updates: Updates) -> Selected | None:
-        """The stage at these leaves; None for a mask that ours do not know."""
         try:
             mask = self.mask(updates) if callable(self.mask) else self.mask
             flags, structure = jax.tree.leaves(mask), cast(Structure, jax.tree.structure(mask))

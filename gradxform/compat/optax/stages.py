@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+import abc
 import functools
 import inspect
-from collections.abc import Callable, Iterable, Sequence
+import warnings
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from types import MappingProxyType
 from typing import Any, TypeAlias
 
 import jax
@@ -12,6 +15,8 @@ import jax.numpy as jnp
 import optax
 
 from gradxform.compat.optax.layout import UnlikeError, counts, joined, ours_of, parted, shapes_of, theirs_of
+from gradxform.compat.optax.rates import untyped
+from gradxform.compat.optax.remade import Remade
 from gradxform.core.chain import chain
 from gradxform.core.state import State
 from gradxform.core.transform import GradientTransformation
@@ -24,12 +29,15 @@ SINGLE = (jnp.dtype("float32"), jnp.dtype("int32"), jnp.dtype("bool"))
 """Dtypes that optax's update has where all have them."""
 Shapes: TypeAlias = tuple[tuple[tuple[int, ...], Any], ...]
 """Shape and dtype of each parameter of a list."""
+NONE: Mapping[str, Any] = MappingProxyType({})
 
 
-def over(theirs: Callable[..., Any], ours: Callable[..., Any], unlike: Sequence[str] = ()) -> Callable[..., Any]:
+def over(
+    theirs: Callable[..., Any], ours: Callable[..., Any], alike: Mapping[str, Any] = NONE, besides: Sequence[str] = ()
+) -> Callable[..., Any]:
     """optax's function, its transformation with the updates of ours on optax's state.
 
-    unlike: arguments that mean something else there, unless they are 0.
+    alike: the only values of arguments that mean the same there. besides: arguments that ours has not.
 
     Where ours refuses an argument, a parameter or a gradient that optax takes, or keeps what optax's state has no place
     for, optax's own code makes the step, from the same state.
@@ -44,9 +52,11 @@ def over(theirs: Callable[..., Any], ours: Callable[..., Any], unlike: Sequence[
         if any(given.arguments.get(name) is not None for name in STORED):
             return stage
         try:
-            if any(given.arguments[name] != 0 for name in unlike):
+            if any(given.arguments[name] != value for name, value in alike.items()):
                 return stage
-            tx = ours(*given.args, **given.kwargs)
+            for name in besides:
+                del given.arguments[name]
+            tx = ours(*map(untyped, given.args), **{name: untyped(x) for name, x in given.kwargs.items()})
         except REFUSALS:
             return stage
         return type(stage)(stage.init, Stage(stage, tx)) if isinstance(tx, GradientTransformation) else stage
@@ -54,7 +64,7 @@ def over(theirs: Callable[..., Any], ours: Callable[..., Any], unlike: Sequence[
     return made
 
 
-class Stage:
+class Stage(Remade):
     """The update of a stage of optax, by a transformation of ours."""
 
     def __init__(self, made: optax.GradientTransformation, tx: GradientTransformation) -> None:
@@ -89,7 +99,24 @@ class Stage:
         return theirs_of(new, state)
 
 
-class Run:
+class ByLeaf(Remade, abc.ABC):
+    """The update of a stage of ours that depends on the leaf, as is known with the first updates."""
+
+    def __init__(self, made: optax.GradientTransformation) -> None:
+        self.made = optax.with_extra_args_support(made)
+
+    def __call__(
+        self, updates: Updates, state: OptState, params: Params | None = None, **extra: Any
+    ) -> tuple[Updates, OptState]:
+        result: tuple[Updates, OptState] = (self.at(updates) or self.made.update)(updates, state, params, **extra)
+        return result
+
+    @abc.abstractmethod
+    def at(self, updates: Updates) -> Stage | None:
+        """The stage at these leaves; None for what ours do not know."""
+
+
+class Run(Remade):
     """Neighbouring stages as one chain of ours, which opens the trees once; where it refuses, each for itself."""
 
     def __init__(self, stages: tuple[Stage, ...]) -> None:
@@ -106,7 +133,7 @@ class Run:
         except REFUSALS:
             steps = self._theirs() if len(self.stages) == 1 else self.stages
             return _in_order(steps, *given)
-        if all(jnp.result_type(x) in SINGLE for x in jax.tree.leaves(given[:3])):
+        if are_single(given[:3]):
             return result
         cast: tuple[Updates, list[OptState]] = jax.tree.map(jnp.asarray, result, self._like(*given))
         return cast
@@ -153,6 +180,21 @@ class Run:
     def _dtypes(self, structure: Structure, kinds: tuple[Any, ...]) -> Any:
         structs = [jax.ShapeDtypeStruct(x.shape, x.dtype, weak_type=x.weak_type) for x in kinds]
         return _dtypes_of(functools.partial(_in_order, self._theirs()), *structure.unflatten(structs))
+
+
+def are_single(*trees: Any) -> bool:
+    """Whether all arrays have dtypes that optax's update has then."""
+    numbers = (x for x in jax.tree.leaves(trees) if hasattr(x, "dtype") or isinstance(x, int | float | complex))
+    return all(jnp.result_type(x) in SINGLE for x in numbers)
+
+
+def in_dtypes_of(theirs: Callable[..., Any], result: Any, *given: Any, **extra: Any) -> Any:
+    """A result in the dtypes of what optax's own function gives."""
+    if are_single(given, extra):
+        return result
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", DeprecationWarning)  # it is ours that runs
+        return jax.tree.map(jnp.asarray, result, _dtypes_of(lambda: theirs(*given, **extra)))
 
 
 def _dtypes_of(step: Callable[..., Any], *given: Any) -> Any:

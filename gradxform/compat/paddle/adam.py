@@ -12,6 +12,7 @@ from gradxform.compat.common.float32 import in_float32
 from gradxform.compat.common.groups import Groups, Members, flags
 from gradxform.compat.common.moments import EpsilonHatRadam, WarmedNadam
 from gradxform.compat.common.overflows import clocked
+from gradxform.compat.common.parameters import ByParameter, Parameter
 from gradxform.compat.common.unchecked import unchecked
 from gradxform.compat.paddle.assembly import assembled
 from gradxform.compat.paddle.attributes import GradientClip
@@ -27,7 +28,7 @@ from gradxform.compat.paddle.checks import (
     number,
 )
 from gradxform.compat.paddle.names import named
-from gradxform.compat.paddle.rules import ByParameter, InItsDtype, Parameter, PoweredAdam, PoweredAdamax, TrustRatio
+from gradxform.compat.paddle.rules import InItsDtype, PoweredAdam, PoweredAdamax, TrustRatio
 from gradxform.core.arithmetic import is_zero
 from gradxform.core.chain import Chain, chain, lift
 from gradxform.core.donated import refuse_deleted

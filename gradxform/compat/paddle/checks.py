@@ -12,7 +12,7 @@ from gradxform.compat.common.groups import Listed, Members, Refusals, is_functio
 from gradxform.compat.paddle.attributes import GradientClip, L2Decay, ParamAttr, Regularizer
 from gradxform.compat.paddle.schedules.plateau import ReduceOnPlateau
 from gradxform.core.hyper import FromFunction, Hyper, Schedule, Tunable, coerce
-from gradxform.core.plain import fitting, got
+from gradxform.core.plain import fitting, got, is_gone
 from gradxform.params.select import Selector, selector
 
 REFUSALS = Refusals(empty=ValueError, element=TypeError, nameless=ValueError)
@@ -71,7 +71,7 @@ def read_clip(x: object) -> GradientClip | None:
 
 
 def number(name: str, x: object) -> Hyper:
-    """A number of any sign, a schedule or tunable.
+    """A number of any sign, an array of one element, a schedule or tunable.
 
     Raises: ValueError for None, TypeError for another kind.
     """
@@ -81,6 +81,8 @@ def number(name: str, x: object) -> Hyper:
         return float(x)
     if isinstance(x, int | float | np.integer | np.floating | Schedule | Tunable | jax.core.Tracer):
         return coerce(name, x)
+    if isinstance(x, jax.Array | np.ndarray) and not is_gone(x) and x.size == 1:
+        return coerce(name, x.reshape(()))
     raise TypeError(f"{name} must be a number or a schedule, {got(x)}")
 
 

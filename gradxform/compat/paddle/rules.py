@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from typing import Any, NamedTuple
+from typing import Any
 
 import jax.numpy as jnp
 
@@ -15,7 +14,7 @@ from gradxform.core.facts import Facts, Reach, Station
 from gradxform.core.hyper import Beta, Hyper, hyper_fields, replace_hyper
 from gradxform.core.lens import Wrapper
 from gradxform.core.rule import Factor, Rule
-from gradxform.core.types import Array, Dtype, Memory, Param, Path, Scalars
+from gradxform.core.types import Array, Memory, Param, Path, Scalars
 from gradxform.params.select import Selector
 from gradxform.transforms.scale import ScaleByTrustRatio
 
@@ -119,27 +118,6 @@ class InItsDtype(Wrapper):
         if p.dtype == jnp.float64:
             return rule
         return replace_hyper(rule, {name: in_float32(x) for name, x in hyper_fields(rule).items()})
-
-
-class Parameter(NamedTuple):
-    """What paddle hands to a user's function of a parameter: its name, here its path, and the like."""
-
-    name: str
-    shape: tuple[int, ...]
-    dtype: Dtype
-
-
-class ByParameter(Selector):
-    """The parameters for which a user's function of one holds; it may match nothing."""
-
-    function: Callable[[Any], Any]
-    by_name: bool = False
-
-    def __repr__(self) -> str:
-        return getattr(self.function, "__name__", repr(self.function))
-
-    def matches(self, path: str, leaf: Any) -> bool:
-        return bool(self.function(path if self.by_name else Parameter(path, tuple(leaf.shape), leaf.dtype)))
 
 
 class Elsewhere(Selector):

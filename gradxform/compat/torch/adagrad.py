@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from functools import partial
+
 from gradxform.compat.common.groups import Groups, grouped
 from gradxform.compat.common.moments import EpsilonBesideRss
 from gradxform.compat.common.unchecked import unchecked
@@ -9,6 +11,7 @@ from gradxform.compat.torch.checks import REFUSALS, NumberLike, constructor, non
 from gradxform.compat.torch.parts import apart
 from gradxform.compat.torch.stages import decayed, stepped, turned
 from gradxform.core.chain import Chain, chain
+from gradxform.core.hyper import Hyper
 
 
 @constructor
@@ -24,6 +27,7 @@ def adagrad(
 ) -> Chain:
     """`torch.optim.Adagrad`: `a <- a + g²`, `w <- w - lr / (1 + (t-1)·lr_decay)·g / (√a + eps)`.
 
+    initial_accumulator_value: that of the optimizer; as in torch, one that stands in a group counts for nothing.
     Reach: element. State: sum_of_squares (a), shaped like p; count, int32 scalar.
     Raises: TypeError, ValueError, KeyError as torch does.
     Source: torch 2.13, optim/adagrad.py.
@@ -31,19 +35,19 @@ def adagrad(
     nonnegative(lr=lr, lr_decay=lr_decay, weight_decay=weight_decay)
     nonnegative(initial_accumulator_value=initial_accumulator_value, eps=eps)
     options = {"lr": lr, "lr_decay": lr_decay, "weight_decay": weight_decay, "eps": eps, "maximize": maximize}
-    return grouped(groups, {**options, "initial_accumulator_value": initial_accumulator_value}, _adagrad, REFUSALS)
+    start = number("initial_accumulator_value", initial_accumulator_value)
+    return grouped(groups, options, partial(_adagrad, start=start), REFUSALS)
 
 
 def _adagrad(
     lr: NumberLike,
     lr_decay: NumberLike,
     weight_decay: NumberLike,
-    initial_accumulator_value: NumberLike,
     eps: NumberLike,
     maximize: bool,
+    start: Hyper,
 ) -> Chain:
     refuse_cycles("adagrad", lr)
     numbers = {"eps": number("eps", eps), "rate_decay": number("lr_decay", lr_decay)}
-    start = number("initial_accumulator_value", initial_accumulator_value)
     rule = unchecked(EpsilonBesideRss(), initial_accumulator_value=start, **numbers)
     return chain(turned(maximize), decayed(weight_decay), apart(rule), stepped(lr))

@@ -3,13 +3,15 @@
 from __future__ import annotations
 
 import functools
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+import inspect
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import Any, ParamSpec, TypeAlias, TypeVar
 
 import jax
 import numpy as np
 
-from gradxform.compat.common.groups import Refusals, flags
+from gradxform.compat.common import constructors
+from gradxform.compat.common.groups import Groups, Refusals, listed, said
 from gradxform.compat.torch.schedules.plateau import ReduceLROnPlateau
 from gradxform.core.hyper import Hyper, Schedule, Tunable, coerce
 from gradxform.core.plain import got, is_gone
@@ -30,34 +32,37 @@ of the count, or a tunable."""
 
 def constructor(make: Callable[P, R]) -> Callable[P, R]:
     """An optimizer that takes torch's call as it is written there, but for the parameters, which `init` takes."""
+    plain = constructors.constructor("params", FLAGS, "lr=..., groups=[...] where there are groups", runs=True)(make)
+    default = inspect.signature(make).parameters["lr"].default
 
     @functools.wraps(make)
     def made(*args: P.args, **kwargs: P.kwargs) -> R:
-        if "params" in kwargs or (args and ("lr" in kwargs or _is_parameters(args[0]))):
-            raise TypeError(
-                f"params: {make.__name__} takes the parameters at init, and its arguments from lr on: "
-                f"tx = {make.__name__}(lr=..., groups=[...] where there are groups), state = tx.init(params)"
-            )
-        if isinstance(kwargs.get("lr", args and args[0]), ReduceLROnPlateau) and kwargs.get("groups") is not None:
-            kwargs["groups"] = [*map(_lowered_too, kwargs["groups"])]  # type: ignore[call-overload]
-        flags(**{name: kwargs[name] for name in FLAGS & kwargs.keys() if kwargs[name] is not None})
-        return make(*args, **{name: x for name, x in kwargs.items() if name not in FLAGS})  # type: ignore[arg-type]
+        if "groups" in kwargs:
+            lr, groups = kwargs.get("lr", args[0] if args else default), listed(kwargs["groups"])  # type: ignore[arg-type]
+            kwargs["groups"] = lowered_together(lr, groups)
+        return plain(*args, **kwargs)
 
     return made
 
 
-def _lowered_too(group: Any) -> Any:
-    """A group whose own rate is lowered beside the others."""
-    lr = number("lr", group["lr"]) if isinstance(group, Mapping) and "lr" in group else None
-    return {**group, "lr": Tunable(lr)} if isinstance(lr, float) else group
+def lowered_together(lr: object, groups: Groups | None) -> Groups | None:
+    """The groups; where the rate of one waits for a metric, torch's scheduler lowers those of all.
 
-
-def _is_parameters(x: object) -> bool:
-    """Whether it holds arrays or tensors: a module, a tree, or what runs through one."""
-    if isinstance(x, Schedule | Tunable | ReduceLROnPlateau):
-        return False
-    several = not jax.tree_util.all_leaves([x]) and any(hasattr(leaf, "shape") for leaf in jax.tree.leaves(x))
-    return several or isinstance(x, Mapping | Iterator) or hasattr(x, "parameters")
+    Raises: ValueError for another scheduler beside it.
+    """
+    if not isinstance(groups, Sequence) or not any(isinstance(x, ReduceLROnPlateau) for x in (lr, *said(groups, "lr"))):
+        return groups
+    rates = [number("lr", group.get("lr", lr)) if isinstance(group, Mapping) else None for group in groups]
+    if schedules := [rate for rate in rates if isinstance(rate, Schedule)]:
+        raise ValueError(
+            "ReduceLROnPlateau lowers the rates of all groups, which must be numbers then; to have it beside another "
+            "scheduler, let it lower a factor behind the optimizer: gx.scale_by_learning_rate(ReduceLROnPlateau(1.0, "
+            f"eps=0.0).tunable, flip_sign=False); got {schedules[0]!r}"
+        )
+    return [
+        {**group, "lr": Tunable(rate) if isinstance(rate, float) else rate} if isinstance(group, Mapping) else group
+        for group, rate in zip(groups, rates, strict=True)
+    ]
 
 
 def number(name: str, x: object) -> Hyper:

@@ -43,7 +43,7 @@ class TorchOrthogonal(Rule):
     def update(self, g: Array, s: Memory, p: Param, k: Scalars) -> tuple[Array, Memory]:
         rows, columns = g.shape
         x = _bfloat16(g.T if rows > columns else g)
-        x = _bfloat16(x / jnp.maximum(_bfloat16(jnp.sqrt(jnp.sum(x * x))), self.eps))
+        x = _bfloat16(x / _bfloat16(jnp.maximum(jnp.sqrt(jnp.sum(x * x)), self.eps)))
 
         def step(x: Array, abc: Array) -> tuple[Array, None]:
             a, b, c = abc

@@ -42,9 +42,9 @@ def configured(system: str, i: int) -> Case:
         "case": str(i),
         "n_steps": STEPS,
         "half": d.whole(1, STEPS - 1),
+        "leaves": [[leaf, list(shape)] for leaf, shape in SHAPES.items()],
     }
     config |= DRAWS[framework].configuration(d, optimizer)
-    config |= {"leaves": [[leaf, list(shape)] for leaf, shape in SHAPES.items()]}
     config["memory"] = d.one("plain", "unaligned", "read-only")
     return Case(f"{i:03}", config, arrays(d, config))
 

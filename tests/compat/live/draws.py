@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import Any
 
 import numpy as np
@@ -41,9 +41,9 @@ class Draw:
         """Some of the options, each with a value of its own."""
         return {name: option(self) for name, option in options.items() if self.chance(share)}
 
-    def parts(self, count: int) -> list[list[str]]:
+    def parts(self, count: int, of: Iterable[str] = SHAPES) -> list[list[str]]:
         """The leaves in so many groups, none of them empty; some leaves are in no group."""
-        leaves = [str(leaf) for leaf in self.rng.permutation(sorted(SHAPES))]
+        leaves = [str(leaf) for leaf in self.rng.permutation(sorted(of))]
         cuts = sorted(self.rng.choice(np.arange(1, len(leaves)), count - 1, replace=False))
         parts = [part.tolist() for part in np.split(np.array(leaves), cuts)]
         return [part[:-1] if len(part) > 1 and self.chance(0.2) else part for part in parts]
@@ -68,12 +68,12 @@ def arrays(d: Draw, config: dict[str, Any]) -> dict[str, Any]:
     """Parameters and gradients in the config's dtype: some exact zeros, leaves without a gradient, and sparse rows."""
     dtype, size = np.dtype(config["dtype"]), config["grad_scale"] * d.one(0.01, 1.0, 1.0, 1.0, 30.0)
 
-    def drawn(shape: tuple[int, ...], size: float) -> Any:
+    def drawn(shape: Sequence[int], size: float) -> Any:
         return np.where(d.rng.random(shape) < 0.05, 0.0, size * d.rng.normal(size=shape)).astype(dtype)
 
-    found = {f"param/{leaf}": drawn(shape, 1.0) for leaf, shape in SHAPES.items()}
+    found = {f"param/{leaf}": drawn(shape, 1.0) for leaf, shape in config["leaves"]}
     for t in range(1, STEPS + 1):
-        for leaf, shape in SHAPES.items():
+        for leaf, shape in config["leaves"]:
             if leaf in config["sparse_leaves"]:
                 rows = d.rng.integers(0, shape[0], d.whole(1, 6))
                 rows = rows if config["rows"] == "any" else np.unique(rows)

@@ -79,14 +79,14 @@ def decay(d: Draw) -> Any:
 
 
 def configuration(d: Draw, optimizer: str) -> dict[str, Any]:
-    """A config in the grammar of the recorded runs."""
+    """A config in the grammar of the recorded runs. idle: statistics that are saved there and never touched."""
     wide = optimizer in WIDE and d.chance(0.2)
     kwargs = d.given(OPTIMIZERS[optimizer])
     kwargs |= {"momentum": 0.9} if optimizer == "Momentum" and "momentum" not in kwargs else {}
     kind = d.one("use_lazy", "use_offload", "use_amsgrad", None, None) if optimizer == "Adam" else None
     kwargs |= {kind: True} if kind else {}
     sparse = optimizer in SPARSE and kind not in ("use_amsgrad", "use_offload") and d.chance(0.25)
-    number = optimizer == "SGD"
+    number = optimizer in ("SGD", "LazyAdam")
     steady = optimizer == "FTRL"
     kwargs["learning_rate"] = d.number(0.01, 0.3) if steady else rate(d, ("list", "tuple", "ndarray", "generator"))
     scale = 1.0 if optimizer == "AdamWeightDecay" else d.one(1.0, 1.0, 128.0, 1000.0, 1024)
@@ -119,6 +119,7 @@ def configuration(d: Draw, optimizer: str) -> dict[str, Any]:
         "rows": "sorted" if plain and nesterov else "any",
         "target": None if plain and nesterov else "CPU",
         "grad_scale": float(scale),
+        "idle": ["accum", "stat"] if optimizer == "SGD" and not kwargs.get("momentum") else [],
         "quirk": quirk(optimizer, kwargs),
     }
 
@@ -129,6 +130,8 @@ def quirk(optimizer: str, kwargs: Any) -> str:
         return "use_nesterov is ignored by the CPU kernel"
     if optimizer == "FTRL" and kwargs.get("l1"):
         return "the CPU kernel adds +l1 where z is negative"
+    if optimizer == "RMSProp" and kwargs.get("epsilon", 0.0) > 1e-6 and not kwargs.get("centered"):
+        return "the CPU kernel adds epsilon beside the root in whole blocks of eight numbers"
     return "update_slots is ignored by the CPU kernel" if not kwargs.get("update_slots", True) else ""
 
 

@@ -41,9 +41,21 @@ OPTIMIZERS: dict[str, dict[str, Option]] = {
     },
     "Adadelta": {"rho": between(0.5, 0.99), "eps": one_of(1e-6, 0.01), **COMMON},
     "Rprop": {"etas": one_of([0.5, 1.2], [0.3, 1.5]), "step_sizes": one_of([1e-6, 50], [0.01, 0.2])},
+    "SparseAdam": {name: ADAM[name] for name in ("betas", "eps", "maximize")},
+    "Muon": {
+        **DECAY,
+        "momentum": between(0.0, 0.95),
+        "nesterov": flag(0.5),
+        "ns_coefficients": one_of([3.4445, -4.775, 2.0315], [2.0, -1.5, 0.5]),
+        "eps": one_of(1e-7, 0.01),
+        "ns_steps": lambda d: d.whole(1, 5),
+        "adjust_lr_fn": one_of(None, "original", "match_rms_adamw"),
+    },
     "ASGD": {"lambd": between(0.0, 0.1), "alpha": between(0.5, 1.0), "t0": one_of(0, 3, 1e6), **COMMON},
 }
-CYCLED = {"SGD", "Adam", "AdamW", "RMSprop"}
+MATRICES = {"dense/kernel": [5, 7], "query/kernel": [6, 6], "head/kernel": [7, 2], "gate/kernel": [1, 4]}
+"""What Muon is given."""
+CYCLED = {"SGD", "Adam", "AdamW", "RMSprop", "Muon"}
 """Those whose momentum OneCycleLR and CyclicLR may move."""
 
 
@@ -109,13 +121,13 @@ def configuration(d: Draw, optimizer: str) -> dict[str, Any]:
             kwargs.pop("momentum")
     if scheduled:
         kwargs["lr"] = d.number(0.01, 0.3)
-    groups = None
+    groups, leaves = None, MATRICES if optimizer == "Muon" else SHAPES
     if d.chance(0.5):
         inside = {**OPTIMIZERS[optimizer], "lr": between(0.01, 0.3)}
         for name in ("momentum", "dampening", "foreach", "betas", "amsgrad"):
             inside.pop(name, None)
-        groups = [{"params": part, **d.given(inside, 0.4)} for part in d.parts(d.whole(1, 3))]
-    rests = [] if d.chance(0.7) else [[d.whole(1, STEPS), leaf] for leaf in SHAPES]
+        groups = [{"params": part, **d.given(inside, 0.4)} for part in d.parts(d.whole(1, 3), leaves)]
+    rests = [] if d.chance(0.7) else [[d.whole(1, STEPS), leaf] for leaf in leaves]
     sparse = optimizer in ("SGD", "Adagrad") and d.chance(0.1) and not kwargs.get("weight_decay")
     sparse = sparse and not kwargs.get("momentum") and not any(group.get("weight_decay") for group in groups or [])
     dtype = d.one("float32", "float32", "float64")
@@ -126,7 +138,8 @@ def configuration(d: Draw, optimizer: str) -> dict[str, Any]:
         "groups": groups,
         "lr_schedule": scheduled,
         "none_grads": rests,
-        "sparse_leaves": ["embed/table"] if sparse else [],
+        "leaves": [[leaf, list(shape)] for leaf, shape in leaves.items()],
+        "sparse_leaves": [*leaves] if optimizer == "SparseAdam" else ["embed/table"] if sparse else [],
         "rows": "any",
         "grad_scale": 1.0,
         "quirk": "a rate of float32 rounds the length of the step" if rounds else "",

@@ -129,6 +129,19 @@ def steps() -> Iterator[tuple[str, str]]:
         yield name, "" if off < 2e-6 else f"off by {off:.1e}"
 
 
+def layerwise() -> Iterator[tuple[str, str]]:
+    """LARS has none either: before descent at 1, the update is the decayed gradient times its ratio."""
+    params: Any = jax.tree.map(jnp.asarray, PARAMS)
+    grads = {"weight": GRADS[0], "bias": GRADS_OF_BIAS[0]}
+    w, g = jnp.linalg.norm(params["weight"]), jnp.linalg.norm(grads["weight"])
+    for name, decay in {"LARS": 0.0, "LARS, with decay": 0.1}.items():
+        tx = ms.lars(ms.sgd(1.0, weight_decay=decay), epsilon=1e-8, coefficient=0.02, use_clip=True)
+        updates, _ = tx.update(grads, tx.init(params), params)
+        expected = -0.02 * w / (g + decay * w) * (grads["weight"] + decay * params["weight"])
+        left_out = np.array_equal(updates["bias"], -grads["bias"])
+        yield name, "" if left_out and np.allclose(updates["weight"], expected, rtol=1e-5) else f"moves by {updates}"
+
+
 def lambs() -> Iterator[tuple[str, str]]:
     """Lamb has no kernel for a CPU: the update has the parameter's norm times the rate."""
     rate = WarmedLine(rates.WarmUpLR(0.01, 10), rates.PolynomialDecayLR(0.01, 0.0001, 20, 1.0))
@@ -188,6 +201,7 @@ CALLS: dict[str, tuple[Callable[[], Any], type[Exception]]] = {
 FAMILIES: dict[str, Callable[[], Iterator[tuple[str, str]]]] = {
     "Three steps": steps,
     "Lamb": lambs,
+    "LARS": layerwise,
     "What is refused": lambda: refusals(CALLS),
 }
 DECIDED = {"a gradient that is no tree of them": "a ValueError that names the place; there a RuntimeError"}

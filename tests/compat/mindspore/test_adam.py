@@ -11,6 +11,7 @@ import numpy as np
 import pytest
 from hypothesis import strategies as st
 
+import gradxform as gx
 from gradxform.compat import mindspore
 from tests import transcripts
 from tests.compat import mindspore_transcript
@@ -107,3 +108,10 @@ def test_adam_weight_decay() -> None:
 def test_lazy_and_offloaded_are_options_of_adam() -> None:
     assert mindspore.lazy_adam(0.5, use_nesterov=True) == mindspore.adam(0.5, use_nesterov=True, use_lazy=True)
     assert mindspore.adam_offload(0.5, loss_scale=2.0) == mindspore.adam(0.5, loss_scale=2.0, use_offload=True)
+
+
+@pytest.mark.parametrize("decay", [1, gx.linear_schedule(0.1, 0.0, 5)], ids=["int", "schedule"])
+def test_lazy_adam_takes_a_float_as_decay(decay: Any) -> None:
+    with pytest.raises(TypeError, match="weight_decay of lazy_adam must be a float, got"):
+        mindspore.lazy_adam(0.5, weight_decay=decay)
+    mindspore.lazy_adam(0.5, groups=[{"params": "w", "weight_decay": decay}])

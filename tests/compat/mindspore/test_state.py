@@ -93,6 +93,33 @@ def test_training_goes_on_from_the_real_frameworks_state(name: str, rule: Any) -
         np.testing.assert_allclose(w, expected[leaf], rtol=0, atol=2e-6 * max(1.0, np.abs(expected[leaf]).max()))
 
 
+ENTRIES: dict[str, tuple[dict[str, Any], str]] = {
+    "momentum": ({"momentum": 0.9}, "moments.w"),
+    "sgd": ({"momentum": 0.9}, "accum.w stat.w"),
+    "adam": ({"use_amsgrad": True}, "beta1_power beta2_power moment1.w moment2.w vhat.w"),
+    "lazy_adam": ({}, "beta1_power beta2_power moment1.w moment2.w"),
+    "adam_weight_decay": ({}, "adam_m.w adam_v.w"),
+    "adamax": ({}, "beta1_power moment1.w moment2.w"),
+    "adadelta": ({}, "accum.w accum_update.w"),
+    "adagrad": ({}, "accum.w"),
+    "proximal_adagrad": ({}, "accum.w"),
+    "rmsprop": ({"centered": True}, "mean_grad.w mean_square.w moment.w"),
+    "ftrl": ({}, "linear.w moments.w"),
+    "lamb": ({}, "lamb_m.w lamb_v.w"),
+}
+"""What `save_checkpoint` of MindSpore 2.10 writes for each, beside the parameters, fixed rates and momenta."""
+
+
+def test_entries_are_those_of_the_frameworks_checkpoints() -> None:
+    params = {"w": jnp.ones(2)}
+    for name, (options, entries) in ENTRIES.items():
+        tx = getattr(mindspore, name)(learning_rate=0.1, **options)
+        saved = mindspore.save_state(tx.init(params), params, tx=tx)
+        assert saved.keys() == {*entries.split(), "global_step", "w"}, name
+        shapes = {key: x.shape for key, x in saved.items()}
+        assert all(shape == ((2,) if "w" in key.split(".") else (1,)) for key, shape in shapes.items()), shapes
+
+
 def test_names_of_the_framework() -> None:
     """Without a mapping `.` stands for `/`; with one its names are taken, in both directions."""
     params = {"dense": {"kernel": jnp.ones((2, 3))}}

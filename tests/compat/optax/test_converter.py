@@ -88,6 +88,40 @@ def test_extra_arguments_pass_through_optax_wrappers() -> None:
         np.testing.assert_array_equal(updates["w"], 3 * np.ones(2))
 
 
+@pytest.mark.parametrize("name", ["sgd", "adam", "adamw", "lion", "rmsprop", "signum", "adafactor"])
+def test_updates_have_optaxs_dtypes(name: str) -> None:
+    p, half = {"w": jnp.ones((2, 3)), "b": jnp.ones(3)}, jnp.bfloat16
+    for params, grads in (p, to(half, p)), (to(half, p), p), (to(half, p), to(half, p)):
+        ours, theirs = to_optax(getattr(gx, name)(0.1)), getattr(optax, name)(0.1)
+        expected, _ = jax.eval_shape(lambda g, p, tx=theirs: tx.update(g, tx.init(p), p), grads, params)
+        updates, _ = jax.eval_shape(lambda g, p, tx=ours: tx.update(g, tx.init(p), p), grads, params)
+        assert jax.tree.map(lambda x: x.dtype, updates) == jax.tree.map(lambda x: x.dtype, expected)
+
+
+def test_memory_that_is_packed_is_remembered_too() -> None:
+    tx, p = to_optax(gx.packed(gx.adam(0.1))), {"w": jnp.ones(2)}
+    updates, _ = jax.eval_shape(lambda g: tx.update(g, tx.init(p), p), to(jnp.bfloat16, p))
+    assert updates["w"].dtype == jnp.float32
+
+
+def to(dtype: Any, tree: Any) -> Any:
+    return jax.tree.map(lambda x: x.astype(dtype), tree)
+
+
+def test_a_step_is_left_out_in_a_conditional() -> None:
+    tx, p = to_optax(gx.groups([("w", gx.sgd(0.5))], default=gx.adam(0.5))), {"w": jnp.ones(2), "b": jnp.ones(2)}
+
+    @jax.jit
+    def step(g: Any, state: Any, taken: Any) -> Any:
+        none = {"w": jnp.zeros(2, jnp.bfloat16), "b": jnp.zeros(2)}
+        return jax.lax.cond(taken, lambda: tx.update(g, state, p), lambda: (none, state))
+
+    for taken, moved in (True, -0.5), (False, 0.0):
+        u, _ = step(to(jnp.bfloat16, p), tx.init(p), taken)
+        np.testing.assert_allclose(u["w"].astype(float), moved)
+        np.testing.assert_allclose(u["b"], moved, rtol=1e-5)
+
+
 def test_equal_transformations_give_equal_pairs_that_trace_once() -> None:
     assert to_optax(gx.adamw(0.1)) == to_optax(gx.adamw(0.1))
     assert to_optax(gx.adamw(0.1)) != to_optax(gx.adamw(0.2))

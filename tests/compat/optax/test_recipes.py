@@ -11,26 +11,29 @@ import optax as theirs
 import pytest
 
 import gradxform.compat.optax as optax
-from gradxform.compat.optax.recipes import FUNCTIONS, STAGES, WRAPPERS, verdict
+from gradxform.compat.optax.recipes import FUNCTIONS, STAGES, WRAPPERS, stages, verdict
+from gradxform.compat.optax.rules import RULES
 from tests.compat.optax.test_optax import NAMESPACES, public
 from tests.compat.optax.test_stages import assert_same, trajectory
 
 
-def test_half_of_what_computes_steps_is_ours() -> None:
+def test_what_is_ours_is_said() -> None:
     verdicts = {x: verdict(x) for space in NAMESPACES for x in public(space).values() if callable(x)}
     ours = [x for x, words in verdicts.items() if words in ("ours", "optax's recipe of ours")]
-    assert len(ours) >= 118
-    assert all(verdict(getattr(theirs, name)) == "ours" for name in FUNCTIONS)
-    assert verdict(theirs.adamw) == "optax's recipe of ours"
-    assert verdict(theirs.nadamw) == "optax's recipe of ours"
-    assert verdict(theirs.MultiSteps) == verdict(theirs.masked) == "ours"
-    assert verdict(theirs.scale_by_rprop) == verdict(theirs.l2_loss) == "optax's own"
-    assert verdict(theirs.inject_hyperparams) == verdict(theirs.lookahead) == "optax's wrapper of what it is given"
+    assert len(ours) >= 138
+    assert all(verdict(getattr(theirs, name, getattr(theirs.tree_utils, name, None))) == "ours" for name in FUNCTIONS)
+    assert verdict(theirs.adamw) == verdict(theirs.nadamw) == verdict(theirs.contrib.muon) == "optax's recipe of ours"
+    assert verdict(theirs.MultiSteps) == verdict(theirs.masked) == verdict(theirs.contrib.scale_by_muon) == "ours"
+    assert verdict(theirs.scale_by_lbfgs) == verdict(theirs.l2_loss) == "optax's own"
+    assert verdict(theirs.inject_hyperparams) == verdict(theirs.flatten) == "optax's wrapper of what it is given"
 
 
 def test_no_stage_is_listed_that_optax_has_not() -> None:
-    homes = theirs, theirs.contrib, theirs.contrib._dog
-    assert all(any(hasattr(home, name) for home in homes) for name in (*STAGES, *FUNCTIONS, *WRAPPERS))
+    assert len(stages()) == len(STAGES) + len(RULES)
+    assert all(
+        any(hasattr(home, name) for home in (theirs, theirs.contrib, theirs.tree_utils))
+        for name in (*FUNCTIONS, *WRAPPERS)
+    )
 
 
 RECIPES = {
@@ -109,3 +112,28 @@ def test_schedules_give_optaxs_values(name: str) -> None:
     ours, expected = (getattr(lib, name)(*given) for lib in (optax, theirs))
     for count in (*range(12), jnp.int32(3)):
         np.testing.assert_allclose(ours(count), expected(count), rtol=2e-6, atol=1e-7)
+
+
+@pytest.mark.filterwarnings("ignore:optax:DeprecationWarning")
+def test_functions_of_trees_give_optaxs_dtypes() -> None:
+    half = {"a": jnp.ones((4, 3), jnp.bfloat16), "b": jnp.ones(4, jnp.bfloat16)}
+
+    def given(lib: Any) -> Any:
+        private = lib.contrib.differentially_private_aggregate(1.0, 0.0, key=0)
+        clips = lib.per_example_global_norm_clip(half, 1.0), lib.per_example_layer_norm_clip(half, 1.0)
+        return (
+            lib.global_norm(half),
+            clips,
+            lib.safe_increment(jnp.uint8(255)),
+            private.update(half, private.init(half))[0],
+        )
+
+    assert_same(given(optax), given(theirs), 2**-6)
+
+
+def test_an_example_that_is_not_finite_adds_nothing() -> None:
+    g = {"w": jnp.array([[3.0, 4.0], [jnp.inf, 1.0]])}
+    tx = optax.contrib.differentially_private_aggregate(1.0, 0.0, key=0)
+    u, _ = tx.update(g, tx.init({"w": jnp.ones(2)}))
+    np.testing.assert_allclose(u["w"], [0.3, 0.4], rtol=1e-6)
+    assert verdict(theirs.contrib.differentially_private_aggregate) == "optax's recipe of ours"

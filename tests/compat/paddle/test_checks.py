@@ -65,6 +65,8 @@ ACCEPTED: list[tuple[str, str, Any, float | None]] = [
     ("momentum", "grad_clip", paddle.ClipGradByGlobalNorm(-1), 1.0 + 0.1 / np.sqrt(18.0)),
     ("adam", "epsilon", 0, None),
     ("adam", "beta1", 0, None),
+    ("adam", "beta1", np.array([0.5], np.float32), None),
+    ("adam", "beta2", jnp.array(0.5), None),
     ("adamw", "weight_decay", 1, None),
     ("adamw", "weight_decay", -1.0, None),
 ]

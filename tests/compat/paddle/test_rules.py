@@ -11,7 +11,6 @@ import pytest
 
 import gradxform as gx
 from gradxform.compat.paddle.rules import (
-    ByParameter,
     ClipBetween,
     ClipByNormInFloat32,
     Elsewhere,
@@ -75,18 +74,6 @@ def test_numbers_are_float32_except_for_float64_parameters() -> None:
         _, state = tx.update(jax.tree.map(jnp.ones_like, params), tx.init(params), params)
         mu = {name: float(m[0]) for name, m in gx.view(state, "mu").items()}
     assert mu == {"wide": 1 - 0.9, "narrow": 1 - float(np.float32(0.9))}
-
-
-def test_a_users_function_of_a_parameter() -> None:
-    """It sees the path as a name, or an object with name, shape and dtype."""
-
-    def short(name: str) -> bool:
-        return len(name) < 2
-
-    assert chosen(ByParameter(short, by_name=True)) == {"g"}
-    assert chosen(ByParameter(lambda p: "b" in p.name or p.shape == (2,))) == {"fc/b", "g"}
-    assert chosen(ByParameter(lambda p: p.dtype == jnp.int32)) == set()
-    assert repr(ByParameter(short)) == "short"
 
 
 def test_elsewhere_and_first_of() -> None:

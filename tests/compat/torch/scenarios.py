@@ -173,7 +173,7 @@ CALLS: dict[str, tuple[Callable[[], Any], tuple[type[Exception], ...]]] = {
             ("least rates for other groups", lambda: _grown(), ValueError),
             ("a metric in a chain", lambda: lrs.ChainedScheduler([lrs.ReduceLROnPlateau(0.1)]), ValueError),
             ("a metric in a sequence", lambda: lrs.SequentialLR([lrs.ReduceLROnPlateau(0.1)], []), ValueError),
-            ("an epoch to begin with", lambda: lrs.StepLR(0.1, 3, last_epoch=1), TypeError),
+            ("an epoch to begin with", lambda: lrs.StepLR(0.1, 3, last_epoch=1), ValueError),
         ]
     },
 }  # fmt: skip
@@ -195,7 +195,7 @@ FAMILIES: dict[str, Callable[[], Iterator[tuple[str, str]]]] = {
     "What is refused": lambda: refusals(CALLS),
 }
 DECIDED = {
-    "schedulers: an epoch to begin with": "the count lives in the optimizer's state, and `last_epoch` is no argument",
+    "schedulers: an epoch to begin with": "the count lives in the optimizer's state, and `last_epoch` is -1",
     "schedulers: averaging in 1.7 epochs": "a wrong kind is a TypeError here, a ValueError there",
     "schedulers: three rates of averaging": "each group has a schedule of its own, so a list is a TypeError",
     "schedulers: least rates for other groups": "a ValueError at every step; there a RuntimeError at a reduction",

@@ -30,6 +30,7 @@ def drawn(shape: tuple[int, int]) -> tuple[Any, Any]:
     ("shape", "kwargs"),
     [
         ((4, 3), {}),
+        ((4, 3), {"eps": 3.3}),  # more than most norms, and rounded like them
         ((3, 5), {"nesterov": False, "adjust_lr_fn": "match_rms_adamw", "weight_decay": 0.3}),
         ((5, 5), {"momentum": 0.5, "ns_steps": 3, "ns_coefficients": (2.0, -1.5, 0.5), "adjust_lr_fn": "original"}),
     ],

@@ -3,7 +3,7 @@
 Where torch takes the optimizer, these take its rate: `StepLR(opt, 30)` of an optimizer with `lr=0.1` is
 `StepLR(0.1, 30)` here, and stands where the rate stands: `sgd(lr=StepLR(0.1, 30))`. `OneCycleLR` and `CyclicLR`,
 which replace the optimizer's rate, take none. Step t = 1, 2, ... has the rate after t - 1 calls of `scheduler.step()`;
-`last_epoch` is not needed, since the count lives in the optimizer's state.
+the count lives in the optimizer's state, so `last_epoch` is -1.
 """
 
 from __future__ import annotations

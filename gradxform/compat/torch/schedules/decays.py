@@ -16,6 +16,7 @@ from numpy.typing import NDArray
 from gradxform.compat.common.schedules import FrameworkSchedule, RunningProduct, python_function
 from gradxform.core import check
 from gradxform.core.hyper import Beta, Hyper, Schedule
+from gradxform.core.plain import got
 from gradxform.schedules import exponential_decay, linear_schedule, polynomial_schedule, step_decay
 from gradxform.schedules.arithmetic import SHAPES, between, shares
 from gradxform.schedules.piecewise import Held
@@ -53,6 +54,12 @@ class TorchSchedule(FrameworkSchedule):
     """Whether torch begins it anew in a sequence by a closed form."""
     counts_steps: ClassVar[bool] = False
     """Whether it goes by its own steps, also where a sequence took the first one back."""
+
+    def __init__(self, *args: Any, last_epoch: int = -1, **kwargs: Any) -> None:
+        if last_epoch != -1:
+            where = "the count lives in the optimizer's state: load_state(..., step=last_epoch + 1)"
+            raise ValueError(f"last_epoch must be -1, {got(last_epoch)}; {where}")
+        super().__init__(*args, **kwargs)
 
     @property
     def momentum(self) -> Schedule | None:

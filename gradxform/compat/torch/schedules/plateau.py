@@ -7,8 +7,8 @@ from typing import Any
 
 import jax.numpy as jnp
 
-from gradxform.compat.common.plateaus import PlateauState, S, begun, number, refuse_other_dict
-from gradxform.control.tunable import all_states, with_hyperparams
+from gradxform.compat.common.plateaus import PlateauState, S, begun, number, rates_in, refuse_other_dict
+from gradxform.control.tunable import with_hyperparams
 from gradxform.core import check
 from gradxform.core.hyper import Tunable, coerce
 from gradxform.core.plain import got
@@ -17,16 +17,12 @@ from gradxform.core.value import Value
 from gradxform.schedules.timed import check_number
 
 
-def _in_order(name: str) -> tuple[int, str]:
-    """`group10` behind `group9`."""
-    return len(name), name
-
-
 class ReduceLROnPlateau(Value):
     """Lower the rate to `max(factor·lr, min_lr)` when a metric has been no better for more than `patience` calls.
 
-    It stands as `lr` of an optimizer, whose state then holds the rate; so do `gx.tunable` rates of groups, which it
-    lowers too. Behind an epoch: `state, plateau = scheduler.step(state, plateau, metric)`, from `scheduler.init()` on.
+    It stands as `lr` of an optimizer, or of a group, and the rates of all groups stand in the state then: it lowers
+    them together, as in torch. Behind an epoch: `state, plateau = scheduler.step(state, plateau, metric)`, from
+    `scheduler.init()` on.
     threshold: what is better than the best by less is no better, a share of it (`threshold_mode="rel"`) or a difference
     ("abs"). cooldown: calls behind a reduction that count for nothing. min_lr: or one for each group. A reduction by
     less than eps is left out.
@@ -88,7 +84,7 @@ class ReduceLROnPlateau(Value):
             jnp.where(reduced, self.cooldown, plateau.cooldown_counter - cooling),
             plateau.last_epoch + 1,
         )
-        rates, lower = self._rates(state), {}
+        rates, lower = rates_in(state), {}
         for (name, lr), lowest in zip(rates.items(), self._lowest(len(rates)), strict=True):
             new = jnp.maximum(self.factor * lr, lowest)
             lower[name] = jnp.where(reduced & (lr - new > self.eps), new, lr)
@@ -106,18 +102,11 @@ class ReduceLROnPlateau(Value):
             raise ValueError(f"min_lr must have one value for each of {groups} groups, got {len(lowest)}")
         return lowest
 
-    def _rates(self, state: OptState) -> dict[str, Array]:
-        found = {prefix + key: x for prefix, inner in all_states(state) for key, x in inner.hyper.items()}
-        rates = {key: found[key] for key in sorted(found, key=_in_order) if key.split("/")[-1] == "learning_rate"}
-        if not rates:
-            raise ValueError("state must hold a tunable rate: give the optimizer this scheduler as its lr")
-        return rates
-
     def state_dict(self, state: OptState, plateau: PlateauState) -> dict[str, Any]:
         """What `scheduler.load_state_dict` of torch takes; the rates in `_last_lr` belong in the optimizer's groups."""
         options = ("mode", "factor", "patience", "threshold", "threshold_mode", "cooldown", "eps")
         known = {name: x.item() for name, x in plateau._asdict().items()}
-        rates = [float(lr) for lr in self._rates(state).values()]
+        rates = [float(lr) for lr in rates_in(state).values()]
         return {**{name: getattr(self, name) for name in options}, **known, "_last_lr": rates}
 
     def load_state_dict(self, state: S, state_dict: Mapping[str, Any]) -> tuple[S, PlateauState]:
@@ -126,7 +115,7 @@ class ReduceLROnPlateau(Value):
         Raises: TypeError or ValueError for what is no `scheduler.state_dict()` of torch's, or of other groups.
         """
         refuse_other_dict(state_dict, "_last_lr")
-        rates, last = self._rates(state), [float(lr) for lr in state_dict["_last_lr"]]
+        rates, last = rates_in(state), [float(lr) for lr in state_dict["_last_lr"]]
         if len(last) != len(rates):
             raise ValueError(f"state_dict has {len(last)} rates in '_last_lr', the state {len(rates)}: {[*rates]}")
         known = {name: jnp.asarray(float(state_dict[name]), x.dtype) for name, x in self.init()._asdict().items()}

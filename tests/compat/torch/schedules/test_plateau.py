@@ -90,6 +90,21 @@ def test_it_goes_on_in_torch_and_here() -> None:
         np.testing.assert_allclose([group["lr"] for group in other.param_groups], rate, rtol=1e-6)
 
 
+def test_it_lowers_the_rates_of_all_groups_in_whichever_it_is_written() -> None:
+    """torch has one for the optimizer: groups with a rate of their own, and those without one."""
+    scheduler = ReduceLROnPlateau(0.1, patience=0)
+    cases: list[tuple[Any, list[Any], list[float]]] = [
+        (0.2, [scheduler, 0.05, None], [0.01, 0.005, 0.02]),
+        (scheduler, [None, 0.05, 0.2], [0.01, 0.005, 0.02]),
+        (0.2, [gx.tunable(0.1), 0.05, scheduler], [0.01, 0.005, 0.01]),
+    ]
+    for lr, own, expected in cases:
+        groups = [{"params": path, **({} if x is None else {"lr": x})} for path, x in zip("abc", own, strict=True)]
+        tx = compat.sgd(lr, groups=iter(groups))
+        state, _ = scheduler.step(tx.init({**P, "c": P["a"]}), scheduler.init(), jnp.nan)
+        np.testing.assert_allclose([state.hyper[f"group{i}/learning_rate"] for i in range(3)], expected, rtol=1e-6)
+
+
 def test_a_rate_inside_a_wrapper() -> None:
     scheduler = ReduceLROnPlateau(0.1, patience=0)
     tx = gx.accumulate(compat.adam(scheduler), every=2)
@@ -106,6 +121,11 @@ BAD: list[tuple[Any, type[Exception], str]] = [
     (lambda: ReduceLROnPlateau(0.1, patience=-1), ValueError, "patience must be at least 0, got -1"),
     (lambda: ReduceLROnPlateau("a"), TypeError, "lr must be .*'a'"),
     (lambda: torch_schedules.ChainedScheduler([S]), ValueError, r"schedulers\[0\] must need no metric"),
+    (
+        lambda: compat.sgd(S, groups=[{"params": "a"}, {"params": "b", "lr": torch_schedules.StepLR(0.1, 2)}]),
+        ValueError,
+        "ReduceLROnPlateau lowers the rates of all groups, which must be numbers then; .* a factor behind",
+    ),
     (lambda: gx.adam(S), TypeError, "learning_rate must be .*ReduceLROnPlateau"),
     (lambda: S.step(compat.sgd(0.1).init(P), S.init(), 1.0), ValueError, "state must hold a tunable rate"),
     (
