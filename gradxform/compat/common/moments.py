@@ -7,7 +7,7 @@ from typing import Any, NamedTuple
 import jax.numpy as jnp
 
 from gradxform.core import check
-from gradxform.core.arithmetic import abs_sq, debias, next_count, power, real_dtype, root
+from gradxform.core.arithmetic import abs_sq, debias, is_zero, next_count, power, real_dtype, root
 from gradxform.core.hyper import Beta, Hyper
 from gradxform.core.rule import Halves, Rule
 from gradxform.core.types import Array, Dtype, Memory, Param, Scalars
@@ -66,6 +66,10 @@ class EpsilonBesideRss(SumsSquares):
 
     rate_decay: Hyper = 0.0
     name = "rss"
+
+    @property
+    def corrects(self) -> bool:
+        return not is_zero(self.rate_decay)
 
     def scalars(self, t: Any) -> Scalars:
         return 1 / (1 + (t - 1) * self.rate_decay)

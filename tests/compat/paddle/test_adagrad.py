@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from typing import Any
 
+import jax
+import jax.numpy as jnp
 import numpy as np
 import pytest
 
@@ -31,3 +33,12 @@ def test_adagrad() -> None:
 def test_the_rate_has_no_default() -> None:
     with pytest.raises(ValueError, match="learning_rate must be set, got None"):
         paddle.adagrad(None)
+
+
+def test_a_parameter_without_a_gradient_rests() -> None:
+    """Nothing in it goes by the steps of all."""
+    tx, params = paddle.adagrad(0.1), {"a": jnp.ones(2), "b": jnp.ones(2)}
+    state = tx.init(params)
+    updates, after = tx.update({"a": jnp.ones(2), "b": None}, state, params)
+    assert updates["b"] is None
+    jax.tree.map(np.testing.assert_array_equal, after.leaves["b"], state.leaves["b"])
