@@ -21,6 +21,7 @@ os.environ.setdefault("XLA_FLAGS", "--xla_force_host_platform_device_count=8")
 os.environ.setdefault("JAX_PLATFORMS", "cpu")
 
 import argparse
+import math
 import shutil
 import subprocess
 import sys
@@ -139,10 +140,8 @@ def train(given: argparse.Namespace, method: str, directory: Path, report: Calla
     step = gx.make_train_step(loss_fn, tx, metrics="loss", mesh=mesh)
 
     params = jax.device_put(init_params(characters, given.width, given.layers), everywhere)
-    state = tx.init(params)
-    every = (
-        EVERY * (given.batches // 8) + 1
-    )  # not a multiple of EVERY: every other checkpoint is in the middle of a step
+    state, loss = tx.init(params), math.nan
+    every = EVERY * (given.batches // 8) + 1  # so that every other checkpoint is in the middle of a step
     options = ocp.CheckpointManagerOptions(max_to_keep=2, save_interval_steps=every)
     with ocp.CheckpointManager(directory.resolve(), options=options) as saved:
         done = saved.latest_step() or 0
@@ -151,7 +150,8 @@ def train(given: argparse.Namespace, method: str, directory: Path, report: Calla
             params, state = saved.restore(done, args=ocp.args.StandardRestore(wanted))
         for number in range(done + 1, given.batches + 1):
             params, state, metrics = step(params, state, windows(text, number, BATCH))
-            report(number, float(metrics["loss"]))
+            loss = float(metrics["loss"])
+            report(number, loss)
             if saved.should_save(number):
                 saved.save(number, args=ocp.args.StandardSave((params, state)))
 
@@ -161,7 +161,7 @@ def train(given: argparse.Namespace, method: str, directory: Path, report: Calla
 
     validation = evaluated(params, state, windows(held_out, 0, 256))
     size = sum(x.nbytes for x in jax.tree.leaves(state)) / sum(x.size for x in jax.tree.leaves(params))
-    return Run(params, state, float(metrics["loss"]), float(validation), size)
+    return Run(params, state, loss, float(validation), size)
 
 
 def kill_midway(given: argparse.Namespace, method: str, directory: Path) -> int:
