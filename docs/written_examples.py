@@ -1,4 +1,4 @@
-"""Programs for names that neither a page nor the catalogue runs; `tests/docs/test_examples.py` runs these."""
+"""Programs for names that neither a page nor the catalogue runs; `tests/docs/test_example_programs.py` runs these."""
 
 from __future__ import annotations
 
@@ -129,6 +129,10 @@ EXAMPLES = """
 """
 
 WRITTEN = {
+    "compat.mindspore.lars": TREE
+    + "    from gradxform.compat import mindspore\n\n"
+    + "    tx = mindspore.lars(mindspore.momentum(0.1, 0.9), coefficient=0.02)\n"
+    + "    updates, state = tx.update(grads, tx.init(params), params)\n",
     "map_rows": RESTING + "    halved = gx.map_rows(lambda values: 0.5 * values, rows)\n",
     "abs_sq": """
     import jax.numpy as jnp

@@ -78,7 +78,7 @@ ROWS = [
     Row("FSDP: clip + adamw", lambda mesh, lies: clipped(gx)),
     Row("FSDP: clip + adamw in int8", lambda mesh, lies: gx.chain(gx.clip_by_global_norm(1.0), codes())),
     Row("FSDP: spread(muon)", spread),
-    Row("FSDP: spread(muon), 8 layers", spread, layers=8),
+    Row("FSDP, 8 layers: spread(muon)", spread, layers=8),
     Row("ZeRO-1: sharded(adamw)", zero(gx.adamw(1e-3)), split=False, dtype="bfloat16"),
     Row("ZeRO-1: sharded(clip + adamw)", zero(clipped(gx)), split=False, dtype="bfloat16"),
 ]

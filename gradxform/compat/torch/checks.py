@@ -32,7 +32,7 @@ of the count, or a tunable."""
 
 def constructor(make: Callable[P, R]) -> Callable[P, R]:
     """An optimizer that takes torch's call as it is written there, but for the parameters, which `init` takes."""
-    plain = constructors.constructor("params", FLAGS, "lr=..., groups=[...] where there are groups", runs=True)(make)
+    plain = constructors.constructor("params", FLAGS, "lr=..., groups=[...] where there are groups", ahead=True)(make)
     default = inspect.signature(make).parameters["lr"].default
 
     @functools.wraps(make)
