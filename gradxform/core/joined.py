@@ -42,7 +42,7 @@ def run_joined(leaves: Sequence[Leaf]) -> None:
     done: dict[int, tuple[Array, Memory]] = {}
     for pack in packs:
         if any(item.leaf in shared for item in pack):
-            done |= zip(map(id, pack), _run(pack, last[pack[0].leaf]), strict=True)
+            done |= _run(pack, last[pack[0].leaf])
     for leaf, pending in last.items():
         if leaf in shared:
             _keep(leaf, pending, [done[id(item)] for item in items[leaf]])
@@ -89,22 +89,39 @@ def _on_stack(rule: Any) -> Any:
     return rule.with_fields(**({"rule": _on_stack(rule.rule)} if isinstance(rule, Wrapper) else {"spec": STACK}))
 
 
-def _run(pack: list[Item], pending: Pending) -> list[tuple[Array, Memory]]:
+def _run(pack: list[Item], pending: Pending) -> dict[int, tuple[Array, Memory]]:
     """Update and memory of each item."""
     rule, (first, *_), name = _on_stack(pending.rule), pack, pending.name
     places, shape = _inner(rule).places, first.g.shape[1:]
-    here = {"leaf": first.leaf, "shape": shape}
-    s, g, p = jax.tree.map(lambda *xs: jnp.concatenate(xs), *(item[1:] for item in pack))
-    if places:
-        s, g, p = places.out((s, g, p), **here)
+    alike: dict[Any, list[Item]] = {}
+    for item in pack:
+        alike.setdefault(places.layout(item.leaf, shape) if places else None, []).append(item)
+    stacks: list[Any] = [_stacked([item[1:] for item in items]) for items in alike.values()]
+    if len(stacks) > 1:  # each is laid out as its own leaves are, and then moves as one
+        stacks = [places.lie(x, items[0].leaf, shape) for x, items in zip(stacks, alike.values(), strict=True)]
+        stacks = [_stacked([places.lie(x, first.leaf, shape) for x in stacks])]
+    s, g, p = places.out(stacks[0], first.leaf, shape) if places else stacks[0]
     stack = Leaf(first.leaf.path, g, p, {} if s is None else {name: s})
     stack.pending = [pending._replace(rule=rule)]
     run_pending([stack])
     new: Any = (stack.g, stack.memory.get(name))
-    if places:
-        new = places.back(new, **here)
-    ends = itertools.accumulate((len(item.g) for item in pack), initial=0)
-    return [_cut(new, *between) for between in itertools.pairwise(ends)]
+    new = places.back(new, first.leaf, shape) if places else new
+    parts = [new] if len(alike) == 1 else _parts(new, [sum(len(x.g) for x in items) for items in alike.values()])
+    done: dict[int, tuple[Array, Memory]] = {}
+    for items, part in zip(alike.values(), parts, strict=True):
+        part = part if len(alike) == 1 else places.lie(part, items[0].leaf, shape)
+        done |= zip(map(id, items), _parts(part, [len(item.g) for item in items]), strict=True)
+    return done
+
+
+def _stacked(trees: Sequence[Tree]) -> Tree:
+    return jax.tree.map(lambda *xs: jnp.concatenate(xs), *trees)
+
+
+def _parts(tree: Tree, sizes: Sequence[int]) -> list[Tree]:
+    """The first so many matrices of stacks, then the next, and so on."""
+    ends = itertools.accumulate(sizes, initial=0)
+    return [_cut(tree, *between) for between in itertools.pairwise(ends)]
 
 
 def _cut(tree: Tree, start: int, end: int) -> Tree:

@@ -44,11 +44,17 @@ class Places(Protocol):
     def like(self, x: Array, old: Shaped) -> Array:
         """An array laid out as another, where that is part of its type."""
 
+    def layout(self, leaf: Leaf, shape: tuple[int, ...]) -> Any:
+        """How the matrices of this shape of a leaf lie."""
+
+    def lie(self, stack: Any, leaf: Leaf, shape: tuple[int, ...]) -> Any:
+        """Many such matrices, laid out as those of this leaf are."""
+
     def out(self, stack: Any, leaf: Leaf, shape: tuple[int, ...]) -> Any:
         """Gradients and memories of many matrices of this shape, one step before they are `there`, maybe with more."""
 
     def back(self, stack: Any, leaf: Leaf, shape: tuple[int, ...]) -> Any:
-        """Updates and memories of such matrices, laid out as those of this leaf are."""
+        """Updates and memories of such matrices from there, laid out as those of this leaf are."""
 
 
 class Parts(tuple[Any, ...]):

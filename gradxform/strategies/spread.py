@@ -48,6 +48,16 @@ class Spread(Value):
         lies = jax.typeof(old).sharding
         return x if lies.mesh.empty or not is_explicit(self.mesh, self.axis) else jax.sharding.reshard(x, lies)
 
+    def layout(self, leaf: Leaf, shape: tuple[int, ...]) -> Sequence[Any]:
+        spec = spec_at_hand(leaf, is_explicit(self.mesh, self.axis))
+        if self.told is not None:
+            spec = of_parameter(leaf.path, leaf.array.shape, dict(self.told))
+        entries = (*(spec or ()), *(None,) * (leaf.array.ndim - len(spec or ())))
+        return of_statistic(shape, leaf.array.shape, entries, self.mesh) or (None, None)
+
+    def lie(self, stack: Tree, leaf: Leaf, shape: tuple[int, ...]) -> Tree:
+        return self._moved(stack, leaf, shape, [0])
+
     def out(self, stack: Tree, leaf: Leaf, shape: tuple[int, ...]) -> Tree:
         return self._moved(jax.tree.map(self._full, stack), leaf, shape, range(len(axis_names(self.axis)) + 1))
 
@@ -66,11 +76,7 @@ class Spread(Value):
 
         One axis a step: that is an exchange among the devices along it, and what changes two the compiler gathers.
         """
-        spec = spec_at_hand(leaf, is_explicit(self.mesh, self.axis))
-        if self.told is not None:
-            spec = of_parameter(leaf.path, leaf.array.shape, dict(self.told))
-        entries = (*(spec or ()), *(None,) * (leaf.array.ndim - len(spec or ())))
-        own = of_statistic(shape, leaf.array.shape, entries, self.mesh) or (None, None)
+        own = self.layout(leaf, shape)
         for count in steps:
             stack = self._laid(stack, shape, own, axis_names(self.axis)[:count])
         return stack
