@@ -25,6 +25,7 @@ from gradxform.compat.common.checkpoints import (
 from gradxform.compat.paddle.names import prefix_of, rules_of
 from gradxform.compat.paddle.schedules.decays import LRScheduler
 from gradxform.compat.paddle.schedules.warmups import LinearWarmup
+from gradxform.core.arithmetic import real_dtype
 from gradxform.core.chain import Chain
 from gradxform.core.facts import Station
 from gradxform.core.hyper import Schedule
@@ -202,7 +203,8 @@ def _counted(bases: Mapping[str, float], leaf: Leaf, n: int) -> dict[str, NDArra
     counters = {entry: base**n for entry, base in bases.items()}
     if "beta1_pow" in counters and "beta2_pow" in counters:
         counters["rho"] = n * counters["beta2_pow"] / (1 - counters["beta2_pow"]) if n else 1.0
-    return {entry: np.full(leaf.array.shape, x, np.float32) for entry, x in counters.items()}
+    dtype = np.result_type(np.float32, real_dtype(leaf.array.dtype))
+    return {entry: np.full(leaf.array.shape, x, dtype) for entry, x in counters.items()}
 
 
 def _steps(checkpoint: Mapping[str, Any], bases: Mapping[str, float], leaf: Leaf, names: Names) -> int:
