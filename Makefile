@@ -53,6 +53,7 @@ screens: docs
 	$(BIN)/python docs/screens.py docs/_build/html docs/_build/screens
 
 docs: .venv/docs
+	rm -rf docs/_build/html
 	$(BIN)/sphinx-build --fail-on-warning --keep-going --quiet --fresh-env docs docs/_build/html
 	$(BIN)/python docs/site_checks.py docs/_build/html
 	@echo 'docs/_build/html/index.html'
