@@ -95,8 +95,8 @@ def test_zero_gradients_give_zero_however_eps_is_given(rule: Rule):
         np.testing.assert_array_equal(resting[:, 0], 0.0, err_msg=name)
         for x in (resting, moving, *jax.tree.leaves((state.leaves, state.tree))):
             assert np.isfinite(x).all(), f"{name}: {x}"
-        # From an eps of 0 Adadelta never moves, and ADOPT and ACProp divide by what they knew before. Shampoo's roots of
-        # eigenvalues near 0 are 3e9, and multiply what is left by the rounding of eigenvectors: 0 there by chance.
+        # From an eps of 0 Adadelta never moves, and ADOPT and ACProp divide by what they knew before. Shampoo's roots
+        # of eigenvalues near 0 are 3e9, and multiply what is left by the rounding of eigenvectors: 0 there by chance.
         chance = rule.name == "shampoo" and name == "number TINY"
         assert (moving != 0).all() or rule.name in ("adadelta", "adopt", "acprop") or chance, name
 
