@@ -51,7 +51,7 @@ class Places(Protocol):
         """Many such matrices, laid out as those of this leaf are."""
 
     def out(self, stack: Any, leaf: Leaf, shape: tuple[int, ...]) -> Any:
-        """Gradients and memories of many matrices of this shape, one step before they are `there`, maybe with more."""
+        """Gradients and memories of many matrices of this shape on the way `there`, with more where that takes some."""
 
     def back(self, stack: Any, leaf: Leaf, shape: tuple[int, ...]) -> Any:
         """Updates and memories of such matrices from there, laid out as those of this leaf are."""

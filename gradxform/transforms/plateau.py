@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import NamedTuple
 
 import jax
@@ -26,6 +27,22 @@ class Plateau(NamedTuple):
     avg_value: Array
 
 
+def begun() -> Plateau:
+    """Before the first value."""
+    one, zero = jnp.ones((), float), jnp.zeros((), jnp.int32)
+    return Plateau(one, one * jnp.inf, zero, jnp.copy(zero), jnp.copy(zero), 0 * one)
+
+
+def averaged(s: Plateau, value: ArrayLike | None, size: Hyper, judged: Callable[[Array], Plateau]) -> Plateau:
+    """With one more value; at the end of a window of so many, what is judged of their mean."""
+    n = s.count + 1
+    mean = (s.count * s.avg_value + jnp.asarray(value, s.avg_value.dtype)) / n
+    closed = judged(mean)._replace(count=jnp.zeros_like(n), avg_value=jnp.zeros_like(mean))
+    waiting = s._replace(count=n, avg_value=mean)
+    new: Plateau = jax.tree.map(lambda a, b: jnp.where(n == size, a, b).astype(b.dtype), closed, waiting)
+    return new
+
+
 class ReduceOnPlateau(TreeRule):
     factor: Hyper = 0.1
     patience: int = 10
@@ -46,27 +63,23 @@ class ReduceOnPlateau(TreeRule):
             raise ValueError("rtol or atol must be positive, got rtol=0.0, atol=0.0")
 
     def init_tree(self, ps: list[Array]) -> Plateau:
-        one, zero = jnp.ones((), float), jnp.zeros((), jnp.int32)
-        return Plateau(one, one * jnp.inf, zero, jnp.copy(zero), jnp.copy(zero), 0 * one)
+        return begun()
 
     def measure(self, gs: list[Array], s: Plateau, t: Array, value: ArrayLike | None = None) -> tuple[Scalars, Plateau]:
-        n = s.count + 1
-        mean = (s.count * s.avg_value + jnp.asarray(value, s.avg_value.dtype)) / n
-        margin = jnp.where(jnp.isinf(s.best_value), 0, self.rtol * jnp.abs(s.best_value) + self.atol)
-        better = mean < s.best_value - margin
-        bad = jnp.where(better, 0, s.plateau_count + 1)
-        cooling = s.cooldown_count > 0
-        reduced = ~cooling & ~better & (bad >= self.patience)
-        judged = Plateau(
-            scale=jnp.where(reduced, jnp.maximum(s.scale * self.factor, self.min_scale), s.scale),
-            best_value=jnp.where(better, mean, s.best_value),
-            plateau_count=jnp.where(cooling | reduced, 0, bad),
-            cooldown_count=jnp.where(reduced, self.cooldown, jnp.maximum(s.cooldown_count - 1, 0)),
-            count=jnp.zeros_like(n),
-            avg_value=jnp.zeros_like(mean),
-        )
-        due, waiting = n == self.accumulation_size, s._replace(count=n, avg_value=mean)
-        new: Plateau = jax.tree.map(lambda a, b: jnp.where(due, a, b).astype(b.dtype), judged, waiting)
+        def judged(mean: Array) -> Plateau:
+            margin = jnp.where(jnp.isinf(s.best_value), 0, self.rtol * jnp.abs(s.best_value) + self.atol)
+            better = mean < s.best_value - margin
+            bad = jnp.where(better, 0, s.plateau_count + 1)
+            cooling = s.cooldown_count > 0
+            reduced = ~cooling & ~better & (bad >= self.patience)
+            return s._replace(
+                scale=jnp.where(reduced, jnp.maximum(s.scale * self.factor, self.min_scale), s.scale),
+                best_value=jnp.where(better, mean, s.best_value),
+                plateau_count=jnp.where(cooling | reduced, 0, bad),
+                cooldown_count=jnp.where(reduced, self.cooldown, jnp.maximum(s.cooldown_count - 1, 0)),
+            )
+
+        new = averaged(s, value, self.accumulation_size, judged)
         return new.scale, new
 
     def update(self, g: Array, s: None, p: Param, k: Array) -> tuple[Array, None]:

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from typing import NamedTuple
 
-import jax
 import jax.numpy as jnp
 
 from gradxform.core.arithmetic import abs_sq, debias, root
@@ -13,7 +12,7 @@ from gradxform.core.hyper import Beta, Hyper
 from gradxform.core.rule import Halves, Rule, TreeRule
 from gradxform.core.types import Array, ArrayLike, Count, Param, Scalars
 from gradxform.optimizers import sm3
-from gradxform.transforms.plateau import Plateau
+from gradxform.transforms.plateau import Plateau, averaged, begun
 
 
 class AdanMemory(NamedTuple):
@@ -162,26 +161,22 @@ class ReduceOnPlateau(TreeRule):
     facts = Facts(reach=Reach.TREE, station=Station.STEP, needs=("value",), keeps_zero=True)
 
     def init_tree(self, ps: list[Array]) -> Plateau:
-        one, zero = jnp.ones((), float), jnp.zeros((), jnp.int32)
-        return Plateau(one, one * jnp.inf, zero, jnp.copy(zero), jnp.copy(zero), 0 * one)
+        return begun()
 
     def measure(self, gs: list[Array], s: Plateau, t: Count, value: ArrayLike | None = None) -> tuple[Scalars, Plateau]:
-        n = s.count + 1
-        mean = (s.count * s.avg_value + jnp.asarray(value, s.avg_value.dtype)) / n
-        better, cooling = mean < (1 - self.rtol) * s.best_value - self.atol, s.cooldown_count > 0
-        bad = jnp.where(better, 0, s.plateau_count + 1)
-        worn = bad == self.patience
-        scale = jnp.maximum(s.scale * jnp.where(worn, self.factor, 1), self.min_scale)
-        judged = Plateau(
-            scale=jnp.where(cooling, s.scale, scale),
-            best_value=jnp.where(better, mean, s.best_value),
-            plateau_count=jnp.where(cooling | worn, 0, bad),
-            cooldown_count=jnp.where(cooling, s.cooldown_count - 1, jnp.where(worn, self.cooldown, 0)),
-            count=jnp.zeros_like(n),
-            avg_value=jnp.zeros_like(mean),
-        )
-        due, waiting = n == self.accumulation_size, s._replace(count=n, avg_value=mean)
-        new: Plateau = jax.tree.map(lambda a, b: jnp.where(due, a, b).astype(b.dtype), judged, waiting)
+        def judged(mean: Array) -> Plateau:
+            better, cooling = mean < (1 - self.rtol) * s.best_value - self.atol, s.cooldown_count > 0
+            bad = jnp.where(better, 0, s.plateau_count + 1)
+            worn = bad == self.patience
+            scale = jnp.maximum(s.scale * jnp.where(worn, self.factor, 1), self.min_scale)
+            return s._replace(
+                scale=jnp.where(cooling, s.scale, scale),
+                best_value=jnp.where(better, mean, s.best_value),
+                plateau_count=jnp.where(cooling | worn, 0, bad),
+                cooldown_count=jnp.where(cooling, s.cooldown_count - 1, jnp.where(worn, self.cooldown, 0)),
+            )
+
+        new = averaged(s, value, self.accumulation_size, judged)
         return new.scale, new
 
     def update(self, g: Array, s: None, p: Param, k: Array) -> tuple[Array, None]:
