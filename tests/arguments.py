@@ -520,6 +520,8 @@ BESIDE: dict[tuple[str, str], dict[str, Any]] = {
     ("adafactor", "weight_decay_mask"): {"weight_decay_rate": 0.1},
     ("sam", "batch_axis_name"): {"opaque_mode": True},
     ("guard", "max_consecutive"): {"then": "skip"},
+    ("adopt", "clip_value_fn"): {"use_clipping": True},
+    ("scale_by_adopt", "clip_value_fn"): {"use_clipping": True},
     ("guard", "then"): {"max_consecutive": 1},
     **{
         ("compare", argument): {"problems": {"bowl": BOWL}, "seeds": 1, "steps": 1, "progress": False}

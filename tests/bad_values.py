@@ -257,6 +257,8 @@ ALONE = {
         for x in ("dowg", "scale_by_dowg")
     },
     ("gx", "adafactor", "dtype_momentum"): Meant({"None", "float16"}),
+    ("gx", "scale_by_factored_rms", "decay_rate_fn"): Meant({"None"}, FUNCTIONS, {"lambda a, b"}),
+    **{("gx", x, "clip_value_fn"): Meant({"None"}, FUNCTIONS) for x in ("adopt", "scale_by_adopt")},
     ("gx", "tunable", "value"): Meant({*NUMBERS, "[nan]"}, RATES - {"a tunable"}),
     ("gx", "accumulate_gradients", "loss_fn"): Meant(FUNCTIONS),
     ("gx", "make_train_step", "loss_fn"): Meant({*FUNCTIONS}),

@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import contextvars
 import dataclasses
+import functools
 import itertools
 import math
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
@@ -287,6 +288,14 @@ def evaluate(x: Hyper, count: Count, name: str = "the value") -> Number:
     if not is_real(value.dtype):
         raise TypeError(f"{name}, from the schedule {x!r}, must be a real number, got one of dtype {value.dtype}")
     return jnp.asarray(value, dtype=float)
+
+
+def called(name: str, function: Callable[..., Any], count: Count, *rest: Any) -> Number:
+    """What a user's function of the step, and of what else it is told, gives there.
+
+    Raises: TypeError or ValueError if it gives anything but one number.
+    """
+    return evaluate(FromFunction(functools.wraps(function)(lambda count: function(count, *rest))), count, name)
 
 
 def _given_by(name: str, value: Any, count: Count) -> np.ndarray[Any, Any]:

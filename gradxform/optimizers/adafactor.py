@@ -12,7 +12,7 @@ from gradxform.core import check
 from gradxform.core.arithmetic import abs_sq, quotient, root
 from gradxform.core.chain import Chain, chain, lift
 from gradxform.core.facts import Facts, Reach
-from gradxform.core.hyper import Hyper, Schedule
+from gradxform.core.hyper import Hyper, Schedule, called
 from gradxform.core.rule import Halves
 from gradxform.core.sizes import saturated, squarable
 from gradxform.core.types import Array, Count, Dtype, Mask, Memory, Param, Scalars
@@ -91,7 +91,7 @@ class ScaleByFactoredRms(Halves):
     def scalars(self, t: Count) -> Scalars:
         step = jnp.maximum(t - self.step_offset, 1)
         if self.decay_rate_fn is not None:
-            decay = self.decay_rate_fn(step - 1, self.decay_rate)
+            decay = called("decay_rate_fn", self.decay_rate_fn, step - 1, self.decay_rate)
             return decay, 1 - decay
         power = -self.decay_rate * jnp.log(1.0 * step)
         return -jnp.expm1(power), jnp.exp(power)

@@ -11,7 +11,7 @@ from gradxform.core import check
 from gradxform.core.arithmetic import abs_sq, power, quotient, root
 from gradxform.core.chain import Chain, chain, lift
 from gradxform.core.codec import stored_in
-from gradxform.core.hyper import Beta, Hyper
+from gradxform.core.hyper import Beta, Hyper, called
 from gradxform.core.rule import Rule
 from gradxform.core.sizes import squarable
 from gradxform.core.types import Array, Count, Dtype, Param, Scalars
@@ -33,6 +33,8 @@ class ScaleByAdopt(Rule):
         check.function(clip_value_fn=self.clip_value_fn)
         if self.use_clipping is not None:
             check.boolean(use_clipping=self.use_clipping)
+        if self.clip_value_fn is not None and not self.use_clipping:
+            raise ValueError("clip_value_fn bounds nothing without use_clipping=True")
 
     def init(self, p: Array) -> Moments:
         return Moments(mu=jnp.zeros_like(p), nu=jnp.zeros_like(p.real))
@@ -46,7 +48,8 @@ class ScaleByAdopt(Rule):
         if self.use_clipping is None:
             least = jnp.maximum(least, jnp.where(t > 2, power(self.b3, jnp.maximum(t - 2, 1)), 1))
         elif self.use_clipping:
-            most = self.clip_value_fn(t - 1) if self.clip_value_fn else (t - 1.0) ** 0.25
+            bound = self.clip_value_fn
+            most = called("clip_value_fn", bound, t - 1) if bound else (t - 1.0) ** 0.25
         return old, new, jnp.where(first, 0, self.b2 * 1), jnp.where(first, 1, 1 - self.b2), least, most
 
     def update(self, g: Array, s: Moments, p: Param, k: Scalars) -> tuple[Array, Moments]:
@@ -70,7 +73,7 @@ def scale_by_adopt(
     clipping, optax's default: `e = eps`, `|d| <= clip_value_fn(t-1)`, by default (t-1)^(1/4). False, the paper's first.
     nesterov: `u = b1·m + (1-b1)·d`. mu_dtype: store m in this dtype instead of float32.
     Reach: element. State: mu, nu, shaped like p, float32 or wider (nu real for complex p).
-    Raises: ValueError if a rate is not in [0, 1) or eps < 0.
+    Raises: ValueError if a rate is not in [0, 1), eps < 0, or clip_value_fn comes without use_clipping=True.
     Source: Taniguchi et al. 2024, arXiv:2411.02853, algorithms 1 and 2.
     """
     check.floating(mu_dtype=mu_dtype)
