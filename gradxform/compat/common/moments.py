@@ -1,4 +1,4 @@
-"""What two frameworks execute and differs from the published: where epsilon stands, warmed momentum, kept powers."""
+"""What two frameworks execute and differs from the published: where epsilon stands, kept powers."""
 
 from __future__ import annotations
 
@@ -7,13 +7,12 @@ from typing import Any, NamedTuple
 import jax.numpy as jnp
 
 from gradxform.core import check
-from gradxform.core.arithmetic import abs_sq, debias, is_zero, next_count, power, real_dtype, root
+from gradxform.core.arithmetic import abs_sq, debias, is_zero, root
 from gradxform.core.hyper import Beta, Hyper
-from gradxform.core.rule import Halves, Rule
-from gradxform.core.types import Array, Dtype, Memory, Param, Scalars
+from gradxform.core.rule import Halves
+from gradxform.core.types import Array, Memory, Param, Scalars
 from gradxform.optimizers.adagrad import SumOfSquares, SumsSquares
 from gradxform.optimizers.adam import Moments
-from gradxform.optimizers.radam import Rectified
 
 
 class EpsilonHat(Halves, abstract=True):
@@ -47,15 +46,6 @@ class EpsilonHatAdam(EpsilonHat):
 
     def scalars(self, t: Any) -> Scalars:
         return jnp.sqrt(debias(self.b2, t)) / debias(self.b1, t)
-
-
-class EpsilonHatRadam(Rectified):
-    """RAdam with epsilon added to √v instead of √v̂. mu, nu: shaped like p, nu real."""
-
-    name = "radam"
-
-    def inverse_root(self, nu: Array, c2: Array) -> Any:
-        return jnp.sqrt(c2) / (root(nu) + self.eps)
 
 
 class EpsilonBesideRss(SumsSquares):
@@ -103,49 +93,3 @@ class PoweredInfinityMoments(NamedTuple):
     mu: Array
     nu: Array
     b1_power: Array
-
-
-class NadamMoments(NamedTuple):
-    """mu, nu: shaped like p, nu real; mu_product: scalar, real; count: scalar int32."""
-
-    mu: Array
-    nu: Array
-    mu_product: Array
-    count: Any
-
-
-def begun(p: Array, product: Dtype) -> NadamMoments:
-    """Memory before the first step, the product of momenta in the dtype given."""
-    start = jnp.ones((), product), jnp.zeros((), jnp.int32)
-    return NadamMoments(jnp.zeros_like(p), jnp.zeros_like(p.real), *start)
-
-
-class Nadam(Rule, abstract=True):
-    """NAdam with a momentum that warms up, `μₜ = b1·(1 - 0.96^(t·momentum_decay) / 2)`, and their product."""
-
-    b1: Beta = 0.9
-    b2: Beta = 0.999
-    eps: Hyper = 1e-8
-    momentum_decay: Hyper = 0.004
-    name = "nadam"
-
-    def update(self, g: Array, s: NadamMoments, p: Param, k: Scalars) -> tuple[Any, NadamMoments]:
-        count, dtype = next_count(s.count), real_dtype(g.dtype)
-        now, after = (jnp.asarray(self.momentum(t), dtype) for t in (count, count + 1))
-        product = s.mu_product * now.astype(s.mu_product.dtype)
-        mu = self.b1 * s.mu + (1 - self.b1) * g
-        nu = self.b2 * s.nu + (1 - self.b2) * abs_sq(g)
-        wide = product.astype(dtype)
-        ahead = (1 - now) / (1 - wide) * g + after / (1 - wide * after) * mu
-        size = root(nu / jnp.asarray(debias(self.b2, count), dtype))
-        return ahead / (size + self.eps), NadamMoments(mu, nu, product, count)
-
-    def momentum(self, t: Any) -> Any:
-        return self.b1 * (1 - 0.5 * power(0.96, t * self.momentum_decay))
-
-
-class WarmedNadam(Nadam):
-    """NAdam whose product of momenta has the width of the parameter."""
-
-    def init(self, p: Array) -> NadamMoments:
-        return begun(p, real_dtype(p.dtype))

@@ -10,8 +10,6 @@ import numpy as np
 
 from gradxform.compat.common.float32 import in_float32
 from gradxform.compat.common.groups import Groups, Members, flags
-from gradxform.compat.common.moments import EpsilonHatRadam, WarmedNadam
-from gradxform.compat.common.overflows import clocked
 from gradxform.compat.common.parameters import ByParameter, Parameter
 from gradxform.compat.common.unchecked import unchecked
 from gradxform.compat.paddle.assembly import assembled
@@ -28,7 +26,7 @@ from gradxform.compat.paddle.checks import (
     number,
 )
 from gradxform.compat.paddle.names import named
-from gradxform.compat.paddle.rules import InItsDtype, PoweredAdam, PoweredAdamax, TrustRatio
+from gradxform.compat.paddle.rules import InItsDtype, PoweredAdam, PoweredAdamax, PoweredNadam, PoweredRadam, TrustRatio
 from gradxform.core.arithmetic import is_zero
 from gradxform.core.chain import Chain, chain, lift
 from gradxform.core.donated import refuse_deleted
@@ -143,7 +141,7 @@ def adamax(
     _check(learning_rate, beta1, beta2, epsilon)
 
     def body(scaled: Chain, **numbers: NumberLike) -> Chain:
-        return chain(lift(_moments(PoweredAdamax(), **numbers)), scaled)
+        return chain(lift(_powered(PoweredAdamax(), **numbers)), scaled)
 
     options: dict[str, Any] = {"beta1": beta1, "beta2": beta2, "epsilon": epsilon}
     return assembled(body, learning_rate, weight_decay, grad_clip, groups, param_attr, frozen, **options)
@@ -165,7 +163,7 @@ def nadam(
 ) -> Chain:
     """`paddle.optimizer.NAdam`: as `compat.torch.nadam`, with a momentum that warms up.
 
-    Reach: as `adam`. State: mu, nu, shaped like p; mu_product, scalar of p's width; count, int32 scalar.
+    Reach: as `adam`. State: mu, nu, shaped like p; decay_power, b2_power, mu_product, scalars of p's width.
     Raises: as `adam`; ValueError if momentum_decay < 0.
     Source: paddle 3.3.1, optimizer/nadam.py; Dozat 2016.
     """
@@ -174,7 +172,7 @@ def nadam(
 
     def body(scaled: Chain, momentum_decay: NumberLike, **numbers: NumberLike) -> Chain:
         warming = in_float32(number("momentum_decay", momentum_decay))
-        return chain(lift(unchecked(_moments(WarmedNadam(), **numbers), momentum_decay=warming)), scaled)
+        return chain(lift(unchecked(_moments(PoweredNadam(), **numbers), momentum_decay=warming)), scaled)
 
     options: dict[str, Any] = {"beta1": beta1, "beta2": beta2, "epsilon": epsilon, "momentum_decay": momentum_decay}
     return assembled(body, learning_rate, weight_decay, grad_clip, groups, param_attr, frozen, **options)
@@ -195,14 +193,14 @@ def radam(
 ) -> Chain:
     """`paddle.optimizer.RAdam`: as `compat.torch.radam`, with epsilon beside √v.
 
-    Reach: as `adam`. State: mu, nu, shaped like p; count, int32 scalar.
+    Reach: as `adam`. State: mu, nu, shaped like p; b1_power, b2_power, rho, scalars of p's width.
     Raises: as `adam`.
     Source: paddle 3.3.1, optimizer/radam.py; Liu et al. 2019, arXiv:1908.03265.
     """
     _check(learning_rate, beta1, beta2, epsilon)
 
     def body(scaled: Chain, **numbers: NumberLike) -> Chain:
-        return chain(clocked(_moments(EpsilonHatRadam(), **numbers)), scaled)
+        return chain(lift(_moments(PoweredRadam(), **numbers)), scaled)
 
     options: dict[str, Any] = {"beta1": beta1, "beta2": beta2, "epsilon": epsilon}
     return assembled(body, learning_rate, weight_decay, grad_clip, groups, param_attr, frozen, **options)
@@ -226,7 +224,7 @@ def lamb(
     """`paddle.optimizer.Lamb`: `r = m̂ / (√v̂ + epsilon) + lamb_weight_decay·w`, `w <- w - learning_rate·(‖w‖ / ‖r‖)·r`.
 
     exclude_from_weight_decay_fn: a function of a parameter (its `name` is the path): whether it does not decay. Where
-    nothing decays the ratio of norms is 1, unless always_adapt; it is 1 where a norm is 0.
+    nothing decays the ratio of norms is 1, unless always_adapt, which a group can't say; it is 1 where a norm is 0.
     Reach: array. State: as `adam`.
     Raises: ValueError for None, TypeError and so on as `momentum`.
     Source: paddle 3.3.1, optimizer/lamb.py; You et al. 2019, arXiv:1904.00962.
@@ -238,7 +236,6 @@ def lamb(
         scaled: Chain,
         lamb_weight_decay: NumberLike,
         exclude_from_weight_decay_fn: Callable[[Parameter], bool] | None,
-        always_adapt: bool,
         **numbers: NumberLike,
     ) -> Chain:
         function_or_none(exclude_from_weight_decay_fn=exclude_from_weight_decay_fn)
@@ -247,9 +244,9 @@ def lamb(
         adapted = lift(TrustRatio(), None if always_adapt else where)
         if is_zero(decay) and not always_adapt:
             adapted = chain()
-        return chain(lift(_moments(PoweredAdam(), **numbers)), _decayed(decay, where), adapted, scaled)
+        return chain(lift(_powered(PoweredAdam(), **numbers)), _decayed(decay, where), adapted, scaled)
 
-    options: dict[str, Any] = {"beta1": beta1, "beta2": beta2, "epsilon": epsilon, "always_adapt": always_adapt}
+    options: dict[str, Any] = {"beta1": beta1, "beta2": beta2, "epsilon": epsilon}
     options |= {"lamb_weight_decay": lamb_weight_decay, "exclude_from_weight_decay_fn": exclude_from_weight_decay_fn}
     return assembled(body, learning_rate, None, grad_clip, groups, param_attr, frozen, **options)
 
@@ -263,6 +260,13 @@ def _check(learning_rate: LearningRate, beta1: NumberLike, beta2: NumberLike, ep
 def _moments(rule: Rule, beta1: NumberLike, beta2: NumberLike, epsilon: NumberLike) -> Rule:
     b1, b2, eps = map(in_float32, (number("beta1", beta1), number("beta2", beta2), number("epsilon", epsilon)))
     return unchecked(rule, b1=b1, b2=b2, eps=eps)
+
+
+def _powered(rule: PoweredAdam | PoweredAdamax, beta1: NumberLike, beta2: NumberLike, epsilon: NumberLike) -> Rule:
+    """The kernel has the betas in float32; the framework makes the first powers, in the parameter's dtype."""
+    given = number("beta1", beta1), number("beta2", beta2)
+    rule = rule.with_fields(begins=given if all(isinstance(x, float) for x in given) else None)
+    return _moments(rule, beta1, beta2, epsilon)
 
 
 def _direction(beta1: NumberLike, beta2: NumberLike, epsilon: NumberLike, lazy_mode: bool, amsgrad: bool) -> Chain:

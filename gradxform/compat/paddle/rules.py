@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-from typing import Any
+from typing import Any, NamedTuple
 
 import jax.numpy as jnp
 
 from gradxform.compat.common.float32 import in_float32
 from gradxform.compat.common.moments import PoweredInfinityMoments, PoweredMaxMoments, PoweredMoments
 from gradxform.core import check
-from gradxform.core.arithmetic import abs_sq, real_dtype
+from gradxform.core.arithmetic import abs_sq, power, real_dtype
 from gradxform.core.facts import Facts, Reach, Station
 from gradxform.core.hyper import Beta, Hyper, hyper_fields, replace_hyper
 from gradxform.core.lens import Wrapper
@@ -63,17 +63,19 @@ class PoweredAdam(Rule):
     """Adam by powers of the betas that are multiplied up, as they round, at the steps of their parameter.
 
     amsgrad: for v the running maximum of v, taken before the correction.
+    begins: the betas before they were rounded to float32, the first powers of a float64 parameter.
     """
 
     b1: Beta = 0.9
     b2: Beta = 0.999
     eps: Hyper = 1e-8
     amsgrad: bool = False
+    begins: tuple[Any, Any] | None = None
     name = "adam"
 
     def init(self, p: Array) -> Memory:
         one = jnp.ones((), real_dtype(p.dtype))
-        powers = {"b1_power": self.b1 * one, "b2_power": self.b2 * one}
+        powers = {f"b{i + 1}_power": b * one for i, b in enumerate(_in_width(self, one))}
         if self.amsgrad:
             return PoweredMaxMoments(jnp.zeros_like(p), jnp.zeros_like(p.real), jnp.zeros_like(p.real), **powers)
         return PoweredMoments(jnp.zeros_like(p), jnp.zeros_like(p.real), **powers)
@@ -90,21 +92,102 @@ class PoweredAdam(Rule):
 
 
 class PoweredAdamax(Rule):
-    """AdaMax by such a power, with epsilon added to the old maximum: `u <- max(|g|, b2·u + eps)`."""
+    """AdaMax by such a power, with epsilon added to the old maximum: `u <- max(|g|, b2·u + eps)`.
+
+    begins: of these are all powers of a float64 parameter.
+    """
 
     b1: Beta = 0.9
     b2: Beta = 0.999
     eps: Hyper = 1e-8
+    begins: tuple[Any, Any] | None = None
     name = "adamax"
 
     def init(self, p: Array) -> PoweredInfinityMoments:
         one = jnp.ones((), real_dtype(p.dtype))
-        return PoweredInfinityMoments(jnp.zeros_like(p), jnp.zeros_like(p.real), self.b1 * one)
+        return PoweredInfinityMoments(jnp.zeros_like(p), jnp.zeros_like(p.real), _in_width(self, one)[0] * one)
 
     def update(self, g: Array, s: PoweredInfinityMoments, p: Param, k: Scalars) -> tuple[Any, PoweredInfinityMoments]:
         mu = self.b1 * s.mu + (1 - self.b1) * g
         nu = jnp.maximum(jnp.abs(g), self.b2 * s.nu + self.eps)
-        return mu / (1 - s.b1_power) / nu, PoweredInfinityMoments(mu, nu, self.b1 * s.b1_power)
+        power = _in_width(self, s.b1_power)[0] * s.b1_power
+        return mu / (1 - s.b1_power) / nu, PoweredInfinityMoments(mu, nu, power)
+
+
+def _in_width(rule: PoweredAdam | PoweredAdamax, power: Array) -> tuple[Any, Any]:
+    """The betas in the width of a power."""
+    return (rule.b1, rule.b2) if rule.begins is None or power.dtype != jnp.float64 else rule.begins
+
+
+class PoweredNadamMoments(NamedTuple):
+    """mu, nu: shaped like p; decay_power, b2_power, mu_product: scalars, of p's width."""
+
+    mu: Array
+    nu: Array
+    decay_power: Array
+    b2_power: Array
+    mu_product: Array
+
+
+class PoweredNadam(Rule):
+    """NAdam by such powers; the momentum warms up, `μₜ = b1·(1 - 0.96^(t·momentum_decay) / 2)`."""
+
+    b1: Beta = 0.9
+    b2: Beta = 0.999
+    eps: Hyper = 1e-8
+    momentum_decay: Hyper = 0.004
+    name = "nadam"
+
+    def init(self, p: Array) -> PoweredNadamMoments:
+        one = jnp.ones((), real_dtype(p.dtype))
+        return PoweredNadamMoments(jnp.zeros_like(p), jnp.zeros_like(p.real), one, one, one)
+
+    def update(self, g: Array, s: PoweredNadamMoments, p: Param, k: Scalars) -> tuple[Any, PoweredNadamMoments]:
+        decay_power, b2_power = 0.96 * s.decay_power, self.b2 * s.b2_power
+        warm = 0.5 * decay_power**self.momentum_decay
+        now, after = self.b1 * (1 - warm), self.b1 * (1 - warm * power(0.96, self.momentum_decay))
+        product = s.mu_product * now
+        mu = self.b1 * s.mu + (1 - self.b1) * g
+        nu = self.b2 * s.nu + (1 - self.b2) * abs_sq(g)
+        ahead = after * mu / (1 - product * after) + (1 - now) * g / (1 - product)
+        new = PoweredNadamMoments(mu, nu, decay_power, b2_power, product)
+        return ahead / (jnp.sqrt(nu / (1 - b2_power)) + self.eps), new
+
+
+class PoweredRadamMoments(NamedTuple):
+    """mu, nu: shaped like p; b1_power, b2_power, rho: scalars, of p's width."""
+
+    mu: Array
+    nu: Array
+    b1_power: Array
+    b2_power: Array
+    rho: Array
+
+
+class PoweredRadam(Rule):
+    """RAdam by such powers, epsilon beside √v. rho: `t·b2ᵗ / (1 - b2ᵗ)`, by a recursion."""
+
+    b1: Beta = 0.9
+    b2: Beta = 0.999
+    eps: Hyper = 1e-8
+    name = "radam"
+
+    def init(self, p: Array) -> PoweredRadamMoments:
+        one = jnp.ones((), real_dtype(p.dtype))
+        return PoweredRadamMoments(jnp.zeros_like(p), jnp.zeros_like(p.real), one, one, one)
+
+    def update(self, g: Array, s: PoweredRadamMoments, p: Param, k: Scalars) -> tuple[Any, PoweredRadamMoments]:
+        b1_power, b2_power = self.b1 * s.b1_power, self.b2 * s.b2_power
+        rho = (s.rho * (self.b2 - b2_power) + b2_power) / (1 - b2_power)
+        mu = self.b1 * s.mu + (1 - self.b1) * g
+        nu = self.b2 * s.nu + (1 - self.b2) * abs_sq(g)
+        longest = 2 / (1 - self.b2) - 1
+        length = longest - 2 * rho
+        trusted = length > 5
+        at = jnp.where(trusted, length, 5)
+        rect = jnp.sqrt((at - 4) * (at - 2) * longest / ((longest - 4) * (longest - 2) * at))
+        m_hat, root = mu / (1 - b1_power), jnp.sqrt(1 - b2_power) / (jnp.sqrt(nu) + self.eps)
+        return jnp.where(trusted, m_hat * rect * root, m_hat), PoweredRadamMoments(mu, nu, b1_power, b2_power, rho)
 
 
 class InItsDtype(Wrapper):

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 import re
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
@@ -22,10 +21,9 @@ from gradxform.compat.common.checkpoints import (
     spellings,
     steps_done,
 )
-from gradxform.compat.paddle.names import prefix_of, rules_of
+from gradxform.compat.paddle.names import prefix_of
 from gradxform.compat.paddle.schedules.decays import LRScheduler
 from gradxform.compat.paddle.schedules.warmups import LinearWarmup
-from gradxform.core.arithmetic import real_dtype
 from gradxform.core.chain import Chain
 from gradxform.core.facts import Station
 from gradxform.core.hyper import Schedule
@@ -42,8 +40,8 @@ ENTRIES = {
     "trace": {"velocity": "trace"},
     "adam": {**MOMENTS, **POWERS},
     "adamax": {"moment": "mu", "inf_norm": "nu", **POWERS},
-    "nadam": {**MOMENTS, "mu_product": "mu_product"},
-    "radam": MOMENTS,
+    "nadam": {**MOMENTS, "mu_product": "mu_product", "momentum_decay_pow": "decay_power", "beta2_pow": "b2_power"},
+    "radam": {**MOMENTS, "beta1_pow": "b1_power", "beta2_pow": "b2_power", "rho": "rho"},
     "rss": {"moment": "sum_of_squares"},
     "adadelta": {"_avg_squared_grad": "e_g", "_avg_squared_update": "e_x"},
     "rms": {"mean_square": "nu"},
@@ -51,11 +49,10 @@ ENTRIES = {
     "rmsprop_moment": {"momentum": "trace"},
 }
 """Stage -> what the framework calls its statistics -> the field."""
-PRODUCTS = {*POWERS, "mu_product", "momentum_decay_pow", "beta1_pow", "beta2_pow"}
-SAVED = {"rho", *PRODUCTS, *(entry for entries in ENTRIES.values() for entry in entries)}
+SPREAD = {"mu_product", "momentum_decay_pow", "beta1_pow", "beta2_pow"}
+"""Products that the framework keeps in every element, as it does RAdam's `rho`."""
+SAVED = {entry for entries in ENTRIES.values() for entry in entries}
 """All that the framework calls a statistic or a counter."""
-LEAST = 1e-30
-"""A power below this may have lost digits in float32."""
 
 
 def load_state(
@@ -90,8 +87,6 @@ def load_state(
     for leaf in tree.leaves:
         for stage, memory in leaf.memory.items() if known is None or leaf.path in known else ():
             new = {f: _decoded(checkpoint, e, leaf, names, getattr(memory, f)) for e, f in _entries(leaf, stage)}
-            if bases := _bases(tx, leaf, stage):
-                new["count"] = jnp.asarray(_steps(checkpoint, bases, leaf, names), memory.count.dtype)
             placed = {field: jax.device_put(x, getattr(memory, field).sharding) for field, x in new.items()}
             leaf.memory = {**leaf.memory, stage: memory._replace(**placed)}
     count = _count(checkpoint, tx) if step is None else steps_done("step", step)
@@ -103,8 +98,8 @@ def save_state(
 ) -> dict[str, Any]:
     """Make what paddle's `optimizer.state_dict()` would be: `{"<name>_velocity_0": array, ...}`.
 
-    names: as in `load_state`; without it names are paths. tx: the optimizer, for its `name`, its learning rate's
-    schedule and the counters of `nadam` and `radam`; None leaves them out.
+    names: as in `load_state`; without it names are paths. tx: the optimizer, for its `name` and its learning rate's
+    schedule; None leaves them out.
     Raises: ValueError if the state is not of an optimizer of this module.
     """
     check_names(names, params)
@@ -119,8 +114,6 @@ def save_state(
         entries: dict[str, NDArray[Any]] = {}
         for stage, memory in leaf.memory.items():
             entries |= {e: _encoded(e, np.array(getattr(memory, f)), leaf) for e, f in _entries(leaf, stage)}
-            if bases := _bases(tx, leaf, stage):
-                entries |= _counted(bases, leaf, int(memory.count))
             if stage == "rms":
                 entries["mean_grad"] = np.zeros_like(entries["mean_square"])
         name = f"{spelled.get(leaf.path, leaf.path)}_{prefix}"
@@ -159,10 +152,10 @@ def _entries(leaf: Leaf, stage: str) -> Iterator[tuple[str, str]]:
 
 
 def _encoded(entry: str, value: NDArray[Any], leaf: Leaf) -> NDArray[Any]:
-    """A statistic as the framework keeps it: NAdam's product in every element, RMSProp's momentum with its sign."""
+    """As the framework keeps it: scalars of NAdam and RAdam in every element, RMSProp's momentum with its sign."""
     if entry in POWERS:
         return value.reshape(1)
-    if entry == "mu_product":
+    if entry in SPREAD or entry == "rho":
         return np.full(leaf.array.shape, value)
     return -value if entry == "momentum" else value
 
@@ -185,40 +178,8 @@ def _entry(
     for key in (f"{name}_{entry}_0" for name in tried):
         if key in checkpoint:
             value = shaped(key, checkpoint[key], leaf, shapes)
-            return powers(key, value) if entry in PRODUCTS else value
+            return powers(key, value) if entry in POWERS or entry in SPREAD else value
     raise ValueError(f"checkpoint has no entry <name>_{entry}_0 for the parameter {leaf.path!r} (tried {tried!r})")
-
-
-def _bases(tx: GradientTransformation | None, leaf: Leaf, stage: str) -> dict[str, float]:
-    """What the framework keeps powers of, in every element, where here a counter of the parameter's steps does."""
-    rule: Any = next((rule for rule in rules_of(tx, leaf.path, leaf.array) if rule.name == stage), None)
-    if rule is None or stage not in ("nadam", "radam"):
-        return {}
-    first = {"momentum_decay_pow": 0.96} if stage == "nadam" else {"beta1_pow": rule.b1}
-    return {entry: b for entry, b in {**first, "beta2_pow": rule.b2}.items() if isinstance(b, float)}
-
-
-def _counted(bases: Mapping[str, float], leaf: Leaf, n: int) -> dict[str, NDArray[Any]]:
-    """The framework's counters after n steps, RAdam's `rho` among them."""
-    counters = {entry: base**n for entry, base in bases.items()}
-    if "beta1_pow" in counters and "beta2_pow" in counters:
-        counters["rho"] = n * counters["beta2_pow"] / (1 - counters["beta2_pow"]) if n else 1.0
-    dtype = np.result_type(np.float32, real_dtype(leaf.array.dtype))
-    return {entry: np.full(leaf.array.shape, x, dtype) for entry, x in counters.items()}
-
-
-def _steps(checkpoint: Mapping[str, Any], bases: Mapping[str, float], leaf: Leaf, names: Names) -> int:
-    """How many steps the powers tell, by the one that tells best: the smallest that float32 still holds."""
-    told = []
-    for entry, base in bases.items():
-        value = _entry(checkpoint, entry, leaf, names)
-        if value.size and 0.0 < base < 1.0:
-            power = float(value.reshape(-1)[0])
-            told.append((power < LEAST, max(power, LEAST), base))
-    if not told:
-        return 0
-    _, power, base = min(told)
-    return round(math.log(power) / math.log(base))
 
 
 def _count(checkpoint: Mapping[str, Any], tx: GradientTransformation) -> int:

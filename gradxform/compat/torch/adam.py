@@ -7,7 +7,7 @@ from typing import Any
 
 from gradxform.compat.common.gradients import TakesRows
 from gradxform.compat.common.groups import Groups, grouped
-from gradxform.compat.common.moments import EpsilonHatAdam, EpsilonHatRadam
+from gradxform.compat.common.moments import EpsilonHatAdam
 from gradxform.compat.common.overflows import clocked
 from gradxform.compat.common.unchecked import unchecked
 from gradxform.compat.torch.checks import (
@@ -22,7 +22,7 @@ from gradxform.compat.torch.checks import (
     refuse_fixed,
 )
 from gradxform.compat.torch.parts import Parts, apart
-from gradxform.compat.torch.rules import LateCorrectedAmsgrad, TorchNadam
+from gradxform.compat.torch.rules import EpsilonHatRadam, LateCorrectedAmsgrad, TorchNadam
 from gradxform.compat.torch.stages import assembled, stepped, turned
 from gradxform.core.chain import Chain, chain, lift
 from gradxform.core.rule import Rule

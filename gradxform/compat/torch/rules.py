@@ -6,8 +6,7 @@ from typing import Any, NamedTuple
 
 import jax.numpy as jnp
 
-from gradxform.compat.common.moments import Nadam, NadamMoments, begun
-from gradxform.core.arithmetic import abs_sq, debias, next_count, real_dtype, root
+from gradxform.core.arithmetic import abs_sq, debias, next_count, power, real_dtype, root
 from gradxform.core.facts import Facts
 from gradxform.core.hyper import Beta, Hyper, hyper_fields
 from gradxform.core.lens import Wrapper
@@ -15,6 +14,7 @@ from gradxform.core.rows import Rows
 from gradxform.core.rule import Halves, Keep, Rule
 from gradxform.core.types import Array, Param, Scalars
 from gradxform.optimizers.adam import MaxMoments
+from gradxform.optimizers.radam import Rectified
 from gradxform.optimizers.rprop import StepSizes
 
 
@@ -45,13 +45,50 @@ class LateCorrectedAmsgrad(Halves):
         return s.mu / c1 / (root(s.nu_max / c2) + self.eps)
 
 
-class TorchNadam(Nadam):
-    """NAdam whose product of momenta is float32 for every parameter. Other memory: as `NadamMoments` says."""
+class EpsilonHatRadam(Rectified):
+    """RAdam with epsilon added to √v instead of √v̂. mu, nu: shaped like p, nu real."""
 
+    name = "radam"
+
+    def inverse_root(self, nu: Array, c2: Array) -> Any:
+        return jnp.sqrt(c2) / (root(nu) + self.eps)
+
+
+class NadamMoments(NamedTuple):
+    """mu, nu: shaped like p, nu real; mu_product: scalar, float32; count: scalar int32."""
+
+    mu: Array
+    nu: Array
+    mu_product: Array
+    count: Any
+
+
+class TorchNadam(Rule):
+    """NAdam with a momentum that warms up, `μₜ = b1·(1 - 0.96^(t·momentum_decay) / 2)`; their product is float32."""
+
+    b1: Beta = 0.9
+    b2: Beta = 0.999
+    eps: Hyper = 1e-8
+    momentum_decay: Hyper = 0.004
     name = "nadam"
 
     def init(self, p: Array) -> NadamMoments:
-        return begun(p, jnp.float32)
+        start = jnp.ones((), jnp.float32), jnp.zeros((), jnp.int32)
+        return NadamMoments(jnp.zeros_like(p), jnp.zeros_like(p.real), *start)
+
+    def update(self, g: Array, s: NadamMoments, p: Param, k: Scalars) -> tuple[Any, NadamMoments]:
+        count, dtype = next_count(s.count), real_dtype(g.dtype)
+        now, after = (jnp.asarray(self.momentum(t), dtype) for t in (count, count + 1))
+        product = s.mu_product * now.astype(s.mu_product.dtype)
+        mu = self.b1 * s.mu + (1 - self.b1) * g
+        nu = self.b2 * s.nu + (1 - self.b2) * abs_sq(g)
+        wide = product.astype(dtype)
+        ahead = (1 - now) / (1 - wide) * g + after / (1 - wide * after) * mu
+        size = root(nu / jnp.asarray(debias(self.b2, count), dtype))
+        return ahead / (size + self.eps), NadamMoments(mu, nu, product, count)
+
+    def momentum(self, t: Any) -> Any:
+        return self.b1 * (1 - 0.5 * power(0.96, t * self.momentum_decay))
 
 
 class TorchRprop(Wrapper):

@@ -13,6 +13,7 @@ import gradxform as gx
 from gradxform.compat import paddle
 from tests import transcripts
 from tests.compat.transcribed import walks
+from tests.trajectories import double
 
 LR = 0.1
 B1, B2, EPS, DECAY = 0.875, 0.96875, 2.0**-8, 0.25
@@ -97,6 +98,33 @@ def test_a_layer_that_does_not_decay_is_not_adapted_by_lamb() -> None:
 
     assert moved() == pytest.approx({"w": -1.5, "bias": -0.5}, rel=1e-6)
     assert moved(always_adapt=True) == pytest.approx({"w": -1.5, "bias": -1.5}, rel=1e-6)
+    assert moved(groups=[{"params": "w|bias", "always_adapt": True}]) == moved()
+
+
+FLOAT64 = {
+    "lamb": (
+        paddle.lamb(0.1, 0.0, 0.0, 0.999, 1e-3),
+        [0.700597627320041, 2.272728246597713, 2.702969140607656, 3.7749993390301584],
+    ),
+    "adamax": (
+        paddle.adamax(0.1, 0.7345, 0.9, 1e-3),
+        [0.6999999912688386, 2.3000000087311614, 2.6999999912688386, 3.749634845291309],
+    ),
+}
+"""Paddle 3.3.1's parameters after three steps with one gradient."""
+
+
+@pytest.mark.parametrize("name", FLOAT64)
+def test_a_float64_parameter_has_first_powers_of_its_own_width(name: str) -> None:
+    """The kernel's betas are float32: `1 - b2` and `1 - b2_power` are 1e-5 apart from the first step."""
+    tx, after = FLOAT64[name]
+    with double():
+        p, g = jnp.arange(1.0, 5.0), jnp.array([0.5, -0.01, 0.1, 0.003])
+        state = tx.init(p)
+        for _ in range(3):
+            u, state = tx.update(g, state, p)
+            p = gx.apply_updates(p, u)
+    np.testing.assert_allclose(p, after, rtol=1e-14)
 
 
 def test_lazy_mode_lets_rows_rest() -> None:
