@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import inspect
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from typing import Any
 
 import jax.numpy as jnp
@@ -11,7 +11,7 @@ import numpy as np
 import pytest
 
 import gradxform as gx
-from tests.arguments import call, kind_of, parameters, public_functions
+from tests.arguments import Kind, call, kind_of, parameters, public_functions
 
 P = {"kernel": jnp.ones((2, 3)), "bias": jnp.ones(3)}
 ADAM = gx.adam(gx.tunable(0.1))
@@ -144,15 +144,19 @@ BY_HAND: list[tuple[str, str, Any, type[Exception], str]] = [
 ]
 
 
-def rows() -> Iterator[Any]:
-    """Function, argument, values of a wrong kind and values out of range."""
-    for name, function in public_functions().items():
-        for p in parameters(function):
-            kind = kind_of(name, p.name)
-            if kind is not None and (kind.wrong or kind.out):
-                absent = p.default is p.empty and kind.wrong and kind.valid is not None and None not in kind.wrong
-                wrong = (*kind.wrong, None) if absent else kind.wrong
-                yield pytest.param(function, p.name, wrong, kind.out, id=f"{name}-{p.name}")
+def of_each_function(chosen: Callable[[inspect.Parameter, Kind], bool]) -> Any:
+    """A test of a function and its arguments of a kind: one test for each argument took longer than its calls."""
+    found = {
+        function: [p for p in parameters(function) if (kind := kind_of(name, p.name)) is not None and chosen(p, kind)]
+        for name, function in public_functions().items()
+    }
+    some = {function: some for function, some in found.items() if some}
+    return pytest.mark.parametrize(("function", "some"), some.items(), ids=[f.__name__ for f in some])
+
+
+def wrong_kinds(p: inspect.Parameter, kind: Kind) -> tuple[Any, ...]:
+    absent = p.default is p.empty and kind.wrong and kind.valid is not None and None not in kind.wrong
+    return (*kind.wrong, None) if absent else kind.wrong
 
 
 def parts(value: Any) -> Iterator[Any]:
@@ -174,16 +178,18 @@ def shown(value: Any) -> set[str]:
     )
 
 
-@pytest.mark.parametrize(("function", "argument", "wrong", "out"), list(rows()))
-def test_bad_values_are_refused_by_name_and_value(function: Any, argument: str, wrong: Any, out: Any):
-    call(function, argument, kind_of(function.__name__, argument).valid)
-    for error, value in [*((TypeError, v) for v in wrong), *((ValueError, v) for v in out)]:
-        with pytest.raises(error) as raised:
-            call(function, argument, value)
-        message = str(raised.value)
-        assert type(raised.value) is error, f"{value!r}: {message}"
-        assert argument in message or function.__name__ in message, f"{value!r}: {message}"
-        assert any(x in message for x in shown(value)), f"{value!r}: {message}"
+@of_each_function(lambda p, kind: bool(kind.wrong or kind.out))
+def test_bad_values_are_refused_by_name_and_value(function: Any, some: list[inspect.Parameter]):
+    for p in some:
+        kind = kind_of(function.__name__, p.name)
+        call(function, p.name, kind.valid)
+        for error, value in [*((TypeError, v) for v in wrong_kinds(p, kind)), *((ValueError, v) for v in kind.out)]:
+            with pytest.raises(error) as raised:
+                call(function, p.name, value)
+            message = str(raised.value)
+            assert type(raised.value) is error, f"{p.name}={value!r}: {message}"
+            assert p.name in message or function.__name__ in message, f"{p.name}={value!r}: {message}"
+            assert any(x in message for x in shown(value)), f"{p.name}={value!r}: {message}"
 
 
 @pytest.mark.parametrize(
@@ -207,66 +213,65 @@ def test_every_argument_of_every_public_function_has_a_row():
     assert missing == []
 
 
-HYPERS = [
-    pytest.param(function, p.name, id=f"{name}-{p.name}")
-    for name, function in public_functions().items()
-    for p in parameters(function)
-    if (kind := kind_of(name, p.name)) is not None and kind.hyper
-]
-
-
-@pytest.mark.parametrize(("function", "argument"), HYPERS)
-def test_a_hyperparameter_is_a_number_in_any_form(function: Any, argument: str):
-    made = call(function, argument, 0.5)
-    for x in (np.float64(0.5), np.float32(0.5), np.asarray(0.5), jnp.asarray(0.5)):
-        assert call(function, argument, x) == made
-
-
 BOUNDS = {"lower", "upper", "a"}
-TABLES = [row for row in HYPERS if row.values[1] not in BOUNDS]
 """A list of bounds says nothing: by element, or in time?"""
+of_hyperparameters = of_each_function(lambda p, kind: kind.hyper)
+of_tables = of_each_function(lambda p, kind: kind.hyper and p.name not in BOUNDS)
 
 
-@pytest.mark.parametrize(("function", "argument"), TABLES)
-def test_a_hyperparameter_is_a_table_in_any_form(function: Any, argument: str):
-    made = call(function, argument, [0.5, 0.25])
-    assert made != call(function, argument, 0.5)
-    for x in ((0.5, 0.25), list(jnp.asarray([0.5, 0.25])), (x for x in [0.5, 0.25])):
-        assert call(function, argument, x) == made
-    assert hash(made) == hash(call(function, argument, [0.5, 0.25]))
+@of_hyperparameters
+def test_a_hyperparameter_is_a_number_in_any_form(function: Any, some: list[inspect.Parameter]):
+    for p in some:
+        made = call(function, p.name, 0.5)
+        for x in (np.float64(0.5), np.float32(0.5), np.asarray(0.5), jnp.asarray(0.5)):
+            assert call(function, p.name, x) == made, p.name
 
 
-@pytest.mark.parametrize(("function", "argument"), TABLES)
-def test_an_array_is_no_table_and_nothing_by_element(function: Any, argument: str):
+@of_tables
+def test_a_hyperparameter_is_a_table_in_any_form(function: Any, some: list[inspect.Parameter]):
+    for p in some:
+        made = call(function, p.name, [0.5, 0.25])
+        assert made != call(function, p.name, 0.5), p.name
+        for x in ((0.5, 0.25), list(jnp.asarray([0.5, 0.25])), (x for x in [0.5, 0.25])):
+            assert call(function, p.name, x) == made, p.name
+        assert hash(made) == hash(call(function, p.name, [0.5, 0.25])), p.name
+
+
+@of_tables
+def test_an_array_is_no_table_and_nothing_by_element(function: Any, some: list[inspect.Parameter]):
     words = r"must be one number, got an array of shape .*; list\(x\) makes it a table"
-    for x in (np.asarray([0.5, 0.25]), jnp.ones((2, 3)), jnp.zeros(0)):
-        with pytest.raises(ValueError, match=words) as raised:
-            call(function, argument, x)
-        assert argument in str(raised.value)
+    for p in some:
+        for x in (np.asarray([0.5, 0.25]), jnp.ones((2, 3)), jnp.zeros(0)):
+            with pytest.raises(ValueError, match=words) as raised:
+                call(function, p.name, x)
+            assert p.name in str(raised.value)
 
 
-@pytest.mark.parametrize(("function", "argument"), HYPERS)
-def test_what_no_float_holds_is_refused_in_words(function: Any, argument: str):
-    for x in (jnp.float16, {0.5}, np.asarray(None), 10**400, 1e39, [0.5, 1e39]):
-        with pytest.raises((TypeError, ValueError), match=argument) as raised:
-            call(function, argument, x)
-        assert type(raised.value) in (TypeError, ValueError)
+@of_hyperparameters
+def test_what_no_float_holds_is_refused_in_words(function: Any, some: list[inspect.Parameter]):
+    for p in some:
+        for x in (jnp.float16, {0.5}, np.asarray(None), 10**400, 1e39, [0.5, 1e39]):
+            with pytest.raises((TypeError, ValueError), match=p.name) as raised:
+                call(function, p.name, x)
+            assert type(raised.value) in (TypeError, ValueError), p.name
 
 
-@pytest.mark.parametrize(("function", "argument"), HYPERS)
-def test_a_hyperparameter_is_a_schedule_or_tunable(function: Any, argument: str):
+@of_hyperparameters
+def test_a_hyperparameter_is_a_schedule_or_tunable(function: Any, some: list[inspect.Parameter]):
     schedule = gx.linear_schedule(0.5, 0.25, 10)
-    for x in (schedule, gx.tunable(0.5), gx.tunable(schedule)):
-        made = call(function, argument, x)
-        assert made == call(function, argument, x)
-        assert repr(x) in repr(made)
-    call(function, argument, lambda count: 0.5)
+    for p in some:
+        for x in (schedule, gx.tunable(0.5), gx.tunable(schedule)):
+            made = call(function, p.name, x)
+            assert made == call(function, p.name, x), p.name
+            assert repr(x) in repr(made), p.name
+        call(function, p.name, lambda count: 0.5)
 
 
-@pytest.mark.parametrize(("function", "argument"), HYPERS)
-def test_bad_values_inside_tables_and_tunables_are_refused(function: Any, argument: str):
-    for value in kind_of(function.__name__, argument).out:
-        for x in ([] if argument in BOUNDS else [[0.5, value]]) + [gx.tunable(value)]:
-            with pytest.raises(ValueError, match=argument) as raised:
-                call(function, argument, x)
-            assert str(value) in str(raised.value)
+@of_hyperparameters
+def test_bad_values_inside_tables_and_tunables_are_refused(function: Any, some: list[inspect.Parameter]):
+    for p in some:
+        for value in kind_of(function.__name__, p.name).out:
+            for x in ([] if p.name in BOUNDS else [[0.5, value]]) + [gx.tunable(value)]:
+                with pytest.raises(ValueError, match=p.name) as raised:
+                    call(function, p.name, x)
+                assert str(value) in str(raised.value), p.name

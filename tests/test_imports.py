@@ -78,8 +78,7 @@ def test_imports_are_read_in_every_form() -> None:
     }
 
 
-@pytest.mark.parametrize("path", FILES, ids=names)
-def test_imports_point_down(path: Path) -> None:
+def imports_point_down(path: Path) -> None:
     here = layer(path)
     if not here:
         return
@@ -93,19 +92,17 @@ def test_imports_point_down(path: Path) -> None:
             assert parts[1] in MAY_IMPORT[here], f"{names(path)}:{line}: {here} must not import {name}"
 
 
-@pytest.mark.parametrize("path", [path for path in FILES if layer(path) == "compat"], ids=names)
-def test_no_framework_knows_another(path: Path) -> None:
-    here, *_ = path.relative_to(SHARED.parent).parts
-    if here == "__init__.py":
+def no_framework_knows_another(path: Path) -> None:
+    if layer(path) != "compat" or path.parent == SHARED.parent:
         return
+    here, *_ = path.relative_to(SHARED.parent).parts
     for line, name in imported(ast.parse(path.read_text()), path):
         parts = name.split(".")
         if parts[:2] == ["gradxform", "compat"] and len(parts) > 2:
             assert parts[2] in {here, SHARED.name}, f"{names(path)}:{line}: compat.{here} must not import {name}"
 
 
-@pytest.mark.parametrize("path", FILES, ids=names)
-def test_run_time_needs_jax_alone(path: Path) -> None:
+def run_time_needs_jax_alone(path: Path) -> None:
     tree = ast.parse(path.read_text())
     inside = {n for f in ast.walk(tree) if isinstance(f, ast.FunctionDef | ast.AsyncFunctionDef) for n in ast.walk(f)}
     inside |= {n for i in ast.walk(tree) if isinstance(i, ast.If) and is_type_checking(i) for n in ast.walk(i)}
@@ -141,8 +138,7 @@ def test_imports_where_nothing_else_is_installed() -> None:
     assert "adam" in run.stdout
 
 
-@pytest.mark.parametrize("path", FILES, ids=names)
-def test_files_and_functions_stay_small(path: Path) -> None:
+def files_and_functions_stay_small(path: Path) -> None:
     text = path.read_text()
     assert len(text.splitlines()) <= LONGEST_FILE
     for node in ast.walk(ast.parse(text)):
@@ -151,8 +147,7 @@ def test_files_and_functions_stay_small(path: Path) -> None:
             assert length <= LONGEST_FUNCTION, f"{names(path)}:{node.lineno} {node.name} has {length} lines"
 
 
-@pytest.mark.parametrize("path", FILES, ids=names)
-def test_names_say_what_they_hold(path: Path) -> None:
+def names_say_what_they_hold(path: Path) -> None:
     home = SHARED if path.is_relative_to(SHARED) else PACKAGE
     assert not SAYS_NOTHING & set(path.relative_to(home).with_suffix("").parts)
     assert not re.search(r"\b(TO" + r"DO|FIX" + r"ME|XX" + r"X)\b", path.read_text())
@@ -164,12 +159,29 @@ def defines(path: Path) -> bool:
     return any(isinstance(n, kinds) and not n.name.startswith("__") for n in ast.parse(path.read_text()).body)
 
 
-@pytest.mark.parametrize("path", [path for path in FILES if defines(path)], ids=names)
-def test_every_module_has_its_tests_at_its_place(path: Path) -> None:
+def every_module_has_its_tests_at_its_place(path: Path) -> None:
     """`gradxform/core/walk.py` in `tests/core/test_walk.py`; a package's own code in a file of the package's name."""
+    if not defines(path):
+        return
     module = path.parent.name if path.stem == "__init__" else path.stem
     place = ROOT / "tests" / path.relative_to(PACKAGE).parent / f"test_{module.strip('_')}.py"
     assert place.exists(), f"{names(path)} has functions or classes of its own, and no {names(place)}"
+
+
+RULES = [
+    imports_point_down,
+    no_framework_knows_another,
+    run_time_needs_jax_alone,
+    files_and_functions_stay_small,
+    names_say_what_they_hold,
+    every_module_has_its_tests_at_its_place,
+]
+
+
+@pytest.mark.parametrize("path", FILES, ids=names)
+def test_every_file_keeps_the_rules(path: Path) -> None:
+    for rule in RULES:
+        rule(path)
 
 
 def test_the_package_is_typed() -> None:

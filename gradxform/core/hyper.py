@@ -190,11 +190,8 @@ def coerce_fields(value: Value) -> None:
     """Coerce the hyperparameter fields of a value under construction, in place; bounds have their own way."""
     for f in schema(type(value)):
         x = getattr(value, f.name)
-        if (
-            f.kind not in ("hyper", "beta")
-            or "bound" in f.marks
-            or (x is None and (f.default is None or "optional" in f.marks))
-        ):
+        absent = x is None and (f.default is None or "optional" in f.marks)
+        if absent or f.kind not in ("hyper", "beta") or "bound" in f.marks:
             continue
         x = coerce(f.name, x)
         if f.kind == "beta" and isinstance(x, jax.core.Tracer):
@@ -280,29 +277,25 @@ def evaluate(x: Hyper, count: Count, name: str = "the value") -> Number:
     if not isinstance(x, Schedule):
         return x
     value = x(count)
+
+    def told() -> str:
+        return f"{name}, from the schedule {x!r},"
+
     if not is_array(value):
-        value = _given_by(f"{name}, from the schedule {x!r},", value, count)
+        if isinstance(value, bool) or not isinstance(value, int | float):
+            raise TypeError(f"{told()} must be a number, {got(value)}")
+        value = np.full(np.shape(count), fitting(told(), value))
     value = value if isinstance(value, jax.Array) else np.asarray(value)
     if value.shape != np.shape(count):
-        raise ValueError(f"{name}, from the schedule {x!r}, must be one number, got an array of shape {value.shape}")
+        raise ValueError(f"{told()} must be one number, got an array of shape {value.shape}")
     if not is_real(value.dtype):
-        raise TypeError(f"{name}, from the schedule {x!r}, must be a real number, got one of dtype {value.dtype}")
+        raise TypeError(f"{told()} must be a real number, got one of dtype {value.dtype}")
     return jnp.asarray(value, dtype=float)
 
 
 def called(name: str, function: Callable[..., Any], count: Count, *rest: Any) -> Number:
-    """What a user's function of the step, and of what else it is told, gives there.
-
-    Raises: TypeError or ValueError if it gives anything but one number.
-    """
+    """What a user's function of the step, and of what else it is told, gives there. Raises: as `evaluate`."""
     return evaluate(FromFunction(functools.wraps(function)(lambda count: function(count, *rest))), count, name)
-
-
-def _given_by(name: str, value: Any, count: Count) -> np.ndarray[Any, Any]:
-    """Python's number from a schedule, as an array."""
-    if isinstance(value, bool) or not isinstance(value, int | float):
-        raise TypeError(f"{name} must be a number, {got(value)}")
-    return np.full(np.shape(count), fitting(name, value))
 
 
 def slot(x: Tunable, beta: bool) -> Number:
