@@ -15,11 +15,12 @@ from collections import Counter
 from collections.abc import Callable
 from pathlib import Path
 
-from tests.soak import bad_input, compositions, kills, numbers, states
+from tests.soak import bad_input, compositions, kills, numbers, processes, states
 
 PARTS: dict[str, Callable[[int], Counter[str]]] = {
     "compositions": lambda seed: compositions.soak(seed, 200),
     "kills": kills.soak,
+    "two processes": processes.soak,
     "bad input": bad_input.soak,
     "imported states": states.imported,
     "foreign states": states.pairs,

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import signal
 import sys
 import time
 from collections import Counter
@@ -17,7 +18,7 @@ import pytest
 import gradxform as gx
 from tests.catalogue import CATALOGUE
 from tests.soak import __main__ as command
-from tests.soak import bad_input, compositions, kills, numbers, states
+from tests.soak import bad_input, compositions, kills, numbers, processes, states
 from tests.trees import Param
 
 
@@ -52,6 +53,28 @@ def test_a_run_that_is_killed_ends_as_one_that_is_not() -> None:
     assert (kept, count) == (0, 1)
     for x, y in zip(found, whole, strict=True):
         np.testing.assert_array_equal(x, y)
+
+
+@pytest.mark.parametrize("wrong", ["", "loss", "status"])
+def test_two_processes_are_held_to_the_losses_of_a_whole_run(monkeypatch: pytest.MonkeyPatch, wrong: str) -> None:
+    """`tests/devices/test_processes.py` starts real ones."""
+    saved: dict[Path, int] = {}
+
+    def lives(folder: Path, *options: str) -> Any:
+        given = dict(zip(options[::2], map(int, options[1::2]), strict=True))
+        dies = given.get("--lose-after")
+        losses = {step: 1 / step for step in range(saved.get(folder, 0) + 1, (dies or processes.STEPS) + 1)}
+        saved[folder] = max(losses) // given["--every"] * given["--every"]
+        if dies:
+            losses[dies] *= 1.1 if wrong == "loss" else 1.0
+        return signal.SIGKILL if dies and wrong != "status" else 0, losses, "printed"
+
+    monkeypatch.setattr(processes, "lives", lives)
+    if wrong:
+        with pytest.raises(AssertionError, match=r"after 0 deaths, step: losses \{" if wrong == "loss" else "printed"):
+            processes.soak(0)
+    else:
+        assert processes.soak(0)["kills"] > 0
 
 
 class Doubling(gx.Rule):
