@@ -1,22 +1,26 @@
 """Change the code at random places, one place at a time, and see whether the tests notice: `make mutants`.
 
 Cosmic Ray makes the mutants, in a copy of the tree, from `core`, `control` and `strategies`; their order is that of a
-seed. Each is tried by the tests at its place, then by those of its folder and some laws on a few entries of the
-catalogue. Every verdict is a line of `benchmarks/mutants.jsonl`, and a run goes on behind the last one; the share that
-is caught, and what survived with the reason that somebody wrote beside it, stand in `benchmarks/mutants.md`.
+seed. Each is tried by the tests at its place, then by some laws on a few entries of the catalogue. Every verdict is a
+line of `benchmarks/mutants.jsonl`, and a run goes on behind the last one; the share that is caught, and what survived
+with the reason that somebody wrote beside it, stand in `benchmarks/mutants.md`.
 """
 
 from __future__ import annotations
 
 import argparse
+import difflib
+import importlib
 import json
 import multiprocessing
 import os
 import random
 import shutil
+import signal
 import subprocess
 import sys
 import time
+import warnings
 from pathlib import Path
 from typing import Any
 
@@ -27,8 +31,11 @@ LEFT_OUT = "BitOr"
 """Nearly all `|` stand in annotations, which nobody evaluates."""
 LAWS = ["test_structs", "test_fixed_point", "test_compiled", "test_none_leaves", "test_zero_gradient", "test_keys"]
 ENTRIES = "adamw or lamb or clip_by_global_norm or guard or accumulate or stored_as"
-LIMIT = 300.0
-"""Seconds of a mutant's tests; one that hangs is caught."""
+QUIET = ["-x", "-q", "-n", "0", "-p", "no:cacheprovider"]
+LIMIT = 600.0
+"""Seconds of a mutant's tests, on a machine with other work too; one that hangs is caught, and said to hang."""
+OUTCOMES = {0: "survived", 1: "killed", 2: "killed", None: "hangs"}
+"""By pytest's exit status: a failure, an interruption by an error of the collection, or none in time."""
 
 
 def places(root: Path, seed: int) -> list[Any]:
@@ -38,7 +45,8 @@ def places(root: Path, seed: int) -> list[Any]:
 
     found: dict[Any, list[Any]] = {}
     files = sorted(path for folder in FOLDERS for path in (root / "gradxform" / folder).rglob("*.py"))
-    with use_db(str(root / "mutants.sqlite"), WorkDB.Mode.create) as database:
+    (root / "build").mkdir(exist_ok=True)
+    with use_db(str(root / "build" / "mutants.sqlite"), WorkDB.Mode.create) as database:
         init(files, database, {})
         for item in database.work_items:
             (mutant,) = item.mutations
@@ -56,17 +64,16 @@ def key(mutant: Any) -> dict[str, Any]:
     return {"module": path, "line": mutant.start_pos[0], "operator": operator, "occurrence": mutant.occurrence}
 
 
-def command(module: str) -> str:
-    """What tries a mutant of a module, the nearest tests first."""
+def trials(module: str) -> list[list[str]]:
+    """What tries a mutant of a module: arguments of pytest, the nearest tests first."""
     folder, name = Path(module).parts[-2:]
     place = Path("tests", folder, f"test_{name}")
-    parts = [str(place)] if (ROOT / place).exists() else []
-    parts += [f"tests/{folder}", " ".join(f"tests/laws/{law}.py" for law in LAWS) + f" -k '{ENTRIES}'"]
-    return " && ".join(f"{sys.executable} -m pytest -x -q -n 0 -p no:cacheprovider {part}" for part in parts)
+    laws = [f"tests/laws/{law}.py" for law in LAWS]
+    return [*([[*QUIET, str(place)]] if (ROOT / place).exists() else []), [*QUIET, *laws, "-k", ENTRIES]]
 
 
-def copy() -> Path:
-    """This process's own tree, which may be changed, and works in it from now on."""
+def begin() -> None:
+    """This process's own tree, which may be changed, where it works from now on; what is slow to import is there."""
     place = ROOT / "build" / "mutants" / str(os.getpid())
     listed = subprocess.run(["git", "ls-files", "-z"], cwd=ROOT, check=True, capture_output=True, text=True).stdout
     for name in filter(None, listed.split("\0")):
@@ -74,19 +81,54 @@ def copy() -> Path:
         shutil.copy2(ROOT / name, place / name)
     os.chdir(place)
     os.environ["PYTHONPATH"] = str(place)
-    return place
+    sys.path.insert(0, str(place))
+    sys.dont_write_bytecode = True
+    warnings.filterwarnings("ignore", "os.fork")
+    for module in ("tests.conftest", "chex", "equinox", "flax.linen", "flax.nnx", "hypothesis", "optax", "pytest"):
+        importlib.import_module(module)
+
+
+def status(arguments: list[str]) -> int | None:
+    """What pytest ends with in a process of its own, which has all but the package imported; None out of time."""
+    child = os.fork()
+    if not child:
+        os.setsid()
+        with open(os.devnull, "w") as nowhere:
+            for stream in (1, 2):
+                os.dup2(nowhere.fileno(), stream)
+        os._exit(int(importlib.import_module("pytest").main(arguments)))
+    until = time.monotonic() + LIMIT
+    while time.monotonic() < until:
+        done, code = os.waitpid(child, os.WNOHANG)
+        if done:
+            return 1 if os.WIFSIGNALED(code) else os.waitstatus_to_exitcode(code)
+        time.sleep(0.05)
+    os.killpg(child, signal.SIGKILL)
+    os.waitpid(child, 0)
+    return None
+
+
+def outcome(module: str) -> str:
+    """Of the tests of a module as it stands in this process's tree."""
+    for arguments in trials(module):
+        if (code := status(arguments)) != 0:
+            return OUTCOMES.get(code, f"pytest ends with {code}")
+    return OUTCOMES[0]
 
 
 def tried(mutant: Any) -> dict[str, Any]:
-    """The verdict on a mutant, in the copy where the process works."""
-    import attrs
-    from cosmic_ray.mutating import mutate_and_test
+    """The verdict on a mutant, in the tree of this process."""
+    from cosmic_ray.mutating import use_mutation
+    from cosmic_ray.plugins import get_operator
 
-    there = attrs.evolve(mutant, module_path=Path("gradxform") / key(mutant)["module"])
-    result = mutate_and_test([there], f'sh -c "{command(str(there.module_path))}"', LIMIT)
-    changed = [x for x in (result.diff or "").splitlines() if x[:1] in "+-" and x[:3] not in ("+++", "---")]
-    outcome = result.test_outcome.value if result.test_outcome else "not made"
-    return key(mutant) | {"outcome": outcome, "change": changed}
+    module = Path("gradxform") / key(mutant)["module"]
+    operator = get_operator(mutant.operator_name)(**mutant.operator_args)
+    with use_mutation(module, operator, mutant.occurrence) as (before, after):
+        if after is None:
+            return key(mutant) | {"outcome": "not made", "change": []}
+        lines = difflib.unified_diff(before.splitlines(), after.splitlines(), n=0, lineterm="")
+        change = [x for x in lines if x[:1] in "+-" and x[:3] not in ("+++", "---")]
+        return key(mutant) | {"outcome": outcome(str(module)), "change": change}
 
 
 def load() -> list[dict[str, Any]]:
@@ -95,7 +137,7 @@ def load() -> list[dict[str, Any]]:
 
 def page(found: list[dict[str, Any]]) -> str:
     """How many are caught, and what survived."""
-    made = [f for f in found if f["outcome"] in ("killed", "survived")]
+    made = [f for f in found if f["outcome"] in ("killed", "hangs", "survived")]
     alive = [f for f in made if f["outcome"] == "survived"]
     share = 100 * (1 - len(alive) / max(len(made), 1))
     lines = ["# Mutants", "", "`make mutants` adds to it.", ""]
@@ -116,8 +158,8 @@ def main() -> None:
     shutil.rmtree(ROOT / "build" / "mutants", ignore_errors=True)
     until, found = time.monotonic() + 60 * given.minutes, load()
     done = [{name: f[name] for name in ("module", "line", "operator", "occurrence")} for f in found]
-    with multiprocessing.get_context("spawn").Pool(given.workers, copy) as pool:
-        left = [mutant for mutant in places(copy(), given.seed) if key(mutant) not in done]
+    left = [mutant for mutant in places(ROOT, given.seed) if key(mutant) not in done]
+    with multiprocessing.get_context("spawn").Pool(given.workers, begin) as pool:
         for verdict in pool.imap_unordered(tried, left):
             found.append(verdict)
             KEPT.write_text("".join(json.dumps(f) + "\n" for f in found))
