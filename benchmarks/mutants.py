@@ -31,7 +31,7 @@ LEFT_OUT = "BitOr"
 """Nearly all `|` stand in annotations, which nobody evaluates."""
 LAWS = ["test_structs", "test_fixed_point", "test_compiled", "test_none_leaves", "test_zero_gradient", "test_keys"]
 ENTRIES = "adamw or lamb or clip_by_global_norm or guard or accumulate or stored_as"
-QUIET = ["-x", "-q", "-n", "0", "-p", "no:cacheprovider"]
+QUIET = ["-x", "-q", "-n", "0", "-p", "no:cacheprovider", "-W", "ignore::pytest.PytestAssertRewriteWarning"]
 LIMIT = 600.0
 """Seconds of a mutant's tests, on a machine with other work too; one that hangs is caught, and said to hang."""
 OUTCOMES = {0: "survived", 1: "killed", 2: "killed", None: "hangs"}
@@ -96,7 +96,10 @@ def status(arguments: list[str]) -> int | None:
         with open(os.devnull, "w") as nowhere:
             for stream in (1, 2):
                 os.dup2(nowhere.fileno(), stream)
-        os._exit(int(importlib.import_module("pytest").main(arguments)))
+        try:
+            os._exit(int(importlib.import_module("pytest").main(arguments)))
+        finally:
+            os._exit(3)
     until = time.monotonic() + LIMIT
     while time.monotonic() < until:
         done, code = os.waitpid(child, os.WNOHANG)
