@@ -13,7 +13,6 @@ from gradxform.core.arithmetic import cast, compute_dtype, next_count
 from gradxform.core.orders import refuse_own_gradients, refuse_two_scales
 from gradxform.core.transform import GradientTransformation
 from gradxform.core.types import Array, ArrayLike, AxisName, OptState, Params, Transformation, Updates
-from gradxform.core.walk import kept
 
 LARGEST = 2.0**126
 """The largest scale whose inverse is a normal number."""
@@ -61,8 +60,8 @@ class LossScale(Control):
         finite = jnp.isfinite(tree_norm(grads, self.axis_name, self.name, by))
         new, inner = update_if(asked.where(finite), tx, grads, state.inner, params, extra)
         scale, good = self.rescaled(finite, state.scale, state.good)
-        figures = scale, good, jnp.where(finite, state.skipped, next_count(state.skipped))
-        return new, LossScaleState(inner, *kept(asked.ok, figures, tuple(state[1:])))
+        skipped = jnp.where(finite, state.skipped, next_count(state.skipped))
+        return new, LossScaleState(inner, scale, good, skipped)
 
     def rescaled(self, finite: Array, scale: Array, good: Array) -> tuple[Array, Array]:
         """The scale and the count of finite steps since it last changed, after one more step."""
