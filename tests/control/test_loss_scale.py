@@ -31,6 +31,13 @@ def test_gradients_are_unscaled_before_the_inner_transformation():
     jax.tree.map(np.testing.assert_array_equal, (updates, state.inner), (expected, inner_state))
 
 
+def test_it_begins_as_documented():
+    """2¹⁵, doubled after 2000 finite steps, halved down to 1."""
+    tx = gx.dynamic_loss_scale(gx.sgd(0.1))
+    assert float(tx.init(P).scale) == 2.0**15
+    assert repr(tx).endswith("init=32768, factor=2, window=2000, min=1)")
+
+
 def test_small_gradients_of_float16_are_divided_in_float32():
     tx, tiny = gx.static_loss_scale(gx.sgd(1.0), 2.0**15), jnp.asarray([2.0**-10], jnp.float16)
     updates, _ = tx.update(tiny, tx.init(tiny), tiny)
