@@ -37,6 +37,13 @@ def test_each_element_stays_in_its_own_bounds(jit: Any) -> None:
     np.testing.assert_array_equal(found, np.clip(found, np.float32(LOWER), np.float32(UPPER)))
 
 
+def test_a_bound_of_fewer_axes_broadcasts() -> None:
+    tx = gx.proximal_box(jnp.asarray(LOWER), jnp.asarray(UPPER))
+    p = jnp.asarray([[-2.0, 0.5, 0.25], [3.0, -3.0, 3.0]])
+    u, _ = tx.update(jnp.zeros((2, 3)), tx.init(p), p)
+    np.testing.assert_array_equal(p + u, np.clip(p, np.float32(LOWER), np.float32(UPPER)))
+
+
 @pytest.mark.parametrize(
     ("lower", "upper"),
     [

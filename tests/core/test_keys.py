@@ -11,7 +11,7 @@ import numpy as np
 import pytest
 
 import gradxform as gx
-from gradxform.core.keys import LeafKey, _words
+from gradxform.core.keys import LeafKey, _words, kept_key
 from tests.strategies.meshes import line
 
 FAR = gx.Facts(reach=gx.Reach.ARRAY)
@@ -209,3 +209,10 @@ def test_two_noises_of_one_seed_in_a_chain_differ() -> None:
     tx = gx.add_noise(1.0, 0.0, key=3)
     once, both = steps(tx)["a"], steps(gx.chain(tx, tx))["a"]
     assert np.abs(both - 2 * once).max() > 0.1
+
+
+@pytest.mark.parametrize("n", [0, 2**31 - 1, 2**31, 2**32 - 1, 2**32, 2**63 + 2**31 + 5, 2**64 - 1])
+def test_a_key_is_kept_in_words_that_int32_holds(n: int) -> None:
+    words = np.array([n >> 32, n & (2**32 - 1)], np.uint32)
+    assert kept_key("key", words) == tuple(words.view(np.int32).tolist())
+    assert kept_key("key", n) == (n if n < 2**31 else tuple(words.view(np.int32).tolist()))
