@@ -110,13 +110,13 @@ class PoweredAdamax(Rule):
     def update(self, g: Array, s: PoweredInfinityMoments, p: Param, k: Scalars) -> tuple[Any, PoweredInfinityMoments]:
         mu = self.b1 * s.mu + (1 - self.b1) * g
         nu = jnp.maximum(jnp.abs(g), self.b2 * s.nu + self.eps)
-        power = _in_width(self, s.b1_power)[0] * s.b1_power
-        return mu / (1 - s.b1_power) / nu, PoweredInfinityMoments(mu, nu, power)
+        b1_power = _in_width(self, s.b1_power)[0] * s.b1_power
+        return mu / (1 - s.b1_power) / nu, PoweredInfinityMoments(mu, nu, b1_power)
 
 
-def _in_width(rule: PoweredAdam | PoweredAdamax, power: Array) -> tuple[Any, Any]:
-    """The betas in the width of a power."""
-    return (rule.b1, rule.b2) if rule.begins is None or power.dtype != jnp.float64 else rule.begins
+def _in_width(rule: PoweredAdam | PoweredAdamax, x: Array) -> tuple[Any, Any]:
+    """The betas in the width of x."""
+    return (rule.b1, rule.b2) if rule.begins is None or x.dtype != jnp.float64 else rule.begins
 
 
 class PoweredNadamMoments(NamedTuple):
