@@ -35,6 +35,8 @@ ENTRIES = "adamw or lamb or clip_by_global_norm or guard or accumulate or stored
 QUIET = ["-x", "-q", "-n", "0", "-p", "no:cacheprovider", "-W", "ignore::pytest.PytestAssertRewriteWarning"]
 LIMIT = 600.0
 """Seconds of a mutant's tests, on a machine with other work too; one that hangs is caught, and said to hang."""
+CAUGHT, SAME = "caught by", "the same"
+"""How the reason beside a mutant begins that other tests catch, or that no test could."""
 OUTCOMES = {0: "survived", 1: "killed", 2: "killed", None: "hangs"}
 """By pytest's exit status: a failure, an interruption by an error of the collection, or none in time."""
 
@@ -146,9 +148,13 @@ def page(found: list[dict[str, Any]]) -> str:
     made = [f for f in found if f["outcome"] in ("killed", "hangs", "survived")]
     alive = [f for f in made if f["outcome"] == "survived"]
     share = 100 * (1 - len(alive) / max(len(made), 1))
+    later, same = (sum(f.get("why", "").startswith(word) for f in alive) for word in (CAUGHT, SAME))
     lines = ["# Mutants", "", "`make mutants` adds to it.", ""]
-    lines += [f"{len(made) - len(alive)} of {len(made)} are caught: {share:.1f} %.", "", "| survived | change | why |"]
-    lines += ["|---|---|---|"]
+    lines += [
+        f"The tests at their place and the short laws catch {len(made) - len(alive)} of {len(made)}: {share:.1f} %."
+    ]
+    lines += [f"Of the others {later} are caught by other tests, {same} change nothing that a test could see, and"]
+    lines += [f"{len(alive) - later - same} are left.", "", "| survived | change | why |", "|---|---|---|"]
     for f in alive:
         change = " -> ".join(f"`{x[1:].strip()}`" for x in f["change"]).replace("|", "\\|")
         lines.append(f"| {f['module']}:{f['line']} | {change} | {f.get('why', '')} |")

@@ -39,6 +39,8 @@ print(mutants.outcome("core/a.py"))
 
 
 def test_what_survives_is_listed_with_its_reason() -> None:
-    page = mutants.page([DEAD, ALIVE | {"why": "sets are never both"}, DEAD, {**DEAD, "outcome": "incompetent"}])
-    assert "2 of 3 are caught: 66.7 %." in page
-    assert "| core/b.py:5 | `a \\| b` -> `a & b` | sets are never both |" in page
+    others = [ALIVE | {"why": why} for why in ("the same: sets are never both", "caught by tests/core/test_a.py", "")]
+    page = mutants.page([DEAD, *others, {**DEAD, "outcome": "hangs"}, {**DEAD, "outcome": "not made"}])
+    assert "catch 2 of 5: 40.0 %.\nOf the others 1 are caught by other tests, 1 change nothing" in page
+    assert "and\n1 are left." in page
+    assert "| core/b.py:5 | `a \\| b` -> `a & b` | the same: sets are never both |" in page
