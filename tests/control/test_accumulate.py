@@ -184,3 +184,20 @@ def test_accumulate_gradients_compiles_the_loss_once_and_returns_float32():
     assert text.count("stablehlo.tanh") == 1
     grads = gx.accumulate_gradients(loss, low, BATCH, 5)[1]
     assert {x.dtype.name for x in jax.tree.leaves(grads)} == {"float32"}
+
+
+def test_devices_leave_a_micro_batch_out_together():
+    """A loss that is not finite on one device alone; one that decided by itself would step on another sum."""
+    tx = gx.accumulate(gx.chain(gx.mean_across("d"), gx.sgd(1.0), gx.reduce_on_plateau()), 2, axis_name="d")
+    p = jnp.zeros(3)
+
+    def window(grads, values):
+        state = tx.init(p)
+        for g, value in zip(grads, values, strict=True):
+            u, state = tx.update(g, state, p, value=value)
+        return u, state.left_out
+
+    grads = jnp.asarray([[1.0, 3.0], [5.0, 7.0]])[:, :, None] * jnp.ones(3)  # by device, by micro-batch
+    u, left_out = jax.vmap(window, axis_name="d")(grads, jnp.asarray([[1.0, 1.0], [jnp.nan, 1.0]]))
+    assert left_out.tolist() == [1, 1]
+    np.testing.assert_array_equal(u, np.full((2, 3), -5.0, np.float32))

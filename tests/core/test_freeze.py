@@ -18,3 +18,12 @@ def test_freezing_everything() -> None:
     assert Freeze().holds("a", P["a"])
     tx = gx.chain(gx.freeze(), gx.adam(0.1))
     jax.tree.map(lambda u: np.testing.assert_array_equal(u, 0.0), tx.update(G, tx.init(P))[0])
+
+
+def test_a_loss_scale_may_stand_behind_what_is_frozen() -> None:
+    """Zero is the gradient of the loss and of any multiple of it."""
+    inner = gx.sgd(0.5)
+    scaled = gx.chain(gx.freeze("b"), gx.static_loss_scale(inner, 8.0))
+    plain = gx.chain(gx.freeze("b"), inner)
+    found = scaled.update(jax.tree.map(lambda g: 8.0 * g, G), scaled.init(P), P)[0]
+    jax.tree.map(np.testing.assert_array_equal, found, plain.update(G, plain.init(P), P)[0])
