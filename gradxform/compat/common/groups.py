@@ -63,7 +63,7 @@ class Disjoint(FirstMatch):
 
 
 FLAGS = {"maximize", "amsgrad", "nesterov", "centered", "decoupled_weight_decay"}
-FLAGS |= {"lazy_mode", "use_nesterov", "always_adapt"}
+FLAGS |= {"lazy_mode", "use_nesterov"}
 
 
 def flags(**named: object) -> None:

@@ -231,6 +231,7 @@ def lamb(
     """
     not_none(learning_rate=learning_rate, beta1=beta1, beta2=beta2, epsilon=epsilon)
     number("lamb_weight_decay", lamb_weight_decay)
+    flags(always_adapt=always_adapt)
 
     def body(
         scaled: Chain,
