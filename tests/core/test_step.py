@@ -1,5 +1,7 @@
 from __future__ import annotations
 
+from types import SimpleNamespace
+
 import jax
 import jax.numpy as jnp
 import numpy as np
@@ -75,6 +77,13 @@ def test_other_errors_of_a_step_stay_as_they_are():
     for run in (tx.update, gx.make_step(tx)):
         with pytest.raises(RuntimeError, match="my own"):
             run(P, tx.init(P), G)
+
+
+def test_half_a_pair_is_no_transformation():
+    half = SimpleNamespace(init=lambda params: ())
+    for f in (gx.make_step, gx.guard, gx.chain):
+        with pytest.raises(TypeError, match="must be a gradient transformation.* of type SimpleNamespace"):
+            f(half)
 
 
 def test_donate_is_true_or_false():
