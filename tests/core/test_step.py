@@ -82,7 +82,7 @@ def test_other_errors_of_a_step_stay_as_they_are():
 def test_half_a_pair_is_no_transformation():
     half = SimpleNamespace(init=lambda params: ())
     for f in (gx.make_step, gx.guard, gx.chain):
-        with pytest.raises(TypeError, match="must be a gradient transformation.* of type SimpleNamespace"):
+        with pytest.raises(TypeError, match=r"must be a gradient transformation.* of type SimpleNamespace"):
             f(half)
 
 
