@@ -6,7 +6,8 @@ import numpy as np
 import pytest
 
 import gradxform as gx
-from gradxform.core.norms import norms_of_two
+from gradxform.core.barriers import SMALL, TOGETHER
+from gradxform.core.norms import TINY, norms_of_two, sum_of_squares
 from gradxform.core.walk import MANY
 from tests.compiler import FAST, sums_in_place
 
@@ -185,3 +186,11 @@ def test_a_number_that_takes_a_name_of_the_users():
     updates, new = jax.jit(tx.update)(grads, state, params)
     assert jax.tree.structure(new) == jax.tree.structure(state)
     np.testing.assert_allclose(updates["a"], 0.5 / 2**15 * grads["a"], rtol=1e-6)
+
+
+@pytest.mark.parametrize("size", [1, TINY, TINY + 1, SMALL])
+@pytest.mark.parametrize("count", [4, 5, TOGETHER, TOGETHER + 1, 2 * TOGETHER + 3])
+def test_every_one_of_many_leaves_of_one_shape_counts(size: int, count: int) -> None:
+    """In whatever parts they are added: the squares of 1, 2, ..., one in each leaf, are whole numbers."""
+    leaves = [jnp.zeros(size).at[-1].set(i + 1.0) for i in range(count)]
+    assert float(sum_of_squares(leaves)) == sum((i + 1) ** 2 for i in range(count))
