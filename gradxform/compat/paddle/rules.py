@@ -59,6 +59,10 @@ class ClipByNormInFloat32(Factor):
             raise RuntimeError(f"ClipGradByNorm takes parameters of float32, got {p.dtype}; take ClipGradByGlobalNorm")
 
 
+def _means(rule: Any, g: Array, s: Any) -> tuple[Array, Array]:
+    return rule.b1 * s.mu + (1 - rule.b1) * g, rule.b2 * s.nu + (1 - rule.b2) * abs_sq(g)
+
+
 class PoweredAdam(Rule):
     """Adam by powers of the betas that are multiplied up, as they round, at the steps of their parameter.
 
@@ -81,8 +85,7 @@ class PoweredAdam(Rule):
         return PoweredMoments(jnp.zeros_like(p), jnp.zeros_like(p.real), **powers)
 
     def update(self, g: Array, s: Memory, p: Param, k: Scalars) -> tuple[Any, Memory]:
-        mu = self.b1 * s.mu + (1 - self.b1) * g
-        nu = self.b2 * s.nu + (1 - self.b2) * abs_sq(g)
+        mu, nu = _means(self, g, s)
         new = s._replace(mu=mu, nu=nu, b1_power=self.b1 * s.b1_power, b2_power=self.b2 * s.b2_power)
         if self.amsgrad:
             nu = jnp.maximum(s.nu_max, nu)
@@ -147,8 +150,7 @@ class PoweredNadam(Rule):
         warm = 0.5 * decay_power**self.momentum_decay
         now, after = self.b1 * (1 - warm), self.b1 * (1 - warm * power(0.96, self.momentum_decay))
         product = s.mu_product * now
-        mu = self.b1 * s.mu + (1 - self.b1) * g
-        nu = self.b2 * s.nu + (1 - self.b2) * abs_sq(g)
+        mu, nu = _means(self, g, s)
         ahead = after * mu / (1 - product * after) + (1 - now) * g / (1 - product)
         new = PoweredNadamMoments(mu, nu, decay_power, b2_power, product)
         return ahead / (jnp.sqrt(nu / (1 - b2_power)) + self.eps), new
@@ -179,8 +181,7 @@ class PoweredRadam(Rule):
     def update(self, g: Array, s: PoweredRadamMoments, p: Param, k: Scalars) -> tuple[Any, PoweredRadamMoments]:
         b1_power, b2_power = self.b1 * s.b1_power, self.b2 * s.b2_power
         rho = (s.rho * (self.b2 - b2_power) + b2_power) / (1 - b2_power)
-        mu = self.b1 * s.mu + (1 - self.b1) * g
-        nu = self.b2 * s.nu + (1 - self.b2) * abs_sq(g)
+        mu, nu = _means(self, g, s)
         longest = 2 / (1 - self.b2) - 1
         length = longest - 2 * rho
         trusted = length > 5
