@@ -36,6 +36,20 @@ def means(b: float, xs: Any) -> list[Any]:
     return found
 
 
+def rectified(b1: float, b2: float, eps: float, gs: Any) -> list[Any]:
+    """RAdam, eps beside √v. From the sixth step on the average in v is long enough; before, the mean alone."""
+    longest, lengths, expected = 2 / (1 - b2) - 1, [], []
+    for t, (m, v) in enumerate(zip(means(b1, gs), means(b2, gs**2), strict=True), 1):
+        length, u = longest - 2 * t * b2**t / (1 - b2**t), m / (1 - b1**t)
+        if length > 5:
+            r = (length - 4) * (length - 2) * longest / ((longest - 4) * (longest - 2) * length)
+            u = u * np.sqrt(r) * np.sqrt(1 - b2**t) / (np.sqrt(v) + eps)
+        lengths.append(length)
+        expected.append(u)
+    assert lengths[4] < 5 < lengths[5]
+    return expected
+
+
 def walks(tx: Any, transcript: Callable[..., Any], *args: Any, dtype: Any = np.float64, **kwargs: Any) -> None:
     """Eight steps of an optimizer stay on the transcript's path: `transcript(first, gradients, *args, **kwargs)`."""
     params, grads = parameters(), gradients(steps=8)

@@ -18,9 +18,11 @@ from gradxform.compat.paddle.rules import (
     InItsDtype,
     PoweredAdam,
     PoweredAdamax,
+    PoweredNadam,
+    PoweredRadam,
 )
 from gradxform.optimizers.adam import ScaleByAdam
-from tests.compat.transcribed import GRADS, means, updates
+from tests.compat.transcribed import GRADS, means, rectified, updates
 from tests.trajectories import double
 
 B1, B2, EPS = 0.8, 0.7, 0.05
@@ -83,3 +85,24 @@ def test_elsewhere_and_first_of() -> None:
     assert chosen(FirstOf((w,), fc)) == {"fc/b"}
     assert chosen(FirstOf((fc,), w)) == set()
     assert repr(FirstOf((fc,), w)) == repr(w)
+
+
+def test_nadam_by_powers() -> None:
+    """μₜ = b1·(1 - 0.96^(t·ψ) / 2) in the numerator, over what the product of μ lacks."""
+    psi, product, expected = 0.5, 1.0, []
+    for t, (g, m, v) in enumerate(zip(GRADS, means(B1, GRADS), means(B2, GRADS**2), strict=True), 1):
+        now, after = (B1 * (1 - 0.5 * 0.96 ** (s * psi)) for s in (t, t + 1))
+        product *= now
+        m_hat = after * m / (1 - product * after) + (1 - now) * g / (1 - product)
+        expected.append(m_hat / (np.sqrt(v / (1 - B2**t)) + EPS))
+    found, s = updates(PoweredNadam(B1, B2, EPS, psi))
+    np.testing.assert_allclose(found, expected, rtol=1e-12)
+    n = len(GRADS)
+    np.testing.assert_allclose([s.mu_product, s.decay_power, s.b2_power], [product, 0.96**n, B2**n], rtol=1e-12)
+
+
+def test_radam_by_powers() -> None:
+    b1, b2, gs = 0.5, 0.99, np.tile(GRADS, (2, 1))
+    found, s = updates(PoweredRadam(b1, b2, EPS), gs)
+    np.testing.assert_allclose(found, rectified(b1, b2, EPS, gs), rtol=1e-11)
+    np.testing.assert_allclose([s.b1_power, s.b2_power], [b1 ** len(gs), b2 ** len(gs)], rtol=1e-12)
