@@ -55,7 +55,7 @@ def owned(rule: V, path: Path, stage: str, renamed: bool) -> V:
     """The rule with what its fields ask for of a leaf; stage: under which name it stands in its chain."""
 
     def own(key: Any, f: Field) -> LeafKey:
-        return LeafKey(key, _words(path) + (_words(stage) if renamed or "shared" not in f.marks else ()))
+        return LeafKey(key, words_of(path) + (words_of(stage) if renamed or "shared" not in f.marks else ()))
 
     return _mapped(rule, own, path)
 
@@ -108,7 +108,8 @@ def _mapped(value: V, of: Callable[[Any, Field], Any], path: Path | None = None,
     return value.with_fields(**fields) if fields else value
 
 
-def _words(text: str) -> tuple[np.uint32, ...]:
+def words_of(text: str) -> tuple[np.uint32, ...]:
+    """What is folded into a key for a path or a name."""
     return tuple(np.frombuffer(hashlib.blake2b(text.encode(), digest_size=8).digest(), "<u4"))
 
 

@@ -86,3 +86,10 @@ def test_what_is_missing_is_named():
         tx.update(p, tx.init(p), p)
     with pytest.raises(ValueError, match="sync_period must be at least 1, got 0"):
         gx.sam(gx.sgd(0.1), gx.sgd(0.1), 0)
+
+
+def test_one_call_a_step_gives_no_update_uphill_that_a_stage_behind_could_see():
+    behind = gx.chain(gx.sam(wide(), up(), sync_period=1), gx.trace(0.9))
+    behind.init(jnp.asarray(START))
+    with pytest.raises(ValueError, match="uphill"):
+        gx.chain(gx.sam(wide(), up()), gx.trace(0.9))

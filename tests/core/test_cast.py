@@ -6,6 +6,7 @@ import jax.numpy as jnp
 import pytest
 
 import gradxform as gx
+from gradxform.core.cast import Cast
 
 
 @pytest.mark.parametrize("dtype", ["int8", "bool"])
@@ -24,3 +25,9 @@ def test_complex_memory_is_not_cut_to_its_real_part():
     with pytest.raises(ValueError, match="complex64 would lose its imaginary part in bfloat16"):
         gx.adam(0.1, mu_dtype=jnp.bfloat16).init(p)
     gx.adam(0.1, mu_dtype=jnp.complex64).init(p)
+
+
+def test_what_a_cast_has_made_is_of_its_dtype_alone():
+    assert Cast("float32").made(jnp.ones(2, jnp.float32))
+    assert not Cast("float32").made(jnp.ones(2, jnp.bfloat16))
+    assert not Cast("bfloat16").made(jnp.ones(2, jnp.float32))

@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 
 from gradxform.core.blocks import axes_within, blocks_of
-from gradxform.core.codecs import LINEAR, ROOTED
+from gradxform.core.codecs import LINEAR, ROOTED, Named
 
 
 def stored(codec: Any, x: Any, bound: Any = None) -> Any:
@@ -97,3 +97,10 @@ def test_what_16_bits_make_of_a_number_is_known_without_a_cast(name: str) -> Non
     x = jnp.asarray(x[np.abs(x) >= tiny], jnp.float32)
     np.testing.assert_array_equal(codec.rounded(x), np.asarray(x).astype(codec.dtype).astype(np.float32))
     assert np.isnan(codec.rounded(jnp.float32(np.nan)))
+
+
+def test_codecs_are_equal_by_name_and_by_what_they_are_for() -> None:
+    assert Named("int8") == Named("int8")
+    assert Named("int8") != Named("int4")
+    assert Named("int8") != Named("int8", square=True)
+    assert Named("int8") != "int8"

@@ -9,7 +9,7 @@ import pytest
 
 import gradxform as gx
 from gradxform.core import hyper
-from gradxform.core.hyper import FromFunction, Table, coerce
+from gradxform.core.hyper import FromFunction, Slot, Slots, Table, coerce, rule_fields
 from tests.trajectories import as_written, double
 
 G = jnp.ones(1)
@@ -266,3 +266,21 @@ def test_a_number_too_large_for_float32_fits_double():
         gx.with_hyperparams(gx.sgd(gx.tunable(0.1)).init(G), learning_rate=1e39)
     with double():
         assert rates(gx.scale(1e39), 1, jnp.ones(1)) == [1e39]
+
+
+def test_fields_of_a_rule_are_those_that_a_user_wrote() -> None:
+    """What a strategy puts around a rule is no field of the user's, and what it is told is."""
+    (stage,) = gx.stored_as("int8", gx.scale_by_adam()).stages
+    written = rule_fields(stage.only_rule)
+    assert {"b1", "b2", "eps"} <= {*written}
+    assert "rule" not in written
+
+
+def test_a_number_taken_out_moves_where_it_is_no_plain_one() -> None:
+    assert not Slot(0.1, "a", False, ()).moves
+    assert Slot(gx.linear_schedule(0.1, 0.0, 9), "a", False, ()).moves
+
+
+def test_the_way_to_the_state_of_a_part_is_known_where_that_of_the_whole_is() -> None:
+    assert Slots({}, ("a",)).inside("b", "c").place == ("a", "b", "c")
+    assert Slots({}, None).inside("b").place is None

@@ -11,7 +11,7 @@ import numpy as np
 import pytest
 
 import gradxform as gx
-from gradxform.core.keys import LeafKey, _words, kept_key
+from gradxform.core.keys import LeafKey, words_of, kept_key
 from tests.strategies.meshes import line
 
 FAR = gx.Facts(reach=gx.Reach.ARRAY)
@@ -90,7 +90,7 @@ def test_every_leaf_every_step_every_key_and_every_stage_draws_its_own() -> None
 def test_what_a_key_is() -> None:
     """The user's, with the words of path and stage folded in, and the step."""
     key = jax.random.key(3)
-    for word in (*_words("c/a"), *_words("jitter"), 1):
+    for word in (*words_of("c/a"), *words_of("jitter"), 1):
         key = jax.random.fold_in(key, word)
     np.testing.assert_array_equal(steps(gx.lift(Jitter(3)))["c"]["a"], jax.random.normal(key, (16,)))
     assert LeafKey(3, ()).folded() == jax.random.key(3)

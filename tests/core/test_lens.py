@@ -118,3 +118,7 @@ def test_the_layers_of_a_rule_begin_with_the_outermost() -> None:
     rule = Whole(Whole(Adds()))
     assert layers(rule) == [rule, Whole(Adds()), Adds()]
     assert layers(Adds()) == [Adds()]
+
+
+def test_what_stands_around_a_rule_has_its_name() -> None:
+    assert Whole(Whole(Adds())).name == "adds"

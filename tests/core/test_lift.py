@@ -122,3 +122,14 @@ def test_what_a_guard_holds_back_is_not_measured() -> None:
     tx, p = gx.guard(gx.lift(Far())), {"a": jnp.ones(3)}
     _, state = tx.update({"a": jnp.array([jnp.nan, 1.0, 1.0])}, tx.init(p), {"a": jnp.zeros(3)})
     np.testing.assert_array_equal([x.first for x in find_state(state).tree.values()], [0.0])
+
+
+def test_an_empty_tree_needs_no_parameters() -> None:
+    tx = gx.chain(gx.scale_by_adam(), gx.add_decayed_weights(0.1))
+    assert tx.update({}, tx.init({}))[0] == {}
+
+
+def test_a_field_has_a_short_name_where_it_is_named_as_its_stage_alone() -> None:
+    tx = gx.chain(gx.scale_by_adam(), gx.add_decayed_weights(0.1))
+    found = {*gx.hyperparams(tx, tx.init(P))}
+    assert found == {"adam/b1", "adam/b2", "adam/eps", "adam/eps_root", "weight_decay"}

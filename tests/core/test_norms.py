@@ -194,3 +194,8 @@ def test_every_one_of_many_leaves_of_one_shape_counts(size: int, count: int) -> 
     """In whatever parts they are added: the squares of 1, 2, ..., one in each leaf, are whole numbers."""
     leaves = [jnp.zeros(size).at[-1].set(i + 1.0) for i in range(count)]
     assert float(sum_of_squares(leaves)) == sum((i + 1) ** 2 for i in range(count))
+
+
+def test_what_has_no_gradient_counts_nothing() -> None:
+    none = np.zeros(2, jax.dtypes.float0)
+    assert gx.global_norm({"a": jnp.array([3.0, 4.0]), "b": none, "c": None}) == 5.0

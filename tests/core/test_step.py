@@ -95,3 +95,14 @@ def test_what_is_not_donated_may_be_read_twice():
     """An error of the step itself is told then, not that the gradient is the parameter."""
     with pytest.raises(ValueError, match="wanted is"):
         gx.make_step(gx.adam(0.1), donate=False)(P, gx.sgd(0.1, 0.9).init(P), P)
+
+
+def test_a_model_with_functions_among_its_leaves_is_stepped_by_its_arrays():
+    tx = gx.sgd(0.5)
+    model = {"w": jnp.array([1.0, 2.0]), "activation": jnp.tanh}
+    step = gx.make_step(tx)
+    state = tx.init(model)
+    for expected in ([0.5, 1.0], [0.25, 0.5]):
+        model, state = step(model, state, {"w": jnp.array(model["w"]), "activation": None})
+        np.testing.assert_array_equal(model["w"], expected)
+        assert model["activation"] is jnp.tanh

@@ -88,3 +88,9 @@ def test_the_layout_of_an_array_that_is_there() -> None:
     seen = []
     jax.jit(lambda p: seen.append(spec_at_hand(Leaf("w", None, p, {}), False)))(x)
     assert seen == [None]
+
+
+def test_a_part_of_a_shape_is_told_by_hand() -> None:
+    cube = laid_out((2, 16, 3), (), line(), "data")
+    part = ByHand(line(), "data").part(jax.ShapeDtypeStruct((2, 16, 3), jnp.float32), cube)
+    assert part == jax.ShapeDtypeStruct((2, 2, 3), jnp.float32)
