@@ -11,7 +11,7 @@ import numpy as np
 import pytest
 
 import gradxform as gx
-from gradxform.core.keys import LeafKey, words_of, kept_key
+from gradxform.core.keys import LeafKey, kept_key, words_of
 from tests.strategies.meshes import line
 
 FAR = gx.Facts(reach=gx.Reach.ARRAY)
