@@ -379,3 +379,9 @@ def test_what_holds_no_state_is_refused() -> None:
         gx.migrate(optax.sgd(0.1).init(P), ADAM, P)
     with pytest.raises(TypeError, match=r"tx must be a gradient transformation"):
         gx.migrate(moved(ADAM), optax.sgd(0.1), P)
+
+
+def test_each_of_two_chains_alike_keeps_its_own() -> None:
+    tx = gx.chain(gx.guard(gx.trace(0.9)), gx.guard(gx.trace(0.5)))
+    state = moved(tx)
+    assert_same(gx.migrate(state, gx.measure(tx, grad_norm=True), P)[0].inner, state)

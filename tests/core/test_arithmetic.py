@@ -18,6 +18,7 @@ from gradxform.core.arithmetic import (
     quotient,
     real_dtype,
     rounded,
+    safe_increment,
 )
 from gradxform.core.value import Pair
 from tests.trajectories import double
@@ -66,6 +67,19 @@ def test_rounded_is_what_a_cast_would_leave(dtype):
     found = jax.jit(lambda x: rounded(x, dtype))(x)
     assert found.dtype == jnp.float32
     np.testing.assert_array_equal(found, np.asarray(x).astype(dtype).astype(np.float32))
+
+
+def test_rounded_keeps_what_float16_holds_below_its_smallest_normal_number():
+    x = np.random.default_rng(1).uniform(-(2.0**-14), 2.0**-14, 1000).astype(np.float32)
+    np.testing.assert_array_equal(rounded(jnp.asarray(x), jnp.float16), x.astype(np.float16).astype(np.float32))
+
+
+@pytest.mark.parametrize("dtype", [jnp.int8, jnp.int32, jnp.uint32, jnp.float16, jnp.float32])
+def test_a_count_of_the_users_stays_at_the_largest_number_of_its_dtype(dtype):
+    top = np.asarray((jnp.iinfo if jnp.issubdtype(dtype, jnp.integer) else jnp.finfo)(dtype).max, dtype)
+    for count, expected in ((3, 4), (top, top)):
+        found = safe_increment(jnp.asarray(count, dtype))
+        assert (found, found.dtype) == (expected, dtype)
 
 
 def over(x, size, eps):

@@ -56,3 +56,9 @@ def test_a_parameter_that_is_none_passes_groups_inside_groups():
     assert updates["a"] is None
     np.testing.assert_array_equal(updates["b"], [1.0, 1.0])
     assert state.leaves["a"] is None
+
+
+def test_a_label_that_a_function_gives_must_have_a_transformation():
+    tx = gx.partition({"first": gx.sgd(0.1)}, lambda params: dict.fromkeys(params, "second"))
+    with pytest.raises(ValueError, match=r"the label 'second' of 'a' has no transformation; there are \['first'\]"):
+        tx.init(P)
