@@ -139,8 +139,10 @@ class Stored(Lens):
     def _advanced(self, g: Array, factors: Factors, s: Memory, k: Scalars, keep: Keep) -> tuple[Memory, Memory]:
         """New memory as the rule reads it, and as it is kept.
 
-        Of codes that are numbers still XLA's GPU compiler makes all in one kernel; codes it would write and read again.
-        That for CPUs would compute codes twice that are measured where they are made: there it is a second loop.
+        Of codes that are numbers still XLA makes all in one kernel; codes it would write and read again. Its compiler
+        for GPUs wants one reduction for all of them, which over a mesh gathers what each device has found, leaf by
+        leaf; that for TPUs wants each by itself, and sends all leaves' together. That for CPUs would compute codes
+        twice that are measured where they are made: there it is a second loop.
         """
         blocks = self._bounded(s, g)
 
@@ -152,17 +154,26 @@ class Stored(Lens):
             new = _once(lambda _, new: self._measured(new, {}), k[1], (), new) if blocks else new
             return self.read(new, g), new
 
-        def elsewhere(g: Array, factors: Factors, s: Memory) -> tuple[Memory, Memory]:
+        def numbers(new: Memory) -> dict[str, Array]:
+            encoded = {f: unseeded(x) for f, x in parts(new).items()}
+            return {f: x.codes for f, x in encoded.items() if isinstance(x, Blocks)}
+
+        def tpu(g: Array, factors: Factors, s: Memory) -> tuple[Memory, Memory]:
+            new = written((g, factors), s)
+            if blocks:
+                tops = {f: largest_together({f: x}, blocks)[f] for f, x in numbers(new).items()}
+                new = self._measured(new, tops)
+            return self.read(new, g), self._narrowed(new, s)
+
+        def gpu(g: Array, factors: Factors, s: Memory) -> tuple[Memory, Memory]:
             new = written((g, factors), s)
             if blocks and blocks[-1] > 1:  # numbers of which it takes the largest in columns it would write too
                 new = self._measured(self._narrowed(new, s), {})
             elif blocks:
-                encoded = {f: unseeded(x) for f, x in parts(new).items()}
-                numbers = {f: x.codes for f, x in encoded.items() if isinstance(x, Blocks)}
-                new = self._measured(new, largest_together(numbers, blocks))
+                new = self._measured(new, largest_together(numbers(new), blocks))
             return self.read(new, g), self._narrowed(new, s)
 
-        seen, new = jax.lax.platform_dependent(g, factors, s, cpu=cpu, default=elsewhere)
+        seen, new = jax.lax.platform_dependent(g, factors, s, cpu=cpu, tpu=tpu, default=gpu)
         kept = keep(new, s)
         return seen if keep is new_memory else self.read(kept, g), kept
 

@@ -1,5 +1,7 @@
 from __future__ import annotations
 
+import re
+
 import jax
 import jax.numpy as jnp
 import numpy as np
@@ -62,13 +64,17 @@ def test_memory_is_decoded_into_the_computation_dtype():
         np.testing.assert_allclose(updates, [0.9 * held + 0.1], rtol=1e-15)
 
 
-@pytest.mark.parametrize("apart", [True, False])
+@pytest.mark.parametrize("platform", ["cpu", "cuda", "tpu"])
 @pytest.mark.parametrize("shape", [(64, 256), (256, 64)])
 @pytest.mark.parametrize("codec", NAMES)
-def test_the_update_is_that_of_the_memory_as_it_is_stored(codec, shape, apart, monkeypatch, request):
+def test_the_update_is_that_of_the_memory_as_it_is_stored(codec, shape, platform, monkeypatch, request):
     """Where nothing keeps new memory apart from what reads it too, as on other platforms than the CPU."""
-    if not apart:
-        monkeypatch.setattr(jax.lax, "platform_dependent", lambda *args, default, **_: default(*args))
+    if platform != "cpu":
+
+        def chosen(*args, default, **there):
+            return there.get(platform, default)(*args)
+
+        monkeypatch.setattr(jax.lax, "platform_dependent", chosen)
         monkeypatch.setattr(codecs, "rounded", float8._nearest)
         jax.clear_caches()
         request.addfinalizer(jax.clear_caches)
@@ -86,3 +92,17 @@ def test_the_update_is_that_of_the_memory_as_it_is_stored(codec, shape, apart, m
     expected = mu / (1 - 0.8**2) / (np.sqrt(nu / (1 - 0.999**2)) + 1e-8)
     np.testing.assert_allclose(u, np.where(mu == 0, 0, expected), rtol=2e-6)
     assert np.mean(np.abs(mu - 0.36 * np.asarray(g)) > 1e-6 * np.abs(mu)) > 0.5 or codec == "uint8_sqrt"
+
+
+def test_on_tpus_each_maximum_is_a_reduction_of_its_own():
+    """Of two in one the parts on several devices are gathered, leaf by leaf; on GPUs two would copy an array."""
+    tx = gx.stored_as("int8", gx.scale_by_adam())
+    g = jnp.ones((64, 128))
+    traced = jax.jit(tx.update).trace(g, tx.init(g))
+    pair = {
+        on: bool(
+            re.search(r"stablehlo.reduce\(.* init: .*\), \(.* init:", traced.lower(lowering_platforms=(on,)).as_text())
+        )
+        for on in ("cuda", "tpu")
+    }
+    assert pair == {"cuda": True, "tpu": False}
