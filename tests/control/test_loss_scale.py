@@ -128,3 +128,9 @@ def test_a_gradient_that_is_a_plain_number_is_divided_too():
     state = tx.init({"a": 1.0})
     updates, _ = jax.jit(lambda state: tx.update({"a": 512.0}, state))(state)
     assert float(updates["a"]) == -0.25
+
+
+def test_what_scales_the_loss_goes_outside():
+    for scaled in (gx.static_loss_scale(gx.sgd(0.1), 8.0), gx.dynamic_loss_scale(gx.sgd(0.1))):
+        with pytest.raises(ValueError, match="loss scale goes outside"):
+            gx.accumulate(scaled, 2)

@@ -93,3 +93,9 @@ def test_one_call_a_step_gives_no_update_uphill_that_a_stage_behind_could_see():
     behind.init(jnp.asarray(START))
     with pytest.raises(ValueError, match="uphill"):
         gx.chain(gx.sam(wide(), up()), gx.trace(0.9))
+
+
+def test_an_average_over_devices_is_for_opaque_mode():
+    gx.sam(wide(), up(), opaque_mode=True, batch_axis_name="batch")
+    with pytest.raises(ValueError, match="batch_axis_name is for opaque_mode"):
+        gx.sam(wide(), up(), batch_axis_name="batch")

@@ -7,6 +7,7 @@ import optax
 import pytest
 
 import gradxform as gx
+from gradxform.core.stage import Step
 from tests import transcripts
 from tests.trajectories import follows
 
@@ -174,3 +175,17 @@ def test_none_leaves_that_leaf_untouched_through_every_kind_of_stage():
     assert after.count == 2
     alone = tx.update({"b": G["b"]}, state._replace(leaves={"b": state.leaves["b"]}), {"b": P["b"]})[0]
     np.testing.assert_allclose(updates["b"], alone["b"], rtol=1e-6)
+
+
+def test_what_takes_examples_comes_first():
+    private = gx.differentially_private_aggregate(1.0, 0.0, 0)
+    gx.chain(private, gx.sgd(0.1))
+    with pytest.raises(ValueError, match="must be the first stage"):
+        gx.chain(gx.sgd(0.1), private)
+
+
+def test_each_stage_in_its_step():
+    tx = gx.chain(gx.groups([("a", gx.trace(0.9), "first")], default=gx.sgd(0.1)), gx.scale(2.0))
+    step = Step(0, None, {}, {}, {}, {"a": 1.0})
+    found = [(step.prefix, name) for name, _, step in tx.each(step)]
+    assert found == [("first/", "trace"), ("default/", "learning_rate"), ("", "scale")]

@@ -134,3 +134,17 @@ def test_a_callable_object_is_called_by_its_class():
             return jax.tree.map(lambda g: g / 2, updates), state
 
     assert repr(gx.GradientTransformation(mean_init, Halve())) == "GradientTransformation(mean_init, Halve)"
+
+
+def test_what_a_pair_says_of_another_state_is_said_in_words():
+    tx = gx.GradientTransformation(mean_init, mean_update)
+    with pytest.raises(ValueError, match=r"the state holds nothing, wanted is \{'mean': "):
+        tx.update(G, {}, P)
+
+
+def test_where_a_pair_cannot_say_what_it_wants_its_own_error_stays():
+    def no_init(params):
+        raise RuntimeError("not today")
+
+    with pytest.raises(KeyError, match="mean"):
+        gx.GradientTransformation(no_init, mean_update).update(G, {}, P)

@@ -11,6 +11,7 @@ import numpy as np
 import pytest
 
 import gradxform as gx
+from gradxform.core.mistakes import loss_and_aux
 
 
 class Mean(NamedTuple):
@@ -176,3 +177,9 @@ def test_a_number_without_annotation_is_no_field() -> None:
 
     with pytest.raises(TypeError, match="'decay'; it takes none; to make decay a field, annotate it in the class"):
         Mine(decay=0.5)
+
+
+def test_a_loss_and_its_aux_are_a_pair() -> None:
+    assert loss_and_aux((jnp.float32(1.0), "aux"), True) == (1.0, "aux")
+    with pytest.raises(TypeError, match=r"must return the pair \(loss, aux\)"):
+        loss_and_aux((jnp.float32(1.0), "aux", "more"), True)

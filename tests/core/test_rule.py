@@ -11,6 +11,7 @@ import gradxform as gx
 from gradxform.core.codec import stored_in
 from gradxform.core.lens import remembers_tree
 from gradxform.optimizers.adam import ScaleByAdam
+from gradxform.transforms.scale import Scale
 from tests.trajectories import as_written
 
 
@@ -131,3 +132,17 @@ def test_which_rules_remember_the_whole_tree():
     assert remembers_tree(gx.clip_by_percentile(40.0, 4).stages[0].rule)
     assert not remembers_tree(gx.clip_by_global_norm(1.0).stages[0].rule)
     assert not remembers_tree(ScaleByAdam())
+
+
+def test_the_update_of_a_factor_is_the_product():
+    u, s = Scale(0.5).update(jnp.array([1.0, -3.0]), None, None, None)
+    np.testing.assert_array_equal(u, [0.5, -1.5])
+    assert s is None
+
+
+def test_half_of_halves_is_refused():
+    with pytest.raises(TypeError, match="remember"):
+
+        class Emits(gx.Halves):
+            def emit(self, g, s, p, k):
+                return g

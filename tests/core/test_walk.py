@@ -180,3 +180,9 @@ def test_a_gradient_is_read_once_no_rule_waits_for_it():
         _ = leaf.g
     run_pending([leaf])
     np.testing.assert_array_equal(leaf.g, 3.0)
+
+
+def test_rules_behind_a_factor_run_too() -> None:
+    tx = gx.chain(gx.scale(2.0), gx.clip(1.0), gx.scale(3.0), gx.scale(-1.0))
+    updates, _ = tx.update(jnp.array([0.25, 4.0]), tx.init(jnp.ones(2)))
+    np.testing.assert_array_equal(updates, [-1.5, -3.0])
