@@ -12,6 +12,7 @@ import pytest
 
 import gradxform as gx
 from gradxform.compat import torch
+from gradxform.core.state import find_states
 from tests.checkpoints import files
 from tests.checkpoints.chains import CHAINS, RELAID, WITHOUT_POWERS, parameters
 
@@ -385,3 +386,5 @@ def test_each_of_two_chains_alike_keeps_its_own() -> None:
     tx = gx.chain(gx.guard(gx.trace(0.9)), gx.guard(gx.trace(0.5)))
     state = moved(tx)
     assert_same(gx.migrate(state, gx.measure(tx, grad_norm=True), P)[0].inner, state)
+    second = gx.chain(gx.guard(gx.scale(1.0)), gx.guard(gx.trace(0.5)))
+    assert_same(find_states(gx.migrate(state, second, P)[0])[2].leaves, find_states(state)[2].leaves)

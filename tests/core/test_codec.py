@@ -106,3 +106,8 @@ def test_on_tpus_each_maximum_is_a_reduction_of_its_own():
         for on in ("cuda", "tpu")
     }
     assert pair == {"cuda": True, "tpu": False}
+
+
+def test_a_field_that_no_rule_keeps_is_refused_by_name():
+    with pytest.raises(ValueError, match=r"stored_as has 'momentum' for a field, and no rule keeps one; .* mu, nu"):
+        gx.stored_as({"momentum": "int8"}, gx.scale_by_adam()).init(jnp.ones((64, 64)))
