@@ -189,3 +189,12 @@ def test_each_stage_in_its_step():
     step = Step(0, None, {}, {}, {}, {"a": 1.0})
     found = [(step.prefix, name) for name, _, step in tx.each(step)]
     assert found == [("first/", "trace"), ("default/", "learning_rate"), ("", "scale")]
+
+
+def test_a_plain_pair_of_functions_is_a_stage_and_nothing_else_is():
+    halves = (lambda params: (), lambda updates, state, params=None: (jax.tree.map(lambda u: u / 2, updates), state))
+    updates, _ = gx.chain(halves).update(jnp.ones(2), gx.chain(halves).init(jnp.ones(2)))
+    np.testing.assert_array_equal(updates, [0.5, 0.5])
+    for other in ((halves[0], 3), (*halves, halves[0]), [*halves]):
+        with pytest.raises(TypeError, match=r"a pair \(init, update\)"):
+            gx.chain(other)

@@ -104,3 +104,6 @@ def test_codecs_are_equal_by_name_and_by_what_they_are_for() -> None:
     assert Named("int8") != Named("int4")
     assert Named("int8") != Named("int8", square=True)
     assert Named("int8") != "int8"
+    assert LINEAR["int8"] != LINEAR["int4"]
+    assert LINEAR["float8_e4m3"] != ROOTED["float8_e4m3"]
+    assert LINEAR["int8"] != "int8"

@@ -9,7 +9,7 @@ import pytest
 
 import gradxform as gx
 from gradxform.core import hyper
-from gradxform.core.hyper import FromFunction, Slot, Slots, Table, coerce, rule_fields
+from gradxform.core.hyper import FromFunction, Given, Slot, Slots, Table, coerce, rule_fields
 from tests.trajectories import as_written, double
 
 G = jnp.ones(1)
@@ -284,3 +284,17 @@ def test_a_number_taken_out_moves_where_it_is_no_plain_one() -> None:
 def test_the_way_to_the_state_of_a_part_is_known_where_that_of_the_whole_is() -> None:
     assert Slots({}, ("a",)).inside("b", "c").place == ("a", "b", "c")
     assert Slots({}, None).inside("b").place is None
+
+
+def test_a_traced_decay_rate_comes_with_what_is_left_of_one():
+    found = jax.jit(lambda b: tuple(gx.scale_by_adam(b).stages[0].rule.b1))(0.9)
+    np.testing.assert_allclose(found, (0.9, 0.1), rtol=1e-6)
+
+
+def test_numbers_and_schedules_are_taken_out_of_a_rule():
+    for x in (0.5, gx.linear_schedule(0.5, 0.0, 9)):
+        order = {}
+        rule = gx.scale_by_learning_rate(x).stages[0].rule
+        taken = Slots(order).take(rule, {"learning_rate": "rate"})
+        assert [(slot.x, slot.key) for slot in order] == [(rule.learning_rate, "rate")]
+        assert taken.learning_rate == Given(0)

@@ -54,3 +54,10 @@ def test_one_leaf_alone_is_told_the_same(entry: Entry) -> None:
         frozen = any(path in paths for key, paths in plan.frozen.items() if "/" not in key)
         alone = [key for key, _ in entry.tx.through(path, p)]
         assert frozen or alone == [key for key, _ in plan.through(path)]
+
+
+def test_groups_that_remember_need_their_state():
+    tx, g = gx.groups([("a", gx.trace(0.9), "first")], default=gx.sgd(0.1)), {"a": jnp.ones(2), "b": jnp.ones(2)}
+    for state in (None, ()):
+        with pytest.raises((TypeError, ValueError), match="state"):
+            tx.update(g, state)

@@ -105,3 +105,13 @@ def test_a_sweep_compiles_once():
     for rate in (0.1, 0.2, 0.4):
         np.testing.assert_allclose(run(gx.chain(gx.clip(1.5), gx.sgd(rate)), g), -rate * np.array([1, 1.5]), rtol=1e-6)
     assert len(traces) == 1
+
+
+def test_a_class_attribute_that_is_given_is_told_how_it_becomes_a_field():
+    class Plain(Value):
+        rate = 0.5
+
+    with pytest.raises(TypeError, match="to make rate a field, annotate it in the class"):
+        Plain(rate=1.0)
+    with pytest.raises(TypeError, match=r"unexpected argument 'other'; it takes none$"):
+        Plain(other=1.0)

@@ -201,3 +201,9 @@ def test_rows_of_a_table_in_a_buffer_are_refused():
     rows = gx.Rows(jnp.array([3]), jnp.ones((1, 4)), (8, 4))
     with pytest.raises(ValueError, match=r"cannot join 'table' with others: lazy .* a max_size below its 32 elements"):
         tx.update({"table": rows, "b": jnp.ones(4)}, tx.init(p), p)
+
+
+def test_a_buffer_holds_one_element_at_least():
+    gx.packed(gx.sgd(0.1), max_size=1)
+    with pytest.raises(ValueError, match="max_size must be at least 1"):
+        gx.packed(gx.sgd(0.1), max_size=0)
