@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 import jax.numpy as jnp
+import pytest
 
 import gradxform as gx
 from gradxform.core.stage import Plan, Step
