@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 
 import gradxform as gx
-from gradxform.core.stacks import parts_class
+from gradxform.core.stacks import each, parts_class
 from tests.compiler import FAST
 
 D = np.random.default_rng(0).standard_normal
@@ -279,3 +279,14 @@ def test_figures_of_a_whole_leaf_are_not_parted() -> None:
     tx, most = gx.matrices(gx.qk_clip(1.0, axis=0), {"stack": STACKED}), {"stack": jnp.asarray([4.0, 0.5])}
     updates, _ = tx.update(jax.tree.map(jnp.zeros_like, params), tx.init(params), params, max_logits=most)
     np.testing.assert_allclose(updates["stack"], params["stack"] * jnp.asarray([-0.5, 0.0])[:, None, None], rtol=1e-6)
+
+
+def test_matrices_of_several_leaves_join_where_the_rule_says_how_many() -> None:
+    class Matrix(gx.Rule):
+        facts = gx.Facts(reach=gx.Reach.ARRAY, matrix=True)
+
+        def update(self, g: Any, s: Any, p: Any, k: Any) -> Any:
+            return g, s
+
+    assert each(Matrix(), None, 100, None).joins is True
+    assert each(Matrix(), None, 0, None).joins is False
