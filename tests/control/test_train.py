@@ -13,6 +13,7 @@ from flax import nnx
 from jax.sharding import AxisType, NamedSharding, PartitionSpec
 
 import gradxform as gx
+from gradxform.control.train import _layout
 
 X = jax.random.normal(jax.random.key(0), (16, 4))
 Y = jnp.sin(X @ jnp.ones((4, 2)))
@@ -335,3 +336,12 @@ def test_arguments_that_are_none_are_refused() -> None:
         gx.make_train_step(TX, loss)
     with pytest.raises(ValueError, match=r"axis_name='d' is for pmap and shard_map, mesh .* give one"):
         gx.make_train_step(loss, TX, axis_name="d", mesh=jax.make_mesh((1,), ("d",), devices=jax.devices()[:1]))
+
+
+def test_a_layout_is_that_of_an_array_that_a_mesh_splits_by_itself():
+    assert _layout(1.0) is None
+    assert _layout(jnp.ones(2)) is None
+    for kind, kept in ((AxisType.Auto, True), (AxisType.Explicit, False)):
+        mesh = jax.make_mesh((4,), ("d",), axis_types=(kind,))
+        x = jax.device_put(jnp.ones((4, 2)), NamedSharding(mesh, PartitionSpec("d")))
+        assert (_layout(x) == NamedSharding(mesh, PartitionSpec("d", None), memory_kind=x.sharding.memory_kind)) == kept

@@ -1,5 +1,7 @@
 from __future__ import annotations
 
+from typing import Any, NamedTuple
+
 import jax
 import jax.numpy as jnp
 import numpy as np
@@ -77,7 +79,7 @@ def test_parameters_named_like_stages_are_no_memories():
 
 def test_parameters_with_namedtuple_nodes_are_no_memories():
     """A dict of NamedTuples of arrays looks like a memory; the parameters' own structure must win."""
-    from typing import Any, NamedTuple
+    from typing import NamedTuple
 
     class Dense(NamedTuple):
         kernel: Any
@@ -98,3 +100,24 @@ def test_nothing_in_the_state_is_a_parameter_or_stands_twice():
     assert not {id(x) for x in leaves} & {id(x) for x in jax.tree.leaves(P)}
     pointers = [x.unsafe_buffer_pointer() for x in leaves]
     assert len(set(pointers)) == len(pointers)
+
+
+def test_a_statistic_inside_another_is_found_by_its_name_or_its_way():
+    class Mine(NamedTuple):
+        outer: Any
+
+    class Nested(NamedTuple):
+        inner: Any
+        other: Any
+
+    class Keeps(gx.Rule):
+        def init(self, p):
+            return Mine(Nested(p, -p))
+
+        def update(self, g, s, p, k):
+            return g, s
+
+    tx, p = gx.lift(Keeps()), {"a": jnp.ones(2)}
+    state = tx.init(p)
+    for field in ("inner", "outer/inner", "keeps/outer/inner"):
+        np.testing.assert_array_equal(gx.view(state, field)["a"], p["a"])

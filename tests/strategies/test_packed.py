@@ -207,3 +207,11 @@ def test_a_buffer_holds_one_element_at_least():
     gx.packed(gx.sgd(0.1), max_size=1)
     with pytest.raises(ValueError, match="max_size must be at least 1"):
         gx.packed(gx.sgd(0.1), max_size=0)
+
+
+def test_leaves_with_codes_in_blocks_stay_alone():
+    stored = gx.stored_as("int8", gx.scale_by_adam(), min_size=0)
+    params = {"a": jnp.ones((16, 16)), "b": jnp.full((16, 16), 2.0)}
+    state = gx.packed(stored).init(params)
+    assert state.tree == {}
+    assert jax.tree.structure(state.leaves) == jax.tree.structure(stored.init(params).leaves)
