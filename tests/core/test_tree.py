@@ -178,3 +178,10 @@ def test_leaves_without_elements():
     assert state.leaves["a"] == {}
     updates, _ = tx.update(p, state, p)
     assert updates["a"].shape == (0, 3)
+
+
+def test_a_gradient_of_every_example_is_told_by_the_shape_of_one():
+    tx, p = gx.differentially_private_aggregate(1.0, 0.0, 0), {"w": jnp.ones((2, 2))}
+    words = r"'w' has shape \(5, 2, 3\) \(5 examples of shape \(2, 3\)\), its parameter \(2, 2\)"
+    with pytest.raises(ValueError, match=words):
+        tx.update({"w": jnp.ones((5, 2, 3))}, tx.init(p), p)
