@@ -146,3 +146,9 @@ def test_half_of_halves_is_refused():
         class Emits(gx.Halves):
             def emit(self, g, s, p, k):
                 return g
+
+    with pytest.raises(TypeError, match="emit"):
+
+        class Remembers(gx.Halves):
+            def remember(self, g, s, p, k):
+                return s
