@@ -44,10 +44,10 @@ def gauss_newton_bartlett(logits_fn: Loss, params: Params, key: Key, *, count: C
     Source: Liu et al. 2023, arXiv:2305.14342, algorithm 2.
     """
 
-    def entropy(logits: Array, key: Array) -> tuple[Array, int]:
+    def entropy(logits: Array, key: LeafKey) -> tuple[Array, int]:
         if not jnp.ndim(logits):
             raise ValueError("logits_fn must give logits with the classes on the last axis, got a scalar")
-        labels = jax.random.categorical(key, jax.lax.stop_gradient(logits))
+        labels = jax.random.categorical(key.folded(), jax.lax.stop_gradient(logits))
         chosen = jnp.take_along_axis(jax.nn.log_softmax(logits), labels[..., None], axis=-1)
         return -jnp.mean(chosen), labels.size
 
@@ -61,7 +61,7 @@ def gauss_newton_bartlett(logits_fn: Loss, params: Params, key: Key, *, count: C
 
 def _estimated(
     estimate: Callable[..., list[Array]],
-    of_output: Callable[[Any, Array], Any],
+    of_output: Callable[[Any, LeafKey], Any],
     name: str,
     f: Loss,
     params: Params,
@@ -79,7 +79,6 @@ def _estimated(
     if count is None and every > 1:
         raise TypeError(f"every={every} needs count, the number of steps done, such as state.count")
     whole = LeafKey(kept_key("key", key), (), count)
-    drawn = whole.folded()
     paths, leaves, structure = open_tree(without_functions(params))
     leaves = [parameter(path, x) for path, x in zip(paths, leaves, strict=True)]
     others = open_tree(params)[1]
@@ -87,7 +86,7 @@ def _estimated(
 
     def objective(xs: list[Array]) -> Any:
         new = dict(zip(trained, xs, strict=True))
-        return of_output(f(structure.unflatten([new.get(i, x) for i, x in enumerate(others)])), drawn)
+        return of_output(f(structure.unflatten([new.get(i, x) for i, x in enumerate(others)])), whole)
 
     xs, keys = [leaves[i] for i in trained], [whole._replace(words=words_of(paths[i])) for i in trained]
     found: Any = estimate
