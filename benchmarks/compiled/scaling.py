@@ -123,6 +123,12 @@ def words(f: dict[str, Any]) -> list[str]:
     return [*line, f"{f['temp'] / 1e9:.3f}", sent, f"{sum(size for _, size in f['sent'].values()) / 1e6:.3g}"]
 
 
+def in_order(kept: dict[tuple[str, int], dict[str, Any]]) -> list[dict[str, Any]]:
+    """The figures as the rows and the meshes stand, whenever they were compiled."""
+    order = [(row.name, math.prod(shape)) for row in ROWS for shape in MESHES]
+    return [kept[key] for key in order if key in kept]
+
+
 def write(found: list[dict[str, Any]]) -> None:
     head = ["", "chips", "parameters GB", "state GB", "state x chips / whole", "temporaries GB", "collectives", "MB"]
     page = tables.DOCS / "scaling_up.md"
@@ -141,10 +147,8 @@ def main() -> None:
             found = measured(row, shape)
             print(" | ".join(words(found)), f"{found.get('seconds', 0):.0f} s", flush=True)
             kept[row.name, found["chips"]] = found
-            order = [(row.name, math.prod(shape)) for row in ROWS for shape in MESHES]
-            lines = [json.dumps(kept[key]) for key in order if key in kept]
-            PATH.write_text("[\n" + ",\n".join(lines) + "\n]\n")
-    write(list(kept.values()))
+            PATH.write_text("[\n" + ",\n".join(map(json.dumps, in_order(kept))) + "\n]\n")
+    write(in_order(kept))
 
 
 if __name__ == "__main__":
