@@ -111,7 +111,7 @@ def test_a_class_attribute_that_is_given_is_told_how_it_becomes_a_field():
     class Plain(Value):
         rate = 0.5
 
-    with pytest.raises(TypeError, match="to make rate a field, annotate it in the class"):
+    with pytest.raises(TypeError, match="'rate'; it takes none; to make rate a field, annotate it in the class"):
         Plain(rate=1.0)
     with pytest.raises(TypeError, match=r"unexpected argument 'other'; it takes none$"):
         Plain(other=1.0)
